@@ -1,0 +1,13 @@
+"""onnx2mvit lifts exported ONNX graphs of MobileViT back into idiomatic Keras 3 models.
+
+    import onnx2mvit
+    result = onnx2mvit.convert("mobilevit_xs.onnx")
+    result.model.summary(expand_nested=True)
+
+Importing this package imports neither Keras, nor TensorFlow, nor torch.
+"""
+
+from onnx2mvit.convert import Conversion, convert, inspect, verify
+from onnx2mvit.version import __version__
+
+__all__ = ["Conversion", "__version__", "convert", "inspect", "verify"]

@@ -1,0 +1,32 @@
+"""Keras, imported late and with a backend that is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from types import ModuleType
+
+from onnx2mvit.errors import MissingDependencyError
+
+BACKENDS = ("tensorflow", "jax", "torch")
+
+
+def import_keras() -> ModuleType:
+    """Keras, on the backend in KERAS_BACKEND or else the first of `BACKENDS` that is there.
+
+    Raises:
+        MissingDependencyError: there is no backend.
+    """
+    wanted = os.environ.get("KERAS_BACKEND")
+    candidates = [wanted] if wanted else BACKENDS
+    installed = [name for name in candidates if importlib.util.find_spec(name) is not None]
+    if not installed:
+        raise MissingDependencyError(
+            f"Keras needs a backend, and {' or '.join(candidates)} is not installed. "
+            "Install one: pip install 'onnx2mvit[tensorflow]' (or [jax], [torch])."
+        )
+    os.environ["KERAS_BACKEND"] = installed[0]
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow greets on stderr otherwise
+    import keras
+
+    return keras

@@ -1,0 +1,68 @@
+"""Stage four: the emitted module is imported and its weights are loaded.
+
+There is no second way to make the model, so the source cannot lie.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from onnx2mvit.backend import import_keras
+from onnx2mvit.errors import InvalidModelError
+from onnx2mvit.weights import load_weights
+
+if TYPE_CHECKING:
+    import keras
+
+
+def import_module(path: Path) -> ModuleType:
+    """Imports a Python file under a name of its own; sys.modules is left alone."""
+    spec = importlib.util.spec_from_file_location(f"onnx2mvit_emitted.{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise InvalidModelError(f"{path} is not a Python module")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def build(folder: str | Path, name: str | None = None, **arguments: Any) -> keras.Model:
+    """Makes the model that `convert` wrote to a folder: NAME.py with NAME.safetensors.
+
+    `arguments` go to the model function; those that change the shape of a weight do not work.
+    The module is executed: only build folders that you trust.
+
+    Raises:
+        InvalidModelError: the folder holds no such model, or its weights do not fit.
+    """
+    folder = Path(folder)
+    if name is None:
+        modules = sorted(path for path in folder.glob("*.py") if path.with_suffix(".safetensors").exists())
+        if len(modules) != 1:
+            raise InvalidModelError(f"{folder} is not a folder that `onnx2mvit convert` wrote")
+        name = modules[0].stem
+    import_keras()
+    module = import_module(folder / f"{name}.py")
+    model: keras.Model = getattr(module, name)(**arguments)
+    load_weights(model, folder / f"{name}.safetensors")
+    return model
+
+
+def load(target: Path) -> keras.Model:
+    """A converted model: a folder that `convert` wrote, or a .keras file.
+
+    Raises:
+        InvalidModelError: it is neither.
+    """
+    if target.is_dir():
+        return build(target)
+    if target.suffix != ".keras" or not target.is_file():
+        raise InvalidModelError(f"{target} is neither a folder that `convert` wrote nor a .keras file")
+    module = import_keras()
+    try:
+        model: keras.Model = module.models.load_model(target)
+    except (ValueError, OSError, TypeError, KeyError) as error:
+        raise InvalidModelError(f"{target} cannot be loaded by Keras: {error}") from error
+    return model

@@ -1,0 +1,245 @@
+"""The command line. Results go to stdout, progress and warnings to stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from onnx2mvit.errors import Onnx2mvitError, UsageError, VerificationError
+from onnx2mvit.version import __version__
+
+if TYPE_CHECKING:
+    from onnx2mvit.verify import Verification
+
+app = typer.Typer(
+    help="Lift exported ONNX graphs of MobileViT back into idiomatic Keras 3 models.",
+    epilog="Exit codes: 0 done, 1 hub, disk or other outside failure, 2 usage, 3 not a usable "
+    "ONNX file, 4 something in it is not supported, 5 numbers differ, 6 an optional part is "
+    "not installed.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+# A pipe has no width of its own: lines are left whole there.
+out = Console(width=None if sys.stdout.isatty() else 240)
+err = Console(stderr=True)
+
+
+class Exporter(StrEnum):
+    """torch's two ONNX exporters."""
+
+    DYNAMO = "dynamo"
+    LEGACY = "legacy"
+
+
+@contextmanager
+def _progress() -> Iterator[Any]:
+    """A live line with the running stage and its time on a terminal; a line per stage elsewhere."""
+    start = time.perf_counter()
+    if not err.is_terminal:
+        yield lambda message: err.print(
+            f"{time.perf_counter() - start:5.1f} s  {message}", markup=False, highlight=False
+        )
+        return
+    with err.status("starting") as status:
+        yield lambda message: status.update(f"{time.perf_counter() - start:.1f} s  {message} …")
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and stop.")] = False,
+) -> None:
+    if version:
+        out.print(__version__, highlight=False)
+        raise typer.Exit
+
+
+def _size(text: str) -> tuple[int, int]:
+    parts = text.lower().split("x")
+    try:
+        sizes = [int(part) for part in parts]
+    except ValueError:
+        sizes = []
+    if len(sizes) not in (1, 2) or min(sizes) < 32:
+        raise UsageError(f"--image-size {text}: give a number of pixels from 32, or HEIGHTxWIDTH")
+    return sizes[0], sizes[-1]
+
+
+@app.command()
+def export(
+    model: Annotated[
+        str,
+        typer.Argument(help="mobilevit_xxs, mobilevit_xs, mobilevit_s, or a Hugging Face repository"),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The file; exported_onnx/MODEL.onnx by default."),
+    ] = None,
+    weights: Annotated[
+        str,
+        typer.Option(
+            help="hub: the published ones; random: seeded, for tests; auto: hub, or random if no "
+            "hub answers; FILE.pt: a checkpoint of Apple's ml-cvnets."
+        ),
+    ] = "hub",
+    seed: Annotated[int, typer.Option(help="For random weights.")] = 0,
+    exporter: Annotated[Exporter, typer.Option(help="Which of torch's.")] = Exporter.DYNAMO,
+    opset: Annotated[
+        int | None, typer.Option(help="By default 20 (dynamo) or 17 (legacy).")
+    ] = None,
+    image_size: Annotated[str, typer.Option(help="Pixels, or HEIGHTxWIDTH.")] = "256",
+    fold_bn: Annotated[
+        bool, typer.Option("--fold-bn", help="Fold batch normalization into the convolutions.")
+    ] = False,
+    static_batch: Annotated[
+        bool, typer.Option("--static-batch", help="Fix the batch to 1 instead of leaving it free.")
+    ] = False,
+) -> None:
+    """Export a PyTorch MobileViT to ONNX, and check the file against torch.
+
+    Example: onnx2mvit export mobilevit_xs --weights random
+    """
+    from onnx2mvit.export import export as run
+
+    size = _size(image_size)
+    target = output or Path("exported_onnx") / f"{model.rpartition('/')[2]}.onnx"
+    with _progress() as progress:
+        result = run(
+            model,
+            target,
+            weights=weights,
+            seed=seed,
+            exporter=exporter.value,
+            opset=opset,
+            image_size=size,
+            fold_bn=fold_bn,
+            dynamic_batch=not static_batch,
+            progress=progress,
+            warn=_warn,
+        )
+    out.print(
+        f"{result.path}: {result.nodes} nodes, opset {result.opset}, "
+        f"{result.parameters:,} parameters, weights: {result.weights}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+    out.print(
+        f"onnxruntime agrees with torch to {result.max_abs_error:.1e} "
+        f"at |logit| {result.max_abs_logit:.1f}",
+        highlight=False,
+    )
+
+
+def _warn(message: str) -> None:
+    err.print(f"warning: {message}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def inspect(
+    file: Annotated[Path, typer.Argument(help="An ONNX file.")],
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    depth: Annotated[
+        int, typer.Option(help="Levels of the tree to show; 0 shows all.", min=0)
+    ] = 0,
+) -> None:
+    """Show the tree of blocks in an ONNX file, and what no pattern took. Needs no Keras.
+
+    Example: onnx2mvit inspect exported_onnx/mobilevit_xs.onnx --depth 2
+    """
+    from onnx2mvit.convert import inspect as run
+    from onnx2mvit.report import describe, leftovers
+    from onnx2mvit.show import show_network
+
+    network = run(file)
+    if as_json:
+        described = describe(network) | {"leftovers": leftovers(network)}
+        print(json.dumps(described, indent=2, ensure_ascii=False))
+    else:
+        show_network(out, network, depth)
+
+
+@app.command()
+def convert(
+    file: Annotated[Path, typer.Argument(help="An ONNX file.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The folder in which NAME/ is written.")
+    ] = Path("keras_out"),
+    name: Annotated[
+        str | None, typer.Option(help="By default the file's name, made an identifier.")
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify/--no-verify", help="Compare with onnxruntime.")
+    ] = True,
+    images: Annotated[
+        Path | None, typer.Option(help="Compare on the images of this folder instead.")
+    ] = None,
+) -> None:
+    """Convert an ONNX file to a Keras model, with its source, its weights and a proof.
+
+    Example: onnx2mvit convert exported_onnx/mobilevit_xs.onnx
+    """
+    from onnx2mvit.convert import convert as run
+    from onnx2mvit.show import show_conversion
+
+    with _progress() as progress:
+        result = run(file, output, name=name, verify=verify, images=images, progress=progress)
+    show_conversion(out, result)
+    if result.passed is False:
+        raise VerificationError(f"Keras and onnxruntime differ; see {result.folder}/report.json")
+
+
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(help="The ONNX file.")],
+    target: Annotated[Path, typer.Argument(help="What `convert` wrote: a folder or a .keras file.")],
+    images: Annotated[
+        Path | None, typer.Option(help="A folder of images; structured ones are made without it.")
+    ] = None,
+    inputs: Annotated[int, typer.Option(help="How many images to make.", min=1)] = 8,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Compare a converted model with its ONNX file again, block by block.
+
+    Example: onnx2mvit verify exported_onnx/mobilevit_xs.onnx keras_out/mobilevit_xs
+    """
+    from onnx2mvit.convert import verify as run
+    from onnx2mvit.show import show_verification
+
+    with _progress() as progress:
+        result: Verification = run(file, target, images=images, inputs=inputs, progress=progress)
+    if as_json:
+        print(json.dumps(result.as_dict(), indent=2, ensure_ascii=False))
+    else:
+        show_verification(out, result.as_dict())
+    if not result.passed:
+        raise VerificationError(f"{target} and {file} differ")
+
+
+def main() -> None:
+    """Runs the command line; every error that is meant for users is one message and a code."""
+    try:
+        app()
+    except Onnx2mvitError as error:
+        err.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except KeyboardInterrupt:
+        err.print("interrupted")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""The whole way: read → rewrite → emit → build → verify."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from onnx2mvit.block import Block
+from onnx2mvit.emit import emit, model_name
+from onnx2mvit.errors import UsageError
+from onnx2mvit.images import Images, load_images, structured_images
+from onnx2mvit.output import whole_folder
+from onnx2mvit.read import read
+from onnx2mvit.report import describe
+from onnx2mvit.rewrite import Network, rewrite
+from onnx2mvit.version import __version__
+
+if TYPE_CHECKING:
+    import keras
+
+    from onnx2mvit.verify import Verification
+
+INPUTS = 8
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What `convert` made: the model, where it came from, and the proof."""
+
+    model: keras.Model
+    blocks: tuple[Block, ...]
+    folder: Path
+    source: Path
+    report: dict[str, Any]
+
+    @property
+    def passed(self) -> bool | None:
+        """Whether the numbers agree; None if that was not asked for."""
+        verification = self.report["verification"]
+        return verification["verdict"] == "passed" if verification else None
+
+
+class Stages:
+    """Says which stage runs and remembers how long each took."""
+
+    def __init__(self, progress: Progress | None = None) -> None:
+        self.progress = progress or (lambda message: None)
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Times what is done in it."""
+        self.progress(name)
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - start, 3)
+
+
+def inspect(path: str | Path) -> Network:
+    """Reads and rewrites a file, without Keras.
+
+    Raises:
+        InvalidModelError: it is not a usable ONNX file.
+        UnsupportedError: its opset, inputs or data types are not converted.
+    """
+    return rewrite(read(path))
+
+
+def convert(
+    path: str | Path,
+    output: str | Path = "keras_out",
+    *,
+    name: str | None = None,
+    verify: bool = True,
+    images: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Conversion:
+    """Converts an ONNX file to a Keras model, in `output`/`name`/.
+
+    The folder gets NAME.py, NAME.safetensors (weights by layer path), NAME.keras and
+    report.json; an older one of that name is replaced. The model is compared with onnxruntime
+    unless `verify` is False, on structured images made here or on those in the folder `images`;
+    a model that differs is written all the same, and its report says so.
+
+    Raises:
+        InvalidModelError: it is not a usable ONNX file.
+        UnsupportedError: something in it is not supported.
+        UsageError: the name is no Python identifier, or `images` holds none.
+        MissingDependencyError: Keras has no backend here.
+    """
+    path, stages = Path(path), Stages(progress)
+    name = name or model_name(path.stem)
+    if name != model_name(name):
+        raise UsageError(f"{name!r} is not a name for a module: try {model_name(name)!r}")
+    with stages("read"):
+        graph = read(path)
+    with stages("rewrite"):
+        network = rewrite(graph)
+    with stages("emit"):
+        source = emit(network, name, __version__)
+    target = Path(output) / name
+    with whole_folder(target) as work:
+        model = _write(work, name, source, network, stages)
+        verification = None
+        if verify:
+            with stages("verify"):
+                verification = _verify(path, network, model, images, stages.progress)
+        report = _report(network, model, verification, stages.seconds)
+        text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+        (work / "report.json").write_text(text, encoding="utf-8")
+    return Conversion(model, network.blocks, target, target / f"{name}.py", report)
+
+
+def verify(
+    path: str | Path,
+    target: str | Path,
+    *,
+    images: str | Path | None = None,
+    inputs: int = INPUTS,
+    progress: Progress | None = None,
+) -> Verification:
+    """Compares a converted model, a folder or a .keras file, with the ONNX file again.
+
+    Raises:
+        InvalidModelError: one of the two is not usable, or they are different networks.
+    """
+    from onnx2mvit.build import load
+
+    path, stages = Path(path), Stages(progress)
+    with stages("read"):
+        network = inspect(path)
+    with stages("load"):
+        model = load(Path(target))
+    with stages("verify"):
+        return _verify(path, network, model, images, stages.progress, inputs)
+
+
+def _write(work: Path, name: str, source: str, network: Network, stages: Stages) -> keras.Model:
+    from onnx2mvit.build import build
+    from onnx2mvit.weights import block_weights, save_weights
+
+    (work / f"{name}.py").write_text(source, encoding="utf-8")
+    origin = network.graph.source
+    metadata = {"source": origin.file, "sha256": origin.sha256, "weights": origin.weights}
+    save_weights(block_weights(network.blocks), work / f"{name}.safetensors", metadata)
+    with stages("build"):
+        model = build(work, name)
+    with stages("save"):
+        model.save(work / f"{name}.keras")
+    return model
+
+
+def _images(network: Network, folder: str | Path | None, count: int) -> tuple[Images, str]:
+    (image,) = network.graph.inputs
+    assert image.shape is not None
+    _, channels, height, width = image.shape
+    if folder is not None:
+        images = load_images(Path(folder), height, width, channels)
+        return images, f"{len(images)} images from {Path(folder).name}"
+    images = structured_images(count, height, width, channels)
+    return images, f"{count} structured images (seed 0)"
+
+
+def _verify(
+    path: Path,
+    network: Network,
+    model: keras.Model,
+    folder: str | Path | None,
+    progress: Progress,
+    count: int = INPUTS,
+) -> Verification:
+    from onnx2mvit.verify import verify_model
+
+    images, description = _images(network, folder, count)
+    return verify_model(
+        path,
+        network,
+        model,
+        images,
+        description,
+        progress=lambda done, total: progress(f"verify ({done} of {total} images)"),
+    )
+
+
+def _report(
+    network: Network,
+    model: keras.Model,
+    verification: Verification | None,
+    seconds: dict[str, float],
+) -> dict[str, Any]:
+    described = describe(network)
+    trainable = sum(math.prod(variable.shape) for variable in model.trainable_weights)
+    return {
+        "onnx": described.pop("onnx"),
+        "model": {
+            "name": model.name,
+            "input_shape": list(model.input_shape),
+            "parameters": model.count_params(),
+            "trainable_parameters": trainable,
+        },
+        **described,
+        "verification": verification.as_dict() if verification is not None else None,
+        "seconds": seconds,
+    }

@@ -1,0 +1,233 @@
+"""Stage one: a file becomes a `Graph` with concrete shapes, folded constants and one spelling."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+from pathlib import Path
+
+import google.protobuf.message
+import networkx
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxscript.optimizer
+from onnx_ir.passes import common as passes
+
+from onnx2mvit.errors import InvalidModelError, UnsupportedError
+from onnx2mvit.graph import Graph, Node, Source, Value
+from onnx2mvit.rules import unify
+from onnx2mvit.scopes import scope_of
+
+OPSETS = range(11, 24)
+# A batch that no other dimension is likely to equal, so that a Reshape that mixes the batch into
+# something else is not mistaken for one that does not.
+TRACE_BATCH = 3
+TRACE_SIZE = 256
+LARGEST_CONSTANT = 1 << 28  # elements
+
+
+def read(path: str | Path) -> Graph:
+    """Reads an ONNX file.
+
+    The batch, where dynamic, is set to `TRACE_BATCH` and a dynamic height or width to
+    `TRACE_SIZE`; the graph has concrete shapes throughout, float32 tensors, and every
+    exporter's spelling brought to one by the rules in `onnx2mvit.rules`.
+
+    Raises:
+        InvalidModelError: not a file, not ONNX, or ONNX that its own checker refuses.
+        UnsupportedError: an opset, input or data type that we do not convert.
+    """
+    path = Path(path)
+    digest = _check(path)
+    try:
+        model = ir.load(path)
+    except (google.protobuf.message.DecodeError, ValueError, TypeError, OSError) as error:
+        raise InvalidModelError(f"{path} cannot be read as ONNX: {_line(error)}") from error
+    source = _source(path, model, digest)
+    _make_concrete(model, path)
+    _simplify(model, path)
+    graph = _convert(model, source)
+    unify(graph)
+    return graph
+
+
+def _line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def _check(path: Path) -> str:
+    if not path.exists():
+        raise InvalidModelError(f"{path} does not exist")
+    if not path.is_file():
+        raise InvalidModelError(f"{path} is not a file")
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if path.stat().st_size == 0:
+            raise InvalidModelError(f"{path} is empty")
+        onnx.checker.check_model(str(path))
+    except PermissionError as error:
+        raise InvalidModelError(f"{path} may not be read: permission denied") from error
+    except (onnx.checker.ValidationError, google.protobuf.message.DecodeError) as error:
+        raise InvalidModelError(f"{path} is not a valid ONNX model: {_line(error)}") from error
+    except (RuntimeError, ValueError, OSError) as error:
+        raise InvalidModelError(f"{path} is not an ONNX model: {_line(error)}") from error
+    return digest
+
+
+def _source(path: Path, model: ir.Model, digest: str) -> Source:
+    opset = model.opset_imports.get("", 0)
+    if opset not in OPSETS:
+        raise UnsupportedError(
+            f"{path} uses opset {opset}; supported are {OPSETS[0]} to {OPSETS[-1]}. "
+            "Export it again with one of those."
+        )
+    producer = " ".join(filter(None, (model.producer_name, model.producer_version)))
+    return Source(
+        file=path.name,
+        sha256=digest,
+        opset=opset,
+        producer=producer or "unknown",
+        nodes=len(model.graph),
+        weights=model.metadata_props.get("onnx2mvit.weights", "as in the file"),
+        dynamic_batch=any(
+            value.shape is not None and len(value.shape) > 0 and not isinstance(value.shape[0], int)
+            for value in _data_inputs(model)
+        ),
+    )
+
+
+def _data_inputs(model: ir.Model) -> list[ir.Value]:
+    return [value for value in model.graph.inputs if value.name not in model.graph.initializers]
+
+
+def _make_concrete(model: ir.Model, path: Path) -> None:
+    inputs = _data_inputs(model)
+    if len(inputs) != 1:
+        names = ", ".join(repr(value.name) for value in inputs) or "none"
+        raise UnsupportedError(f"{path} has {len(inputs)} inputs ({names}); exactly one is needed")
+    (value,) = inputs
+    if value.dtype != ir.DataType.FLOAT:
+        raise UnsupportedError(f"input {value.name!r} is {value.dtype}, not float32")
+    if value.shape is None or len(value.shape) != 4:
+        raise UnsupportedError(f"input {value.name!r} is {value.shape}, not an image [N, C, H, W]")
+    shape = [
+        dim if isinstance(dim, int) else (TRACE_BATCH if axis == 0 else TRACE_SIZE)
+        for axis, dim in enumerate(value.shape)
+    ]
+    if not isinstance(value.shape[1], int):
+        raise UnsupportedError(f"input {value.name!r} has a dynamic number of channels")
+    if min(shape) < 1:
+        raise InvalidModelError(f"input {value.name!r} has a dimension below one: {shape}")
+    value.shape = ir.Shape(shape)
+    # What the exporter declared holds for its own batch and size alone: infer it anew.
+    for node in model.graph.all_nodes():
+        for output in node.outputs:
+            output.shape = None
+    for output in model.graph.outputs:
+        output.shape = None
+
+
+def _may_fold(node: ir.Node) -> bool | None:
+    for output in node.outputs:
+        if output.shape is not None and output.shape.is_static():
+            if math.prod(dim for dim in output.shape if isinstance(dim, int)) > LARGEST_CONSTANT:
+                return False
+    return None
+
+
+def _simplify(model: ir.Model, path: Path) -> None:
+    """Inlines functions and folds constants; BatchNormalization is left as it is."""
+    logging.getLogger("onnxscript").setLevel(logging.ERROR)
+    try:
+        passes.InlinePass()(model)
+        passes.IdentityEliminationPass()(model)
+        onnxscript.optimizer.fold_constants(
+            model,
+            onnx_shape_inference=True,
+            input_size_limit=LARGEST_CONSTANT,
+            output_size_limit=LARGEST_CONSTANT,
+            should_fold=_may_fold,
+        )
+        passes.RemoveUnusedNodesPass()(model)
+        passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+        passes.IdentityEliminationPass()(model)
+        passes.RemoveUnusedNodesPass()(model)
+        passes.AddDefaultAttributesPass()(model)
+    except (RuntimeError, ValueError, ir.passes.PassError) as error:
+        cause = error.__cause__ or error
+        raise InvalidModelError(f"{path} cannot be simplified: {_line(cause)}") from error
+
+
+def _convert(model: ir.Model, source: Source) -> Graph:
+    values: dict[ir.Value, Value] = {}
+
+    def convert(value: ir.Value) -> Value:
+        if value not in values:
+            shape = value.shape
+            tensor = value.const_value
+            values[value] = Value(
+                name=value.name or "",
+                shape=tuple(int(dim) for dim in shape if isinstance(dim, int))
+                if shape is not None and shape.is_static()
+                else None,
+                dtype=value.dtype.numpy() if value.dtype is not None else None,
+                const=tensor.numpy() if tensor is not None else None,
+            )
+        return values[value]
+
+    graph = Graph(
+        inputs=[convert(value) for value in _data_inputs(model)],
+        outputs=[convert(value) for value in model.graph.outputs],
+        source=source,
+    )
+    for position, node in enumerate(model.graph):
+        metadata = dict(node.metadata_props)
+        names = [value.name if value is not None else None for value in node.inputs]
+        op = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}::{node.op_type}"
+        converted = Node(
+            op=op,
+            inputs=_trim([convert(v) if v is not None and v.name else None for v in node.inputs]),
+            outputs=tuple(convert(value) for value in node.outputs),
+            attrs={name: _attribute(attr, node) for name, attr in node.attributes.items()},
+            name=node.name or "",
+            scope=scope_of(op, node.name or "", metadata, names),
+            position=(position,),
+        )
+        _check_types(converted)
+        graph.add(converted)
+    if not networkx.is_directed_acyclic_graph(graph.nx):
+        raise InvalidModelError(f"{source.file} has a cycle")
+    return graph
+
+
+def _trim(inputs: list[Value | None]) -> tuple[Value | None, ...]:
+    while inputs and inputs[-1] is None:
+        inputs.pop()
+    return tuple(inputs)
+
+
+def _attribute(attr: ir.Attr, node: ir.Node) -> object:
+    if attr.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS):
+        raise UnsupportedError(
+            f"node {node.name!r} ({node.op_type}) holds a subgraph: "
+            "control flow that depends on the data cannot be converted"
+        )
+    if attr.type == ir.AttributeType.TENSOR:
+        return attr.as_tensor().numpy()
+    if attr.type in (ir.AttributeType.INTS, ir.AttributeType.FLOATS, ir.AttributeType.STRINGS):
+        return tuple(attr.value)
+    return attr.value
+
+
+def _check_types(node: Node) -> None:
+    for value in node.inputs:
+        if value is not None and value.const is not None and value.dtype is not None:
+            if value.dtype.kind == "f" and value.dtype != np.float32:
+                raise UnsupportedError(
+                    f"node {node.scope or node.name!r} ({node.op}) has {value.dtype} weights; "
+                    "only float32 models are converted"
+                )

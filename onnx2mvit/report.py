@@ -1,0 +1,63 @@
+"""What `inspect --json` prints and `report.json` holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from onnx2mvit.block import Block
+from onnx2mvit.rewrite import Network, explain
+
+
+def describe(network: Network) -> dict[str, Any]:
+    """The file, how much of it was recognised, and the tree, as plain values for JSON."""
+    source = network.graph.source
+    return {
+        "onnx": {
+            "file": source.file,
+            "sha256": source.sha256,
+            "opset": source.opset,
+            "producer": source.producer,
+            "nodes": source.nodes,
+            "weights": source.weights,
+            "dynamic_batch": source.dynamic_batch,
+        },
+        "coverage": asdict(network.coverage),
+        "batch_normalization": batch_normalization(network.blocks),
+        "blocks": [tree(block) for block in network.blocks],
+    }
+
+
+def leftovers(network: Network) -> list[dict[str, Any]]:
+    """The nodes that no pattern took, each with the pattern that came closest."""
+    return [
+        {
+            "node": node.name or node.output.name,
+            "op": node.op,
+            "module": node.scope,
+            "closest": str(failure) if (failure := explain(network, node)) else None,
+        }
+        for node in network.leftovers
+    ]
+
+
+def tree(block: Block) -> dict[str, Any]:
+    """A block and what is in it."""
+    return {
+        "kind": block.kind,
+        "name": block.name,
+        "path": block.path,
+        "nodes": block.nodes,
+        "params": block.params,
+        "children": [tree(child) for child in block.children],
+    }
+
+
+def batch_normalization(blocks: Iterable[Block]) -> str:
+    """ "kept", "folded" (a convolution with a bias is where it went), or "none"."""
+    kinds = [block for top in blocks for block in top.walk()]
+    if any(block.kind == "BatchNorm" for block in kinds):
+        return "kept"
+    folded = any("bias" in block.weights for block in kinds if block.kind.endswith("Conv2D"))
+    return "folded" if folded else "none"

@@ -1,0 +1,136 @@
+"""Stage two: patterns turn the graph into a tree of blocks, from the bottom up.
+
+Every match collapses its nodes into one block node, and higher patterns are written in terms of
+blocks. Roots are tried from the output of the graph to its input, so that the longest form of a
+block (with its activation, with its residual) is seen before the shorter ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from onnx2mvit.block import Block
+from onnx2mvit.graph import Graph, Node
+from onnx2mvit.matcher import Failure, Match, Trace, find
+from onnx2mvit.naming import name_blocks
+from onnx2mvit.pattern import Pattern
+from onnx2mvit.registry import builtin_patterns
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How many nodes of the simplified graph ended where."""
+
+    nodes: int
+    in_blocks: int
+    single_ops: int
+    unsupported: int
+
+    @property
+    def percent(self) -> float:
+        """The share of nodes in blocks, in percent."""
+        return 100.0 * self.in_blocks / self.nodes if self.nodes else 0.0
+
+
+@dataclass(frozen=True)
+class Network:
+    """The result of rewriting: a graph of blocks, and the nodes that no pattern took."""
+
+    graph: Graph
+    blocks: tuple[Block, ...]
+    leftovers: tuple[Node, ...]
+    patterns: tuple[Pattern, ...]
+
+    @property
+    def coverage(self) -> Coverage:
+        """How much of the graph lies in blocks."""
+        in_blocks = sum(block.nodes for block in self.blocks)
+        rest = len(self.leftovers)
+        return Coverage(in_blocks + rest, in_blocks, 0, rest)
+
+
+def rewrite(graph: Graph, patterns: Sequence[Pattern] | None = None) -> Network:
+    """Collapses the graph into blocks, in place, and names them after torch's modules.
+
+    `patterns` must be in the order of `registry.in_order`; all built-in ones by default.
+    """
+    used = tuple(builtin_patterns() if patterns is None else patterns)
+    for pattern in used:
+        for root in reversed(graph.of(pattern.roots)):
+            if root in graph and (found := find(pattern, graph, root)) is not None:
+                _collapse(graph, pattern, *found)
+    blocks = tuple(node.block for node in graph if node.block is not None)
+    name_blocks(blocks)
+    leftovers = tuple(node for node in graph if node.block is None)
+    return Network(graph, blocks, leftovers, used)
+
+
+def _collapse(graph: Graph, pattern: Pattern, match: Match, params: dict[str, object]) -> None:
+    inside = set(match.nodes)
+    inputs = dict.fromkeys(
+        value
+        for node in sorted(match.nodes, key=lambda node: node.position)
+        for value in node.inputs
+        if value is not None and value.const is None and value.producer not in inside
+    )
+    block = Block(
+        pattern=pattern,
+        params=params,
+        inputs=tuple(inputs),
+        output=match.root.output,
+        matched=match.nodes,
+        weights=pattern.weights(match),
+        children=() if pattern.is_leaf else _children(match),
+    )
+    node = Node(
+        op=pattern.kind,
+        inputs=tuple(inputs),
+        outputs=(match.root.output,),
+        block=block,
+        position=match.root.position,
+    )
+    graph.collapse(match.nodes, node)
+
+
+def _children(match: Match) -> tuple[Block, ...]:
+    roles: dict[Node, str] = {}
+    for role, bound in match.bound.items():
+        if isinstance(bound, Node):
+            roles[bound] = role
+        elif isinstance(bound, tuple):
+            roles.update({node: f"{role}.{index}" for index, node in enumerate(bound)})
+    children = []
+    for node in sorted(match.nodes, key=lambda node: node.position):
+        if node.block is not None:
+            node.block.role = roles.get(node, node.op.lower())
+            children.append(node.block)
+    return tuple(children)
+
+
+def explain(network: Network, node: Node) -> Failure | None:
+    """For a node that no pattern took: the attempt that came furthest with it, and its end."""
+    best: Failure | None = None
+    nearby = [node, *_downstream(network.graph, node, limit=24)]
+    for pattern in network.patterns:
+        for root in nearby:
+            if root.op not in pattern.roots:
+                continue
+            trace = Trace(pattern.kind)
+            find(pattern, network.graph, root, trace)
+            failure = trace.furthest
+            if failure is not None and node in trace.touched:
+                if best is None or failure.fitted > best.fitted:
+                    best = failure
+    return best
+
+
+def _downstream(graph: Graph, node: Node, limit: int) -> list[Node]:
+    found: dict[Node, None] = {}
+    queue = [node]
+    while queue and len(found) < limit:
+        for reader in graph.nx.successors(queue.pop(0)):
+            if reader not in found:
+                found[reader] = None
+                queue.append(reader)
+    return list(found)

@@ -1,0 +1,51 @@
+"""Small named rules that bring what exporters write differently to one spelling.
+
+A rule is written in the pattern language. Its docstring shows what stands before and after.
+Patterns may rely on the spelling after all rules, and so know no exporter.
+"""
+
+from __future__ import annotations
+
+from onnx2mvit.graph import Graph
+from onnx2mvit.rules.arithmetic import DivideIsMultiply, SoftmaxAxis
+from onnx2mvit.rules.base import Rule, apply_once
+from onnx2mvit.rules.convolution import DropZeroBias, ExplicitConv
+from onnx2mvit.rules.linear import GemmIsMatMulAdd
+from onnx2mvit.rules.pooling import GlobalAveragePoolIsMean, MeanAxes, MeanWithoutKeptAxes
+from onnx2mvit.rules.shape import (
+    AnyReshapeIsReshape,
+    DropDropout,
+    DropIdentity,
+    DropReshape,
+    DropTranspose,
+    MergeReshapes,
+    MergeTransposes,
+)
+
+RULES: tuple[Rule, ...] = (
+    DropIdentity(),
+    DropDropout(),
+    AnyReshapeIsReshape(),
+    MergeReshapes(),
+    DropReshape(),
+    MergeTransposes(),
+    DropTranspose(),
+    ExplicitConv(),
+    DropZeroBias(),
+    GlobalAveragePoolIsMean(),
+    MeanAxes(),
+    MeanWithoutKeptAxes(),
+    GemmIsMatMulAdd(),
+    DivideIsMultiply(),
+    SoftmaxAxis(),
+)
+MOST_PASSES = 20
+
+
+def unify(graph: Graph, rules: tuple[Rule, ...] = RULES) -> None:
+    """Applies the rules in order, again and again until none has anything to do."""
+    for _ in range(MOST_PASSES):
+        if not sum(apply_once(rule, graph) for rule in rules):
+            break
+        graph.sweep()
+    graph.sweep()

@@ -1,0 +1,132 @@
+"""What a rule is and how it is applied."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from onnx2mvit.graph import Graph, Node, Value
+from onnx2mvit.matcher import Match, matches
+from onnx2mvit.pattern import Expr, Mismatch, Ops, Rooted, Var
+
+Shape = tuple[int, ...]
+
+
+class Rule(Rooted, ABC):
+    """Replaces the last node of what it matches; what nobody reads any more goes by itself."""
+
+    @property
+    def name(self) -> str:
+        """The rule's name, as reports show it."""
+        return type(self).__name__
+
+    @abstractmethod
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        """What stands before."""
+
+    @abstractmethod
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        """What stands after; raises Mismatch where there is nothing to do."""
+
+
+class Builder:
+    """`new.MatMul(x, w)` makes a node in the place of the match and returns its output."""
+
+    def __init__(self, root: Node) -> None:
+        self.root = root
+        self.nodes: list[Node] = []
+
+    def __getattr__(self, op: str) -> Callable[..., Value]:
+        def make(*inputs: Value | None, shape: Shape | None = None, **attrs: Any) -> Value:
+            present = [value for value in inputs if value is not None]
+            number = len(self.nodes)
+            output = Value(
+                name=f"{self.root.output.name}/{op}_{number}",
+                shape=shape if shape is not None else infer(op, present, attrs),
+                dtype=self.root.output.dtype,
+            )
+            kept = inputs if inputs[-1] is not None else inputs[:-1]
+            self.nodes.append(
+                Node(
+                    op,
+                    kept,
+                    (output,),
+                    attrs,
+                    name=self.root.name,
+                    scope=self.root.scope,
+                    position=(*self.root.position, number),
+                )
+            )
+            output.producer = self.nodes[-1]
+            return output
+
+        return make
+
+    def like_root(self, *inputs: Value | None, op: str | None = None, **attrs: Any) -> Value:
+        """A node like the match's last one, with other inputs or attributes."""
+        make: Callable[..., Value] = getattr(self, op or self.root.op)
+        return make(*inputs, shape=self.root.output.shape, **attrs)
+
+    def constant(self, array: np.ndarray[Any, Any], name: str) -> Value:
+        """A constant value."""
+        return Value(f"{self.root.output.name}/{name}", array.shape, array.dtype, array)
+
+
+def infer(op: str, inputs: list[Value], attrs: dict[str, Any]) -> Shape | None:
+    """The output's shape of the few operators that rules insert."""
+    shapes = [value.shape for value in inputs]
+    if any(shape is None for shape in shapes):
+        return None
+    known = [shape for shape in shapes if shape is not None]
+    match op:
+        case "Add" | "Mul":
+            return np.broadcast_shapes(*known)
+        case "MatMul":
+            batch = np.broadcast_shapes(known[0][:-2], known[1][:-2])
+            return (*batch, known[0][-2], known[1][-1])
+        case "Transpose":
+            return tuple(known[0][axis] for axis in attrs["perm"])
+    return None
+
+
+def elements(shape: Shape | None) -> int:
+    """How many elements a tensor has; -1 where its shape is not known."""
+    return -1 if shape is None else math.prod(shape)
+
+
+def apply_once(rule: Rule, graph: Graph) -> int:
+    """Applies a rule wherever it holds, from the output to the input; returns how often."""
+    count = 0
+    for root in reversed(graph.of(rule.roots)):
+        if root not in graph:
+            continue
+        for match in matches(rule, graph, root):
+            new = Builder(root)
+            try:
+                value = rule.rewrite(match, new)
+            except Mismatch:
+                continue
+            _replace(graph, root, value, new)
+            count += 1
+            break
+    return count
+
+
+def _replace(graph: Graph, root: Node, value: Value, new: Builder) -> None:
+    if value.producer is not None and value.producer in new.nodes:
+        # The tensor keeps its name, by which it is found in the original file again.
+        *inner, last = new.nodes
+        last.outputs = (root.output,)
+        readers = graph.consumers(root.output)
+        graph.remove(root)
+        for node in (*inner, last):
+            graph.add(node)
+        for reader in readers:
+            graph.reconnect(root.output, reader)
+    else:
+        graph.redirect(root.output, value)
+        graph.remove(root)

@@ -1,0 +1,118 @@
+"""Rules for operators that only move data."""
+
+from __future__ import annotations
+
+from onnx2mvit.graph import Value
+from onnx2mvit.matcher import Match
+from onnx2mvit.pattern import Expr, Ops, Var, any_of, constant, optional, require
+from onnx2mvit.rules.base import Builder, Rule, elements
+
+
+class DropIdentity(Rule):
+    """Identity, and a Cast from float32 to float32, do nothing.
+
+    Identity(x) → x
+    """
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return any_of(op.Identity(x), op.Cast(x))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        value: Value = m.x
+        require(value.dtype is not None and value.dtype == m.root.output.dtype, "changes the type")
+        return value
+
+
+class DropDropout(Rule):
+    """Dropout does nothing at inference; files with BatchNormalization kept may hold it.
+
+    Dropout(x, ratio, training_mode=False) → x
+    """
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Dropout(x, optional("ratio"), optional("training_mode"))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        training = m.training_mode
+        require(training is None or not training.const.any(), "it is in training mode")
+        value: Value = m.x
+        return value
+
+
+class AnyReshapeIsReshape(Rule):
+    """All shapes are concrete, so the output's shape says everything.
+
+    Reshape(x, shape) | Flatten(x) | Squeeze(x, axes) | Unsqueeze(x, axes) → Reshape(x)
+    """
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return any_of(
+            op.Reshape(x, constant("shape")),
+            op.Flatten(x),
+            op.Squeeze(x, optional("squeezed")),
+            op.Unsqueeze(x, optional("unsqueezed")),
+        )
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        require(m.root.output.shape is not None, "the shape is not known")
+        require(elements(m.x.shape) == elements(m.root.output.shape), "the sizes contradict")
+        return new.like_root(m.x, op="Reshape")
+
+
+class MergeReshapes(Rule):
+    """Only the last of several shapes matters.
+
+    Reshape(Reshape(x)) → Reshape(x)
+    """
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Reshape(op.Reshape(x))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        return new.like_root(m.x)
+
+
+class DropReshape(Rule):
+    """Reshape to the shape that is there already.
+
+    Reshape(x) → x
+    """
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Reshape(x)
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        value: Value = m.x
+        require(value.shape is not None and value.shape == m.root.output.shape, "changes the shape")
+        return value
+
+
+class MergeTransposes(Rule):
+    """Two permutations are one; dynamo without optimisation writes k's as 0213 and then 0132.
+
+    Transpose(Transpose(x, perm=p), perm=q) → Transpose(x, perm=p[q])
+    """
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Transpose(op.Transpose(x, role="inner"))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        first, second = m.inner.attrs.get("perm"), m.root.attrs.get("perm")
+        require(first is not None and second is not None, "a permutation is implicit")
+        return new.like_root(m.x, perm=tuple(first[axis] for axis in second))
+
+
+class DropTranspose(Rule):
+    """A permutation that moves nothing.
+
+    Transpose(x, perm=(0, 1, …)) → x
+    """
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Transpose(x)
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        perm = m.root.attrs.get("perm")
+        require(perm is not None and tuple(perm) == tuple(range(len(perm))), "moves something")
+        value: Value = m.x
+        return value

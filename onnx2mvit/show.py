@@ -1,0 +1,137 @@
+"""Networks, conversions and proofs for people, on a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from onnx2mvit.block import Block
+from onnx2mvit.report import batch_normalization, leftovers
+from onnx2mvit.rewrite import Network
+
+if TYPE_CHECKING:
+    from onnx2mvit.convert import Conversion
+
+# What stays at its usual value says nothing about a block.
+USUAL = {
+    "attention_bias": True,
+    "batch_norm": True,
+    "bn_epsilon": 1e-5,
+    "bn_momentum": 0.9,
+    "depthwise": False,
+    "dilation": 1,
+    "epsilon": 1e-5,
+    "fusion": True,
+    "groups": 1,
+    "momentum": 0.9,
+    "strides": 1,
+    "use_bias": False,
+}
+SHOWN_LEFTOVERS = 20
+
+
+def show_network(console: Console, network: Network, depth: int = 0) -> None:
+    """The tree of blocks, then coverage, then what no pattern took."""
+    source = network.graph.source
+    root = Tree(
+        Text.assemble(
+            (source.file, "bold"),
+            f"  opset {source.opset}, {source.producer}, weights: {source.weights}",
+        )
+    )
+    for block in network.blocks:
+        _add(root, block, "", depth)
+    console.print(root)
+    show_coverage(console, network)
+    unknown = leftovers(network)
+    for entry in unknown[:SHOWN_LEFTOVERS]:
+        line = f"  {entry['op']} in {entry['module'] or '?'}: {entry['closest'] or 'no pattern'}"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if len(unknown) > SHOWN_LEFTOVERS:
+        console.print(f"  … and {len(unknown) - SHOWN_LEFTOVERS} more (--json lists them all)")
+
+
+def show_coverage(console: Console, network: Network) -> None:
+    """One line: how many nodes there were, and how many lie in blocks."""
+    coverage = network.coverage
+    console.print(
+        f"{network.graph.source.nodes} nodes, {coverage.nodes} after simplification, "
+        f"{coverage.in_blocks} in blocks ({coverage.percent:.1f} %), "
+        f"{coverage.unsupported} not recognised; "
+        f"batch normalization {batch_normalization(network.blocks)}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _add(parent: Tree, block: Block, outer: str, depth: int) -> None:
+    name = block.name.removeprefix(outer + ".") if outer else block.name
+    shown = [
+        f"{key}={value}"
+        for key, value in block.params.items()
+        if key not in USUAL or value != USUAL[key]
+    ]
+    line = Text.assemble(
+        (block.kind, "cyan"), " ", (name, "bold"), " ", (", ".join(shown), "dim"),
+        f"  [{block.nodes}]",
+    )  # fmt: skip
+    branch = parent.add(line)
+    if depth != 1:
+        for child in block.children:
+            _add(branch, child, block.name, depth - 1)
+
+
+def show_verification(console: Console, verification: dict[str, Any]) -> None:
+    """The verdict, what it rests on, and the block that is farthest off."""
+    passed = verification["verdict"] == "passed"
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_row("verdict", Text(verification["verdict"], "bold green" if passed else "bold red"))
+    table.add_row("inputs", verification["images"])
+    table.add_row(
+        "output",
+        f"max error {verification['max_abs_error']:.2e}, "
+        f"relative to the largest {verification['max_rel_error']:.2e} "
+        f"(allowed {verification['tolerance']:.0e}; "
+        f"onnxruntime differs from itself by {verification['noise_floor']:.2e})",
+    )
+    blocks = verification["blocks"]
+    if blocks:
+        worst = max(blocks, key=lambda block: float(block["max_rel_error"]))
+        table.add_row(
+            "blocks",
+            f"{len(blocks)} borders compared, the farthest off is {worst['name']} "
+            f"({worst['kind']}) by {worst['max_rel_error']:.2e}",
+        )
+    if verification["top1_agreement"] is not None:
+        table.add_row("top-1", f"{verification['top1_agreement']:.1%} agree")
+    console.print(table, highlight=False, soft_wrap=True)
+
+
+def show_conversion(console: Console, conversion: Conversion) -> None:
+    """What was written, how big the model is, and the verdict."""
+    report = conversion.report
+    model, coverage = report["model"], report["coverage"]
+    console.print(f"{conversion.folder}/", style="bold", highlight=False, soft_wrap=True)
+    for path in sorted(conversion.folder.iterdir()):
+        console.print(f"  {path.name}  {path.stat().st_size / 1e6:.2f} MB", highlight=False)
+    console.print(
+        f"{model['parameters']:,} parameters ({model['trainable_parameters']:,} trainable), "
+        f"{coverage['in_blocks']} of {coverage['nodes']} nodes in blocks, "
+        f"batch normalization {report['batch_normalization']}, weights: {report['onnx']['weights']}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+    if report["batch_normalization"] == "folded":
+        console.print(
+            "The exporter folded batch normalization into the convolutions; it cannot be brought "
+            "back. For fine-tuning, export again with it kept (docs: README).",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if report["verification"] is not None:
+        show_verification(console, report["verification"])

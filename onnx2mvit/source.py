@@ -1,0 +1,158 @@
+"""The source of the patterns' Keras functions, as it lands in an emitted module."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from onnx2mvit.block import Block
+from onnx2mvit.naming import Roles
+from onnx2mvit.pattern import Pattern
+
+
+@dataclass
+class Function:
+    """A Keras function of a pattern: its text and what a call of it needs to know.
+
+    `defaults` are those of the emitted function, `required` its arguments without one, and
+    `forwards` the functions that get its further keyword arguments.
+    """
+
+    name: str
+    text: str
+    required: tuple[str, ...]
+    defaults: dict[str, Any]
+    forwards: tuple[str, ...] = ()
+    calls: tuple[str, ...] = ()
+    takes_name: bool = True
+
+
+def functions_of(blocks: Sequence[Block], roles: Roles) -> dict[str, Function]:
+    """The functions that these blocks need, those that are called first."""
+    everything = [block for top in blocks for block in top.walk()]
+    patterns = {b.pattern.keras: b.pattern for b in everything if b.pattern.keras is not None}
+    wanted = [block.pattern.keras for block in blocks if block.pattern.keras is not None]
+    found: dict[str, Function] = {}
+    while wanted:
+        name = wanted.pop()
+        if name not in found:
+            pattern = patterns[name]
+            siblings = [block for block in everything if block.pattern is pattern]
+            found[name] = _function(pattern, siblings, roles, set(patterns))
+            wanted.extend(found[name].calls)
+    order: dict[str, Function] = {}
+
+    def place(name: str) -> None:
+        for callee in found[name].calls:
+            place(callee)
+        order.setdefault(name, found[name])
+
+    for block in blocks:
+        if block.pattern.keras is not None:
+            place(block.pattern.keras)
+    return order
+
+
+def _function(
+    pattern: Pattern, blocks: Sequence[Block], roles: Roles, known: set[str | None]
+) -> Function:
+    module = sys.modules[type(pattern).__module__]
+    text = textwrap.dedent(inspect.getsource(getattr(module, str(pattern.keras))))
+    (tree,) = ast.parse(text).body
+    assert isinstance(tree, ast.FunctionDef)
+    edits: list[tuple[int, int, str]] = []
+    at = _Offsets(text)
+    positional = [*tree.args.posonlyargs, *tree.args.args]
+    named = [*positional[1:], *tree.args.kwonlyargs]
+    values: list[ast.expr | None] = [None] * (len(positional) - len(tree.args.defaults))
+    values += [*tree.args.defaults, *tree.args.kw_defaults]
+    defaults: dict[str, Any] = {}
+    for argument, value in zip(named, values[1:], strict=True):
+        if value is None:
+            continue
+        written = default = ast.literal_eval(value)
+        if argument.arg in pattern.style:
+            default = _commonest(blocks, argument.arg, written)
+        if default != written:
+            edits.append((at.start(value), at.end(value), repr(default)))
+        defaults[argument.arg] = default
+    for argument in (*positional, *tree.args.kwonlyargs, tree.args.kwarg):
+        if argument is not None and argument.annotation is not None:
+            name_end = at.start(argument) + len(argument.arg)
+            edits.append((name_end, at.end(argument.annotation), ""))
+    if tree.returns is not None:
+        edits.append((text.rindex("->", 0, at.start(tree.returns)), at.end(tree.returns), ""))
+    called = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    for call in called:
+        for keyword in call.keywords:
+            if keyword.arg == "name" and (new := _renamed(keyword.value, pattern.kind, roles)):
+                edits.append((at.start(keyword.value), at.end(keyword.value), new))
+    names = [(call.func.id, call) for call in called if isinstance(call.func, ast.Name)]
+    return Function(
+        name=tree.name,
+        text=_edit(text, edits),
+        required=tuple(a.arg for a in named if a.arg not in defaults and a.arg != "name"),
+        defaults=defaults,
+        forwards=tuple(
+            dict.fromkeys(
+                name for name, call in names if any(keyword.arg is None for keyword in call.keywords)
+            )
+        ),
+        calls=tuple(dict.fromkeys(name for name, _ in names if name in known)),
+        takes_name=any(argument.arg == "name" for argument in named),
+    )
+
+
+def _commonest(blocks: Iterable[Block], name: str, otherwise: Any) -> Any:
+    counts = Counter(block.params[name] for block in blocks if name in block.params)
+    most = max(counts.values(), default=0)
+    if counts[otherwise] == most:
+        return otherwise
+    return next(value for value, count in counts.items() if count == most)
+
+
+def _renamed(value: ast.expr, kind: str, roles: Roles) -> str | None:
+    """The text of a layer's name with the role in it replaced by torch's name."""
+    match value:
+        case ast.Constant(value=str(role)):
+            return repr(roles[kind, role]) if (kind, role) in roles else None
+        case ast.JoinedStr(values=[ast.FormattedValue(value=ast.Name("name")), ast.Constant(rest)]):
+            role = str(rest).removeprefix("_")
+            return f'f"{{name}}_{roles[kind, role]}"' if (kind, role) in roles else None
+        case ast.JoinedStr(values=[ast.Constant(stem), ast.FormattedValue(value=ast.Name("i"))]):
+            role = f"{stem}{{i}}"
+            return f'f"{roles[kind, role]}"' if (kind, role) in roles else None
+    return None
+
+
+class _Offsets:
+    """Positions of syntax nodes as offsets into the text (the tree counts UTF-8 bytes)."""
+
+    def __init__(self, text: str) -> None:
+        self.lines = text.splitlines(keepends=True)
+        self.before = [0]
+        for line in self.lines:
+            self.before.append(self.before[-1] + len(line))
+
+    def _offset(self, line: int, column: int) -> int:
+        return self.before[line - 1] + len(self.lines[line - 1].encode()[:column].decode())
+
+    def start(self, node: ast.expr | ast.arg) -> int:
+        """Where a node begins."""
+        return self._offset(node.lineno, node.col_offset)
+
+    def end(self, node: ast.expr | ast.arg) -> int:
+        """Where a node ends."""
+        return self._offset(node.end_lineno or node.lineno, node.end_col_offset or 0)
+
+
+def _edit(text: str, edits: list[tuple[int, int, str]]) -> str:
+    for start, end, new in sorted(edits, reverse=True):
+        text = text[:start] + new + text[end:]
+    return text

@@ -1,0 +1,92 @@
+"""Convolution over images, plain, grouped or depthwise: the leaves that own a kernel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from onnx2mvit.matcher import Match
+from onnx2mvit.pattern import Array, Expr, Ops, Pattern, Var, constant, optional, require
+
+
+def geometry(m: Match) -> dict[str, Any]:
+    """Square kernel, equal strides and dilations, and as much padding on every side."""
+    attrs = m.conv.attrs
+    (size, *other_sizes) = attrs["kernel_shape"]
+    (stride, *other_strides) = attrs["strides"]
+    (dilation, *other_dilations) = attrs["dilations"]
+    require(set(other_sizes) == {size}, f"the kernel is {attrs['kernel_shape']}, not square")
+    require(set(other_strides) == {stride}, f"the strides {attrs['strides']} differ")
+    require(set(other_dilations) == {dilation}, f"the dilations {attrs['dilations']} differ")
+    padding = dilation * (size // 2)
+    require(
+        size % 2 == 1 and set(attrs["pads"]) == {padding},
+        f"the padding is {attrs['pads']}, not {padding} on every side",
+    )
+    return {"kernel_size": size, "strides": stride, "dilation": dilation}
+
+
+class DepthwiseConv2D(Pattern):
+    """A convolution of every channel by itself (MobileNets, arXiv:1704.04861, section 3.1).
+
+    ONNX Conv (operator versions 1, 11, 22) with group = channels, kernel (C·m, 1, k, k);
+    Keras DepthwiseConv2D, kernel (k, k, C, m).
+    """
+
+    layer = "DepthwiseConv2D"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        several = lambda group: group > 1  # noqa: E731 - reads as the condition it is
+        return op.Conv(
+            x, constant("kernel", rank=4), optional("bias", rank=1), role="conv", group=several
+        )
+
+    def params(self, m: Match) -> dict[str, Any]:
+        filters, per_group, _, _ = m.kernel.const.shape
+        group = m.conv.attrs["group"]
+        require(per_group == 1, f"its {group} groups have {per_group} channels each")
+        require(filters == group, f"it makes {filters} channels of {group}")
+        return {
+            "filters": filters,
+            **geometry(m),
+            "depthwise": True,
+            "groups": 1,
+            "use_bias": m.bias is not None,
+        }
+
+    def weights(self, m: Match) -> dict[str, Array]:
+        return with_bias(m, np.transpose(m.kernel.const, (2, 3, 0, 1)))
+
+
+class Conv2D(Pattern):
+    """A convolution, in groups or not.
+
+    ONNX Conv (operator versions 1, 11, 22), kernel (O, I/groups, k, k);
+    Keras Conv2D, kernel (k, k, I/groups, O).
+    """
+
+    layer = "Conv2D"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Conv(x, constant("kernel", rank=4), optional("bias", rank=1), role="conv")
+
+    def params(self, m: Match) -> dict[str, Any]:
+        filters, per_group, _, _ = m.kernel.const.shape
+        group = m.conv.attrs["group"]
+        require(not per_group == 1 < filters == group, "it is depthwise")
+        return {
+            "filters": filters,
+            **geometry(m),
+            "depthwise": False,
+            "groups": group,
+            "use_bias": m.bias is not None,
+        }
+
+    def weights(self, m: Match) -> dict[str, Array]:
+        return with_bias(m, np.transpose(m.kernel.const, (2, 3, 1, 0)))
+
+
+def with_bias(m: Match, kernel: Array) -> dict[str, Array]:
+    """The kernel, and the bias if there is one."""
+    return {"kernel": kernel} if m.bias is None else {"kernel": kernel, "bias": m.bias.const}

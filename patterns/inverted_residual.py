@@ -1,0 +1,86 @@
+"""MobileNetV2's inverted residual: 1×1 expand → k×k depthwise → 1×1 project (+ input)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from onnx2mvit.matcher import Match
+from onnx2mvit.numbers import ratio
+from onnx2mvit.pattern import Expr, Ops, Pattern, Var, any_of, maybe, require
+from onnx2mvit.patterns.conv_bn_act import STYLE, conv_bn_act
+
+if TYPE_CHECKING:
+    import keras
+    from keras import KerasTensor, layers
+
+
+class InvertedResidual(Pattern):
+    """MobileNetV2's block (arXiv:1801.04381, section 3.3); MobileViT's MV2.
+
+    The input is added where stride and channels allow it. Without expansion there is no 1×1
+    convolution before the depthwise one.
+    """
+
+    keras = "inverted_residual"
+    nested = True
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        y = maybe(op.ConvBnAct(x, role="expand", kernel_size=1, strides=1, depthwise=False))
+        y = op.ConvBnAct(y, role="depthwise", depthwise=True)
+        y = op.ConvBnAct(y, role="project", kernel_size=1, strides=1, activation=None)
+        return any_of(op.Add(x, y, role="add"), y)
+
+    def params(self, m: Match) -> dict[str, Any]:
+        channels = m.x.shape[1]
+        expanded = m.depthwise.filters
+        expansion = ratio(expanded, channels)
+        require(expansion is not None, f"{expanded} is no multiple of {channels} channels")
+        require(m.expand is not None or expansion == 1, "it expands without a convolution")
+        require(m.project.groups == 1, f"project has {m.project.groups} groups")
+        residual = m.depthwise.strides == 1 and m.project.filters == channels
+        require((m.add is not None) == residual, "the input is not added where it could be")
+        return {
+            "filters": m.project.filters,
+            "expansion": expansion if m.expand is not None else None,
+            "strides": m.depthwise.strides,
+            "kernel_size": m.depthwise.kernel_size,
+            "dilation": m.depthwise.dilation,
+            **m.common(("expand", "depthwise"), "activation"),
+            **m.common(("expand", "depthwise", "project"), *STYLE),
+        }
+
+
+def inverted_residual(
+    x: KerasTensor,
+    filters: int,
+    expansion: float | None,
+    strides: int = 1,
+    kernel_size: int = 3,
+    dilation: int = 1,
+    activation: str = "silu",
+    *,
+    name: str,
+    **conv: Any,
+) -> KerasTensor:
+    """MobileNetV2's block: 1×1 expand, depthwise, 1×1 project, and the input added if it fits."""
+    inputs = keras.Input(x.shape[1:])
+    channels = expanded = x.shape[-1]
+    y = inputs
+    if expansion is not None:
+        expanded = round(channels * expansion)
+        y = conv_bn_act(y, expanded, 1, activation=activation, name="expand", **conv)
+    y = conv_bn_act(
+        y,
+        expanded,
+        kernel_size,
+        strides=strides,
+        dilation=dilation,
+        depthwise=True,
+        activation=activation,
+        name="depthwise",
+        **conv,
+    )
+    y = conv_bn_act(y, filters, 1, activation=None, name="project", **conv)
+    if strides == 1 and channels == filters:
+        y = layers.Add(name="add")([inputs, y])
+    return keras.Model(inputs, y, name=name)(x)

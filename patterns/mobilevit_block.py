@@ -1,0 +1,119 @@
+"""The MobileViT block: local convolutions → transformer over unfolded patches → fusion."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from onnx2mvit.matcher import Match
+from onnx2mvit.pattern import Expr, Ops, Pattern, Var, any_of, one_or_more, require
+from onnx2mvit.patterns.conv_bn_act import STYLE, conv_bn_act
+from onnx2mvit.patterns.fold import fold
+from onnx2mvit.patterns.transformer_layer import transformer_layer
+from onnx2mvit.patterns.unfold import unfold
+
+if TYPE_CHECKING:
+    import keras
+    from keras import KerasTensor, layers
+
+
+class MobileViTBlock(Pattern):
+    """arXiv:2110.02178, section 3.1 and figure 1b; some configurations have no fusion."""
+
+    keras = "mobilevit_block"
+    nested = True
+    style = ("activation", "attention_bias", "epsilon")
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        y = op.ConvBnAct(x, role="local", strides=1, depthwise=False, groups=1)
+        y = op.ConvBnAct(
+            y, role="local_1x1", kernel_size=1, batch_norm=False, use_bias=False, activation=None
+        )
+        y = op.Unfold(y, role="unfold")
+        y = one_or_more("TransformerLayer", y, role="layer")
+        y = op.LayerNorm(y, role="norm")
+        y = op.Fold(y, role="fold")
+        y = op.ConvBnAct(y, role="project", kernel_size=1, strides=1, groups=1, depthwise=False)
+        fused = op.ConvBnAct(
+            op.Concat(x, y, axis=1), role="fusion", strides=1, depthwise=False, groups=1
+        )
+        return any_of(fused, y)
+
+    def params(self, m: Match) -> dict[str, Any]:
+        first, *others = m.layer
+        dim = m.local_1x1.filters
+        for other in others:
+            require(other.params == first.params, "its transformer layers differ")
+        require(m.unfold.params == m.fold.params, "it folds otherwise than it unfolds")
+        require(m.unfold.inputs[0].shape == m.fold.output.shape, "it folds to another size")
+        require(first.epsilon == m.norm.epsilon, "its norms differ in epsilon")
+        require(first.activation == m.local.activation, "its activations differ")
+        if m.fusion is not None:
+            require(m.local.kernel_size == m.fusion.kernel_size, "its kernels differ")
+            require(m.local.dilation == m.fusion.dilation == 1, "it is dilated")
+        filters = m.project.filters
+        require(
+            m.fusion is None or m.fusion.filters == filters, "fusion has other filters than project"
+        )
+        return {
+            "filters": filters,
+            "dim": dim,
+            "depth": len(m.layer),
+            "num_heads": first.num_heads,
+            "patch_size": m.unfold.patch_size,
+            "mlp_ratio": first.mlp_ratio,
+            "kernel_size": m.local.kernel_size,
+            "fusion": m.fusion is not None,
+            "attention_bias": first.attention_bias,
+            "epsilon": m.norm.epsilon,
+            **m.common(("local", "project", "fusion"), "activation", *STYLE),
+        }
+
+
+def mobilevit_block(
+    x: KerasTensor,
+    filters: int,
+    dim: int,
+    depth: int,
+    num_heads: int,
+    patch_size: int,
+    mlp_ratio: float = 2,
+    kernel_size: int = 3,
+    fusion: bool = True,
+    activation: str = "silu",
+    attention_bias: bool = True,
+    epsilon: float = 1e-5,
+    *,
+    name: str,
+    **conv: Any,
+) -> KerasTensor:
+    """Local convolutions, a transformer over unfolded patches, and fusion with the input."""
+    inputs = keras.Input(x.shape[1:])
+    conv["activation"] = activation
+    y = conv_bn_act(inputs, inputs.shape[-1], kernel_size, name="local", **conv)
+    plain = dict(activation=None, batch_norm=False, use_bias=False)
+    y = conv_bn_act(y, dim, 1, name="local_1x1", **plain)
+    _, height, width, _ = y.shape
+    whole = [-(-size // patch_size) * patch_size for size in (height, width)]
+    if whole != [height, width]:
+        # Patches must fill the image: it is stretched here and shrunk after fold.
+        y = layers.Resizing(*whole, name="stretch")(y)
+    y = unfold(y, patch_size)
+    for i in range(depth):
+        y = transformer_layer(
+            y,
+            num_heads,
+            mlp_ratio=mlp_ratio,
+            activation=activation,
+            attention_bias=attention_bias,
+            epsilon=epsilon,
+            name=f"layer.{i}",
+        )
+    y = layers.LayerNormalization(epsilon=epsilon, name="norm")(y)
+    y = fold(y, patch_size, *whole)
+    if whole != [height, width]:
+        y = layers.Resizing(height, width, name="shrink")(y)
+    y = conv_bn_act(y, filters, 1, name="project", **conv)
+    if fusion:
+        y = layers.Concatenate(name="concat")([inputs, y])
+        y = conv_bn_act(y, filters, kernel_size, name="fusion", **conv)
+    return keras.Model(inputs, y, name=name)(x)

@@ -1,0 +1,69 @@
+"""A pre-norm transformer layer: x + attention(norm(x)), then x + mlp(norm(x))."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from onnx2mvit.matcher import Match
+from onnx2mvit.numbers import ratio
+from onnx2mvit.pattern import Expr, Ops, Pattern, Var, require
+
+if TYPE_CHECKING:
+    import keras
+    from keras import KerasTensor, layers
+
+
+class TransformerLayer(Pattern):
+    """The encoder layer of ViT (arXiv:2010.11929, section 3.1) and MobileViT."""
+
+    keras = "transformer_layer"
+    nested = True
+    style = ("activation", "attention_bias", "epsilon")
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        y = op.LayerNorm(x, role="norm_before")
+        y = op.MultiHeadAttention(y, role="attention")
+        x = op.Add(y, x)
+        y = op.LayerNorm(x, role="norm_after")
+        y = op.Dense(y, role="mlp_in", use_bias=True)
+        y = op.Activation(y, role="act")
+        y = op.Dense(y, role="mlp_out", use_bias=True)
+        return op.Add(y, x)
+
+    def params(self, m: Match) -> dict[str, Any]:
+        dim = m.x.shape[-1]
+        mlp_ratio = ratio(m.mlp_in.units, dim)
+        require(mlp_ratio is not None, f"{m.mlp_in.units} is no multiple of {dim} channels")
+        return {
+            "num_heads": m.attention.num_heads,
+            "mlp_ratio": mlp_ratio,
+            "activation": m.act.activation,
+            "attention_bias": m.attention.use_bias,
+            **m.common(("norm_before", "norm_after"), "epsilon"),
+        }
+
+
+def transformer_layer(
+    x: KerasTensor,
+    num_heads: int,
+    mlp_ratio: float = 2,
+    activation: str = "silu",
+    attention_bias: bool = True,
+    epsilon: float = 1e-5,
+    *,
+    name: str,
+) -> KerasTensor:
+    """A pre-norm transformer layer on tokens (batch, tokens, channels)."""
+    inputs = keras.Input(x.shape[1:])
+    dim = x.shape[-1]
+    y = layers.LayerNormalization(epsilon=epsilon, name="norm_before")(inputs)
+    attention = layers.MultiHeadAttention(
+        num_heads, dim // num_heads, use_bias=attention_bias, name="attention"
+    )
+    x1 = layers.Add(name="add_attention")([inputs, attention(y, y)])
+    y = layers.LayerNormalization(epsilon=epsilon, name="norm_after")(x1)
+    y = layers.Dense(round(dim * mlp_ratio), name="mlp_in")(y)
+    y = layers.Activation(activation, name="act")(y)
+    y = layers.Dense(dim, name="mlp_out")(y)
+    y = layers.Add(name="add_mlp")([x1, y])
+    return keras.Model(inputs, y, name=name)(x)

@@ -1,0 +1,45 @@
+"""MobileViT's unfold: an image becomes sequences of the pixels that share a place in their patch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from onnx2mvit.matcher import Match
+from onnx2mvit.pattern import Expr, Ops, Pattern, Var, require
+
+if TYPE_CHECKING:
+    from keras import KerasTensor, ops
+
+
+class Unfold(Pattern):
+    """(B, d, H, W) → (B·P, N, d) with P pixels a patch and N patches (arXiv:2110.02178, 3.1)."""
+
+    keras = "unfold"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        y = op.Transpose(op.Reshape(x, role="rows"), perm=(0, 2, 1, 3))
+        y = op.Transpose(op.Reshape(y, role="patches"), perm=(0, 3, 2, 1))
+        return op.Reshape(y, role="tokens")
+
+    def params(self, m: Match) -> dict[str, Any]:
+        batch, dim, height, width = m.x.shape
+        _, patch, columns, patch_width = m.rows.output.shape
+        rows = height // patch
+        require(patch == patch_width, f"a patch is {patch}×{patch_width}, not square")
+        require((rows * patch, columns * patch) == (height, width), "patches do not fill the image")
+        require(m.rows.output.shape[0] == batch * dim * rows, "the rows are taken apart otherwise")
+        require(
+            m.patches.output.shape == (batch, dim, rows * columns, patch * patch)
+            and m.tokens.output.shape == (batch * patch * patch, rows * columns, dim),
+            "the pixels of a patch are ordered otherwise",
+        )
+        return {"patch_size": patch}
+
+
+def unfold(x: KerasTensor, patch_size: int) -> KerasTensor:
+    """(B, H, W, d) → (B·P, N, d): one sequence for each of the P pixels of a patch."""
+    _, height, width, dim = x.shape
+    rows, columns = height // patch_size, width // patch_size
+    x = ops.reshape(x, (-1, rows, patch_size, columns, patch_size, dim))
+    x = ops.transpose(x, (0, 2, 4, 1, 3, 5))
+    return ops.reshape(x, (-1, rows * columns, dim))
