@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 from types import ModuleType
 
 from onnx2mvit.errors import MissingDependencyError
+from onnx2mvit.quiet import quiet
 
 BACKENDS = ("tensorflow", "jax", "torch")
 
@@ -26,7 +28,7 @@ def import_keras() -> ModuleType:
             "Install one: pip install 'onnx2mvit[tensorflow]' (or [jax], [torch])."
         )
     os.environ["KERAS_BACKEND"] = installed[0]
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow greets on stderr otherwise
-    import keras
-
+    with quiet():  # TensorFlow greets on stderr, on its import and on its first operation
+        keras = importlib.import_module("keras")
+        keras.ops.zeros(1)
     return keras

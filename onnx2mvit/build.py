@@ -39,7 +39,9 @@ def build(folder: str | Path, name: str | None = None, **arguments: Any) -> kera
     """
     folder = Path(folder)
     if name is None:
-        modules = sorted(path for path in folder.glob("*.py") if path.with_suffix(".safetensors").exists())
+        modules = sorted(
+            path for path in folder.glob("*.py") if path.with_suffix(".safetensors").exists()
+        )
         if len(modules) != 1:
             raise InvalidModelError(f"{folder} is not a folder that `onnx2mvit convert` wrote")
         name = modules[0].stem
@@ -59,7 +61,9 @@ def load(target: Path) -> keras.Model:
     if target.is_dir():
         return build(target)
     if target.suffix != ".keras" or not target.is_file():
-        raise InvalidModelError(f"{target} is neither a folder that `convert` wrote nor a .keras file")
+        raise InvalidModelError(
+            f"{target} is neither a folder that `convert` wrote nor a .keras file"
+        )
     module = import_keras()
     try:
         model: keras.Model = module.models.load_model(target)

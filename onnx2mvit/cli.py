@@ -43,10 +43,10 @@ class Exporter(StrEnum):
 
 
 @contextmanager
-def _progress() -> Iterator[Any]:
+def _progress(live: bool = True) -> Iterator[Any]:
     """A live line with the running stage and its time on a terminal; a line per stage elsewhere."""
     start = time.perf_counter()
-    if not err.is_terminal:
+    if not err.is_terminal or not live:
         yield lambda message: err.print(
             f"{time.perf_counter() - start:5.1f} s  {message}", markup=False, highlight=False
         )
@@ -79,7 +79,9 @@ def _size(text: str) -> tuple[int, int]:
 def export(
     model: Annotated[
         str,
-        typer.Argument(help="mobilevit_xxs, mobilevit_xs, mobilevit_s, or a Hugging Face repository"),
+        typer.Argument(
+            help="mobilevit_xxs, mobilevit_xs, mobilevit_s, or a Hugging Face repository"
+        ),
     ],
     output: Annotated[
         Path | None,
@@ -113,7 +115,8 @@ def export(
 
     size = _size(image_size)
     target = output or Path("exported_onnx") / f"{model.rpartition('/')[2]}.onnx"
-    with _progress() as progress:
+    # torch's exporters print from C++ and are muted, which would freeze a live line.
+    with _progress(live=False) as progress:
         result = run(
             model,
             target,
@@ -149,9 +152,7 @@ def _warn(message: str) -> None:
 def inspect(
     file: Annotated[Path, typer.Argument(help="An ONNX file.")],
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
-    depth: Annotated[
-        int, typer.Option(help="Levels of the tree to show; 0 shows all.", min=0)
-    ] = 0,
+    depth: Annotated[int, typer.Option(help="Levels of the tree to show; 0 shows all.", min=0)] = 0,
 ) -> None:
     """Show the tree of blocks in an ONNX file, and what no pattern took. Needs no Keras.
 
@@ -202,7 +203,9 @@ def convert(
 @app.command()
 def verify(
     file: Annotated[Path, typer.Argument(help="The ONNX file.")],
-    target: Annotated[Path, typer.Argument(help="What `convert` wrote: a folder or a .keras file.")],
+    target: Annotated[
+        Path, typer.Argument(help="What `convert` wrote: a folder or a .keras file.")
+    ],
     images: Annotated[
         Path | None, typer.Option(help="A folder of images; structured ones are made without it.")
     ] = None,

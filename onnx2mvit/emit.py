@@ -10,7 +10,6 @@ from __future__ import annotations
 import keyword
 import re
 from collections import Counter
-from typing import Any
 
 import black
 
@@ -35,8 +34,10 @@ def emit(network: Network, name: str, version: str) -> str:
     model = _ModelFunction(network, functions, name)
     body = "\n\n".join([*(function.text for function in functions.values()), model.text()])
     imports = ", ".join(part for part in ("layers", "ops") if f"{part}." in body)
-    source = f'"""{_docstring(network, name, version)}"""\n\nimport keras\nfrom keras import {imports}\n\n{body}'
-    return black.format_str(source, mode=STYLE)
+    head = (
+        f'"""{_docstring(network, name, version)}"""\n\nimport keras\nfrom keras import {imports}'
+    )
+    return black.format_str(f"{head}\n\n{body}", mode=STYLE)
 
 
 def refuse_leftovers(network: Network) -> None:

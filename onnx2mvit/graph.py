@@ -18,6 +18,7 @@ import numpy as np
 if TYPE_CHECKING:
     from onnx2mvit.block import Block
 
+
 @dataclass(eq=False, slots=True, repr=False)
 class Value:
     """One tensor: an input of the graph, a constant, or what a node computes.
@@ -111,9 +112,9 @@ class Graph:
         self._by_op[node.op][node] = None
         for value in node.outputs:
             value.producer = node
-        for value in node.inputs:
-            if value is not None:
-                self.reconnect(value, node)
+        for source in node.inputs:
+            if source is not None:
+                self.reconnect(source, node)
 
     def reconnect(self, value: Value, node: Node) -> None:
         """Draws the edge from what computes a value to a node that reads it."""
@@ -137,8 +138,8 @@ class Graph:
         """The nodes that read a value."""
         if value.producer is None:
             return [node for node in self.nx if value in node.inputs]
-        out = self.nx.out_edges(value.producer, data="values")
-        return [node for _, node, values in out if value in values]
+        edges = self.nx.succ[value.producer]
+        return [node for node, edge in edges.items() if value in edge["values"]]
 
     def used_by_many(self, value: Value, limit: int) -> bool:
         """True if more than `limit` nodes may read the value, without looking at each of them."""

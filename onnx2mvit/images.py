@@ -26,10 +26,11 @@ def structured_images(count: int, height: int, width: int, channels: int, seed: 
         np.stack([makers[i % len(makers)](rng, y, x) for _ in range(channels)])
         for i in range(count)
     ]
-    return np.clip(np.stack(images), 0, 1).astype(np.float32)
+    clipped: Images = np.clip(np.stack(images), 0, 1).astype(np.float32)
+    return clipped
 
 
-Plane = np.ndarray[Any, np.dtype[np.float64]]
+Plane = Any  # numpy types the result of arithmetic on arrays as Any
 
 
 def _noise(rng: np.random.Generator, y: Plane, x: Plane) -> Plane:
@@ -111,7 +112,9 @@ def load_images(folder: Path, height: int, width: int, channels: int, limit: int
     for path in paths:
         try:
             with Image.open(path) as image:
-                fitted = ImageOps.fit(image.convert("RGB" if channels == 3 else "L"), (width, height))
+                fitted = ImageOps.fit(
+                    image.convert("RGB" if channels == 3 else "L"), (width, height)
+                )
         except (UnidentifiedImageError, OSError) as error:
             raise UsageError(f"{path} cannot be read as an image: {error}") from error
         pixels = np.asarray(fitted, dtype=np.float32).reshape(height, width, channels) / 255

@@ -71,7 +71,7 @@ class Match:
         self.graph = graph
         self.root = root
         self.nodes = found.nodes
-        self.bound = {**dict.fromkeys(rooted.roles), **found.names}
+        self.bound: dict[str, Any] = {role: found.names.get(role) for role in rooted.roles}
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -105,7 +105,9 @@ class Match:
         return shared
 
 
-def matches(rooted: Rooted, graph: Graph, root: Node, trace: Trace | None = None) -> Iterator[Match]:
+def matches(
+    rooted: Rooted, graph: Graph, root: Node, trace: Trace | None = None
+) -> Iterator[Match]:
     """All ways in which an expression holds with this node as its last."""
     empty = _Bindings({}, {}, ())
     for found in _value(rooted.expression, root.output, empty, trace):

@@ -102,7 +102,7 @@ def any_of(*alternatives: Expr) -> AnyOf:
 
 
 def one_or_more(kind: str, base: Expr, *, role: str, **attrs: Any) -> Chain:
-    """`kind(kind(…kind(base)))`; the role binds a tuple of blocks, the one nearest the input first."""
+    """`kind(kind(…kind(base)))`; the role binds a tuple of blocks, nearest the input first."""
     return Chain(kind, base, role, attrs)
 
 
@@ -181,14 +181,12 @@ class Rooted:
         parts = list(subexpressions(self.expression))
         self.roots = root_ops(self.expression)
         self.ops = {part.op for part in parts if isinstance(part, Op | Chain)}
-        self.roles = tuple(
-            dict.fromkeys(
-                part.name if isinstance(part, Var) else part.role
-                for part in parts
-                if isinstance(part, Var | Op | Chain)
-                and (part.name if isinstance(part, Var) else part.role)
-            )
-        )
+        named = [
+            part.name if isinstance(part, Var) else part.role
+            for part in parts
+            if isinstance(part, Var | Op | Chain)
+        ]
+        self.roles = tuple(dict.fromkeys(name for name in named if name))
 
 
 class Pattern(Rooted, ABC):
@@ -235,4 +233,3 @@ class Pattern(Rooted, ABC):
     def weights(self, m: Match) -> dict[str, Array]:
         """A leaf's tensors by Keras's variable name and in Keras's layout."""
         return {}
-

@@ -17,6 +17,7 @@ from onnx_ir.passes import common as passes
 
 from onnx2mvit.errors import InvalidModelError, UnsupportedError
 from onnx2mvit.graph import Graph, Node, Source, Value
+from onnx2mvit.quiet import one_line
 from onnx2mvit.rules import unify
 from onnx2mvit.scopes import scope_of
 
@@ -44,18 +45,13 @@ def read(path: str | Path) -> Graph:
     try:
         model = ir.load(path)
     except (google.protobuf.message.DecodeError, ValueError, TypeError, OSError) as error:
-        raise InvalidModelError(f"{path} cannot be read as ONNX: {_line(error)}") from error
+        raise InvalidModelError(f"{path} cannot be read as ONNX: {one_line(error)}") from error
     source = _source(path, model, digest)
     _make_concrete(model, path)
     _simplify(model, path)
     graph = _convert(model, source)
     unify(graph)
     return graph
-
-
-def _line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
 
 
 def _check(path: Path) -> str:
@@ -72,9 +68,9 @@ def _check(path: Path) -> str:
     except PermissionError as error:
         raise InvalidModelError(f"{path} may not be read: permission denied") from error
     except (onnx.checker.ValidationError, google.protobuf.message.DecodeError) as error:
-        raise InvalidModelError(f"{path} is not a valid ONNX model: {_line(error)}") from error
+        raise InvalidModelError(f"{path} is not a valid ONNX model: {one_line(error)}") from error
     except (RuntimeError, ValueError, OSError) as error:
-        raise InvalidModelError(f"{path} is not an ONNX model: {_line(error)}") from error
+        raise InvalidModelError(f"{path} is not an ONNX model: {one_line(error)}") from error
     return digest
 
 
@@ -132,11 +128,9 @@ def _make_concrete(model: ir.Model, path: Path) -> None:
 
 
 def _may_fold(node: ir.Node) -> bool | None:
-    for output in node.outputs:
-        if output.shape is not None and output.shape.is_static():
-            if math.prod(dim for dim in output.shape if isinstance(dim, int)) > LARGEST_CONSTANT:
-                return False
-    return None
+    shapes = [output.shape for output in node.outputs if output.shape is not None]
+    known = [[dim for dim in shape if isinstance(dim, int)] for shape in shapes]
+    return False if any(math.prod(shape) > LARGEST_CONSTANT for shape in known) else None
 
 
 def _simplify(model: ir.Model, path: Path) -> None:
@@ -158,8 +152,7 @@ def _simplify(model: ir.Model, path: Path) -> None:
         passes.RemoveUnusedNodesPass()(model)
         passes.AddDefaultAttributesPass()(model)
     except (RuntimeError, ValueError, ir.passes.PassError) as error:
-        cause = error.__cause__ or error
-        raise InvalidModelError(f"{path} cannot be simplified: {_line(cause)}") from error
+        raise InvalidModelError(f"{path} cannot be simplified: {one_line(error)}") from error
 
 
 def _convert(model: ir.Model, source: Source) -> Graph:
@@ -225,9 +218,9 @@ def _attribute(attr: ir.Attr, node: ir.Node) -> object:
 
 def _check_types(node: Node) -> None:
     for value in node.inputs:
-        if value is not None and value.const is not None and value.dtype is not None:
-            if value.dtype.kind == "f" and value.dtype != np.float32:
-                raise UnsupportedError(
-                    f"node {node.scope or node.name!r} ({node.op}) has {value.dtype} weights; "
-                    "only float32 models are converted"
-                )
+        dtype = value.dtype if value is not None and value.const is not None else None
+        if dtype is not None and dtype.kind == "f" and dtype != np.float32:
+            raise UnsupportedError(
+                f"node {node.scope or node.name!r} ({node.op}) has {dtype} weights; "
+                "only float32 models are converted"
+            )

@@ -12,6 +12,7 @@ import onnxruntime
 
 from onnx2mvit.errors import InvalidModelError
 from onnx2mvit.images import Images
+from onnx2mvit.quiet import one_line
 
 Array = np.ndarray[Any, Any]
 FAILURES = (
@@ -45,7 +46,7 @@ class Reference:
                 source, options, providers=["CPUExecutionProvider"]
             )
         except FAILURES as error:
-            raise InvalidModelError(f"onnxruntime cannot load {path}: {_line(error)}") from error
+            raise InvalidModelError(f"onnxruntime cannot load {path}: {one_line(error)}") from error
         self.input = self.session.get_inputs()[0].name
         batch = self.session.get_inputs()[0].shape[0]
         self.batch: int | None = batch if isinstance(batch, int) else None
@@ -66,13 +67,11 @@ class Reference:
             try:
                 answers = self.session.run(names, {self.input: padded})
             except FAILURES as error:
-                raise InvalidModelError(f"onnxruntime fails on the file: {_line(error)}") from error
+                raise InvalidModelError(
+                    f"onnxruntime fails on the file: {one_line(error)}"
+                ) from error
             parts.append([answer[: len(answer) // step * len(part)] for answer in answers])
         return {
             name: np.concatenate([part[index] for part in parts])
             for index, name in enumerate(names)
         }
-
-
-def _line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0]

@@ -10,12 +10,12 @@ from types import ModuleType
 
 import networkx
 
-from onnx2mvit import patterns as package
 from onnx2mvit.pattern import Pattern
 
 
 def builtin_patterns() -> tuple[Pattern, ...]:
     """One instance of every pattern in `onnx2mvit.patterns`, lower ones first."""
+    package = importlib.import_module("onnx2mvit.patterns")
     names = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
     modules = [importlib.import_module(f"{package.__name__}.{name}") for name in names]
     return in_order(pattern for module in modules for pattern in patterns_of(module))
@@ -44,7 +44,9 @@ def in_order(found: Iterable[Pattern]) -> tuple[Pattern, ...]:
         if pattern.kind in by_kind:
             raise ValueError(f"there are two patterns {pattern.kind}")
         if pattern.kind in pattern.ops:
-            raise ValueError(f"pattern {pattern.kind} is called like an operator that it is made of")
+            raise ValueError(
+                f"pattern {pattern.kind} is called like an operator that it is made of"
+            )
         if (pattern.layer is None) == (pattern.keras is None):
             raise ValueError(f"pattern {pattern.kind} needs either `layer` or `keras`")
         by_kind[pattern.kind] = pattern

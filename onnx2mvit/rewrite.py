@@ -119,9 +119,10 @@ def explain(network: Network, node: Node) -> Failure | None:
             trace = Trace(pattern.kind)
             find(pattern, network.graph, root, trace)
             failure = trace.furthest
-            if failure is not None and node in trace.touched:
-                if best is None or failure.fitted > best.fitted:
-                    best = failure
+            if failure is None or node not in trace.touched:
+                continue
+            if best is None or failure.fitted > best.fitted:
+                best = failure
     return best
 
 

@@ -10,9 +10,7 @@ NAME_SCOPES = "pkg.torch.onnx.name_scopes"
 RULE_NAME = "pkg.onnxscript.rewriter.rule_name"
 
 
-def scope_of(
-    op: str, name: str, metadata: dict[str, str], inputs: Sequence[str | None]
-) -> str:
+def scope_of(op: str, name: str, metadata: dict[str, str], inputs: Sequence[str | None]) -> str:
     """Torch's module path of a node, "" where the file has none.
 
     * dynamo lists the path in the node's metadata; the last entry is the node itself.

@@ -121,7 +121,8 @@ def show_conversion(console: Console, conversion: Conversion) -> None:
     console.print(
         f"{model['parameters']:,} parameters ({model['trainable_parameters']:,} trainable), "
         f"{coverage['in_blocks']} of {coverage['nodes']} nodes in blocks, "
-        f"batch normalization {report['batch_normalization']}, weights: {report['onnx']['weights']}",
+        f"batch normalization {report['batch_normalization']}, "
+        f"weights: {report['onnx']['weights']}",
         markup=False,
         highlight=False,
         soft_wrap=True,

@@ -82,8 +82,10 @@ def _function(
         if default != written:
             edits.append((at.start(value), at.end(value), repr(default)))
         defaults[argument.arg] = default
-    for argument in (*positional, *tree.args.kwonlyargs, tree.args.kwarg):
-        if argument is not None and argument.annotation is not None:
+    every = [*positional, *tree.args.kwonlyargs]
+    every += [tree.args.kwarg] if tree.args.kwarg is not None else []
+    for argument in every:
+        if argument.annotation is not None:
             name_end = at.start(argument) + len(argument.arg)
             edits.append((name_end, at.end(argument.annotation), ""))
     if tree.returns is not None:
@@ -101,7 +103,9 @@ def _function(
         defaults=defaults,
         forwards=tuple(
             dict.fromkeys(
-                name for name, call in names if any(keyword.arg is None for keyword in call.keywords)
+                name
+                for name, call in names
+                if any(keyword.arg is None for keyword in call.keywords)
             )
         ),
         calls=tuple(dict.fromkeys(name for name, _ in names if name in known)),
@@ -125,8 +129,10 @@ def _renamed(value: ast.expr, kind: str, roles: Roles) -> str | None:
         case ast.JoinedStr(values=[ast.FormattedValue(value=ast.Name("name")), ast.Constant(rest)]):
             role = str(rest).removeprefix("_")
             return f'f"{{name}}_{roles[kind, role]}"' if (kind, role) in roles else None
-        case ast.JoinedStr(values=[ast.Constant(stem), ast.FormattedValue(value=ast.Name("i"))]):
-            role = f"{stem}{{i}}"
+        case ast.JoinedStr(
+            values=[ast.Constant(str(stem)), ast.FormattedValue(value=ast.Name("i"))]
+        ):
+            role = stem + "{i}"
             return f'f"{roles[kind, role]}"' if (kind, role) in roles else None
     return None
 

@@ -58,17 +58,16 @@ def conv_bn_act(
         # PyTorch pads every side alike, "same" would not.
         x = layers.ZeroPadding2D(dilation * (kernel_size // 2), name=f"{name}_pad")(x)
         padding = "valid"
-    options = dict(strides=strides, dilation_rate=dilation, padding=padding, use_bias=use_bias)
+    steps = {"strides": strides, "dilation_rate": dilation, "padding": padding}
     if depthwise:
-        conv = layers.DepthwiseConv2D(kernel_size, **options, name=f"{name}_conv")
+        conv = layers.DepthwiseConv2D(kernel_size, **steps, use_bias=use_bias, name=f"{name}_conv")
     else:
-        options.update(groups=groups)
-        conv = layers.Conv2D(filters, kernel_size, **options, name=f"{name}_conv")
+        conv = layers.Conv2D(
+            filters, kernel_size, **steps, groups=groups, use_bias=use_bias, name=f"{name}_conv"
+        )
     x = conv(x)
     if batch_norm:
-        bn = layers.BatchNormalization(
-            epsilon=bn_epsilon, momentum=bn_momentum, name=f"{name}_bn"
-        )
+        bn = layers.BatchNormalization(epsilon=bn_epsilon, momentum=bn_momentum, name=f"{name}_bn")
         x = bn(x)
     if activation:
         x = layers.Activation(activation, name=f"{name}_act")(x)

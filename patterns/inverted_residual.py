@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from onnx2mvit.matcher import Match
 from onnx2mvit.numbers import ratio
 from onnx2mvit.pattern import Expr, Ops, Pattern, Var, any_of, maybe, require
-from onnx2mvit.patterns.conv_bn_act import STYLE, conv_bn_act
+
+from .conv_bn_act import STYLE, conv_bn_act
 
 if TYPE_CHECKING:
     import keras
@@ -25,7 +26,7 @@ class InvertedResidual(Pattern):
     nested = True
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        y = maybe(op.ConvBnAct(x, role="expand", kernel_size=1, strides=1, depthwise=False))
+        y: Expr = maybe(op.ConvBnAct(x, role="expand", kernel_size=1, strides=1, depthwise=False))
         y = op.ConvBnAct(y, role="depthwise", depthwise=True)
         y = op.ConvBnAct(y, role="project", kernel_size=1, strides=1, activation=None)
         return any_of(op.Add(x, y, role="add"), y)

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.matcher import Match
 from onnx2mvit.pattern import Expr, Ops, Pattern, Var, any_of, one_or_more, require
-from onnx2mvit.patterns.conv_bn_act import STYLE, conv_bn_act
-from onnx2mvit.patterns.fold import fold
-from onnx2mvit.patterns.transformer_layer import transformer_layer
-from onnx2mvit.patterns.unfold import unfold
+
+from .conv_bn_act import STYLE, conv_bn_act
+from .fold import fold
+from .transformer_layer import transformer_layer
+from .unfold import unfold
 
 if TYPE_CHECKING:
     import keras
@@ -24,7 +25,7 @@ class MobileViTBlock(Pattern):
     style = ("activation", "attention_bias", "epsilon")
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        y = op.ConvBnAct(x, role="local", strides=1, depthwise=False, groups=1)
+        y: Expr = op.ConvBnAct(x, role="local", strides=1, depthwise=False, groups=1)
         y = op.ConvBnAct(
             y, role="local_1x1", kernel_size=1, batch_norm=False, use_bias=False, activation=None
         )
@@ -90,8 +91,7 @@ def mobilevit_block(
     inputs = keras.Input(x.shape[1:])
     conv["activation"] = activation
     y = conv_bn_act(inputs, inputs.shape[-1], kernel_size, name="local", **conv)
-    plain = dict(activation=None, batch_norm=False, use_bias=False)
-    y = conv_bn_act(y, dim, 1, name="local_1x1", **plain)
+    y = conv_bn_act(y, dim, 1, activation=None, batch_norm=False, use_bias=False, name="local_1x1")
     _, height, width, _ = y.shape
     whole = [-(-size // patch_size) * patch_size for size in (height, width)]
     if whole != [height, width]:

@@ -23,12 +23,12 @@ class TransformerLayer(Pattern):
     def onnx(self, op: Ops, x: Var) -> Expr:
         y = op.LayerNorm(x, role="norm_before")
         y = op.MultiHeadAttention(y, role="attention")
-        x = op.Add(y, x)
-        y = op.LayerNorm(x, role="norm_after")
+        attended = op.Add(y, x)
+        y = op.LayerNorm(attended, role="norm_after")
         y = op.Dense(y, role="mlp_in", use_bias=True)
         y = op.Activation(y, role="act")
         y = op.Dense(y, role="mlp_out", use_bias=True)
-        return op.Add(y, x)
+        return op.Add(y, attended)
 
     def params(self, m: Match) -> dict[str, Any]:
         dim = m.x.shape[-1]

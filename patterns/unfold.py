@@ -1,4 +1,4 @@
-"""MobileViT's unfold: an image becomes sequences of the pixels that share a place in their patch."""
+"""MobileViT's unfold: an image becomes sequences of pixels, one for each place in a patch."""
 
 from __future__ import annotations
 

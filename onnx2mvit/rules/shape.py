@@ -98,8 +98,8 @@ class MergeTransposes(Rule):
 
     def rewrite(self, m: Match, new: Builder) -> Value:
         first, second = m.inner.attrs.get("perm"), m.root.attrs.get("perm")
-        require(first is not None and second is not None, "a permutation is implicit")
-        return new.like_root(m.x, perm=tuple(first[axis] for axis in second))
+        require(bool(first) and bool(second), "a permutation is implicit")
+        return new.like_root(m.x, perm=tuple(first[axis] for axis in second or ()))
 
 
 class DropTranspose(Rule):
@@ -113,6 +113,7 @@ class DropTranspose(Rule):
 
     def rewrite(self, m: Match, new: Builder) -> Value:
         perm = m.root.attrs.get("perm")
-        require(perm is not None and tuple(perm) == tuple(range(len(perm))), "moves something")
+        require(bool(perm), "the permutation is implicit")
+        require(tuple(perm or ()) == tuple(range(len(perm or ()))), "it moves something")
         value: Value = m.x
         return value

@@ -1,0 +1,38 @@
+# `make demo` and `make test` work on a fresh machine: they make their own environment in $(VENV).
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test lint unit bench golden clean
+
+demo: $(INSTALLED)
+	$(BIN)/onnx2mvit export mobilevit_xs --weights auto
+	$(BIN)/onnx2mvit inspect exported_onnx/mobilevit_xs.onnx --depth 2
+	$(BIN)/onnx2mvit convert exported_onnx/mobilevit_xs.onnx
+
+test: lint unit
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+unit: $(INSTALLED)
+	$(BIN)/pytest -n 2 --dist loadfile
+
+# Seconds per doubling of the graph, up to 100,000 nodes.
+bench: $(INSTALLED)
+	$(BIN)/python -m tests.benchmark_matching
+
+# Writes the golden example anew; look at the difference before you commit it.
+golden: $(INSTALLED)
+	$(BIN)/python -m tests.golden
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[tensorflow-cpu,export,images,dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache
