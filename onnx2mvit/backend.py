@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import sys
 from types import ModuleType
 
 from onnx2mvit.errors import MissingDependencyError
@@ -19,6 +20,8 @@ def import_keras() -> ModuleType:
     Raises:
         MissingDependencyError: there is no backend.
     """
+    if "keras" in sys.modules:
+        return sys.modules["keras"]
     wanted = os.environ.get("KERAS_BACKEND")
     candidates = [wanted] if wanted else BACKENDS
     installed = [name for name in candidates if importlib.util.find_spec(name) is not None]

@@ -1,6 +1,7 @@
 """Small ONNX graphs in the text format of ONNX, read the way a file is read."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -10,7 +11,7 @@ from onnx2mvit.graph import Graph
 from onnx2mvit.read import read
 
 
-def model(body: str, *, opset: int = 20, seed: int = 0, **weights: object) -> onnx.ModelProto:
+def model(body: str, *, opset: int = 20, seed: int = 0, **weights: Any) -> onnx.ModelProto:
     """A model from the text of a graph, `g (float[1,8,16,16] x) => (float y) { … }`.
 
     `weights` are arrays, or shapes of seeded random ones (a tuple of integers).
@@ -30,6 +31,6 @@ def save(made: onnx.ModelProto, folder: Path, name: str = "model.onnx") -> Path:
     return path
 
 
-def graph(folder: Path, body: str, *, opset: int = 20, **weights: object) -> Graph:
+def graph(folder: Path, body: str, *, opset: int = 20, **weights: Any) -> Graph:
     """The same, written to a file and read: simplified, with concrete shapes."""
     return read(save(model(body, opset=opset, **weights), folder))
