@@ -7,6 +7,7 @@ as numbers and as names made of ASCII letters, digits, dots and underscores.
 
 from __future__ import annotations
 
+import builtins
 import keyword
 import re
 from collections import Counter
@@ -17,9 +18,11 @@ from onnx2mvit.block import Block
 from onnx2mvit.errors import UnsupportedError
 from onnx2mvit.graph import Graph, Value
 from onnx2mvit.naming import identifier, layer_name, relative_names
+from onnx2mvit.registry import builtin_patterns
 from onnx2mvit.rewrite import Network, explain
 from onnx2mvit.source import Function, functions_of
 
+RESERVED = frozenset({"inputs", "keras", "layers", "ops", "x", *keyword.kwlist, *dir(builtins)})
 STYLE = black.Mode(line_length=88, magic_trailing_comma=False)
 
 
@@ -59,7 +62,8 @@ def refuse_leftovers(network: Network) -> None:
 def model_name(stem: str) -> str:
     """A file's stem as the name of a Python function: "mobilevit-xs.v2" is "mobilevit_xs_v2"."""
     name = re.sub(r"_+", "_", identifier(stem)).strip("_").lower()
-    if not name or name[0].isdigit() or keyword.iskeyword(name):
+    taken = {pattern.keras for pattern in builtin_patterns()} | RESERVED
+    if not name or name[0].isdigit() or name in taken:
         name = f"model_{name}".rstrip("_")
     return name
 
@@ -131,7 +135,8 @@ class _ModelFunction:
         held = [value for value, variable in variables.items() if variable == "x"]
         if held and self.readers[held[-1]] > 0:
             name = identifier(block.name).lower()
-            return name if not (name[0].isdigit() or keyword.iskeyword(name)) else f"x_{name}"
+            free = not name[0].isdigit() and name not in RESERVED and name not in self.functions
+            return name if free else f"x_{name}"
         return "x"
 
     def _call(self, block: Block, inputs: list[str]) -> str:

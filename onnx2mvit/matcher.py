@@ -70,7 +70,7 @@ class Match:
     def __init__(self, rooted: Rooted, graph: Graph, root: Node, found: _Bindings) -> None:
         self.graph = graph
         self.root = root
-        self.nodes = found.nodes
+        self.nodes = tuple(dict.fromkeys(found.nodes))  # two expressions may be one node
         self.bound: dict[str, Any] = {role: found.names.get(role) for role in rooted.roles}
 
     def __getattr__(self, name: str) -> Any:
@@ -120,7 +120,7 @@ def find(
 ) -> tuple[Match, dict[str, Any]] | None:
     """The first way in which a pattern holds, is closed, and has sound hyperparameters."""
     for match in matches(pattern, graph, root, trace):
-        complaint = leak(match)
+        complaint = leak(match) or shapeless(match)
         if complaint is None:
             try:
                 return match, pattern.params(match)
@@ -149,13 +149,21 @@ def leak(match: Match) -> str | None:
     return None
 
 
+def shapeless(match: Match) -> str | None:
+    """Says which value has a shape that is not known; None if hyperparameters can be read."""
+    for node in match.nodes:
+        for value in (*node.inputs, node.output):
+            if value is not None and value.shape is None:
+                return f"the shape of {value.name!r} is not known"
+    return None
+
+
 def _value(
     expr: Expr, value: Value | None, bound: _Bindings, trace: Trace | None
 ) -> Iterator[_Bindings]:
     match expr:
         case AnyOf():
-            for alternative in expr.alternatives:
-                yield from _value(alternative, value, bound, trace)
+            yield from _any_of(expr, value, bound, trace)
         case Var():
             yield from _variable(expr, value, bound, trace)
         case Op():
@@ -164,15 +172,27 @@ def _value(
             yield from _chain(expr, value, bound, trace)
 
 
+def _any_of(
+    expr: AnyOf, value: Value | None, bound: _Bindings, trace: Trace | None
+) -> Iterator[_Bindings]:
+    if expr in bound.values:
+        if bound.values[expr] is value:
+            yield bound
+        return
+    for alternative in expr.alternatives:
+        for found in _value(alternative, value, bound, trace):
+            yield found.bind(expr, value, None, None)
+
+
 def _variable(
     expr: Var, value: Value | None, bound: _Bindings, trace: Trace | None
 ) -> Iterator[_Bindings]:
     complaint = None
-    if value is None:
-        complaint = None if expr.optional else "is absent"
-    elif expr in bound.values:
+    if expr in bound.values:
         if bound.values[expr] is not value:
             complaint = "is another value than before"
+    elif value is None:
+        complaint = None if expr.optional else "is absent"
     elif expr.check is not None:
         complaint = expr.check(value)
     if complaint is None:
@@ -225,6 +245,10 @@ def _inputs(
 def _chain(
     expr: Chain, value: Value | None, bound: _Bindings, trace: Trace | None
 ) -> Iterator[_Bindings]:
+    if expr in bound.values:
+        if bound.values[expr] is value:
+            yield bound
+        return
     links: list[Node] = []
     complaint: str | None = None
     node: Node | None = None

@@ -10,12 +10,15 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from itertools import count
 
 from onnx2mvit.block import Block
 from onnx2mvit.scopes import common_prefix
 
 # (kind, role) → the name that the emitted function uses; "layer.{i}" for a chain.
 Roles = dict[tuple[str, str], str]
+
+LONGEST = 200  # characters in a name
 
 
 def name_blocks(blocks: Sequence[Block]) -> None:
@@ -26,9 +29,25 @@ def name_blocks(blocks: Sequence[Block]) -> None:
     strip = _unwrap([raw[leaf] for leaf in leaves], [raw[leaf] for leaf in leaves if leaf in last])
     _Scopes({leaf: strip(scope) for leaf, scope in raw.items()}, strip).assign(blocks)
     _number_unnamed(blocks)
+    numbers = count()
+    while (block := _place(blocks)) is not None:
+        block.name = f"{block.name[: LONGEST - 20]}_{next(numbers)}"
+
+
+def _place(blocks: Sequence[Block]) -> Block | None:
+    """Sets the paths of all blocks; returns the first that shares one with a block before it.
+
+    Different names may be one layer's: "a.b" and "a_b", or "a_conv" beside the conv of "a".
+    """
     roles = relative_names(blocks)
+    taken: set[str] = set()
     for top in blocks:
         _set_paths(top, "", layer_name(top, top.name), roles)
+        paths = {block.path for block in top.walk()}
+        if paths & taken:
+            return top
+        taken |= paths
+    return None
 
 
 def _unwrap(scopes: Sequence[str], head: Sequence[str]) -> Callable[[str], str]:
@@ -101,7 +120,7 @@ def _number_unnamed(blocks: Sequence[Block]) -> None:
     for block in blocks:
         name = block.name
         while not name or name in taken:
-            stem = block.name or snake(block.kind)
+            stem = block.name or block.pattern.keras or snake(block.kind)
             name = f"{stem}_{counts[stem]}"
             counts[stem] += 1
         taken.add(name)
@@ -169,7 +188,7 @@ def layer_name(block: Block, name: str) -> str:
 
 def safe(name: str) -> str:
     """ASCII letters, digits, dots and underscores; the file is not trusted to hold only those."""
-    return re.sub(r"[^0-9A-Za-z_.]", "_", name)[:200]
+    return re.sub(r"[^0-9A-Za-z_.]", "_", name)[:LONGEST]
 
 
 def identifier(name: str) -> str:
@@ -179,4 +198,4 @@ def identifier(name: str) -> str:
 
 def snake(kind: str) -> str:
     """A kind as a Python name: "InvertedResidual" is "inverted_residual"."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", kind).lower()
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z0-9])(?=[A-Z][a-z])", "_", kind).lower()

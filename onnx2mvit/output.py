@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,19 +20,30 @@ def whole_folder(target: Path) -> Iterator[Path]:
     Raises:
         Onnx2mvitError: the disk is full, or the place may not be written.
     """
+    work = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        if target.exists() and not target.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "it is a file")
+        work.mkdir()
     except OSError as error:
         raise _explained(target, error) from error
     try:
         yield work
-        work.chmod(0o755)  # mkdtemp makes it private
+        _make_readable(work)
         _swap(work, target)
     except OSError as error:
         raise _explained(target, error) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _make_readable(work: Path) -> None:
+    """Gives files what the umask leaves: safetensors makes its own for the owner alone."""
+    mode = work.stat().st_mode & 0o666
+    for path in work.rglob("*"):
+        if path.is_file():
+            path.chmod(mode)
 
 
 def _swap(work: Path, target: Path) -> None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -45,13 +45,13 @@ class Expr:
     """Something that a value of the graph may match."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Var(Expr):
     """Any value; the same name again must be the same value. `check` returns a complaint."""
 
     name: str
-    check: Check | None = None
-    optional: bool = False
+    check: Check | None = field(default=None, compare=False)
+    optional: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +131,7 @@ def scalar(name: str, expected: float | None = None, *, rel: float = 1e-5) -> Va
         if value.const is None or value.const.size != 1:
             return "is not a constant with one element"
         number = float(value.const.reshape(()))
-        if expected is not None and abs(number - expected) > rel * abs(expected):
+        if expected is not None and not abs(number - expected) <= rel * abs(expected):  # or NaN
             return f"is {number:g}, not {expected:g}"
         return None
 

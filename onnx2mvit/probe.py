@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from onnx2mvit.block import Block
+from onnx2mvit.errors import InvalidModelError
 from onnx2mvit.graph import Value
 
 if TYPE_CHECKING:
@@ -16,33 +17,57 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 
-def probe(model: keras.Model, blocks: Sequence[Block], images: Array) -> dict[Value, Array]:
-    """Runs a model on images (N, H, W, C) and returns what flows between its blocks.
+class Probe:
+    """Runs a model and hands out what flows between its blocks.
 
-    Nested models are run once more on what flows into them, so that what is inside of them
-    is seen too. Arrays are in Keras's layout.
+    Nested models are run once more by themselves, on the reference's own tensor where it is
+    known, so that what is inside of them is seen too, and errors from before do not add up.
+    No tensor is held longer than it takes to look at it: together they are large.
+
+    Raises:
+        InvalidModelError: the model has not the layers of these blocks.
     """
-    import keras
 
-    wanted: dict[Value, Any] = {}
-    parts = list(_layers(blocks))
-    operations = {operation.name: operation for operation in model.operations}
-    for block in parts:
-        node = _call_of(operations[block.path.rpartition("/")[2]])
-        wanted[block.output] = node.output_tensors[0]
-        # What has no layer of its own (fold, unfold) is seen where the next block reads it; a
-        # convolution that reads its own padding has another shape and says nothing.
-        (source, *_), read = block.inputs, node.arguments.keras_tensors[0]
-        if source not in wanted and _same_shape(source, read):
-            wanted[source] = read
-    borders = keras.Model(model.inputs, list(wanted.values()))
-    tensors = borders([images], training=False)
-    values = dict(zip(wanted, map(keras.ops.convert_to_numpy, tensors), strict=True))
-    for block in parts:
-        if block.pattern.nested:
-            inner = operations[block.path.rpartition("/")[2]]
-            values |= probe(inner, block.children, values[block.inputs[0]])
-    return values
+    def __init__(self, model: keras.Model, blocks: Sequence[Block]) -> None:
+        import keras
+
+        layers = {operation.name: operation for operation in model.operations}
+        wanted: dict[Value, Any] = {}
+        self.nested: list[tuple[Value, Probe]] = []
+        for block in _layers(blocks):
+            name = block.path.rpartition("/")[2]
+            if name not in layers:
+                raise InvalidModelError(f"the Keras model has no layer {block.path!r}")
+            call = _call_of(layers[name])
+            wanted[block.output] = call.output_tensors[0]
+            # What has no layer of its own (fold, unfold) is seen where the next block reads it;
+            # a convolution that reads its own padding has another shape and says nothing.
+            source, read = block.inputs[0], call.arguments.keras_tensors[0]
+            if source not in wanted and _same_shape(source, read):
+                wanted[source] = read
+            if block.pattern.nested:
+                self.nested.append((source, Probe(layers[name], block.children)))
+        self.values = list(wanted)
+        self.borders = keras.Model(model.inputs, list(wanted.values()))
+
+    def __call__(
+        self, inputs: Array, reference: Mapping[Value, Array]
+    ) -> Iterator[tuple[Value, Array]]:
+        """The tensors for these inputs, one after the other, in ONNX's layout like the inputs."""
+        import keras
+
+        answers = self.borders([to_keras_layout(inputs)], training=False)
+        tensors = dict(zip(self.values, answers, strict=True))
+        inner = {
+            source: to_onnx_layout(keras.ops.convert_to_numpy(tensors[source]))
+            for source, _ in self.nested
+            if source not in reference
+        }
+        while tensors:
+            value, tensor = tensors.popitem()
+            yield value, to_onnx_layout(keras.ops.convert_to_numpy(tensor))
+        for source, probe in self.nested:
+            yield from probe(reference[source] if source in reference else inner[source], reference)
 
 
 def _layers(blocks: Sequence[Block]) -> Iterator[Block]:
@@ -56,7 +81,7 @@ def _layers(blocks: Sequence[Block]) -> Iterator[Block]:
 
 def _call_of(layer: Any) -> Any:
     # `layer.output` of a nested model is its own inner tensor; the one in the model around it
-    # is only to be had from the call (measured on Keras 3.12 to 3.15).
+    # is only to be had from the call (measured on Keras 3.15).
     return layer._inbound_nodes[-1]
 
 
@@ -65,6 +90,11 @@ def _same_shape(value: Value, tensor: Any) -> bool:
         return False
     shape = value.shape if len(value.shape) != 4 else tuple(value.shape[i] for i in (0, 2, 3, 1))
     return shape[1:] == tuple(tensor.shape[1:])
+
+
+def to_keras_layout(array: Array) -> Array:
+    """Images NCHW → NHWC; everything else as it is."""
+    return array.transpose(0, 2, 3, 1) if array.ndim == 4 else array
 
 
 def to_onnx_layout(array: Array) -> Array:

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import math
 from pathlib import Path
+from typing import Any
 
 import google.protobuf.message
 import networkx
@@ -27,6 +28,8 @@ OPSETS = range(11, 24)
 TRACE_BATCH = 3
 TRACE_SIZE = 256
 LARGEST_CONSTANT = 1 << 28  # elements
+LARGEST_IMAGES = 1 << 28
+BROKEN_DATA = (ValueError, TypeError, OSError)
 
 
 def read(path: str | Path) -> Graph:
@@ -44,12 +47,14 @@ def read(path: str | Path) -> Graph:
     digest = _check(path)
     try:
         model = ir.load(path)
-    except (google.protobuf.message.DecodeError, ValueError, TypeError, OSError) as error:
+    except (google.protobuf.message.DecodeError, ir.serde.SerdeError, *BROKEN_DATA) as error:
         raise InvalidModelError(f"{path} cannot be read as ONNX: {one_line(error)}") from error
     source = _source(path, model, digest)
     _make_concrete(model, path)
+    names = [value.name or "" for value in model.graph.outputs]
     _simplify(model, path)
     graph = _convert(model, source)
+    graph.output_names = names  # where two outputs are one value, simplifying keeps one name
     unify(graph)
     return graph
 
@@ -118,13 +123,18 @@ def _make_concrete(model: ir.Model, path: Path) -> None:
         raise UnsupportedError(f"input {value.name!r} has a dynamic number of channels")
     if min(shape) < 1:
         raise InvalidModelError(f"input {value.name!r} has a dimension below one: {shape}")
+    if math.prod(shape) > LARGEST_IMAGES:
+        raise UnsupportedError(f"input {value.name!r} is {shape}, too large to be compared on")
+    if not model.graph.outputs:
+        raise InvalidModelError(f"{path} has no outputs")
     value.shape = ir.Shape(shape)
     # What the exporter declared holds for its own batch and size alone: infer it anew.
     for node in model.graph.all_nodes():
         for output in node.outputs:
             output.shape = None
     for output in model.graph.outputs:
-        output.shape = None
+        if output is not value:
+            output.shape = None
 
 
 def _may_fold(node: ir.Node) -> bool | None:
@@ -168,7 +178,7 @@ def _convert(model: ir.Model, source: Source) -> Graph:
                 if shape is not None and shape.is_static()
                 else None,
                 dtype=value.dtype.numpy() if value.dtype is not None else None,
-                const=tensor.numpy() if tensor is not None else None,
+                const=_array(tensor) if tensor is not None else None,
             )
         return values[value]
 
@@ -190,11 +200,22 @@ def _convert(model: ir.Model, source: Source) -> Graph:
             scope=scope_of(op, node.name or "", metadata, names),
             position=(position,),
         )
-        _check_types(converted)
+        _check_inputs(converted, graph)
         graph.add(converted)
     if not networkx.is_directed_acyclic_graph(graph.nx):
         raise InvalidModelError(f"{source.file} has a cycle")
     return graph
+
+
+def _array(tensor: ir.TensorProtocol) -> np.ndarray[Any, Any]:
+    if isinstance(tensor, ir.ExternalTensor) and (tensor.length or tensor.nbytes) < tensor.nbytes:
+        raise InvalidModelError(f"the data of {tensor.name!r} is shorter than its shape says")
+    try:
+        return tensor.numpy()
+    except BROKEN_DATA as error:
+        raise InvalidModelError(
+            f"the data of {tensor.name!r} cannot be read: {one_line(error)}"
+        ) from error
 
 
 def _trim(inputs: list[Value | None]) -> tuple[Value | None, ...]:
@@ -206,7 +227,7 @@ def _trim(inputs: list[Value | None]) -> tuple[Value | None, ...]:
 def _attribute(attr: ir.Attr, node: ir.Node) -> object:
     if attr.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS):
         raise UnsupportedError(
-            f"node {node.name!r} ({node.op_type}) holds a subgraph: "
+            f"node {node.name or node.outputs[0].name!r} ({node.op_type}) holds a subgraph: "
             "control flow that depends on the data cannot be converted"
         )
     if attr.type == ir.AttributeType.TENSOR:
@@ -216,11 +237,15 @@ def _attribute(attr: ir.Attr, node: ir.Node) -> object:
     return attr.value
 
 
-def _check_types(node: Node) -> None:
+def _check_inputs(node: Node, graph: Graph) -> None:
+    where = f"node {node.scope or node.name or node.output.name!r} ({node.op})"
     for value in node.inputs:
-        dtype = value.dtype if value is not None and value.const is not None else None
-        if dtype is not None and dtype.kind == "f" and dtype != np.float32:
+        if value is None:
+            continue
+        if value.const is None:
+            if value.producer is None and value not in graph.inputs:
+                raise InvalidModelError(f"{where} reads {value.name!r}, which nothing computes")
+        elif value.const.dtype.kind not in "biu" and value.const.dtype != np.float32:
             raise UnsupportedError(
-                f"node {node.scope or node.name!r} ({node.op}) has {dtype} weights; "
-                "only float32 models are converted"
+                f"{where} has {value.const.dtype} weights; only float32 models are converted"
             )

@@ -30,6 +30,7 @@ class Reference:
     def __init__(self, path: Path, inner: Sequence[str] = (), optimized: bool = True) -> None:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
+        options.enable_cpu_mem_arena = False  # it would keep every inner tensor a second time
         if not optimized:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         source: str | bytes = str(path)

@@ -33,7 +33,7 @@ def scope_of(op: str, name: str, metadata: dict[str, str], inputs: Sequence[str 
 def _from_list(text: str) -> str:
     try:
         scopes = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return ""
     if not isinstance(scopes, list) or len(scopes) < 2 or not isinstance(scopes[-2], str):
         return ""

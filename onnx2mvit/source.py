@@ -91,6 +91,7 @@ def _function(
     if tree.returns is not None:
         edits.append((text.rindex("->", 0, at.start(tree.returns)), at.end(tree.returns), ""))
     called = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    called.sort(key=lambda call: (call.lineno, call.col_offset))
     for call in called:
         for keyword in call.keywords:
             if keyword.arg == "name" and (new := _renamed(keyword.value, pattern.kind, roles)):

@@ -13,7 +13,7 @@ from onnx2mvit.block import Block
 from onnx2mvit.errors import InvalidModelError
 from onnx2mvit.graph import Value
 from onnx2mvit.images import Images
-from onnx2mvit.probe import probe, to_onnx_layout
+from onnx2mvit.probe import Probe
 from onnx2mvit.reference import Reference
 from onnx2mvit.rewrite import Network
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import keras
 
 TOLERANCE = 1e-5
-CHUNK = 2  # images at a time: all borders of a network are held in memory at once
+CHUNK = 1  # images at a time: all borders of a network are held in memory at once
 
 Array = np.ndarray[Any, Any]
 
@@ -34,6 +34,7 @@ class Difference:
     kind: str
     max_abs_error: float = 0.0
     largest: float = 0.0
+    seen: bool = False
 
     @property
     def max_rel_error(self) -> float:
@@ -41,13 +42,16 @@ class Difference:
         return self.max_abs_error / self.largest if self.largest else self.max_abs_error
 
     def add(self, ours: Array, theirs: Array) -> None:
-        """Takes another pair of tensors into account; anything not finite is an infinite error."""
+        """Takes another pair of tensors into account; anything not finite is the largest error."""
         if ours.shape != theirs.shape:
             raise InvalidModelError(
                 f"{self.name}: Keras has shape {list(ours.shape)}, onnxruntime {list(theirs.shape)}"
             )
-        error = np.abs(ours.astype(np.float64) - theirs).max(initial=0.0)
-        self.max_abs_error = max(self.max_abs_error, float(np.nan_to_num(error, nan=np.inf)))
+        self.seen = True
+        error = np.abs(ours - theirs).max(initial=0.0)
+        # Not a number is as far off as can be; JSON has no word for infinity.
+        worst = float(np.nan_to_num(np.float64(error), nan=np.finfo(np.float64).max))
+        self.max_abs_error = max(self.max_abs_error, worst)
         largest = float(np.abs(np.nan_to_num(theirs, posinf=0, neginf=0)).max(initial=0.0))
         self.largest = max(self.largest, largest)
 
@@ -69,7 +73,7 @@ class Verification:
     tolerance: float
     top1_agreement: float | None
     noise_floor: float
-    blocks: tuple[dict[str, Any], ...]
+    blocks: list[dict[str, Any]]
 
     @property
     def passed(self) -> bool:
@@ -98,27 +102,33 @@ def verify_model(
     borders = _borders(network)
     reference = Reference(path, [value.name for value in borders])
     plain = Reference(path, optimized=False)
+    probe = Probe(model, network.blocks)
     seen = {value: Difference(block.name, block.kind) for value, block in borders.items()}
     names = network.graph.output_names
-    answers = [Difference(name, "output") for name in names]
+    answers = {
+        value: Difference(name, "output")
+        for value, name in zip(network.graph.outputs, names, strict=True)
+    }
     noise, agreeing = 0.0, 0
     for start in range(0, len(images), CHUNK):
         part = images[start : start + CHUNK]
         theirs, unoptimized = reference(part), plain(part)
-        ours = probe(model, network.blocks, part.transpose(0, 2, 3, 1))
-        for value, difference in seen.items():
-            if value in ours and value.name in theirs:
-                difference.add(to_onnx_layout(ours[value]), theirs[value.name])
-        for value, name, difference in zip(network.graph.outputs, names, answers, strict=True):
-            answer, expected = to_onnx_layout(ours[value]), theirs[name]
-            difference.add(answer, expected)
-            noise = max(noise, float(np.abs(expected - unoptimized[name]).max()))
-            if expected.ndim == 2:
-                agreeing += int((answer.argmax(-1) == expected.argmax(-1)).sum())
+        for name in names:
+            noise = max(noise, float(np.abs(theirs[name] - unoptimized[name]).max()))
+        known = {value: theirs[value.name] for value in seen if value.name in theirs}
+        for value, array in probe(part, known):
+            if value in answers:
+                expected = theirs[answers[value].name]
+                answers[value].add(array, expected)
+                seen[value].add(array, expected)
+                if expected.ndim == 2:
+                    agreeing += int((array.argmax(-1) == expected.argmax(-1)).sum())
+            elif value in known:
+                seen[value].add(array, known[value])
         progress(min(start + CHUNK, len(images)), len(images))
-    worst = max(answers, key=lambda difference: difference.max_rel_error)
-    compared = [difference for difference in seen.values() if difference.largest > 0]
-    passed = all(each.max_rel_error <= tolerance for each in (*answers, *compared))
+    worst = max(answers.values(), key=lambda difference: difference.max_rel_error)
+    compared = [difference for difference in seen.values() if difference.seen]
+    passed = all(each.max_rel_error <= tolerance for each in (*answers.values(), *compared))
     has_classes = all(len(value.shape or ()) == 2 for value in network.graph.outputs)
     return Verification(
         verdict="passed" if passed else "failed",
@@ -129,7 +139,7 @@ def verify_model(
         tolerance=tolerance,
         top1_agreement=agreeing / (len(images) * len(answers)) if has_classes else None,
         noise_floor=noise,
-        blocks=tuple(
+        blocks=[
             {
                 "name": each.name,
                 "kind": each.kind,
@@ -137,7 +147,7 @@ def verify_model(
                 "max_rel_error": each.max_rel_error,
             }
             for each in compared
-        ),
+        ],
     )
 
 
