@@ -19,7 +19,7 @@ from onnx2mvit.errors import Onnx2mvitError, UsageError, VerificationError
 from onnx2mvit.version import __version__
 
 if TYPE_CHECKING:
-    from onnx2mvit.verify import Verification
+    from onnx2mvit.verification import Verification
 
 app = typer.Typer(
     help="Lift exported ONNX graphs of MobileViT back into idiomatic Keras 3 models.",
@@ -158,7 +158,7 @@ def inspect(
 
     Example: onnx2mvit inspect exported_onnx/mobilevit_xs.onnx --depth 2
     """
-    from onnx2mvit.convert import inspect as run
+    from onnx2mvit.conversion import inspect as run
     from onnx2mvit.report import describe, leftovers
     from onnx2mvit.show import show_network
 
@@ -190,7 +190,7 @@ def convert(
 
     Example: onnx2mvit convert exported_onnx/mobilevit_xs.onnx
     """
-    from onnx2mvit.convert import convert as run
+    from onnx2mvit.conversion import convert as run
     from onnx2mvit.show import show_conversion
 
     with _progress() as progress:
@@ -216,7 +216,7 @@ def verify(
 
     Example: onnx2mvit verify exported_onnx/mobilevit_xs.onnx keras_out/mobilevit_xs
     """
-    from onnx2mvit.convert import verify as run
+    from onnx2mvit.conversion import verify as run
     from onnx2mvit.show import show_verification
 
     with _progress() as progress:

@@ -14,7 +14,7 @@ from onnx2mvit.report import batch_normalization, leftovers
 from onnx2mvit.rewrite import Network
 
 if TYPE_CHECKING:
-    from onnx2mvit.convert import Conversion
+    from onnx2mvit.conversion import Conversion
 
 # What stays at its usual value says nothing about a block.
 USUAL = {

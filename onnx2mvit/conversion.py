@@ -24,7 +24,7 @@ from onnx2mvit.version import __version__
 if TYPE_CHECKING:
     import keras
 
-    from onnx2mvit.verify import Verification
+    from onnx2mvit.verification import Verification
 
 INPUTS = 8
 Progress = Callable[[str], None]
@@ -176,7 +176,7 @@ def _verify(
     progress: Progress,
     count: int = INPUTS,
 ) -> Verification:
-    from onnx2mvit.verify import verify_model
+    from onnx2mvit.verification import verify_model
 
     images, description = _images(network, folder, count)
     return verify_model(
