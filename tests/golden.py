@@ -7,7 +7,7 @@ normalization kept) with its weights replaced, so that everyone gets the same by
 import tempfile
 from pathlib import Path
 
-from onnx2mvit.convert import inspect
+from onnx2mvit.conversion import inspect
 from onnx2mvit.emit import emit
 from onnx2mvit.version import __version__
 from tests import skeletons

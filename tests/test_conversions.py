@@ -138,7 +138,7 @@ def test_every_layer_is_one_of_keras_own(converted: onnx2mvit.Conversion) -> Non
     for layer in layers_of(converted.model):
         assert type(layer).__module__.startswith("keras."), layer
     saved = json.loads(converted.model.to_json())
-    assert "registered_name\": null" in json.dumps(saved)
+    assert 'registered_name": null' in json.dumps(saved)
     assert "Lambda" not in json.dumps(saved)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import black
 import pytest
 
-from onnx2mvit.convert import inspect
+from onnx2mvit.conversion import inspect
 from onnx2mvit.emit import STYLE, emit, model_name
 from onnx2mvit.errors import UnsupportedError
 from tests import golden
