@@ -8,10 +8,27 @@ from __future__ import annotations
 
 from onnx2mvit.graph import Graph
 from onnx2mvit.rules.arithmetic import DivideIsMultiply, SoftmaxAxis
+from onnx2mvit.rules.attention import (
+    AttentionIsMatMuls,
+    MergeScales,
+    ScaleAfterMatMul,
+    ScaleAfterMove,
+    TransposeOfFlatHeads,
+)
 from onnx2mvit.rules.base import Rule, apply_once
 from onnx2mvit.rules.convolution import DropZeroBias, ExplicitConv
 from onnx2mvit.rules.linear import GemmIsMatMulAdd
+from onnx2mvit.rules.normalization import LayerNormFromParts
 from onnx2mvit.rules.pooling import GlobalAveragePoolIsMean, MeanAxes, MeanWithoutKeptAxes
+from onnx2mvit.rules.selection import (
+    SelectBeforeTranspose,
+    SelectFromGather,
+    SelectFromLinear,
+    SelectFromSlice,
+    SliceAttributes,
+    SliceOfLinear,
+    SplitIsSlices,
+)
 from onnx2mvit.rules.shape import (
     AnyReshapeIsReshape,
     DropDropout,
@@ -26,6 +43,14 @@ RULES: tuple[Rule, ...] = (
     DropIdentity(),
     DropDropout(),
     AnyReshapeIsReshape(),
+    SplitIsSlices(),
+    SliceAttributes(),
+    SelectFromSlice(),
+    SelectFromGather(),
+    SelectBeforeTranspose(),
+    SelectFromLinear(),
+    SliceOfLinear(),
+    TransposeOfFlatHeads(),
     MergeReshapes(),
     DropReshape(),
     MergeTransposes(),
@@ -37,6 +62,11 @@ RULES: tuple[Rule, ...] = (
     MeanWithoutKeptAxes(),
     GemmIsMatMulAdd(),
     DivideIsMultiply(),
+    LayerNormFromParts(),
+    AttentionIsMatMuls(),
+    ScaleAfterMove(),
+    ScaleAfterMatMul(),
+    MergeScales(),
     SoftmaxAxis(),
 )
 MOST_PASSES = 20

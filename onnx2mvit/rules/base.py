@@ -29,8 +29,11 @@ class Rule(Rooted, ABC):
         """What stands before."""
 
     @abstractmethod
-    def rewrite(self, m: Match, new: Builder) -> Value:
-        """What stands after; raises Mismatch where there is nothing to do."""
+    def rewrite(self, m: Match, new: Builder) -> Value | tuple[Value, ...]:
+        """What stands after; raises Mismatch where there is nothing to do.
+
+        A value takes the place of the first output, a tuple that of all outputs.
+        """
 
 
 class Builder:
@@ -116,17 +119,19 @@ def apply_once(rule: Rule, graph: Graph) -> int:
     return count
 
 
-def _replace(graph: Graph, root: Node, value: Value, new: Builder) -> None:
-    if value.producer is not None and value.producer in new.nodes:
-        # The tensor keeps its name, by which it is found in the original file again.
-        *inner, last = new.nodes
-        last.outputs = (root.output,)
-        readers = graph.consumers(root.output)
-        graph.remove(root)
-        for node in (*inner, last):
-            graph.add(node)
-        for reader in readers:
-            graph.reconnect(root.output, reader)
-    else:
-        graph.redirect(root.output, value)
-        graph.remove(root)
+def _replace(graph: Graph, root: Node, value: Value | tuple[Value, ...], new: Builder) -> None:
+    values = value if isinstance(value, tuple) else (value, *root.outputs[1:])
+    readers = [graph.consumers(output) for output in root.outputs]
+    for output, after in zip(root.outputs, values, strict=True):
+        if after.producer is not None and after.producer in new.nodes:
+            # The tensor keeps its name, by which it is found in the original file again.
+            after.producer.outputs = (output,)
+        elif after is not output:
+            graph.redirect(output, after)
+    graph.remove(root)
+    for node in new.nodes:
+        graph.add(node)
+    for output, old_readers in zip(root.outputs, readers, strict=True):
+        if output.producer is not None:
+            for reader in old_readers:
+                graph.reconnect(output, reader)

@@ -1,0 +1,172 @@
+"""Rules for taking a part of a tensor, and for taking it out of the weights beforehand.
+
+Some code bases compute query, key and value in one linear layer and cut the result up. The parts
+are followed back to the weights, so that what is left are three linear layers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from onnx2mvit.graph import Value
+from onnx2mvit.matcher import Match
+from onnx2mvit.pattern import Expr, Ops, Var, any_of, constant, optional, require
+from onnx2mvit.rules.base import Builder, Rule, Shape, elements
+
+
+class SplitIsSlices(Rule):
+    """Each part by itself, bounds and axis as attributes.
+
+    Split(x, sizes, axis=a) → Slice(x, axis=a, start=…, end=…) for each output
+    """
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Split(x, optional("sizes"))
+
+    def rewrite(self, m: Match, new: Builder) -> tuple[Value, ...]:
+        require(m.x.shape is not None, "the input's shape is not known")
+        axis = m.root.attrs.get("axis", 0) % len(m.x.shape)
+        shapes = [value.shape for value in m.root.outputs]
+        require(all(shape is not None for shape in shapes), "a part's shape is not known")
+        ends = np.cumsum([shape[axis] for shape in shapes if shape is not None]).tolist()
+        parts = zip(shapes, [0, *ends[:-1]], ends, strict=True)
+        return tuple(
+            new.Slice(m.x, shape=shape, axis=axis, start=start, end=end)
+            for shape, start, end in parts
+        )
+
+
+class SliceAttributes(Rule):
+    """Bounds and axis as attributes, counted from the front, where one axis is cut.
+
+    Slice(x, starts, ends, axes, steps) → Slice(x, axis=a, start=…, end=…), or x if it is all of x
+    """
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        axes, steps = optional("axes"), optional("steps")
+        return op.Slice(x, constant("starts"), constant("ends"), axes, steps)
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        shape: Shape = m.x.shape or ()
+        require(bool(shape), "the input's shape is not known")
+        starts, ends = m.starts.const.tolist(), m.ends.const.tolist()
+        axes = range(len(starts)) if m.axes is None else m.axes.const.tolist()
+        steps = [1] * len(starts) if m.steps is None else m.steps.const.tolist()
+        require(set(steps) == {1}, "it leaves elements out")
+        cuts = []
+        for start, end, axis in zip(starts, ends, axes, strict=True):
+            first, last, _ = slice(start, end).indices(shape[axis])
+            if (first, last) != (0, shape[axis]):
+                cuts.append((axis % len(shape), first, last))
+        value: Value = m.x
+        if not cuts:
+            return value
+        require(len(cuts) == 1, "it cuts several axes")
+        ((axis, first, last),) = cuts
+        return new.like_root(m.x, axis=axis, start=first, end=last)
+
+
+class SelectFromSlice(Rule):
+    """A slice of one element whose axis is dropped.
+
+    Reshape(Slice(x, axis=a, start=i, end=i+1)) without axis a → Select(x, axis=a, index=i)
+    """
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Reshape(op.Slice(x, role="part"))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        attrs = m.part.attrs
+        require("start" in attrs and attrs["end"] - attrs["start"] == 1, "several elements")
+        shape = m.part.output.shape
+        axis = attrs["axis"]
+        require(shape is not None, "the slice's shape is not known")
+        require(
+            m.root.output.shape == (*shape[:axis], *shape[axis + 1 :]), "another axis is dropped"
+        )
+        return new.like_root(m.x, op="Select", axis=axis, index=attrs["start"])
+
+
+class SelectFromGather(Rule):
+    """Gather of one index without an axis of its own.
+
+    Gather(x, i, axis=a) → Select(x, axis=a, index=i)
+    """
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Gather(x, constant("index", rank=0))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        require(m.x.const is None and m.x.shape is not None, "it gathers from a constant")
+        axis = m.root.attrs.get("axis", 0) % len(m.x.shape)
+        index = int(m.index.const) % m.x.shape[axis]
+        return new.like_root(m.x, op="Select", axis=axis, index=index)
+
+
+class SelectBeforeTranspose(Rule):
+    """What is selected is transposed by itself.
+
+    Select(Transpose(x, perm=p), axis=a) → Transpose(Select(x, axis=p[a]), perm=p without p[a])
+    """
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Select(op.Transpose(x, role="moved"))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        perm = m.moved.attrs.get("perm")
+        require(bool(perm) and m.x.shape is not None, "the permutation is implicit")
+        axis = perm[m.root.attrs["axis"]]
+        shape = tuple(dim for place, dim in enumerate(m.x.shape) if place != axis)
+        selected = new.Select(m.x, shape=shape, axis=axis, index=m.root.attrs["index"])
+        rest = tuple(place - (place > axis) for place in perm if place != axis)
+        return new.Transpose(selected, shape=m.root.output.shape, perm=rest)
+
+
+class SelectFromLinear(Rule):
+    """A part of what a linear layer computes is a smaller linear layer.
+
+    Select(Reshape(Add(MatMul(x, w), b)), axis, index) → Reshape(Add(MatMul(x, w[:, c]), b[c]))
+    where the Reshape divides the last axis alone and c are the columns that are selected
+    """
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        y = op.MatMul(x, constant("kernel", rank=2))
+        linear = any_of(op.Add(y, constant("bias", rank=1)), y)
+        return op.Select(op.Reshape(linear, role="divided"))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        units = m.kernel.const.shape[1]
+        divided = m.divided.output.shape
+        leading = m.x.shape[:-1] if m.x.shape is not None else ()
+        require(divided is not None and divided[: len(leading)] == leading, "other axes move too")
+        parts = divided[len(leading) :]
+        axis = m.root.attrs["axis"] - len(leading)
+        require(axis >= 0 and elements(parts) == units, "another axis is selected from")
+        columns = np.arange(units).reshape(parts).take(m.root.attrs["index"], axis=axis).reshape(-1)
+        return new.Reshape(smaller(m, new, columns), shape=m.root.output.shape)
+
+
+class SliceOfLinear(Rule):
+    """The same where the last axis is cut without being divided.
+
+    Slice(Add(MatMul(x, w), b), axis=last, start=s, end=e) → Add(MatMul(x, w[:, s:e]), b[s:e])
+    """
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        y = op.MatMul(x, constant("kernel", rank=2))
+        return op.Slice(any_of(op.Add(y, constant("bias", rank=1)), y))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        attrs = m.root.attrs
+        require(m.x.shape is not None and "start" in attrs, "the cut is not known")
+        require(attrs["axis"] == len(m.x.shape) - 1, "another axis is cut")
+        return smaller(m, new, np.arange(attrs["start"], attrs["end"]))
+
+
+def smaller(m: Match, new: Builder, columns: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Value:
+    """The linear layer of a match with some of its columns alone."""
+    kernel = new.constant(m.kernel.const[:, columns], f"kernel_{columns[0]}")
+    product = new.MatMul(m.x, kernel)
+    if m.bias is None:
+        return product
+    return new.Add(product, new.constant(m.bias.const[columns], f"bias_{columns[0]}"))
