@@ -64,9 +64,12 @@ def load(target: Path) -> keras.Model:
         raise InvalidModelError(
             f"{target} is neither a folder that `convert` wrote nor a .keras file"
         )
-    module = import_keras()
+    keras_module = import_keras()
+    source = target.with_suffix(".py")
+    if source.is_file() and "register_keras_serializable" in source.read_text(encoding="utf-8"):
+        import_module(source)  # a model for any size needs the layers that it registers
     try:
-        model: keras.Model = module.models.load_model(target)
+        model: keras.Model = keras_module.models.load_model(target)
     except (ValueError, OSError, TypeError, KeyError) as error:
         raise InvalidModelError(f"{target} cannot be loaded by Keras: {error}") from error
     return model

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from onnx2mvit.errors import Onnx2mvitError, UsageError, VerificationError
+from onnx2mvit.errors import Onnx2mvitError, VerificationError
+from onnx2mvit.sizes import parse_image_size, parse_size
 from onnx2mvit.version import __version__
 
 if TYPE_CHECKING:
@@ -55,24 +56,22 @@ def _progress(live: bool = True) -> Iterator[Any]:
         yield lambda message: status.update(f"{time.perf_counter() - start:.1f} s  {message} …")
 
 
-@app.callback()
-def _options(
-    version: Annotated[bool, typer.Option("--version", help="Show the version and stop.")] = False,
-) -> None:
-    if version:
+def _show_version(wanted: bool) -> None:
+    if wanted:
         out.print(__version__, highlight=False)
         raise typer.Exit
 
 
-def _size(text: str) -> tuple[int, int]:
-    parts = text.lower().split("x")
-    try:
-        sizes = [int(part) for part in parts]
-    except ValueError:
-        sizes = []
-    if len(sizes) not in (1, 2) or min(sizes) < 32:
-        raise UsageError(f"--image-size {text}: give a number of pixels from 32, or HEIGHTxWIDTH")
-    return sizes[0], sizes[-1]
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and stop."
+        ),
+    ] = False,
+) -> None:
+    """Runs before every command."""
 
 
 @app.command()
@@ -113,7 +112,7 @@ def export(
     """
     from onnx2mvit.export import export as run
 
-    size = _size(image_size)
+    size = parse_size(image_size)
     target = output or Path("exported_onnx") / f"{model.rpartition('/')[2]}.onnx"
     # torch's exporters print from C++ and are muted, which would freeze a live line.
     with _progress(live=False) as progress:
@@ -144,6 +143,16 @@ def export(
     )
 
 
+@contextmanager
+def _results() -> Iterator[None]:
+    """For what goes to stdout: a reader that goes away, as `head` does, is no failure."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _warn(message: str) -> None:
     err.print(f"warning: {message}", style="yellow", markup=False, highlight=False, soft_wrap=True)
 
@@ -163,11 +172,12 @@ def inspect(
     from onnx2mvit.show import show_network
 
     network = run(file)
-    if as_json:
-        described = describe(network) | {"leftovers": leftovers(network)}
-        print(json.dumps(described, indent=2, ensure_ascii=False))
-    else:
-        show_network(out, network, depth)
+    with _results():
+        if as_json:
+            described = describe(network) | {"leftovers": leftovers(network)}
+            print(json.dumps(described, indent=2, ensure_ascii=False))
+        else:
+            show_network(out, network, depth)
 
 
 @app.command()
@@ -185,17 +195,36 @@ def convert(
     images: Annotated[
         Path | None, typer.Option(help="Compare on the images of this folder instead.")
     ] = None,
+    image_size: Annotated[
+        str | None,
+        typer.Option(
+            help="Pixels, HEIGHTxWIDTH, or any for one model for all sizes (with two layers of "
+            "its own); by default what the file was traced at."
+        ),
+    ] = None,
 ) -> None:
     """Convert an ONNX file to a Keras model, with its source, its weights and a proof.
 
-    Example: onnx2mvit convert exported_onnx/mobilevit_xs.onnx
+    Example: onnx2mvit convert exported_onnx/mobilevit_xs.onnx --image-size 192x256
     """
     from onnx2mvit.conversion import convert as run
     from onnx2mvit.show import show_conversion
 
+    size = parse_image_size(image_size) if image_size is not None else None
     with _progress() as progress:
-        result = run(file, output, name=name, verify=verify, images=images, progress=progress)
-    show_conversion(out, result)
+        result = run(
+            file,
+            output,
+            name=name,
+            verify=verify,
+            images=images,
+            image_size=size,
+            progress=progress,
+        )
+    for warning in result.warnings():
+        _warn(warning)
+    with _results():
+        show_conversion(out, result)
     if result.passed is False:
         raise VerificationError(f"Keras and onnxruntime differ; see {result.folder}/report.json")
 
@@ -221,10 +250,11 @@ def verify(
 
     with _progress() as progress:
         result: Verification = run(file, target, images=images, inputs=inputs, progress=progress)
-    if as_json:
-        print(json.dumps(result.as_dict(), indent=2, ensure_ascii=False))
-    else:
-        show_verification(out, result.as_dict())
+    with _results():
+        if as_json:
+            print(json.dumps(result.as_dict(), indent=2, ensure_ascii=False))
+        else:
+            show_verification(out, result.as_dict())
     if not result.passed:
         raise VerificationError(f"{target} and {file} differ")
 
@@ -236,9 +266,6 @@ def main() -> None:
     except Onnx2mvitError as error:
         err.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except KeyboardInterrupt:
         err.print("interrupted")
         sys.exit(130)

@@ -19,6 +19,7 @@ from onnx2mvit.output import whole_folder
 from onnx2mvit.read import read
 from onnx2mvit.report import describe
 from onnx2mvit.rewrite import Network, rewrite
+from onnx2mvit.sizes import ELSEWHERE, ImageSize, look_elsewhere, traced_size
 from onnx2mvit.version import __version__
 
 if TYPE_CHECKING:
@@ -45,6 +46,18 @@ class Conversion:
         """Whether the numbers agree; None if that was not asked for."""
         verification = self.report["verification"]
         return verification["verdict"] == "passed" if verification else None
+
+    def warnings(self) -> list[str]:
+        """What a user should know although the conversion succeeded."""
+        found = []
+        elsewhere = self.report["sizes"]["file_elsewhere"]
+        if elsewhere is not None and elsewhere["onnxruntime"] != "agrees":
+            height, width = elsewhere["size"]
+            found.append(
+                f"the ONNX file declares any height and width, but at {height}×{width} onnxruntime "
+                f"{elsewhere['onnxruntime']}; the model goes by the rule of its blocks there"
+            )
+        return found
 
 
 class Stages:
@@ -80,6 +93,7 @@ def convert(
     name: str | None = None,
     verify: bool = True,
     images: str | Path | None = None,
+    image_size: ImageSize | None = None,
     progress: Progress | None = None,
 ) -> Conversion:
     """Converts an ONNX file to a Keras model, in `output`/`name`/.
@@ -88,6 +102,9 @@ def convert(
     report.json; an older one of that name is replaced. The model is compared with onnxruntime
     unless `verify` is False, on structured images made here or on those in the folder `images`;
     a model that differs is written all the same, and its report says so.
+
+    `image_size` is (height, width), or "any" for one model for all sizes with two layers of its
+    own; by default what the file was traced at. The comparison is made at the traced size.
 
     Raises:
         InvalidModelError: it is not a usable ONNX file.
@@ -104,15 +121,17 @@ def convert(
     with stages("rewrite"):
         network = rewrite(graph)
     with stages("emit"):
-        source = emit(network, name, __version__)
+        source = emit(network, name, __version__, image_size)
     target = Path(output) / name
     with whole_folder(target) as work:
         model = _write(work, name, source, network, stages)
-        verification = None
+        verification, elsewhere = None, None
         if verify:
             with stages("verify"):
-                verification = _verify(path, network, model, images, stages.progress)
-        report = _report(network, model, verification, stages.seconds)
+                traced = at_size(model, work, traced_size(network))
+                verification = _verify(path, network, traced, images, stages.progress)
+                elsewhere = _elsewhere(path, network, model, work)
+        report = _report(network, model, verification, elsewhere, stages.seconds)
         text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
         (work / "report.json").write_text(text, encoding="utf-8")
     return Conversion(model, network.blocks, target, target / f"{name}.py", report)
@@ -133,13 +152,44 @@ def verify(
     """
     from onnx2mvit.build import load
 
-    path, stages = Path(path), Stages(progress)
+    path, target, stages = Path(path), Path(target), Stages(progress)
     with stages("read"):
         network = inspect(path)
     with stages("load"):
-        model = load(Path(target))
+        model = at_size(load(target), target, traced_size(network))
     with stages("verify"):
         return _verify(path, network, model, images, stages.progress, inputs)
+
+
+def at_size(model: keras.Model, source: Path, size: tuple[int, int]) -> keras.Model:
+    """The model for images of this size, built again from its folder if need be.
+
+    Raises:
+        UsageError: it is a .keras file for another size, which cannot be built again.
+    """
+    from onnx2mvit.build import build
+
+    _, *own, channels = model.input_shape
+    if all(theirs in (ours, None) for ours, theirs in zip(size, own, strict=True)):
+        return model
+    if not source.is_dir():
+        raise UsageError(
+            f"{source} takes images of {own[0]}×{own[1]}, the ONNX file was traced at "
+            f"{size[0]}×{size[1]}: verify the folder that it came in instead"
+        )
+    return build(source, input_shape=(*size, channels))
+
+
+def _elsewhere(
+    path: Path, network: Network, model: keras.Model, folder: Path
+) -> dict[str, Any] | None:
+    """What the file makes of another size than the traced one, if it declares to take others."""
+    if not network.graph.source.dynamic_size:
+        return None
+    traced = traced_size(network)
+    own = tuple(model.input_shape[1:3])
+    size = (traced[0] + ELSEWHERE, traced[1]) if own in (traced, (None, None)) else own
+    return look_elsewhere(path, network, at_size(model, folder, size), size)
 
 
 def _write(work: Path, name: str, source: str, network: Network, stages: Stages) -> keras.Model:
@@ -193,6 +243,7 @@ def _report(
     network: Network,
     model: keras.Model,
     verification: Verification | None,
+    elsewhere: dict[str, Any] | None,
     seconds: dict[str, float],
 ) -> dict[str, Any]:
     described = describe(network)
@@ -206,6 +257,12 @@ def _report(
             "trainable_parameters": trainable,
         },
         **described,
+        "sizes": {
+            "traced": list(traced_size(network)),
+            "proven": [list(traced_size(network))] if verification is not None else [],
+            "by_rule": "any height and width from 32",
+            "file_elsewhere": elsewhere,
+        },
         "verification": verification.as_dict() if verification is not None else None,
         "seconds": seconds,
     }

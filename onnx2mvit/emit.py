@@ -20,22 +20,30 @@ from onnx2mvit.graph import Graph, Value
 from onnx2mvit.naming import identifier, layer_name, relative_names
 from onnx2mvit.registry import builtin_patterns
 from onnx2mvit.rewrite import Network, explain
-from onnx2mvit.source import Function, functions_of
+from onnx2mvit.sizes import ImageSize
+from onnx2mvit.source import Function, any_size_definitions, functions_of
 
 RESERVED = frozenset({"inputs", "keras", "layers", "ops", "x", *keyword.kwlist, *dir(builtins)})
+EXPLAINED = 60  # of the nodes that no pattern took, so many are looked into for the message
 STYLE = black.Mode(line_length=88, magic_trailing_comma=False)
 
 
-def emit(network: Network, name: str, version: str) -> str:
+def emit(network: Network, name: str, version: str, image_size: ImageSize | None = None) -> str:
     """Writes the network as the source of a Python module; `name` is that of its function.
+
+    `image_size` is the height and width of the default `input_shape`, or "any" for a model
+    that takes images of any size; by default those that the file was traced at.
 
     Raises:
         UnsupportedError: some nodes were not recognised; the message names the first of them.
     """
     refuse_leftovers(network)
-    functions = functions_of(network.blocks, relative_names(network.blocks))
-    model = _ModelFunction(network, functions, name)
-    body = "\n\n".join([*(function.text for function in functions.values()), model.text()])
+    any_size = image_size == "any"
+    functions = functions_of(network.blocks, relative_names(network.blocks), any_size)
+    layers = any_size_definitions()[0] if any_size else []
+    model = _ModelFunction(network, functions, name, image_size)
+    parts = [*layers, *(function.text for function in functions.values()), model.text()]
+    body = "\n\n".join(parts)
     imports = ", ".join(part for part in ("layers", "ops") if f"{part}." in body)
     head = (
         f'"""{_docstring(network, name, version)}"""\n\nimport keras\nfrom keras import {imports}'
@@ -44,17 +52,19 @@ def emit(network: Network, name: str, version: str) -> str:
 
 
 def refuse_leftovers(network: Network) -> None:
-    """Raises UnsupportedError for the first node that no pattern took, and says why."""
+    """Raises UnsupportedError for what no pattern took: for the node that came closest to one."""
     if not network.leftovers:
         return
-    node = network.leftovers[0]
-    failure = explain(network, node)
+    tried = [(explain(network, node), node) for node in network.leftovers[:EXPLAINED]]
+    failure, first = max(tried, key=lambda pair: pair[0].fitted if pair[0] is not None else -1)
+    node = failure.node if failure is not None and failure.node in network.leftovers else first
     count = len(network.leftovers)
     others = f" (and {count - 1} more)" if count > 1 else ""
+    module = f", in module {node.scope!r}" if node.scope else ""
     closest = f" The closest pattern is {failure}." if failure is not None else ""
     raise UnsupportedError(
-        f"node {node.name or node.output.name!r} ({node.op}, opset {network.graph.source.opset}, "
-        f"in module {node.scope or 'unknown'!r}) is not part of a known block{others}.{closest} "
+        f"node {node.name or node.output.name!r} ({node.op}, opset {network.graph.source.opset}"
+        f"{module}) is not part of a known block{others}.{closest} "
         "See `onnx2mvit inspect` for all of them."
     )
 
@@ -85,11 +95,18 @@ def _text(text: str) -> str:
 class _ModelFunction:
     """The function that makes the whole model: one call for each block at the top."""
 
-    def __init__(self, network: Network, functions: dict[str, Function], name: str) -> None:
+    def __init__(
+        self,
+        network: Network,
+        functions: dict[str, Function],
+        name: str,
+        image_size: ImageSize | None,
+    ) -> None:
         self.network = network
         self.graph: Graph = network.graph
         self.functions = functions
         self.name = name
+        self.image_size = image_size
         self.readers = Counter(value for block in network.blocks for value in block.inputs)
         self.readers.update(self.graph.outputs)
         classes = {
@@ -103,7 +120,8 @@ class _ModelFunction:
         """The source of the function."""
         (image,) = self.graph.inputs
         assert image.shape is not None
-        _, channels, height, width = image.shape
+        _, channels, *traced = image.shape
+        height, width = (None, None) if self.image_size == "any" else self.image_size or traced
         variables = {image: "inputs"}
         lines = [f"inputs = keras.Input(input_shape, name={identifier(image.name)!r})"]
         for block in self.network.blocks:

@@ -76,8 +76,7 @@ class Source:
     nodes: int
     weights: str
     dynamic_batch: bool
-    external_data: bool = False
-    notes: tuple[str, ...] = ()
+    dynamic_size: bool
 
 
 class Graph:

@@ -37,9 +37,12 @@ class Trace:
     furthest: Failure | None = None
     touched: set[Node] = field(default_factory=set)
 
-    def note(self, fitted: int, node: Node | None, reason: str) -> None:
-        """Keeps a failure if it came further than those before."""
-        if self.furthest is None or fitted > self.furthest.fitted:
+    def note(self, fitted: int, node: Node | None, reason: str, whole: bool = False) -> None:
+        """Keeps a failure if it came further than those before.
+
+        At the same number of nodes a match that is `whole`, and refused, came further.
+        """
+        if self.furthest is None or (fitted, whole) > (self.furthest.fitted, False):
             self.furthest = Failure(self.pattern, fitted, node, reason)
 
 
@@ -127,7 +130,7 @@ def find(
             except Mismatch as mismatch:
                 complaint = str(mismatch)
         if trace is not None:
-            trace.note(len(match.nodes), root, complaint)
+            trace.note(len(match.nodes), root, complaint, whole=True)
     return None
 
 

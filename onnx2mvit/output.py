@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from onnx2mvit.errors import Onnx2mvitError
+from onnx2mvit.errors import Onnx2mvitError, UsageError
+
+MARK = "report.json"  # a folder with it is ours, and may be replaced
 
 
 @contextmanager
@@ -18,6 +20,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
     """A folder to write into that takes the place of `target` once everything went well.
 
     Raises:
+        UsageError: there is a folder in its place that `convert` did not write.
         Onnx2mvitError: the disk is full, or the place may not be written.
     """
     work = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
@@ -25,6 +28,8 @@ def whole_folder(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists() and not target.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, "it is a file")
+        if target.exists() and any(target.iterdir()) and not (target / MARK).exists():
+            raise UsageError(f"{target} holds something else: choose another --output or --name")
         work.mkdir()
     except OSError as error:
         raise _explained(target, error) from error

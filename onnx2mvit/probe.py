@@ -89,7 +89,8 @@ def _same_shape(value: Value, tensor: Any) -> bool:
     if value.shape is None or len(value.shape) != len(tensor.shape):
         return False
     shape = value.shape if len(value.shape) != 4 else tuple(value.shape[i] for i in (0, 2, 3, 1))
-    return shape[1:] == tuple(tensor.shape[1:])
+    pairs = zip(shape[1:], tensor.shape[1:], strict=True)
+    return all(theirs in (ours, None) for ours, theirs in pairs)
 
 
 def to_keras_layout(array: Array) -> Array:

@@ -94,11 +94,14 @@ def _source(path: Path, model: ir.Model, digest: str) -> Source:
         producer=producer or "unknown",
         nodes=len(model.graph),
         weights=model.metadata_props.get("onnx2mvit.weights", "as in the file"),
-        dynamic_batch=any(
-            value.shape is not None and len(value.shape) > 0 and not isinstance(value.shape[0], int)
-            for value in _data_inputs(model)
-        ),
+        dynamic_batch=_dynamic(model, slice(0, 1)),
+        dynamic_size=_dynamic(model, slice(2, None)),
     )
+
+
+def _dynamic(model: ir.Model, axes: slice) -> bool:
+    shapes = [value.shape for value in _data_inputs(model) if value.shape is not None]
+    return any(not isinstance(dim, int) for shape in shapes for dim in shape.dims[axes])
 
 
 def _data_inputs(model: ir.Model) -> list[ir.Value]:

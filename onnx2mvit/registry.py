@@ -16,7 +16,8 @@ from onnx2mvit.pattern import Pattern
 def builtin_patterns() -> tuple[Pattern, ...]:
     """One instance of every pattern in `onnx2mvit.patterns`, lower ones first."""
     package = importlib.import_module("onnx2mvit.patterns")
-    names = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+    found = [module.name for module in pkgutil.iter_modules(package.__path__)]
+    names = sorted(name for name in found if not name.startswith("_"))
     modules = [importlib.import_module(f"{package.__name__}.{name}") for name in names]
     return in_order(pattern for module in modules for pattern in patterns_of(module))
 

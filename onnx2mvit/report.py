@@ -22,6 +22,7 @@ def describe(network: Network) -> dict[str, Any]:
             "nodes": source.nodes,
             "weights": source.weights,
             "dynamic_batch": source.dynamic_batch,
+            "dynamic_size": source.dynamic_size,
         },
         "coverage": asdict(network.coverage),
         "batch_normalization": batch_normalization(network.blocks),

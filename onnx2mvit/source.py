@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import sys
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from onnx2mvit.block import Block
@@ -33,8 +35,14 @@ class Function:
     takes_name: bool = True
 
 
-def functions_of(blocks: Sequence[Block], roles: Roles) -> dict[str, Function]:
-    """The functions that these blocks need, those that are called first."""
+def functions_of(
+    blocks: Sequence[Block], roles: Roles, any_size: bool = False
+) -> dict[str, Function]:
+    """The functions that these blocks need, those that are called first.
+
+    With `any_size`, those in `patterns/_any_size.py` take the place of others of their name.
+    """
+    instead = any_size_definitions()[1] if any_size else {}
     everything = [block for top in blocks for block in top.walk()]
     patterns = {b.pattern.keras: b.pattern for b in everything if b.pattern.keras is not None}
     wanted = [block.pattern.keras for block in blocks if block.pattern.keras is not None]
@@ -44,7 +52,8 @@ def functions_of(blocks: Sequence[Block], roles: Roles) -> dict[str, Function]:
         if name not in found:
             pattern = patterns[name]
             siblings = [block for block in everything if block.pattern is pattern]
-            found[name] = _function(pattern, siblings, roles, set(patterns))
+            text = instead.get(name) or _source_of(pattern)
+            found[name] = _function(text, pattern, siblings, roles, set(patterns))
             wanted.extend(found[name].calls)
     order: dict[str, Function] = {}
 
@@ -59,11 +68,31 @@ def functions_of(blocks: Sequence[Block], roles: Roles) -> dict[str, Function]:
     return order
 
 
-def _function(
-    pattern: Pattern, blocks: Sequence[Block], roles: Roles, known: set[str | None]
-) -> Function:
+def any_size_definitions() -> tuple[list[str], dict[str, str]]:
+    """The classes of `patterns/_any_size.py` in order, and its functions by name."""
+    folder = Path(str(importlib.import_module("onnx2mvit.patterns").__file__)).parent
+    text = (folder / "_any_size.py").read_text(encoding="utf-8")
+    lines = text.splitlines()
+    classes, functions = [], {}
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+            source = "\n".join(lines[first - 1 : node.end_lineno]) + "\n"
+            if isinstance(node, ast.ClassDef):
+                classes.append(source)
+            else:
+                functions[node.name] = source
+    return classes, functions
+
+
+def _source_of(pattern: Pattern) -> str:
     module = sys.modules[type(pattern).__module__]
-    text = textwrap.dedent(inspect.getsource(getattr(module, str(pattern.keras))))
+    return textwrap.dedent(inspect.getsource(getattr(module, str(pattern.keras))))
+
+
+def _function(
+    text: str, pattern: Pattern, blocks: Sequence[Block], roles: Roles, known: set[str | None]
+) -> Function:
     (tree,) = ast.parse(text).body
     assert isinstance(tree, ast.FunctionDef)
     edits: list[tuple[int, int, str]] = []

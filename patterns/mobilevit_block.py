@@ -92,12 +92,8 @@ def mobilevit_block(
     conv["activation"] = activation
     y = conv_bn_act(inputs, inputs.shape[-1], kernel_size, name="local", **conv)
     y = conv_bn_act(y, dim, 1, activation=None, batch_norm=False, use_bias=False, name="local_1x1")
-    _, height, width, _ = y.shape
-    whole = [-(-size // patch_size) * patch_size for size in (height, width)]
-    if whole != [height, width]:
-        # Patches must fill the image: it is stretched here and shrunk after fold.
-        y = layers.Resizing(*whole, name="stretch")(y)
-    y = unfold(y, patch_size)
+    image = y
+    y = unfold(image, patch_size)
     for i in range(depth):
         y = transformer_layer(
             y,
@@ -109,9 +105,7 @@ def mobilevit_block(
             name=f"layer.{i}",
         )
     y = layers.LayerNormalization(epsilon=epsilon, name="norm")(y)
-    y = fold(y, patch_size, *whole)
-    if whole != [height, width]:
-        y = layers.Resizing(height, width, name="shrink")(y)
+    y = fold(y, image, patch_size)
     y = conv_bn_act(y, filters, 1, name="project", **conv)
     if fusion:
         y = layers.Concatenate(name="concat")([inputs, y])

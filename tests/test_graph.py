@@ -8,7 +8,7 @@ import pytest
 
 from onnx2mvit.graph import Graph, Node, Source, Value
 
-SOURCE = Source("none.onnx", "", 17, "test", 0, "random", False)
+SOURCE = Source("none.onnx", "", 17, "test", 0, "random", False, False)
 SEEDS = range(25)
 
 

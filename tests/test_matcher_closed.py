@@ -6,13 +6,7 @@ from typing import Any
 import pytest
 
 from onnx2mvit.matcher import Match, Trace, find
-from onnx2mvit.pattern import (
-    Expr,
-    Mismatch,
-    Ops,
-    Var,
-    any_of,
-)
+from onnx2mvit.pattern import Expr, Mismatch, Ops, Var, any_of, maybe
 from onnx2mvit.read import read
 from onnx2mvit.registry import in_order
 from onnx2mvit.rewrite import explain, rewrite
@@ -78,6 +72,17 @@ def test_a_failure_names_where_it_came_furthest_and_the_first_difference(tmp_pat
     )
     assert found.node and found.node.op == "Tan"
     assert found.fitted == 3 and found.reason == "Abs expected, found <Tan>"
+
+
+def test_a_whole_match_that_is_refused_came_further_than_a_part(tmp_path: Path) -> None:
+    class Refused(Sought):
+        def params(self, m: Match) -> dict[str, Any]:
+            raise Mismatch("it is refused")
+
+    graph, trace = small(tmp_path, "s = Sin(x) y = Cos(s)"), Trace("Sought")
+    pattern = Refused(lambda op, x: op.Cos(op.Sin(maybe(op.Tan(x)))))
+    assert find(pattern, graph, last(graph), trace) is None
+    assert trace.furthest and trace.furthest.reason == "it is refused"
 
 
 def test_what_no_pattern_took_is_explained(tmp_path: Path) -> None:

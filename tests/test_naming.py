@@ -21,6 +21,8 @@ HF = [
     "hf-mobilevit_xxs.dynamo.dynb",
     "hf-mobilevit_xxs.dynamo.dynhw",
     "hf-mobilevit_xxs.dynamo.raw.dynb",
+    "hf-mobilevit_xxs.legacy11.dynb",
+    "hf-mobilevit_xxs.legacy13.bn.static",
     "hf-mobilevit_xxs.legacy17.dynb",
     "hf-mobilevit_xxs.legacy17.bn.dynb",
 ]
@@ -83,13 +85,32 @@ def test_the_tree_is_torchs(lifted: Lift, name: str) -> None:
     ]
 
 
+TIMM_TREE = [
+    ("ConvBnAct", "stem"),
+    *(("InvertedResidual", f"stages.{i}") for i in ("0.0", "1.0", "1.1", "1.2")),
+    *(
+        pair
+        for stage in STAGES
+        for pair in (
+            ("InvertedResidual", f"stages.{stage}.0"),
+            ("MobileViTBlock", f"stages.{stage}.1"),
+        )
+    ),
+    ("ConvBnAct", "final_conv"),
+    ("Classifier", "head"),
+]
+
+
 @pytest.mark.parametrize("name", [name for name in SKELETONS if name.startswith("timm-")])
-def test_timms_convolutions_have_timms_names(lifted: Lift, name: str) -> None:
-    blocks = tree(lifted(name).blocks)
-    residuals = [f"stages.{i}" for i in ("0.0", "1.0", "1.1", "1.2", "2.0", "3.0", "4.0")]
-    assert [called for kind, called in blocks if kind == "InvertedResidual"] == residuals
-    assert blocks[0] == ("ConvBnAct", "stem")
-    assert blocks[-2:] == [("ConvBnAct", "final_conv"), ("Classifier", "head")]
+def test_timms_tree_is_timms(lifted: Lift, name: str) -> None:
+    network = lifted(name)
+    assert tree(network.blocks) == TIMM_TREE
+    layers = [block.name for block in walk(network) if block.kind == "TransformerLayer"]
+    assert layers == [
+        f"stages.{stage}.1.transformer.{index}"
+        for stage, depth in STAGES.items()
+        for index in range(depth)
+    ]
 
 
 def module_of(model: onnx.ModelProto) -> dict[str, str]:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onnx2mvit.errors import Onnx2mvitError
-from onnx2mvit.output import whole_folder
+from onnx2mvit.errors import Onnx2mvitError, UsageError
+from onnx2mvit.output import MARK, whole_folder
 from onnx2mvit.weights import save_weights
 
 
@@ -26,6 +26,7 @@ def umask() -> Iterator[int]:
 def write(target: Path, text: str) -> None:
     with whole_folder(target) as work:
         (work / "file").write_text(text)
+        (work / MARK).touch()
 
 
 def names(folder: Path) -> list[str]:
@@ -46,9 +47,19 @@ def test_a_second_run_replaces_the_first(tmp_path: Path) -> None:
     target = tmp_path / "target"
     with whole_folder(target) as work:
         (work / "only in the first").touch()
+        (work / MARK).touch()
     write(target, "second")
-    assert names(target) == ["file"]
+    assert names(target) == ["file", MARK]
     assert names(tmp_path) == ["target"]
+
+
+def test_a_folder_of_somebody_else_is_not_replaced(tmp_path: Path) -> None:
+    target = tmp_path / "src"
+    target.mkdir()
+    (target / "thesis.tex").write_text("mine")
+    with pytest.raises(UsageError, match="something else"):
+        write(target, "ours")
+    assert names(target) == ["thesis.tex"]
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit, Onnx2mvitError])

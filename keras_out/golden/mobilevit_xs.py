@@ -97,7 +97,11 @@ def inverted_residual(
 def unfold(x, patch_size):
     """(B, H, W, d) → (B·P, N, d): one sequence for each of the P pixels of a patch."""
     _, height, width, dim = x.shape
-    rows, columns = height // patch_size, width // patch_size
+    rows, columns = -(-height // patch_size), -(-width // patch_size)
+    whole = (rows * patch_size, columns * patch_size)
+    if whole != (height, width):
+        # Patches must fill the image: it is stretched here, and shrunk after fold.
+        x = ops.image.resize(x, whole, interpolation="bilinear")
     x = ops.reshape(x, (-1, rows, patch_size, columns, patch_size, dim))
     x = ops.transpose(x, (0, 2, 4, 1, 3, 5))
     return ops.reshape(x, (-1, rows * columns, dim))
@@ -129,13 +133,16 @@ def transformer_layer(
     return keras.Model(inputs, y, name=name)(x)
 
 
-def fold(x, patch_size, height, width):
-    """(B·P, N, d) → (B, height, width, d): the inverse of unfold."""
-    dim = x.shape[-1]
-    rows, columns = height // patch_size, width // patch_size
-    x = ops.reshape(x, (-1, patch_size, patch_size, rows, columns, dim))
+def fold(x, image, patch_size):
+    """(B·P, N, d) → (B, H, W, d) with the size of `image`: the inverse of unfold."""
+    _, height, width, _ = image.shape
+    rows, columns = -(-height // patch_size), -(-width // patch_size)
+    x = ops.reshape(x, (-1, patch_size, patch_size, rows, columns, x.shape[-1]))
     x = ops.transpose(x, (0, 3, 1, 4, 2, 5))
-    return ops.reshape(x, (-1, height, width, dim))
+    x = ops.reshape(x, (-1, rows * patch_size, columns * patch_size, x.shape[-1]))
+    if x.shape[1:3] != (height, width):
+        x = ops.image.resize(x, (height, width), interpolation="bilinear")
+    return x
 
 
 def mobilevit_block(
@@ -162,12 +169,8 @@ def mobilevit_block(
     y = conv_bn_act(
         y, dim, 1, activation=None, batch_norm=False, use_bias=False, name="conv_1x1"
     )
-    _, height, width, _ = y.shape
-    whole = [-(-size // patch_size) * patch_size for size in (height, width)]
-    if whole != [height, width]:
-        # Patches must fill the image: it is stretched here and shrunk after fold.
-        y = layers.Resizing(*whole, name="stretch")(y)
-    y = unfold(y, patch_size)
+    image = y
+    y = unfold(image, patch_size)
     for i in range(depth):
         y = transformer_layer(
             y,
@@ -179,9 +182,7 @@ def mobilevit_block(
             name=f"transformer.layer.{i}",
         )
     y = layers.LayerNormalization(epsilon=epsilon, name="layernorm")(y)
-    y = fold(y, patch_size, *whole)
-    if whole != [height, width]:
-        y = layers.Resizing(height, width, name="shrink")(y)
+    y = fold(y, image, patch_size)
     y = conv_bn_act(y, filters, 1, name="conv_projection", **conv)
     if fusion:
         y = layers.Concatenate(name="concat")([inputs, y])

@@ -37,6 +37,7 @@ from onnx2mvit.rules.shape import (
     DropTranspose,
     MergeReshapes,
     MergeTransposes,
+    ResizeBySize,
 )
 
 RULES: tuple[Rule, ...] = (
@@ -55,6 +56,7 @@ RULES: tuple[Rule, ...] = (
     DropReshape(),
     MergeTransposes(),
     DropTranspose(),
+    ResizeBySize(),
     ExplicitConv(),
     DropZeroBias(),
     GlobalAveragePoolIsMean(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from onnx2mvit.graph import Value
 from onnx2mvit.matcher import Match
 from onnx2mvit.pattern import Expr, Ops, Var, any_of, constant, optional, require
@@ -117,3 +119,34 @@ class DropTranspose(Rule):
         require(tuple(perm or ()) == tuple(range(len(perm or ()))), "it moves something")
         value: Value = m.x
         return value
+
+
+class ResizeBySize(Rule):
+    """All shapes are concrete: the output's says what sizes or scales would.
+
+    Resize(x, roi, scales, sizes, mode="linear", half_pixel) → Resize(x, mode="linear")
+    """
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Resize(x, optional("roi"), optional("scales"), optional("sizes"), mode="linear")
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        attrs, shape = m.root.attrs, m.root.output.shape or ()
+        require(m.scales is not None or m.sizes is not None, "it is written so already")
+        require(not attrs.get("antialias"), "it smoothes")
+        require(bool(shape) and m.x.shape is not None, "the shape is not known")
+        require(shape[:2] == m.x.shape[:2], "more than height and width are resized")
+        how = attrs.get("coordinate_transformation_mode", "half_pixel")
+        # PyTorch's differs where one pixel is left.
+        same = how == "half_pixel" or (how == "pytorch_half_pixel" and min(shape[2:]) > 1)
+        require(same, f"its coordinates are {how}")
+        require(exact_scales(m, shape), "its scales are not those of the sizes")
+        return new.like_root(m.x, mode="linear")
+
+
+def exact_scales(m: Match, shape: tuple[int, ...]) -> bool:
+    """True if the scales, which Resize goes by where they are given, are those of the shapes."""
+    if m.scales is None or not m.scales.const.size:
+        return True
+    ratios = [after / before for after, before in zip(shape, m.x.shape, strict=True)]
+    return bool(np.allclose(m.scales.const, ratios, rtol=1e-6, atol=0))

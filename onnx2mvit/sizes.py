@@ -1,0 +1,81 @@
+"""Heights and widths of images: what a user asks for, and what the file makes of other sizes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from onnx2mvit.errors import InvalidModelError, UsageError
+from onnx2mvit.images import structured_images
+
+if TYPE_CHECKING:
+    import keras
+
+    from onnx2mvit.rewrite import Network
+
+ImageSize = tuple[int, int] | Literal["any"]
+SMALLEST, LARGEST = 32, 8192
+ELSEWHERE = 64  # pixels that are added to look at a file of dynamic size at another size
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """ "320" is (320, 320), "192x256" is (192, 256): height and width.
+
+    Raises:
+        UsageError: it is neither, or out of bounds.
+    """
+    parts = text.lower().split("x")
+    sizes = [int(part) for part in parts if part.isdecimal()]
+    if len(sizes) != len(parts) or len(sizes) > 2:
+        raise UsageError(f"image size {text!r}: give a number of pixels, or HEIGHTxWIDTH")
+    if not all(SMALLEST <= size <= LARGEST for size in sizes):
+        raise UsageError(f"image size {text!r}: from {SMALLEST} to {LARGEST} pixels")
+    return sizes[0], sizes[-1]
+
+
+def parse_image_size(text: str) -> ImageSize:
+    """The same, or "any"."""
+    return "any" if text == "any" else parse_size(text)
+
+
+def traced_size(network: Network) -> tuple[int, int]:
+    """Height and width that the graph was read at."""
+    (image,) = network.graph.inputs
+    assert image.shape is not None
+    _, _, height, width = image.shape
+    return height, width
+
+
+def look_elsewhere(
+    path: Path, network: Network, model: keras.Model, size: tuple[int, int]
+) -> dict[str, Any]:
+    """What onnxruntime makes of a file that declares its size dynamic, at another size.
+
+    The model was converted by the rule of its blocks; exporters often bake one size in, and
+    then the file fails, or answers wrongly. Two structured images are compared.
+    """
+    import keras
+
+    from onnx2mvit.probe import to_keras_layout, to_onnx_layout
+    from onnx2mvit.reference import Reference
+    from onnx2mvit.verification import TOLERANCE
+
+    (image,) = network.graph.inputs
+    assert image.shape is not None
+    images = structured_images(2, *size, image.shape[1])
+    try:
+        answers = Reference(path)(images)
+    except InvalidModelError as error:
+        return {"size": list(size), "onnxruntime": "fails", "why": str(error)}
+    found = keras.tree.flatten(model(to_keras_layout(images), training=False))
+    worst = 0.0
+    for name, tensor in zip(network.graph.output_names, found, strict=True):
+        ours, theirs = to_onnx_layout(keras.ops.convert_to_numpy(tensor)), answers[name]
+        if ours.shape != theirs.shape:
+            why = f"its answer has shape {list(theirs.shape)}, ours {list(ours.shape)}"
+            return {"size": list(size), "onnxruntime": "differs", "why": why}
+        worst = max(worst, float(np.abs(ours - theirs).max() / np.abs(theirs).max()))
+    verdict = "agrees" if worst <= TOLERANCE else "differs"
+    return {"size": list(size), "onnxruntime": verdict, "max_rel_error": worst}

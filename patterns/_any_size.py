@@ -1,0 +1,69 @@
+"""Unfold and fold for images of any size, put in the place of the others by `--image-size any`.
+
+Sizes are only known when the layers are called, which a functional graph cannot express. This
+file is never imported: what it defines is copied into emitted modules, as it stands here.
+"""
+
+import keras
+from keras import KerasTensor, layers, ops
+
+
+@keras.saving.register_keras_serializable("onnx2mvit")
+class Unfold(layers.Layer):
+    """(B, H, W, d) → (B·P, N, d), for any height and width."""
+
+    def __init__(self, patch_size, **kwargs):
+        super().__init__(**kwargs)
+        self.patch_size = patch_size
+
+    def call(self, x):
+        p = self.patch_size
+        _, height, width, dim = ops.shape(x)
+        rows, columns = -(-height // p), -(-width // p)
+        # Patches must fill the image; where they do, this changes nothing.
+        x = ops.image.resize(x, (rows * p, columns * p), interpolation="bilinear")
+        x = ops.reshape(x, (-1, rows, p, columns, p, dim))
+        x = ops.transpose(x, (0, 2, 4, 1, 3, 5))
+        return ops.reshape(x, (-1, rows * columns, dim))
+
+    def compute_output_shape(self, shape):
+        return (None, None, shape[-1])
+
+    def get_config(self):
+        return {**super().get_config(), "patch_size": self.patch_size}
+
+
+@keras.saving.register_keras_serializable("onnx2mvit")
+class Fold(layers.Layer):
+    """(B·P, N, d) → (B, H, W, d) with the size of an image: the inverse of Unfold."""
+
+    def __init__(self, patch_size, **kwargs):
+        super().__init__(**kwargs)
+        self.patch_size = patch_size
+
+    def call(self, inputs):
+        x, image = inputs
+        p, dim = self.patch_size, x.shape[-1]
+        _, height, width, _ = ops.shape(image)
+        rows, columns = -(-height // p), -(-width // p)
+        x = ops.reshape(x, (-1, p, p, rows, columns, dim))
+        x = ops.transpose(x, (0, 3, 1, 4, 2, 5))
+        x = ops.reshape(x, (-1, rows * p, columns * p, dim))
+        return ops.image.resize(x, (height, width), interpolation="bilinear")
+
+    def compute_output_shape(self, shapes):
+        tokens, image = shapes
+        return (*image[:-1], tokens[-1])
+
+    def get_config(self):
+        return {**super().get_config(), "patch_size": self.patch_size}
+
+
+def unfold(x: KerasTensor, patch_size: int) -> KerasTensor:
+    """(B, H, W, d) → (B·P, N, d): one sequence for each of the P pixels of a patch."""
+    return Unfold(patch_size, name="unfold")(x)
+
+
+def fold(x: KerasTensor, image: KerasTensor, patch_size: int) -> KerasTensor:
+    """(B·P, N, d) → (B, H, W, d) with the size of `image`: the inverse of unfold."""
+    return Fold(patch_size, name="fold")([x, image])
