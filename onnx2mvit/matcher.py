@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from onnx2mvit.graph import Graph, Node, Value
-from onnx2mvit.pattern import AnyOf, Chain, Expr, Mismatch, Op, Pattern, Rooted, Var, require
+from onnx2mvit.pattern import AnyOf, Chain, Each, Expr, Mismatch, Op, Pattern, Rooted, Var, require
 
 COMMUTATIVE = frozenset({"Add", "Mul", "Max", "Min", "And", "Or", "Xor", "Equal", "Sum", "Mean"})
 
@@ -63,11 +63,19 @@ class _Bindings:
         return _Bindings({**self.values, expr: node.output}, names, (*self.nodes, node))
 
 
+@dataclass(frozen=True, slots=True)
+class _Several:
+    """What `each` found for every input of a node."""
+
+    parts: tuple[_Bindings, ...]
+
+
 class Match:
     """One place where an expression holds. Roles and variables are attributes.
 
-    A role is a `Node`, or a `Block` if that node is one, or a tuple of them for a chain;
-    None where the alternative with it was not taken. A variable is a `Value`.
+    A role is a `Node`, or a `Block` if that node is one, or a tuple of them for a chain, or a
+    tuple of matches for `each`; None where the alternative with it was not taken.
+    A variable is a `Value`.
     """
 
     def __init__(self, rooted: Rooted, graph: Graph, root: Node, found: _Bindings) -> None:
@@ -75,6 +83,11 @@ class Match:
         self.root = root
         self.nodes = tuple(dict.fromkeys(found.nodes))  # two expressions may be one node
         self.bound: dict[str, Any] = {role: found.names.get(role) for role in rooted.roles}
+        for role, bound in self.bound.items():
+            if isinstance(bound, _Several):
+                self.bound[role] = tuple(
+                    Match(rooted, graph, part.nodes[0], part) for part in bound.parts
+                )
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -84,8 +97,17 @@ class Match:
         if isinstance(bound, Node):
             return bound.block or bound
         if isinstance(bound, tuple):
-            return tuple(node.block or node for node in bound)
+            return tuple(part.block or part if isinstance(part, Node) else part for part in bound)
         return bound
+
+    def shape(self, role: str, rank: int) -> tuple[int, ...]:
+        """The shape of a variable, or of what a role computes; Mismatch if its rank is another."""
+        bound = self.bound[role]
+        value = bound.output if isinstance(bound, Node) else bound
+        require(value is not None and value.shape is not None, f"the shape of {role} is not known")
+        shape: tuple[int, ...] = value.shape
+        require(len(shape) == rank, f"{role} has rank {len(shape)}, not {rank}")
+        return shape
 
     def common(self, roles: tuple[str, ...], *params: str) -> dict[str, Any]:
         """The hyperparameters that these blocks share; raises Mismatch where they differ.
@@ -220,6 +242,9 @@ def _operator(
         if trace is not None:
             trace.note(len(bound.nodes), node, complaint or "there is no node")
         return
+    if len(expr.inputs) == 1 and isinstance(expr.inputs[0], Each):
+        yield from _each(expr.inputs[0], node.inputs, bound.take(expr, node), trace)
+        return
     given = len(node.inputs)
     if given > len(expr.inputs):
         if trace is not None:
@@ -243,6 +268,23 @@ def _inputs(
         return
     for first in _value(exprs[0], values[0], bound, trace):
         yield from _inputs(exprs[1:], values[1:], first, trace)
+
+
+def _each(
+    expr: Each, values: tuple[Value | None, ...], bound: _Bindings, trace: Trace | None
+) -> Iterator[_Bindings]:
+    parts: list[_Bindings] = []
+    nodes = bound.nodes
+    for value in values:
+        # `nodes` goes along so that a trace knows how many fitted before.
+        empty = _Bindings({}, {}, nodes)
+        part = next(_value(expr.expression, value, empty, trace), None)
+        if part is None:
+            return
+        parts.append(_Bindings(part.values, part.names, part.nodes[len(nodes) :]))
+        nodes = part.nodes
+    names = {**bound.names, expr.role: _Several(tuple(parts))}
+    yield _Bindings(bound.values, names, nodes)
 
 
 def _chain(

@@ -81,6 +81,14 @@ class Chain(Expr):
     attrs: dict[str, Any]
 
 
+@dataclass(frozen=True, eq=False)
+class Each(Expr):
+    """All inputs of a node, however many there are, each like this expression by itself."""
+
+    expression: Expr
+    role: str
+
+
 class Ops:
     """`op.Conv(x, weight, role="conv", group=1)` makes the expression for a Conv."""
 
@@ -104,6 +112,16 @@ def any_of(*alternatives: Expr) -> AnyOf:
 def one_or_more(kind: str, base: Expr, *, role: str, **attrs: Any) -> Chain:
     """`kind(kind(…kind(base)))`; the role binds a tuple of blocks, nearest the input first."""
     return Chain(kind, base, role, attrs)
+
+
+def each(expression: Expr, *, role: str) -> Each:
+    """The only operand of `op.Concat(each(…))`: every input of the node is like this.
+
+    The role binds a tuple of matches, one for each input; what is named in the expression is an
+    attribute of theirs. Each is matched for itself: that they share a value is for the one who
+    reads them to require.
+    """
+    return Each(expression, role)
 
 
 def constant(name: str, *, rank: int | None = None) -> Var:
@@ -155,6 +173,8 @@ def subexpressions(expression: Expr) -> Iterator[Expr]:
                 stack.extend(reversed(part.alternatives))
             case Chain():
                 stack.append(part.base)
+            case Each():
+                stack.append(part.expression)
 
 
 def root_ops(expression: Expr) -> set[str]:
@@ -184,7 +204,7 @@ class Rooted:
         named = [
             part.name if isinstance(part, Var) else part.role
             for part in parts
-            if isinstance(part, Var | Op | Chain)
+            if isinstance(part, Var | Op | Chain | Each)
         ]
         self.roles = tuple(dict.fromkeys(name for name in named if name))
 

@@ -29,6 +29,7 @@ class BatchNorm(Pattern):
         )
 
     def params(self, m: Match) -> dict[str, Any]:
+        m.shape("x", 4)
         return {
             "epsilon": shortest(m.bn.attrs["epsilon"]),
             "momentum": shortest(m.bn.attrs["momentum"]),

@@ -10,6 +10,7 @@ from onnx2mvit.pattern import Expr, Ops, Pattern, Var, any_of, maybe
 if TYPE_CHECKING:
     from keras import KerasTensor, layers
 
+FULL = {"depthwise": False, "groups": 1}  # every channel sees every other
 STYLE = ("batch_norm", "use_bias", "bn_epsilon", "bn_momentum")
 
 

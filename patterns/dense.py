@@ -18,6 +18,8 @@ class Dense(Pattern):
         return any_of(op.Add(y, constant("bias", rank=1)), y)
 
     def params(self, m: Match) -> dict[str, Any]:
+        # The last axis of an image is its width here and its channels in Keras.
+        require(len(m.x.shape or ()) != 4, "its input is an image")
         units = m.kernel.const.shape[1]
         require(m.x.const is None, "its input is a constant")
         require(m.bias is None or m.bias.const.shape == (units,), "the bias is not one per unit")

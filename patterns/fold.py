@@ -27,8 +27,8 @@ class Fold(Pattern):
         return maybe(op.Resize(op.Reshape(y, role="whole"), role="shrink", mode="linear"))
 
     def params(self, m: Match) -> dict[str, Any]:
-        batch, dim, height, width = m.whole.output.shape
-        _, columns, patch, patch_width = m.rows.output.shape
+        batch, dim, height, width = m.shape("whole", 4)
+        _, columns, patch, patch_width = m.shape("rows", 4)
         rows = height // patch
         require(patch == patch_width, f"a patch is {patch}×{patch_width}, not square")
         require((rows * patch, columns * patch) == (height, width), "patches do not fill the image")

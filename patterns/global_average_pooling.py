@@ -17,4 +17,5 @@ class GlobalAveragePooling2D(Pattern):
         return op.ReduceMean(x, axes=(2, 3), keepdims=0)
 
     def params(self, m: Match) -> dict[str, Any]:
+        m.shape("x", 4)
         return {}

@@ -8,7 +8,7 @@ from onnx2mvit.matcher import Match
 from onnx2mvit.numbers import ratio
 from onnx2mvit.pattern import Expr, Ops, Pattern, Var, any_of, maybe, require
 
-from .conv_bn_act import STYLE, conv_bn_act
+from .conv_bn_act import FULL, STYLE, conv_bn_act
 
 if TYPE_CHECKING:
     import keras
@@ -26,18 +26,17 @@ class InvertedResidual(Pattern):
     nested = True
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        y: Expr = maybe(op.ConvBnAct(x, role="expand", kernel_size=1, strides=1, depthwise=False))
+        y: Expr = maybe(op.ConvBnAct(x, role="expand", kernel_size=1, strides=1, **FULL))
         y = op.ConvBnAct(y, role="depthwise", depthwise=True)
-        y = op.ConvBnAct(y, role="project", kernel_size=1, strides=1, activation=None)
+        y = op.ConvBnAct(y, role="project", kernel_size=1, strides=1, activation=None, **FULL)
         return any_of(op.Add(x, y, role="add"), y)
 
     def params(self, m: Match) -> dict[str, Any]:
-        channels = m.x.shape[1]
+        _, channels, _, _ = m.shape("x", 4)
         expanded = m.depthwise.filters
         expansion = ratio(expanded, channels)
         require(expansion is not None, f"{expanded} is no multiple of {channels} channels")
         require(m.expand is not None or expansion == 1, "it expands without a convolution")
-        require(m.project.groups == 1, f"project has {m.project.groups} groups")
         residual = m.depthwise.strides == 1 and m.project.filters == channels
         require((m.add is not None) == residual, "the input is not added where it could be")
         return {

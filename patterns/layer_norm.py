@@ -19,6 +19,8 @@ class LayerNorm(Pattern):
         return op.LayerNormalization(x, gamma, beta, role="norm")
 
     def params(self, m: Match) -> dict[str, Any]:
+        # The last axis of an image is its width here and its channels in Keras.
+        require(len(m.x.shape or ()) != 4, "its input is an image")
         axis = m.norm.attrs.get("axis", -1)
         rank = len(m.x.shape or ())
         require(axis in (-1, rank - 1), f"it normalizes from axis {axis}, not over the last")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from onnx2mvit.matcher import Match
 from onnx2mvit.pattern import Expr, Ops, Pattern, Var, any_of, one_or_more, require
 
-from .conv_bn_act import STYLE, conv_bn_act
+from .conv_bn_act import FULL, STYLE, conv_bn_act
 from .fold import fold
 from .transformer_layer import transformer_layer
 from .unfold import unfold
@@ -25,18 +25,16 @@ class MobileViTBlock(Pattern):
     style = ("activation", "attention_bias", "epsilon")
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        y: Expr = op.ConvBnAct(x, role="local", strides=1, depthwise=False, groups=1)
-        y = op.ConvBnAct(
-            y, role="local_1x1", kernel_size=1, batch_norm=False, use_bias=False, activation=None
-        )
+        y: Expr = op.ConvBnAct(x, role="local", strides=1, dilation=1, **FULL)
+        plain = {"batch_norm": False, "use_bias": False, "activation": None}
+        y = op.ConvBnAct(y, role="local_1x1", kernel_size=1, strides=1, **plain, **FULL)
         y = op.Unfold(y, role="unfold")
         y = one_or_more("TransformerLayer", y, role="layer")
         y = op.LayerNorm(y, role="norm")
         y = op.Fold(y, role="fold")
-        y = op.ConvBnAct(y, role="project", kernel_size=1, strides=1, groups=1, depthwise=False)
-        fused = op.ConvBnAct(
-            op.Concat(x, y, axis=1), role="fusion", strides=1, depthwise=False, groups=1
-        )
+        y = op.ConvBnAct(y, role="project", kernel_size=1, strides=1, **FULL)
+        both = op.Concat(x, y, axis=1)
+        fused = op.ConvBnAct(both, role="fusion", strides=1, dilation=1, **FULL)
         return any_of(fused, y)
 
     def params(self, m: Match) -> dict[str, Any]:
@@ -50,8 +48,8 @@ class MobileViTBlock(Pattern):
         require(first.activation == m.local.activation, "its activations differ")
         if m.fusion is not None:
             require(m.local.kernel_size == m.fusion.kernel_size, "its kernels differ")
-            require(m.local.dilation == m.fusion.dilation == 1, "it is dilated")
-        filters = m.project.filters
+        filters, channels = m.project.filters, m.shape("x", 4)[1]
+        require(m.local.filters == channels, "local has other filters than its input channels")
         require(
             m.fusion is None or m.fusion.filters == filters, "fusion has other filters than project"
         )

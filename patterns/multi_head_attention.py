@@ -33,13 +33,14 @@ class MultiHeadAttention(Pattern):
         return op.Dense(y, role="output")
 
     def params(self, m: Match) -> dict[str, Any]:
-        batch, tokens, channels = m.x.shape
-        *_, heads, key_dim = m.query_heads.output.shape
+        batch, tokens, channels = m.shape("x", 3)
+        *_, heads, key_dim = m.shape("query_heads", 4)
         split = (batch, tokens, heads, key_dim)
         for part in (m.query_heads, m.key_heads, m.value_heads):
             require(part.output.shape == split, f"a head is not {key_dim} neighbouring channels")
         require(heads * key_dim == channels, f"{heads} heads of {key_dim} are not {channels}")
         require(m.joined.output.shape == m.x.shape, "the heads are joined in another way")
+        require(m.output.units == channels, f"it makes {m.output.units} channels of {channels}")
         scale, expected = float(m.scale.const.reshape(())), 1 / math.sqrt(key_dim)
         require(
             math.isclose(scale, expected, rel_tol=1e-5),

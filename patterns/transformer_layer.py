@@ -33,6 +33,7 @@ class TransformerLayer(Pattern):
     def params(self, m: Match) -> dict[str, Any]:
         dim = m.x.shape[-1]
         mlp_ratio = ratio(m.mlp_in.units, dim)
+        require(m.mlp_out.units == dim, f"mlp_out makes {m.mlp_out.units} channels of {dim}")
         require(mlp_ratio is not None, f"{m.mlp_in.units} is no multiple of {dim} channels")
         return {
             "num_heads": m.attention.num_heads,

@@ -26,10 +26,10 @@ class Unfold(Pattern):
         return op.Reshape(y, role="tokens")
 
     def params(self, m: Match) -> dict[str, Any]:
-        _, patch, columns, patch_width = m.rows.output.shape
+        _, patch, columns, patch_width = m.shape("rows", 4)
         require(patch == patch_width, f"a patch is {patch}×{patch_width}, not square")
-        batch, dim, *size = m.x.shape
-        height, width = m.stretch.output.shape[2:] if m.stretch is not None else size
+        batch, dim, *size = m.shape("x", 4)
+        height, width = m.shape("stretch", 4)[2:] if m.stretch is not None else size
         rows = height // patch
         require([height, width] == fill(size, patch), "patches do not fill the image")
         require(columns * patch == width, "patches do not fill the image")

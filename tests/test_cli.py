@@ -117,7 +117,16 @@ def test_inspect_gives_json(run: Run, filled: Fill) -> None:
     told = json.loads(ran.out)
     assert set(told) == {"onnx", "coverage", "batch_normalization", "blocks", "leftovers"}
     assert set(told["onnx"]) == {
-        *("file", "sha256", "opset", "producer", "nodes", "weights", "dynamic_batch", "dynamic_size")
+        *(
+            "file",
+            "sha256",
+            "opset",
+            "producer",
+            "nodes",
+            "weights",
+            "dynamic_batch",
+            "dynamic_size",
+        )
     }
     assert told["onnx"]["file"] == f"{XXS}.onnx"
     assert told["coverage"]["nodes"] == told["coverage"]["in_blocks"] > 0

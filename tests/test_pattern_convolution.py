@@ -188,11 +188,6 @@ def test_no_inverted_residual_around_an_output_of_the_graph(tmp_path: Path) -> N
     assert reason == "its inner value 'expand' is an output of the graph"
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="InvertedResidual takes what its Keras side does not make",
-)
 @pytest.mark.parametrize(
     "text",
     [
@@ -208,11 +203,6 @@ def test_no_inverted_residual_with_weights_that_would_not_fit(tmp_path: Path, te
     assert {block.expansion for block in every(network, "InvertedResidual")} <= {None}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="BatchNorm takes any rank; Keras's is over the last axis",
-)
 def test_normalization_over_another_axis_than_the_channels_of_an_image(tmp_path: Path) -> None:
     text = Text("tokens = Reshape(x, flat)\n", {"flat": [2, 8, 64]}) + Text(
         "y = BatchNormalization(tokens, g, g, g, g)", {"g": np.ones(8)}

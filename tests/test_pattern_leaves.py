@@ -169,9 +169,6 @@ def test_a_classifier_whose_features_are_an_output_is_none(tmp_path: Path) -> No
     assert reason == "its inner value 'pooled' is an output of the graph"
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="GlobalAveragePooling2D takes any rank"
-)
 def test_a_mean_over_two_of_five_axes_is_no_pooling(tmp_path: Path) -> None:
     weights = {"five": [2, 2, 4, 8, 8], "axes": [2, 3], "ones": np.ones(8)}
     text = Text("r = Reshape(x, five)  y = ReduceMean<keepdims=0>(r, axes)", weights)

@@ -96,7 +96,6 @@ def test_no_fold_by_one_detail(tmp_path: Path, text: Text, reason: str) -> None:
     assert text.reason(tmp_path, "Fold", image=PIXELS).startswith(reason)
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="the rank is taken for granted")
 @pytest.mark.parametrize(
     ("text", "image"),
     [
@@ -203,11 +202,6 @@ def test_a_block_that_folds_to_another_size_is_none(tmp_path: Path) -> None:
     assert text.reason(tmp_path, "MobileViTBlock") == "it folds to another size"
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="MobileViTBlock takes what its Keras side does not make",
-)
 @pytest.mark.parametrize(
     "text",
     [

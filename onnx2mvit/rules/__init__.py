@@ -10,6 +10,7 @@ from onnx2mvit.graph import Graph
 from onnx2mvit.rules.arithmetic import DivideIsMultiply, SoftmaxAxis
 from onnx2mvit.rules.attention import (
     AttentionIsMatMuls,
+    HeadsTogether,
     MergeScales,
     ScaleAfterMatMul,
     ScaleAfterMove,
@@ -69,6 +70,7 @@ RULES: tuple[Rule, ...] = (
     ScaleAfterMove(),
     ScaleAfterMatMul(),
     MergeScales(),
+    HeadsTogether(),
     SoftmaxAxis(),
 )
 MOST_PASSES = 20

@@ -8,7 +8,7 @@ import numpy as np
 
 from onnx2mvit.graph import Value
 from onnx2mvit.matcher import Match
-from onnx2mvit.pattern import Expr, Ops, Var, any_of, require, scalar
+from onnx2mvit.pattern import Expr, Ops, Var, any_of, constant, each, require, scalar
 from onnx2mvit.rules.base import Builder, Rule
 
 
@@ -53,14 +53,19 @@ class TransposeOfFlatHeads(Rule):
 
 
 class ScaleAfterMove(Rule):
-    """A scale does not mind what is moved.
+    """A scale does not mind what is moved or cut.
 
-    Transpose(Mul(x, s)) | Reshape(Mul(x, s)) → Mul(Transpose(x), s) | Mul(Reshape(x), s)
+    Transpose(Mul(x, s)) | Reshape(Mul(x, s)) | Slice(Mul(x, s))
+    → Mul(Transpose(x), s) | Mul(Reshape(x), s) | Mul(Slice(x), s)
     """
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         scaled = op.Mul(x, scalar("scale"))
-        return any_of(op.Transpose(scaled, role="moved"), op.Reshape(scaled, role="moved"))
+        return any_of(
+            op.Transpose(scaled, role="moved"),
+            op.Reshape(scaled, role="moved"),
+            op.Slice(scaled, role="moved"),
+        )
 
     def rewrite(self, m: Match, new: Builder) -> Value:
         require(m.x.const is None, "a constant is scaled")
@@ -98,6 +103,61 @@ class MergeScales(Rule):
         require(m.x.const is None, "a constant is scaled")
         product = m.inner.const.reshape(()) * m.outer.const.reshape(())
         return new.like_root(m.x, new.constant(np.asarray(product), "scale"))
+
+
+class HeadsTogether(Rule):
+    """Heads that are computed one by one, each from linear layers of its own.
+
+    Concat(head_0, …, head_n, axis=-1), or one head alone as wide as x, where
+    head_i = MatMul(Softmax(Mul(MatMul(x·q_i, Transpose(x·k_i)), scale)), x·v_i)
+    → Reshape(Transpose(MatMul(Softmax(Mul(MatMul(q, kᵀ), scale)), v), perm=(0, 2, 1, 3)))
+    where q = Transpose(Reshape(x·[q_0 … q_n], [B, N, n, d]), perm=(0, 2, 1, 3)), and so k, v
+    """
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        key = op.Transpose(linear(op, x, "key"), perm=(0, 2, 1))
+        scores = op.Mul(op.MatMul(linear(op, x, "query"), key), scalar("scale"))
+        head = op.MatMul(op.Softmax(scores, axis=-1), linear(op, x, "value"))
+        return any_of(op.Concat(each(head, role="heads"), role="joined"), head)
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        heads = m.heads or (m,)
+        x, scale, width = heads[0].x, heads[0].scale, heads[0].query_kernel.const.shape[1]
+        require(x.shape is not None and len(x.shape) == 3, "the input is not tokens")
+        require(m.joined is None or m.joined.attrs["axis"] in (-1, 2), "joined on another axis")
+        require(m.joined is not None or width == x.shape[-1], "one of several heads")
+        for head in heads:
+            require(head.x is x, "the heads have different inputs")
+            require(float(head.scale.const) == float(scale.const), "their scales differ")
+        query, key, value = (
+            self.together(role, heads, width, new) for role in ("query", "key", "value")
+        )
+        turned = new.Transpose(key, perm=(0, 2, 3, 1))
+        scores = new.MatMul(new.Transpose(query, perm=(0, 2, 1, 3)), turned)
+        scores = new.Mul(scores, number(new, scale))
+        weights = new.Softmax(scores, shape=scores.shape, axis=-1)
+        y = new.MatMul(weights, new.Transpose(value, perm=(0, 2, 1, 3)))
+        return new.like_root(new.Transpose(y, perm=(0, 2, 1, 3)), op="Reshape")
+
+    def together(self, role: str, heads: tuple[Match, ...], width: int, new: Builder) -> Value:
+        """One linear layer for all heads, its channels divided among them."""
+        x = heads[0].x
+        kernels = [getattr(head, f"{role}_kernel").const for head in heads]
+        biases = [getattr(head, f"{role}_bias") for head in heads]
+        require({kernel.shape[1] for kernel in kernels} == {width}, "the heads differ in width")
+        y = new.MatMul(x, new.constant(np.concatenate(kernels, axis=1), f"{role}_kernel"))
+        if any(bias is not None for bias in biases):
+            require(None not in biases, "some of the heads have no bias")
+            bias = np.concatenate([bias.const for bias in biases])
+            require(bias.shape == y.shape[-1:], "a bias is not one per channel")
+            y = new.Add(y, new.constant(bias, f"{role}_bias"))
+        return new.Reshape(y, shape=(*x.shape[:2], len(heads), width))
+
+
+def linear(op: Ops, x: Var, role: str) -> Expr:
+    """A linear layer with or without a bias."""
+    y = op.MatMul(x, constant(f"{role}_kernel", rank=2))
+    return any_of(op.Add(y, constant(f"{role}_bias", rank=1)), y)
 
 
 def number(new: Builder, value: Value) -> Value:
