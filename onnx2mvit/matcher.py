@@ -104,8 +104,8 @@ class Match:
         """The shape of a variable, or of what a role computes; Mismatch if its rank is another."""
         bound = self.bound[role]
         value = bound.output if isinstance(bound, Node) else bound
-        require(value is not None and value.shape is not None, f"the shape of {role} is not known")
-        shape: tuple[int, ...] = value.shape
+        shape: tuple[int, ...] = (value.shape if value is not None else None) or ()
+        require(bool(shape), f"the shape of {role} is not known")
         require(len(shape) == rank, f"{role} has rank {len(shape)}, not {rank}")
         return shape
 

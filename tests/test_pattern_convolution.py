@@ -165,7 +165,7 @@ PROJECT = "project = Conv<pads=[0,0,0,0], group={}"
         ),
         (
             residual().but(PROJECT.format(1), PROJECT.format(2), project_w=(8, 16, 1, 1)),
-            "project has 2 groups",
+            "project (ConvBnAct): groups is 2, not 1",
         ),
         (
             residual().but("(x, expand_c_w, expand_c_b)", "(x, expand_c_w)"),

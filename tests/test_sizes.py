@@ -1,4 +1,4 @@
-"""Any size: the emitted function against torch's own classes, at sizes the file was not made for."""
+"""Any size: emitted functions against torch, at sizes that the file was not made for."""
 
 import json
 from collections.abc import Callable
@@ -32,7 +32,8 @@ def pair(
     """A network in torch, and its conversion from a file made at 256×256."""
     folder = tmp_path_factory.mktemp(request.param)
     export(request.param, folder / "net.onnx", weights="random", exporter="legacy")
-    module = load_torch(request.param, "random", seed=0, num_labels=None, warn=print).model.eval()
+    module = load_torch(request.param, "random", seed=0, num_labels=None, warn=print).model
+    module.train(False)
 
     def answer(images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         with torch.no_grad():
