@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
 from onnx2mvit.block import Block
+from onnx2mvit.graph import Value
 from onnx2mvit.rewrite import Network, explain
 
 
@@ -53,6 +55,19 @@ def tree(block: Block) -> dict[str, Any]:
         "params": block.params,
         "children": [tree(child) for child in block.children],
     }
+
+
+def shared_parameters(blocks: Iterable[Block]) -> int:
+    """How many parameters the model has more than the file, where layers share a tensor there.
+
+    Every layer gets a copy of its own. The exporter merges tensors that happen to be equal, so
+    what is one tensor in the file need not have been one in torch.
+    """
+    uses: Counter[Value] = Counter()
+    for leaf in (leaf for top in blocks for leaf in top.walk() if leaf.weights):
+        nodes = leaf.onnx_nodes()
+        uses.update({v for node in nodes for v in node.inputs if v is not None and v.shape})
+    return sum(v.const.size * (count - 1) for v, count in uses.items() if v.const is not None)
 
 
 def batch_normalization(blocks: Iterable[Block]) -> str:

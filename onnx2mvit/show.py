@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
@@ -75,10 +74,9 @@ def _add(parent: Tree, block: Block, outer: str, depth: int) -> None:
         for key, value in block.params.items()
         if key not in USUAL or value != USUAL[key]
     ]
-    line = Text.assemble(
-        (block.kind, "cyan"), " ", (name, "bold"), " ", (", ".join(shown), "dim"),
-        f"  [{block.nodes}]",
-    )  # fmt: skip
+    parts = [(block.kind, "cyan"), (name, "bold"), (", ".join(shown), "dim")]
+    line = Text(" ").join(Text(text, style) for text, style in parts if text)
+    line.append(f"  [{block.nodes}]")
     branch = parent.add(line)
     if depth != 1:
         for child in block.children:
@@ -88,27 +86,27 @@ def _add(parent: Tree, block: Block, outer: str, depth: int) -> None:
 def show_verification(console: Console, verification: dict[str, Any]) -> None:
     """The verdict, what it rests on, and the block that is farthest off."""
     passed = verification["verdict"] == "passed"
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_row("verdict", Text(verification["verdict"], "bold green" if passed else "bold red"))
-    table.add_row("inputs", verification["images"])
-    table.add_row(
-        "output",
-        f"max error {verification['max_abs_error']:.2e}, "
-        f"relative to the largest {verification['max_rel_error']:.2e} "
-        f"(allowed {verification['tolerance']:.0e}; "
-        f"onnxruntime differs from itself by {verification['noise_floor']:.2e})",
-    )
-    blocks = verification["blocks"]
+    blocks, agreement = verification["blocks"], verification["top1_agreement"]
+    rows = {
+        "verdict": Text(verification["verdict"], "bold green" if passed else "bold red"),
+        "inputs": Text(verification["images"]),
+        "output": Text(
+            f"max error {verification['max_abs_error']:.2e}, "
+            f"relative to the largest {verification['max_rel_error']:.2e} "
+            f"(allowed {verification['tolerance']:.0e}; "
+            f"onnxruntime differs from itself by {verification['noise_floor']:.2e})"
+        ),
+    }
     if blocks:
         worst = max(blocks, key=lambda block: float(block["max_rel_error"]))
-        table.add_row(
-            "blocks",
+        rows["blocks"] = Text(
             f"{len(blocks)} borders compared, the farthest off is {worst['name']} "
-            f"({worst['kind']}) by {worst['max_rel_error']:.2e}",
+            f"({worst['kind']}) by {worst['max_rel_error']:.2e}"
         )
-    if verification["top1_agreement"] is not None:
-        table.add_row("top-1", f"{verification['top1_agreement']:.1%} agree")
-    console.print(table, highlight=False, soft_wrap=True)
+    if agreement is not None:
+        rows["top-1"] = Text(f"{agreement:.1%} agree")
+    for key, value in rows.items():
+        console.print(Text(f"{key:9}") + value, soft_wrap=True)
 
 
 def show_conversion(console: Console, conversion: Conversion) -> None:

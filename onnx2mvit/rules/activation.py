@@ -1,0 +1,47 @@
+"""Rules for activations that are one operator in newer opsets."""
+
+from __future__ import annotations
+
+import math
+
+from onnx2mvit.graph import Value
+from onnx2mvit.matcher import Match
+from onnx2mvit.pattern import Expr, Ops, Var, any_of, require, scalar
+from onnx2mvit.rules.base import Builder, Rule
+
+
+class GeluFromParts(Rule):
+    """Below opset 20 there is no Gelu. This is the exact one; half may be anywhere.
+
+    Mul(Mul(x, Add(Erf(Mul(x, √½)), 1)), ½) → Gelu(x, approximate="none")
+    """
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        half = scalar("half", 0.5)
+        erf = op.Erf(op.Mul(x, scalar("inverse_root", math.sqrt(0.5))))
+        one_plus = op.Add(erf, scalar("one", 1.0))
+        return any_of(
+            op.Mul(op.Mul(x, one_plus), half),
+            op.Mul(op.Mul(x, half), one_plus),
+            op.Mul(x, op.Mul(one_plus, half)),
+        )
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        require(m.x.const is None, "it is applied to a constant")
+        return new.like_root(m.x, op="Gelu", approximate="none")
+
+
+class HardSwishFromParts(Rule):
+    """Below opset 14 there is no HardSwish.
+
+    Mul(x, HardSigmoid(x, alpha=1/6, beta=½)) → HardSwish(x)
+    """
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Mul(x, op.HardSigmoid(x, role="gate"))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        alpha, beta = m.gate.attrs["alpha"], m.gate.attrs["beta"]
+        same = math.isclose(alpha, 1 / 6, rel_tol=1e-6) and beta == 0.5
+        require(same, f"its slope is {alpha:g} and its offset {beta:g}")
+        return new.like_root(m.x, op="HardSwish")
