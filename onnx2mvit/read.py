@@ -118,12 +118,11 @@ def _make_concrete(model: ir.Model, path: Path) -> None:
         raise UnsupportedError(f"input {value.name!r} is {value.dtype}, not float32")
     if value.shape is None or len(value.shape) != 4:
         raise UnsupportedError(f"input {value.name!r} is {value.shape}, not an image [N, C, H, W]")
+    guesses = (TRACE_BATCH, _channels(value), TRACE_SIZE, TRACE_SIZE)
     shape = [
-        dim if isinstance(dim, int) else (TRACE_BATCH if axis == 0 else TRACE_SIZE)
-        for axis, dim in enumerate(value.shape)
+        dim if isinstance(dim, int) else guess
+        for dim, guess in zip(value.shape, guesses, strict=True)
     ]
-    if not isinstance(value.shape[1], int):
-        raise UnsupportedError(f"input {value.name!r} has a dynamic number of channels")
     if min(shape) < 1:
         raise InvalidModelError(f"input {value.name!r} has a dimension below one: {shape}")
     if math.prod(shape) > LARGEST_IMAGES:
@@ -138,6 +137,16 @@ def _make_concrete(model: ir.Model, path: Path) -> None:
     for output in model.graph.outputs:
         if output is not value:
             output.shape = None
+
+
+def _channels(value: ir.Value) -> int:
+    """How many channels an image has, by the convolution that reads it."""
+    for node in value.consumers():
+        weight = node.inputs[1] if node.op_type == "Conv" else None
+        if weight is not None and weight.const_value is not None:
+            _, per_group, *_ = weight.const_value.numpy().shape
+            return int(per_group) * node.attributes.get_int("group", 1)
+    return 3
 
 
 def _may_fold(node: ir.Node) -> bool | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from onnx2mvit.matcher import Match
 from onnx2mvit.pattern import Array, Expr, Ops, Pattern, Var, require, scalar
 
@@ -49,18 +51,27 @@ class MultiHeadAttention(Pattern):
         return {
             "num_heads": heads,
             "key_dim": key_dim,
-            **m.common(("query", "key", "value", "output"), "use_bias"),
+            "use_bias": any_bias(m),
         }
 
     def weights(self, m: Match) -> dict[str, Array]:
         *_, heads, key_dim = m.query_heads.output.shape
         tensors = {}
+        biased = any_bias(m)
         for role in ("query", "key", "value"):
             dense = getattr(m, role).weights
             tensors[f"{role}/kernel"] = dense["kernel"].reshape(-1, heads, key_dim)
-            if "bias" in dense:
-                tensors[f"{role}/bias"] = dense["bias"].reshape(heads, key_dim)
-        tensors["attention_output/kernel"] = m.output.weights["kernel"].reshape(heads, key_dim, -1)
-        if "bias" in m.output.weights:
-            tensors["attention_output/bias"] = m.output.weights["bias"]
+            if biased:
+                bias = dense.get("bias", np.zeros(heads * key_dim, np.float32))
+                tensors[f"{role}/bias"] = bias.reshape(heads, key_dim)
+        dense = m.output.weights
+        tensors["attention_output/kernel"] = dense["kernel"].reshape(heads, key_dim, -1)
+        if biased:
+            bias = dense.get("bias", np.zeros(heads * key_dim, np.float32))
+            tensors["attention_output/bias"] = bias
         return tensors
+
+
+def any_bias(m: Match) -> bool:
+    """Keras has one switch for the four biases: if one is there, absent ones are zeros."""
+    return any(getattr(m, role).use_bias for role in ("query", "key", "value", "output"))
