@@ -36,7 +36,10 @@ class Reference:
         source: str | bytes = str(path)
         self.inner = list(inner)
         if inner:
-            model = onnx.load(path)
+            # The weights of a large model stay in their own file, beside the original.
+            model = onnx.load(path, load_external_data=False)
+            folder = "session.model_external_initializers_file_folder_path"
+            options.add_session_config_entry(folder, str(path.parent))
             known = {name for node in model.graph.node for name in node.output}
             outputs = {output.name for output in model.graph.output}
             self.inner = [name for name in inner if name in known and name not in outputs]
