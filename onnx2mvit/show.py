@@ -132,5 +132,13 @@ def show_conversion(console: Console, conversion: Conversion) -> None:
             highlight=False,
             soft_wrap=True,
         )
-    if report["verification"] is not None:
-        show_verification(console, report["verification"])
+    if report["verification"] is None:
+        console.print("not verified (--no-verify)", style="yellow", highlight=False)
+        return
+    show_verification(console, report["verification"])
+    height, width = report["sizes"]["traced"]
+    console.print(
+        f"sizes    proven at {height}×{width}; other sizes follow from the rule of the blocks",
+        highlight=False,
+        soft_wrap=True,
+    )
