@@ -86,7 +86,8 @@ class Match:
         for role, bound in self.bound.items():
             if isinstance(bound, _Several):
                 self.bound[role] = tuple(
-                    Match(rooted, graph, part.nodes[0], part) for part in bound.parts
+                    Match(rooted, graph, part.nodes[0] if part.nodes else root, part)
+                    for part in bound.parts
                 )
 
     def __getattr__(self, name: str) -> Any:

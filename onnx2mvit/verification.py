@@ -103,52 +103,68 @@ def verify_model(
     reference = Reference(path, [value.name for value in borders])
     plain = Reference(path, optimized=False)
     probe = Probe(model, network.blocks)
-    seen = {value: Difference(block.name, block.kind) for value, block in borders.items()}
-    names = network.graph.output_names
-    answers = {
-        value: Difference(name, "output")
-        for value, name in zip(network.graph.outputs, names, strict=True)
-    }
-    noise, agreeing = 0.0, 0
+    comparison = _Comparison(network, borders)
     for start in range(0, len(images), CHUNK):
         part = images[start : start + CHUNK]
-        theirs, unoptimized = reference(part), plain(part)
-        for name in names:
-            noise = max(noise, float(np.abs(theirs[name] - unoptimized[name]).max()))
-        known = {value: theirs[value.name] for value in seen if value.name in theirs}
-        for value, array in probe(part, known):
-            if value in answers:
-                expected = theirs[answers[value].name]
-                answers[value].add(array, expected)
-                seen[value].add(array, expected)
-                if expected.ndim == 2:
-                    agreeing += int((array.argmax(-1) == expected.argmax(-1)).sum())
-            elif value in known:
-                seen[value].add(array, known[value])
+        comparison.add(probe, part, reference(part), plain(part))
         progress(min(start + CHUNK, len(images)), len(images))
-    worst = max(answers.values(), key=lambda difference: difference.max_rel_error)
-    compared = [difference for difference in seen.values() if difference.seen]
-    passed = all(each.max_rel_error <= tolerance for each in (*answers.values(), *compared))
-    has_classes = all(len(value.shape or ()) == 2 for value in network.graph.outputs)
-    return Verification(
-        verdict="passed" if passed else "failed",
-        inputs=len(images),
-        images=description,
-        max_abs_error=worst.max_abs_error,
-        max_rel_error=worst.max_rel_error,
-        tolerance=tolerance,
-        top1_agreement=agreeing / (len(images) * len(answers)) if has_classes else None,
-        noise_floor=noise,
-        blocks=[
-            {
-                "name": each.name,
-                "kind": each.kind,
-                "max_abs_error": each.max_abs_error,
-                "max_rel_error": each.max_rel_error,
-            }
-            for each in compared
-        ],
-    )
+    return comparison.result(len(images), description, tolerance)
+
+
+class _Comparison:
+    """Adds up what every image shows."""
+
+    def __init__(self, network: Network, borders: dict[Value, Block]) -> None:
+        self.borders = {v: Difference(block.name, block.kind) for v, block in borders.items()}
+        outputs = zip(network.graph.outputs, network.graph.output_names, strict=True)
+        self.outputs = {value: Difference(name, "output") for value, name in outputs}
+        self.noise = 0.0
+        self.agreeing: list[bool] = []
+
+    def add(
+        self, probe: Probe, images: Images, theirs: dict[str, Array], unoptimized: dict[str, Array]
+    ) -> None:
+        """Compares all tensors for these images."""
+        expected = {v: theirs[v.name] for v in self.borders if v.name in theirs}
+        expected |= {value: theirs[output.name] for value, output in self.outputs.items()}
+        for output in self.outputs.values():
+            difference = np.abs(theirs[output.name] - unoptimized[output.name]).max()
+            self.noise = max(self.noise, float(difference))
+        for value, array in probe(images, expected):
+            if value in self.borders and value in expected:
+                self.borders[value].add(array, expected[value])
+            if value in self.outputs:
+                self.outputs[value].add(array, expected[value])
+                if array.ndim == 2:
+                    self.agreeing += (array.argmax(-1) == expected[value].argmax(-1)).tolist()
+
+    def result(self, inputs: int, images: str, tolerance: float) -> Verification:
+        """The verdict; an output that was not seen is no proof."""
+        outputs = list(self.outputs.values())
+        worst = max(outputs, key=lambda output: output.max_rel_error)
+        compared = [border for border in self.borders.values() if border.seen]
+        passed = all(output.seen for output in outputs) and all(
+            each.max_rel_error <= tolerance for each in (*outputs, *compared)
+        )
+        return Verification(
+            verdict="passed" if passed else "failed",
+            inputs=inputs,
+            images=images,
+            max_abs_error=worst.max_abs_error,
+            max_rel_error=worst.max_rel_error,
+            tolerance=tolerance,
+            top1_agreement=sum(self.agreeing) / len(self.agreeing) if self.agreeing else None,
+            noise_floor=self.noise,
+            blocks=[
+                {
+                    "name": each.name,
+                    "kind": each.kind,
+                    "max_abs_error": each.max_abs_error,
+                    "max_rel_error": each.max_rel_error,
+                }
+                for each in compared
+            ],
+        )
 
 
 def _borders(network: Network) -> dict[Value, Block]:

@@ -16,6 +16,8 @@ class GeluFromParts(Rule):
     Mul(Mul(x, Add(Erf(Mul(x, √½)), 1)), ½) → Gelu(x, approximate="none")
     """
 
+    needed_by = "networks with GELU by legacy, and by dynamo below opset 20"
+
     def onnx(self, op: Ops, x: Var) -> Expr:
         half = scalar("half", 0.5)
         erf = op.Erf(op.Mul(x, scalar("inverse_root", math.sqrt(0.5))))
@@ -36,6 +38,8 @@ class HardSwishFromParts(Rule):
 
     Mul(x, HardSigmoid(x, alpha=1/6, beta=½)) → HardSwish(x)
     """
+
+    needed_by = "networks with hard swish by legacy below opset 14"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         return op.Mul(x, op.HardSigmoid(x, role="gate"))

@@ -16,6 +16,8 @@ class DivideIsMultiply(Rule):
     Div(x, c) → Mul(x, 1/c)
     """
 
+    needed_by = "Hugging Face: the scores are divided by √d"
+
     def onnx(self, op: Ops, x: Var) -> Expr:
         return op.Div(x, scalar("divisor"))
 
@@ -31,6 +33,8 @@ class SoftmaxAxis(Rule):
 
     Softmax(x, axis=3) of rank 4 → Softmax(x, axis=-1)
     """
+
+    needed_by = "legacy below opset 13"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         return op.Softmax(x, axis=lambda axis: axis is not None and axis >= 0)

@@ -18,6 +18,8 @@ class AttentionIsMatMuls(Rule):
     Attention(q, k, v) of rank 4 → MatMul(Softmax(Mul(MatMul(q, kᵀ), scale)), v)
     """
 
+    needed_by = "timm by dynamo from opset 23 on"
+
     def onnx(self, op: Ops, x: Var) -> Expr:
         return op.Attention(x, Var("key"), Var("value"), is_causal=0)
 
@@ -41,6 +43,8 @@ class TransposeOfFlatHeads(Rule):
     → Transpose(x, perm=(0, 1, 3, 2))
     """
 
+    needed_by = "timm by dynamo below opset 23"
+
     def onnx(self, op: Ops, x: Var) -> Expr:
         return op.Reshape(op.Transpose(op.Reshape(x, role="flat"), perm=(0, 2, 1)))
 
@@ -59,8 +63,10 @@ class ScaleAfterMove(Rule):
     → Mul(Transpose(x), s) | Mul(Reshape(x), s) | Mul(Slice(x), s)
     """
 
+    needed_by = "cvnets for mobile"
+
     def onnx(self, op: Ops, x: Var) -> Expr:
-        scaled = op.Mul(x, scalar("scale"))
+        scaled = op.Mul(x, scalar("scale"), role="scaled")
         return any_of(
             op.Transpose(scaled, role="moved"),
             op.Reshape(scaled, role="moved"),
@@ -69,6 +75,9 @@ class ScaleAfterMove(Rule):
 
     def rewrite(self, m: Match, new: Builder) -> Value:
         require(m.x.const is None, "a constant is scaled")
+        readers = {reader.op for reader in m.graph.consumers(m.scaled.output)}
+        shared = readers != {m.root.op} or m.graph.is_output(m.scaled.output)
+        require(not shared, "it would be scaled here and elsewhere")
         moved = new.like_root(m.x, **m.moved.attrs)
         return new.Mul(moved, number(new, m.scale), shape=m.root.output.shape)
 
@@ -78,6 +87,8 @@ class ScaleAfterMatMul(Rule):
 
     MatMul(Mul(q, s), k) | MatMul(q, Mul(k, s)) → Mul(MatMul(q, k), s)
     """
+
+    needed_by = "timm and cvnets: the scale is on the query, or on query and key"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         other = Var("other")
@@ -95,6 +106,8 @@ class MergeScales(Rule):
 
     Mul(Mul(x, s), t) → Mul(x, s·t)
     """
+
+    needed_by = "timm: √scale is on query and key"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         return op.Mul(op.Mul(x, scalar("inner")), scalar("outer"))
@@ -114,6 +127,8 @@ class HeadsTogether(Rule):
     where q = Transpose(Reshape(x·[q_0 … q_n], [B, N, n, d]), perm=(0, 2, 1, 3)), and so k, v
     """
 
+    needed_by = "cvnets for mobile"
+
     def onnx(self, op: Ops, x: Var) -> Expr:
         key = op.Transpose(linear(op, x, "key"), perm=(0, 2, 1))
         scores = op.Mul(op.MatMul(linear(op, x, "query"), key), scalar("scale"))
@@ -121,7 +136,7 @@ class HeadsTogether(Rule):
         return any_of(op.Concat(each(head, role="heads"), role="joined"), head)
 
     def rewrite(self, m: Match, new: Builder) -> Value:
-        heads = m.heads or (m,)
+        heads: tuple[Match, ...] = m.heads or (m,)
         x, scale, width = heads[0].x, heads[0].scale, heads[0].query_kernel.const.shape[1]
         require(x.shape is not None and len(x.shape) == 3, "the input is not tokens")
         require(m.joined is None or m.joined.attrs["axis"] in (-1, 2), "joined on another axis")
@@ -141,7 +156,8 @@ class HeadsTogether(Rule):
 
     def together(self, role: str, heads: tuple[Match, ...], width: int, new: Builder) -> Value:
         """One linear layer for all heads, its channels divided among them."""
-        x = heads[0].x
+        x: Value = heads[0].x
+        batch, tokens, _ = x.shape or ()
         kernels = [getattr(head, f"{role}_kernel").const for head in heads]
         biases = [getattr(head, f"{role}_bias") for head in heads]
         require({kernel.shape[1] for kernel in kernels} == {width}, "the heads differ in width")
@@ -149,9 +165,9 @@ class HeadsTogether(Rule):
         if any(bias is not None for bias in biases):
             require(None not in biases, "some of the heads have no bias")
             bias = np.concatenate([bias.const for bias in biases])
-            require(bias.shape == y.shape[-1:], "a bias is not one per channel")
+            require(bias.shape == (len(heads) * width,), "a bias is not one per channel")
             y = new.Add(y, new.constant(bias, f"{role}_bias"))
-        return new.Reshape(y, shape=(*x.shape[:2], len(heads), width))
+        return new.Reshape(y, shape=(batch, tokens, len(heads), width))
 
 
 def linear(op: Ops, x: Var, role: str) -> Expr:

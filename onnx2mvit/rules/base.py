@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -17,7 +17,12 @@ Shape = tuple[int, ...]
 
 
 class Rule(Rooted, ABC):
-    """Replaces the last node of what it matches; what nobody reads any more goes by itself."""
+    """Replaces the last node of what it matches; what nobody reads any more goes by itself.
+
+    `needed_by` says whose files it is for, in the table in docs/rules.md.
+    """
+
+    needed_by: ClassVar[str] = ""
 
     @property
     def name(self) -> str:

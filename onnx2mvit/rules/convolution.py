@@ -16,6 +16,8 @@ class ExplicitConv(Rule):
     Conv(x, w, b, auto_pad="SAME_UPPER") → Conv(x, w, b, kernel_shape=…, pads=…, …)
     """
 
+    needed_by = "all: torch's exporters leave some out, other producers more"
+
     def onnx(self, op: Ops, x: Var) -> Expr:
         return op.Conv(x, constant("weight"), optional("bias"))
 
@@ -61,6 +63,8 @@ class DropZeroBias(Rule):
 
     Conv(x, w, 0) → Conv(x, w)
     """
+
+    needed_by = "dynamo with `optimize=False`"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         return op.Conv(x, constant("weight"), constant("bias"))

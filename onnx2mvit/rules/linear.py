@@ -16,6 +16,8 @@ class GemmIsMatMulAdd(Rule):
     Gemm(x, w, b, transB=1) → Add(MatMul(x, wᵀ), b)
     """
 
+    needed_by = "all: the classifier"
+
     def onnx(self, op: Ops, x: Var) -> Expr:
         return op.Gemm(x, constant("weight", rank=2), optional("bias"), transA=0)
 

@@ -15,6 +15,8 @@ class LayerNormFromParts(Rule):
     → LayerNormalization(x, gamma, beta, axis=-1, epsilon=eps)
     """
 
+    needed_by = "legacy below opset 17"
+
     def onnx(self, op: Ops, x: Var) -> Expr:
         d = op.Sub(x, op.ReduceMean(x, role="mean", keepdims=1))
         square = any_of(op.Pow(d, scalar("two", 2.0)), op.Mul(d, d))
@@ -28,6 +30,9 @@ class LayerNormFromParts(Rule):
         last = (len(m.x.shape) - 1,)
         require(m.mean.attrs.get("axes") == last, "the mean is over another axis")
         require(m.variance.attrs.get("axes") == last, "the variance is over another axis")
+        channels = m.x.shape[-1:]
+        require(m.gamma.const.shape == channels, "gamma is not one per channel")
+        require(m.beta.const.shape == channels, "beta is not one per channel")
         epsilon = float(m.epsilon.const.reshape(()))
         return new.like_root(
             m.x, m.gamma, m.beta, op="LayerNormalization", axis=-1, epsilon=epsilon

@@ -14,6 +14,8 @@ class GlobalAveragePoolIsMean(Rule):
     GlobalAveragePool(x) → ReduceMean(x, axes=(2, 3), keepdims=1)
     """
 
+    needed_by = "timm by legacy"
+
     def onnx(self, op: Ops, x: Var) -> Expr:
         return op.GlobalAveragePool(x)
 
@@ -28,6 +30,8 @@ class MeanAxes(Rule):
 
     ReduceMean(x, axes) | ReduceMean(x, axes=(-1, -2)) → ReduceMean(x, axes=(2, 3))
     """
+
+    needed_by = "Hugging Face and cvnets; timm by dynamo"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         return op.ReduceMean(x, optional("axes"))
@@ -52,6 +56,8 @@ class MeanWithoutKeptAxes(Rule):
 
     Reshape(ReduceMean(x, axes, keepdims=1)) → ReduceMean(x, axes, keepdims=0)
     """
+
+    needed_by = "timm"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         return op.Reshape(op.ReduceMean(x, role="mean", keepdims=1))

@@ -20,6 +20,8 @@ class SplitIsSlices(Rule):
     Split(x, sizes, axis=a) → Slice(x, axis=a, start=…, end=…) for each output
     """
 
+    needed_by = "timm by legacy; cvnets for mobile by dynamo"
+
     def onnx(self, op: Ops, x: Var) -> Expr:
         return op.Split(x, optional("sizes"))
 
@@ -41,6 +43,8 @@ class SliceAttributes(Rule):
 
     Slice(x, starts, ends, axes, steps) → Slice(x, axis=a, start=…, end=…), or x if it is all of x
     """
+
+    needed_by = "timm by dynamo; cvnets for mobile by legacy"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         axes, steps = optional("axes"), optional("steps")
@@ -72,6 +76,8 @@ class SelectFromSlice(Rule):
     Reshape(Slice(x, axis=a, start=i, end=i+1)) without axis a → Select(x, axis=a, index=i)
     """
 
+    needed_by = "timm by both exporters"
+
     def onnx(self, op: Ops, x: Var) -> Expr:
         return op.Reshape(op.Slice(x, role="part"))
 
@@ -93,6 +99,8 @@ class SelectFromGather(Rule):
     Gather(x, i, axis=a) → Select(x, axis=a, index=i)
     """
 
+    needed_by = "cvnets by both exporters"
+
     def onnx(self, op: Ops, x: Var) -> Expr:
         return op.Gather(x, constant("index", rank=0))
 
@@ -108,6 +116,8 @@ class SelectBeforeTranspose(Rule):
 
     Select(Transpose(x, perm=p), axis=a) → Transpose(Select(x, axis=p[a]), perm=p without p[a])
     """
+
+    needed_by = "timm and cvnets"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         return op.Select(op.Transpose(x, role="moved"))
@@ -128,6 +138,8 @@ class SelectFromLinear(Rule):
     Select(Reshape(Add(MatMul(x, w), b)), axis, index) → Reshape(Add(MatMul(x, w[:, c]), b[c]))
     where the Reshape divides the last axis alone and c are the columns that are selected
     """
+
+    needed_by = "timm and cvnets"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         y = op.MatMul(x, constant("kernel", rank=2))
@@ -151,6 +163,8 @@ class SliceOfLinear(Rule):
 
     Slice(Add(MatMul(x, w), b), axis=last, start=s, end=e) → Add(MatMul(x, w[:, s:e]), b[s:e])
     """
+
+    needed_by = "cvnets for mobile"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         y = op.MatMul(x, constant("kernel", rank=2))

@@ -16,6 +16,8 @@ class DropIdentity(Rule):
     Identity(x) → x
     """
 
+    needed_by = "none of the files here: onnx-ir and constant folding leave none; other producers"
+
     def onnx(self, op: Ops, x: Var) -> Expr:
         return any_of(op.Identity(x), op.Cast(x))
 
@@ -30,6 +32,8 @@ class DropDropout(Rule):
 
     Dropout(x, ratio, training_mode=False) → x
     """
+
+    needed_by = "none of the files here; legacy with `training=PRESERVE` may keep it"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         return op.Dropout(x, optional("ratio"), optional("training_mode"))
@@ -46,6 +50,8 @@ class AnyReshapeIsReshape(Rule):
 
     Reshape(x, shape) | Flatten(x) | Squeeze(x, axes) | Unsqueeze(x, axes) → Reshape(x)
     """
+
+    needed_by = "all"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         return any_of(
@@ -67,6 +73,8 @@ class MergeReshapes(Rule):
     Reshape(Reshape(x)) → Reshape(x)
     """
 
+    needed_by = "none of the files here: what other rules leave"
+
     def onnx(self, op: Ops, x: Var) -> Expr:
         return op.Reshape(op.Reshape(x))
 
@@ -79,6 +87,8 @@ class DropReshape(Rule):
 
     Reshape(x) → x
     """
+
+    needed_by = "none of the files here: what other rules leave"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         return op.Reshape(x)
@@ -95,6 +105,8 @@ class MergeTransposes(Rule):
     Transpose(Transpose(x, perm=p), perm=q) → Transpose(x, perm=p[q])
     """
 
+    needed_by = "Hugging Face by dynamo with `optimize=False`; timm and cvnets"
+
     def onnx(self, op: Ops, x: Var) -> Expr:
         return op.Transpose(op.Transpose(x, role="inner"))
 
@@ -109,6 +121,8 @@ class DropTranspose(Rule):
 
     Transpose(x, perm=(0, 1, …)) → x
     """
+
+    needed_by = "none of the files here: what MergeTransposes leaves"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         return op.Transpose(x)
@@ -126,6 +140,8 @@ class ResizeBySize(Rule):
 
     Resize(x, roi, scales, sizes, mode="linear", half_pixel) → Resize(x, mode="linear")
     """
+
+    needed_by = "all, where the patch does not divide the image"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         return op.Resize(x, optional("roi"), optional("scales"), optional("sizes"), mode="linear")
