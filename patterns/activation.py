@@ -1,8 +1,7 @@
-"""Activation functions in the spellings of the exporters."""
+"""Activation functions."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from onnx2mvit.matcher import Match
@@ -14,22 +13,18 @@ class Activation(Pattern):
 
     * silu: x · sigmoid(x), written as Sigmoid and Mul
     * relu6: Clip from 0 to 6
-    * gelu: the exact one; before opset 20 written with Erf
+    * gelu: the exact one (operator version 20)
     * hard_silu: HardSwish (operator version 14)
     """
 
     layer = "Activation"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        erf = op.Erf(op.Mul(x, scalar("inverse_root", math.sqrt(0.5))))
-        one_plus_erf = op.Add(erf, scalar("one", 1.0))
-        half = scalar("half", 0.5)
         return any_of(
             op.Mul(x, op.Sigmoid(x, role="silu")),
             op.Relu(x, role="relu"),
             op.Clip(x, scalar("low", 0.0), scalar("high", 6.0), role="relu6"),
             op.Gelu(x, role="gelu", approximate=lambda how: how in (None, "none")),
-            op.Mul(op.Mul(x, one_plus_erf, role="gelu"), half),
             op.HardSwish(x, role="hard_silu"),
             op.Sigmoid(x, role="sigmoid"),
             op.Tanh(x, role="tanh"),

@@ -13,6 +13,16 @@ from tests.graphs import model
 from tests.run_graph import assert_same_answers, plain
 from tests.test_rules import only, ops, unified
 
+# Read by tests.rules_table.
+COVERS = {
+    "GlobalAveragePoolIsMean",
+    "MeanAxes",
+    "MeanWithoutKeptAxes",
+    "GemmIsMatMulAdd",
+    "DivideIsMultiply",
+    "SoftmaxAxis",
+}
+
 MIXED = """g (float[2,3,8,8] x) => (float y, float z) {
     a = Conv<auto_pad="SAME_UPPER", strides=[2, 2]>(x, w, zeros)
     b = Dropout(a)
