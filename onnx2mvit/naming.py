@@ -101,11 +101,15 @@ class _Scopes:
         own = [self.leaves[leaf] for leaf in block.walk() if leaf in self.leaves]
         if not own:
             return self.strip(common_prefix([node.scope for node in block.onnx_nodes()]))
-        if len(own) == 1 and block.children:
-            # The module around a lone convolution is the block if nothing else is in it.
-            around = own[0].rpartition(".")[0]
-            return around if around and self.weights_below[around] == 1 else own[0]
-        return common_prefix(own)
+        scope = common_prefix(own)
+        while block.children:
+            # A module around it with nothing else in it is the block as well, up to the number
+            # that a sequence gave it: `layer_1.0.block` is `layer_1.0`.
+            around, _, last = scope.rpartition(".")
+            if not around or last.isdecimal() or self.weights_below[around] != len(own):
+                break
+            scope = around
+        return scope
 
 
 def _ancestors(scope: str) -> Iterable[str]:

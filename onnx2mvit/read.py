@@ -118,10 +118,11 @@ def _make_concrete(model: ir.Model, path: Path) -> None:
         raise UnsupportedError(f"input {value.name!r} is {value.dtype}, not float32")
     if value.shape is None or len(value.shape) != 4:
         raise UnsupportedError(f"input {value.name!r} is {value.shape}, not an image [N, C, H, W]")
-    guesses = (TRACE_BATCH, _channels(value), TRACE_SIZE, TRACE_SIZE)
+    batch, channels, *size = value.shape
     shape = [
-        dim if isinstance(dim, int) else guess
-        for dim, guess in zip(value.shape, guesses, strict=True)
+        batch if isinstance(batch, int) else TRACE_BATCH,
+        channels if isinstance(channels, int) else _channels(value),
+        *(length if isinstance(length, int) else TRACE_SIZE for length in size),
     ]
     if min(shape) < 1:
         raise InvalidModelError(f"input {value.name!r} has a dimension below one: {shape}")
@@ -143,10 +144,12 @@ def _channels(value: ir.Value) -> int:
     """How many channels an image has, by the convolution that reads it."""
     for node in value.consumers():
         weight = node.inputs[1] if node.op_type == "Conv" else None
-        if weight is not None and weight.const_value is not None:
-            _, per_group, *_ = weight.const_value.numpy().shape
-            return int(per_group) * node.attributes.get_int("group", 1)
-    return 3
+        shape = weight.shape if weight is not None else None
+        if shape is not None and isinstance(shape[1], int):
+            return shape[1] * node.attributes.get_int("group", 1)
+    raise UnsupportedError(
+        f"input {value.name!r} has a dynamic number of channels, and no convolution reads it"
+    )
 
 
 def _may_fold(node: ir.Node) -> bool | None:

@@ -114,8 +114,6 @@ SHAPE = f"{HEAD} heads of {HEADS}"
          "x is another value than before"),
         (ATTENTION.but("[0,2,1,3]>(mixed)", "[0,2,3,1]>(mixed)"),
          "Transpose: perm is (0, 2, 3, 1), not (0, 2, 1, 3)"),
-        (ATTENTION.but("k = Add(k_b, k_m)", "k = Identity(k_m)"),
-         "query has use_bias True, key has False"),
     ],
 )  # fmt: skip
 def test_no_attention_by_one_detail(tmp_path: Path, text: Text, reason: str) -> None:

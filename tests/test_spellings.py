@@ -185,19 +185,19 @@ def test_a_variant_is_read_off_the_file(variant: str, request_of: Request, tmp_p
 def test_names_are_those_of_the_modules(tmp_path: Path) -> None:
     network = inspect(exported(Config(("gather",)), Request("legacy", 17, True, True), tmp_path))
     assert {
-        "conv_1.block",
-        "layer_1.0.block",
-        "layer_1.0.block.exp_1x1.block",
+        "conv_1",
+        "layer_1.0",
+        "layer_1.0.block.exp_1x1",
         "layer_3.1",
-        "layer_3.1.local_rep.conv_3x3.block",
+        "layer_3.1.local_rep.conv_3x3",
         "layer_3.1.global_rep.0",
         "layer_3.1.global_rep.0.pre_norm_mha.0",
         "layer_3.1.global_rep.0.pre_norm_mha.1",
         "layer_3.1.global_rep.0.pre_norm_ffn.4",
         "layer_3.1.global_rep.1",
-        "layer_3.1.conv_proj.block",
-        "layer_3.1.fusion.block",
-        "conv_1x1_exp.block",
+        "layer_3.1.conv_proj",
+        "layer_3.1.fusion",
+        "conv_1x1_exp",
         "classifier",
         "classifier.fc",
     } <= set(names(network.blocks))
