@@ -123,12 +123,15 @@ class _ModelFunction:
         _, channels, *traced = image.shape
         height, width = (None, None) if self.image_size == "any" else self.image_size or traced
         variables = {image: "inputs"}
-        lines = [f"inputs = keras.Input(input_shape, name={identifier(image.name)!r})"]
+        lines = [f"inputs = keras.Input(input_shape, name={self._input_name(image)!r})"]
         for block in self.network.blocks:
             call = self._call(block, [variables[value] for value in block.inputs])
             variable = self._variable(block, variables)
             variables[block.output] = variable
             lines.append(f"{variable} = {call}")
+        constant = [value.name for value in self.graph.outputs if value not in variables]
+        if constant:
+            raise UnsupportedError(f"output {constant[0]!r} does not depend on the input")
         outputs = ", ".join(variables[value] for value in self.graph.outputs)
         if len(self.graph.outputs) > 1:
             outputs = f"[{outputs}]"
@@ -139,6 +142,12 @@ class _ModelFunction:
         arguments.append(f"name={self.name!r}")
         body = "\n    ".join([f'"""{self._summary()}"""', *lines])
         return f"def {self.name}({', '.join(arguments)}):\n    {body}\n"
+
+    def _input_name(self, image: Value) -> str:
+        """The name of the input in the file, unless a layer is called so."""
+        name = identifier(image.name) or "image"
+        paths = [block.path for top in self.network.blocks for block in top.walk()]
+        return f"{name}_input" if name in paths else name
 
     def _summary(self) -> str:
         answer = "logits" if self.num_classes is not None else "features"

@@ -22,7 +22,7 @@ from onnx2mvit.quiet import one_line
 from onnx2mvit.rules import unify
 from onnx2mvit.scopes import scope_of
 
-OPSETS = range(11, 24)
+OPSETS = range(11, 26)
 # A batch that no other dimension is likely to equal, so that a Reshape that mixes the batch into
 # something else is not mistaken for one that does not.
 TRACE_BATCH = 3

@@ -153,3 +153,19 @@ def test_a_value_that_is_needed_later_keeps_its_variable(tmp_path: Path) -> None
         c = Conv<pads=[1,1,1,1]>(b, v)  d = Relu(c) }"""
     text = emit(inspect(save(model(body, w=(8, 8, 3, 3), v=(8, 8, 3, 3)), tmp_path)), "net", "t")
     assert "keras.Model(inputs, [x, conv_bn_act_1], name=name)" in text
+
+
+def test_the_input_may_be_called_like_a_layer_or_not_at_all(tmp_path: Path) -> None:
+    made = model(BLOCK.replace("image", "stem_conv"), w=(8, 8, 3, 3))
+    for node in made.graph.node:
+        node.name = f"/stem/{node.op_type}"
+    made.graph.node[0].name = "/stem/conv/Conv"
+    text = emit(inspect(save(made, tmp_path)), "net", "test")
+    assert 'name="stem_conv_input")' in text
+
+
+def test_an_output_that_is_a_constant_is_refused(tmp_path: Path) -> None:
+    body = """g (float[N,8,16,16] x) => (float[N,8,16,16] y, float[8] z) {
+        y = Conv<pads=[1,1,1,1]>(x, w)  z = Identity(b) }"""
+    with pytest.raises(UnsupportedError, match="'z' does not depend on the input"):
+        emit(inspect(save(model(body, w=(8, 8, 3, 3), b=(8,)), tmp_path)), "net", "test")
