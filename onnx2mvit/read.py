@@ -16,6 +16,7 @@ import onnx_ir as ir
 import onnxscript.optimizer
 from onnx_ir.passes import common as passes
 
+from onnx2mvit.collector import collector_paused
 from onnx2mvit.errors import InvalidModelError, UnsupportedError
 from onnx2mvit.graph import Graph, Node, Source, Value
 from onnx2mvit.quiet import one_line
@@ -32,6 +33,7 @@ LARGEST_IMAGES = 1 << 28
 BROKEN_DATA = (ValueError, TypeError, OSError)
 
 
+@collector_paused()
 def read(path: str | Path) -> Graph:
     """Reads an ONNX file.
 

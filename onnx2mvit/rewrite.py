@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from onnx2mvit.block import Block
+from onnx2mvit.collector import collector_paused
 from onnx2mvit.graph import Graph, Node
 from onnx2mvit.matcher import Failure, Match, Trace, find
 from onnx2mvit.naming import name_blocks
@@ -50,6 +51,7 @@ class Network:
         return Coverage(in_blocks + rest, in_blocks, 0, rest)
 
 
+@collector_paused()
 def rewrite(graph: Graph, patterns: Sequence[Pattern] | None = None) -> Network:
     """Collapses the graph into blocks, in place, and names them after torch's modules.
 

@@ -27,6 +27,11 @@ def geometry(m: Match) -> dict[str, Any]:
     return {"kernel_size": size, "strides": stride, "dilation": dilation}
 
 
+def several_groups(group: int) -> bool:
+    """The condition on `group` for a convolution that does not see all channels."""
+    return group > 1
+
+
 class DepthwiseConv2D(Pattern):
     """A convolution of every channel by itself (MobileNets, arXiv:1704.04861, section 3.1).
 
@@ -37,9 +42,8 @@ class DepthwiseConv2D(Pattern):
     layer = "DepthwiseConv2D"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        several = lambda group: group > 1  # noqa: E731 - reads as the condition it is
         return op.Conv(
-            x, constant("kernel", rank=4), optional("bias", rank=1), role="conv", group=several
+            x, constant("kernel", rank=4), optional("bias", rank=1), role="conv", group=several_groups
         )
 
     def params(self, m: Match) -> dict[str, Any]:

@@ -13,6 +13,8 @@ pytest.importorskip("transformers")
 from onnx2mvit.errors import InvalidModelError, UsageError  # noqa: E402
 from onnx2mvit.export._models import load  # noqa: E402
 
+pytestmark = pytest.mark.xdist_group("checkpoint")  # its fixtures are slow to make
+
 State = dict[str, Any]
 
 

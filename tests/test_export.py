@@ -25,6 +25,8 @@ from onnx2mvit.errors import (  # noqa: E402
 from onnx2mvit.export import ExportResult, _exporter, _hub, _pipeline, export  # noqa: E402
 from onnx2mvit.export._models import load  # noqa: E402
 
+pytestmark = pytest.mark.xdist_group("export")  # its fixtures are slow to make
+
 MODEL = "mobilevit_xxs"
 KINDS = [(exporter, fold) for exporter in ("dynamo", "legacy") for fold in (False, True)]
 IDS = [f"{exporter}-{'folded' if fold else 'kept'}" for exporter, fold in KINDS]

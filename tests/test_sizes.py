@@ -18,6 +18,8 @@ from onnx2mvit.export._models import load as load_torch
 from onnx2mvit.images import structured_images
 from onnx2mvit.sizes import parse_image_size, parse_size
 
+pytestmark = pytest.mark.xdist_group("sizes")  # its fixtures are slow to make
+
 # 224 and 250×310 are not filled by patches: there the source stretches and shrinks.
 SIZES = [(256, 256), (320, 320), (192, 256), (224, 224), (250, 310)]
 TOLERANCE = 2e-5  # absolute, at logits of about 10

@@ -19,6 +19,8 @@ from onnx2mvit.export._exporter import Logits, Request, to_onnx
 from tests.torch_attention import ATTENTION
 from tests.torch_mobilevit import ChannelLayerNorm, Config, MobileViT
 
+pytestmark = pytest.mark.xdist_group("spellings")  # its fixtures are slow to make
+
 BN = {"batch_norm", "use_bias", "bn_epsilon", "bn_momentum"}
 Tree = list[tuple[str, dict[str, Any], Any]]
 

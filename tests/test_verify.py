@@ -15,6 +15,8 @@ import onnx2mvit
 from onnx2mvit import cli
 from onnx2mvit.errors import InvalidModelError, UsageError
 
+pytestmark = pytest.mark.xdist_group("verify")  # its fixtures are slow to make
+
 NETWORK = "hf-mobilevit_xxs.legacy17.bn.dynb"
 
 
