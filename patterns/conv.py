@@ -42,9 +42,8 @@ class DepthwiseConv2D(Pattern):
     layer = "DepthwiseConv2D"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        return op.Conv(
-            x, constant("kernel", rank=4), optional("bias", rank=1), role="conv", group=several_groups
-        )
+        kernel, bias = constant("kernel", rank=4), optional("bias", rank=1)
+        return op.Conv(x, kernel, bias, role="conv", group=several_groups)
 
     def params(self, m: Match) -> dict[str, Any]:
         filters, per_group, _, _ = m.kernel.const.shape

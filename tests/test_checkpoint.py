@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("transformers")
-
-from onnx2mvit.errors import InvalidModelError, UsageError  # noqa: E402
-from onnx2mvit.export._models import load  # noqa: E402
+from onnx2mvit.errors import InvalidModelError, UsageError
+from onnx2mvit.export._models import load
 
 pytestmark = pytest.mark.xdist_group("checkpoint")  # its fixtures are slow to make
 

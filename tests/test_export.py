@@ -10,11 +10,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
+import transformers
 
-torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
-
-from onnx2mvit.errors import (  # noqa: E402
+from onnx2mvit.errors import (
     InvalidModelError,
     MissingDependencyError,
     Onnx2mvitError,
@@ -22,8 +21,8 @@ from onnx2mvit.errors import (  # noqa: E402
     UsageError,
     VerificationError,
 )
-from onnx2mvit.export import ExportResult, _exporter, _hub, _pipeline, export  # noqa: E402
-from onnx2mvit.export._models import load  # noqa: E402
+from onnx2mvit.export import ExportResult, _exporter, _hub, _pipeline, export
+from onnx2mvit.export._models import load
 
 pytestmark = pytest.mark.xdist_group("export")  # its fixtures are slow to make
 
