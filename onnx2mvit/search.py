@@ -76,6 +76,10 @@ def search(
     expr: Expr, value: Value | None, bound: Bindings, trace: Trace | None = None
 ) -> Iterator[Bindings]:
     """All ways in which a value is what an expression says, on top of what is bound already."""
+    if expr in bound.values and not isinstance(expr, Var):  # a variable has a reason to give
+        if bound.values[expr] is value:
+            yield bound
+        return
     match expr:
         case AnyOf():
             yield from _any_of(expr, value, bound, trace)
@@ -90,10 +94,6 @@ def search(
 def _any_of(
     expr: AnyOf, value: Value | None, bound: Bindings, trace: Trace | None
 ) -> Iterator[Bindings]:
-    if expr in bound.values:
-        if bound.values[expr] is value:
-            yield bound
-        return
     for alternative in expr.alternatives:
         for found in search(alternative, value, bound, trace):
             yield found.bind(expr, value, None, None)
@@ -120,10 +120,6 @@ def _variable(
 def _operator(
     expr: Op, value: Value | None, bound: Bindings, trace: Trace | None
 ) -> Iterator[Bindings]:
-    if expr in bound.values:
-        if bound.values[expr] is value:
-            yield bound
-        return
     node = value.producer if value is not None else None
     if trace is not None and node is not None:
         trace.touched.add(node)
@@ -180,10 +176,6 @@ def _each(
 def _chain(
     expr: Chain, value: Value | None, bound: Bindings, trace: Trace | None
 ) -> Iterator[Bindings]:
-    if expr in bound.values:
-        if bound.values[expr] is value:
-            yield bound
-        return
     links: list[Node] = []
     complaint: str | None = None
     node: Node | None = None
