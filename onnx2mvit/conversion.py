@@ -19,7 +19,7 @@ from onnx2mvit.output import whole_folder
 from onnx2mvit.read import read
 from onnx2mvit.report import describe, shared_parameters
 from onnx2mvit.rewrite import Network, rewrite
-from onnx2mvit.sizes import ELSEWHERE, ImageSize, look_elsewhere, traced_size
+from onnx2mvit.sizes import ELSEWHERE, ImageSize, image_shape, look_elsewhere, traced_size
 from onnx2mvit.version import __version__
 
 if TYPE_CHECKING:
@@ -208,9 +208,7 @@ def _write(work: Path, name: str, source: str, network: Network, stages: Stages)
 
 
 def _images(network: Network, folder: str | Path | None, count: int) -> tuple[Images, str]:
-    (image,) = network.graph.inputs
-    assert image.shape is not None
-    _, channels, height, width = image.shape
+    channels, height, width = image_shape(network)
     if folder is not None:
         images = load_images(Path(folder), height, width, channels)
         return images, f"{len(images)} images from {Path(folder).name}"

@@ -20,7 +20,7 @@ from onnx2mvit.graph import Graph, Value
 from onnx2mvit.naming import identifier, layer_name, relative_names
 from onnx2mvit.registry import builtin_patterns
 from onnx2mvit.rewrite import Network, explain
-from onnx2mvit.sizes import ImageSize
+from onnx2mvit.sizes import ImageSize, image_shape
 from onnx2mvit.source import Function, any_size_definitions, functions_of
 
 RESERVED = frozenset({"inputs", "keras", "layers", "ops", "x", *keyword.kwlist, *dir(builtins)})
@@ -119,8 +119,7 @@ class _ModelFunction:
     def text(self) -> str:
         """The source of the function."""
         (image,) = self.graph.inputs
-        assert image.shape is not None
-        _, channels, *traced = image.shape
+        channels, *traced = image_shape(self.network)
         height, width = (None, None) if self.image_size == "any" else self.image_size or traced
         variables = {image: "inputs"}
         lines = [f"inputs = keras.Input(input_shape, name={self._input_name(image)!r})"]

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Iterable
+from functools import cache
 from types import ModuleType
 
 import networkx
@@ -13,6 +14,7 @@ import networkx
 from onnx2mvit.pattern import Pattern
 
 
+@cache
 def builtin_patterns() -> tuple[Pattern, ...]:
     """One instance of every pattern in `onnx2mvit.patterns`, lower ones first."""
     package = importlib.import_module("onnx2mvit.patterns")

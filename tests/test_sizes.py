@@ -16,7 +16,8 @@ from onnx2mvit.errors import UsageError
 from onnx2mvit.export import export
 from onnx2mvit.export._models import load as load_torch
 from onnx2mvit.images import structured_images
-from onnx2mvit.sizes import parse_image_size, parse_size
+from onnx2mvit.sizes import look_elsewhere, parse_image_size, parse_size
+from tests.graphs import model, save
 
 pytestmark = pytest.mark.xdist_group("sizes")  # its fixtures are slow to make
 
@@ -140,3 +141,19 @@ def test_any_is_a_size_for_conversion_alone() -> None:
     assert parse_image_size("any") == "any"
     with pytest.raises(UsageError):
         parse_size("any")
+
+
+NAN_ELSEWHERE = """g (float[N,3,H,W] x) => (float[N,3,h,w] y) {
+    c = Conv<pads=[1,1,1,1]>(x, w)  y = Relu(c) }"""
+
+
+def test_numbers_that_are_none_at_another_size_do_not_agree(tmp_path: Path) -> None:
+    file = save(model(NAN_ELSEWHERE, w=np.full((3, 3, 3, 3), np.nan)), tmp_path)
+    network = onnx2mvit.inspect(file)
+    made = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(3, 3)])
+    found = look_elsewhere(file, network, made, (64, 64))
+    assert found["onnxruntime"] == "differs"
+    same = keras.Sequential(
+        [keras.Input((None, None, 3)), keras.layers.Conv2D(3, 3, padding="same")]
+    )
+    assert look_elsewhere(file, network, same, (64, 64))["onnxruntime"] == "differs"

@@ -8,8 +8,9 @@ import numpy as np
 
 from onnx2mvit.graph import Value
 from onnx2mvit.matcher import Match
-from onnx2mvit.pattern import Expr, Ops, Var, any_of, constant, each, require, scalar
+from onnx2mvit.pattern import Expr, Ops, Var, any_of, each, require, scalar
 from onnx2mvit.rules.base import Builder, Rule
+from onnx2mvit.rules.linear import linear
 
 
 class AttentionIsMatMuls(Rule):
@@ -130,9 +131,9 @@ class HeadsTogether(Rule):
     needed_by = "cvnets for mobile"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        key = op.Transpose(linear(op, x, "key"), perm=(0, 2, 1))
-        scores = op.Mul(op.MatMul(linear(op, x, "query"), key), scalar("scale"))
-        head = op.MatMul(op.Softmax(scores, axis=-1), linear(op, x, "value"))
+        key = op.Transpose(linear(op, x, "key_"), perm=(0, 2, 1))
+        scores = op.Mul(op.MatMul(linear(op, x, "query_"), key), scalar("scale"))
+        head = op.MatMul(op.Softmax(scores, axis=-1), linear(op, x, "value_"))
         return any_of(op.Concat(each(head, role="heads"), role="joined"), head)
 
     def rewrite(self, m: Match, new: Builder) -> Value:
@@ -168,12 +169,6 @@ class HeadsTogether(Rule):
             require(bias.shape == (len(heads) * width,), "a bias is not one per channel")
             y = new.Add(y, new.constant(bias, f"{role}_bias"))
         return new.Reshape(y, shape=(batch, tokens, len(heads), width))
-
-
-def linear(op: Ops, x: Var, role: str) -> Expr:
-    """A linear layer with or without a bias."""
-    y = op.MatMul(x, constant(f"{role}_kernel", rank=2))
-    return any_of(op.Add(y, constant(f"{role}_bias", rank=1)), y)
 
 
 def number(new: Builder, value: Value) -> Value:

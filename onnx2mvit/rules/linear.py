@@ -6,8 +6,14 @@ import numpy as np
 
 from onnx2mvit.graph import Value
 from onnx2mvit.matcher import Match
-from onnx2mvit.pattern import Expr, Ops, Var, constant, optional
+from onnx2mvit.pattern import Expr, Ops, Var, any_of, constant, optional
 from onnx2mvit.rules.base import Builder, Rule
+
+
+def linear(op: Ops, x: Var, prefix: str = "") -> Expr:
+    """A linear layer with a bias or none; its constants are `PREFIXkernel` and `PREFIXbias`."""
+    y = op.MatMul(x, constant(f"{prefix}kernel", rank=2))
+    return any_of(op.Add(y, constant(f"{prefix}bias", rank=1)), y)
 
 
 class GemmIsMatMulAdd(Rule):

@@ -10,8 +10,9 @@ import numpy as np
 
 from onnx2mvit.graph import Value
 from onnx2mvit.matcher import Match
-from onnx2mvit.pattern import Expr, Ops, Var, any_of, constant, optional, require
+from onnx2mvit.pattern import Expr, Ops, Var, constant, optional, require
 from onnx2mvit.rules.base import Builder, Rule, Shape, elements
+from onnx2mvit.rules.linear import linear
 
 
 class SplitIsSlices(Rule):
@@ -142,9 +143,7 @@ class SelectFromLinear(Rule):
     needed_by = "timm and cvnets"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        y = op.MatMul(x, constant("kernel", rank=2))
-        linear = any_of(op.Add(y, constant("bias", rank=1)), y)
-        return op.Select(op.Reshape(linear, role="divided"))
+        return op.Select(op.Reshape(linear(op, x), role="divided"))
 
     def rewrite(self, m: Match, new: Builder) -> Value:
         units = m.kernel.const.shape[1]
@@ -167,8 +166,7 @@ class SliceOfLinear(Rule):
     needed_by = "cvnets for mobile"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        y = op.MatMul(x, constant("kernel", rank=2))
-        return op.Slice(any_of(op.Add(y, constant("bias", rank=1)), y))
+        return op.Slice(linear(op, x))
 
     def rewrite(self, m: Match, new: Builder) -> Value:
         attrs = m.root.attrs
