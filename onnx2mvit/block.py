@@ -11,6 +11,7 @@ import numpy as np
 from onnx2mvit.graph import Node, Value
 
 if TYPE_CHECKING:
+    from onnx2mvit.operators import Code
     from onnx2mvit.pattern import Pattern
 
 
@@ -21,6 +22,7 @@ class Block:
     `role` is the place it has in its parent ("expand"; "layer.0" for the first of several),
     `name` the place in torch's module tree, or a numbered kind where the file has no names.
     `weights` is filled for leaves alone, in Keras's own layout and by Keras's variable names.
+    `code` is there where no pattern took the node, but its operator could be converted.
     """
 
     pattern: Pattern
@@ -33,6 +35,7 @@ class Block:
     role: str = ""
     name: str = ""
     path: str = ""
+    code: Code | None = None
 
     @property
     def kind(self) -> str:
@@ -47,7 +50,7 @@ class Block:
     def onnx_nodes(self) -> Iterator[Node]:
         """The nodes of the simplified graph that lie in it."""
         for node in self.matched:
-            if node.block is None:
+            if node.block is None or node.block is self:
                 yield node
             else:
                 yield from node.block.onnx_nodes()

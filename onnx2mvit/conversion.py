@@ -260,12 +260,20 @@ def _report(
         "sizes": {
             "traced": list(traced_size(network)),
             "proven": [list(traced_size(network))] if verification is not None else [],
-            "by_rule": "any height and width from 32",
+            "by_rule": _by_rule(network),
             "file_elsewhere": elsewhere,
         },
         "verification": verification.as_dict() if verification is not None else None,
         "seconds": seconds,
     }
+
+
+def _by_rule(network: Network) -> str:
+    """Which sizes the model can be made for."""
+    block = network.fixed_by
+    if block is None:
+        return "any height and width from 32"
+    return f"none but the traced one: {block.name} ({block.kind}) holds for it alone"
 
 
 def layout_transposes(model: keras.Model) -> int:

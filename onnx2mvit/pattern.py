@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from onnx2mvit.graph import Value
+from onnx2mvit.layout import Order, channels_last, plain
 
 if TYPE_CHECKING:
     from onnx2mvit.matcher import Match
@@ -221,6 +222,9 @@ class Pattern(Rooted, ABC):
     `name=f"layer.{i}"` in a chain, `name=f"{name}_conv"` where the function is not nested. The
     emitter puts torch's names there. The role in `main` takes the name of the block itself.
 
+    A tensor of rank 4 is taken and given as an image, NHWC, unless `order` says otherwise; where
+    `any_order` is set its axes may have any order, and keep it.
+
     `style` names the parameters that a network chooses once and for all: the commonest value
     becomes the default of the emitted function, so other functions must hand them on.
     """
@@ -231,6 +235,12 @@ class Pattern(Rooted, ABC):
     nested: ClassVar[bool] = False
     main: ClassVar[str | None] = None
     style: ClassVar[tuple[str, ...]] = ()
+    any_order: ClassVar[bool] = False
+
+    @staticmethod
+    def order(rank: int) -> Order:
+        """The order of axes of what it takes and gives: images NHWC, tokens as they are."""
+        return channels_last(rank) if rank == 4 else plain(rank)
 
     @property
     def kind(self) -> str:

@@ -10,9 +10,13 @@ import numpy as np
 from onnx2mvit.block import Block
 from onnx2mvit.errors import InvalidModelError
 from onnx2mvit.graph import Value
+from onnx2mvit.layout import Order, axes_between, output_order, plain
+from onnx2mvit.pattern import Pattern
 
 if TYPE_CHECKING:
     import keras
+
+    from onnx2mvit.rewrite import Network
 
 Array = np.ndarray[Any, Any]
 
@@ -24,50 +28,75 @@ class Probe:
     known, so that what is inside of them is seen too, and errors from before do not add up.
     No tensor is held longer than it takes to look at it: together they are large.
 
+    `outputs` are the values of the graph that the model hands out, in order.
+
     Raises:
         InvalidModelError: the model has not the layers of these blocks.
     """
 
-    def __init__(self, model: keras.Model, blocks: Sequence[Block]) -> None:
+    def __init__(
+        self, model: keras.Model, blocks: Sequence[Block], outputs: Sequence[Value] = ()
+    ) -> None:
         import keras
 
         layers = {operation.name: operation for operation in model.operations}
         wanted: dict[Value, Any] = {}
+        self.orders: dict[Value, Order] = {}
         self.nested: list[tuple[Value, Probe]] = []
         for block in _layers(blocks):
+            source = block.inputs[0]
+            self.orders.setdefault(source, block.pattern.order(_rank(source)))
+            self.orders[block.output] = self._order(block)
+            if block.code is not None and not block.code.is_layer:
+                continue
             name = block.path.rpartition("/")[2]
             if name not in layers:
                 raise InvalidModelError(f"the Keras model has no layer {block.path!r}")
             call = _call_of(layers[name])
             wanted[block.output] = call.output_tensors[0]
+            if block.code is not None:
+                continue
             # What has no layer of its own (fold, unfold) is seen where the next block reads it;
             # a convolution that reads its own padding has another shape and says nothing.
-            source, read = block.inputs[0], call.arguments.keras_tensors[0]
-            if source not in wanted and _same_shape(source, read):
+            read, order = call.arguments.keras_tensors[0], block.pattern.order(_rank(source))
+            straight = block.pattern.any_order or self.orders[source] == order
+            if source not in wanted and straight and _same_shape(source, order, read):
                 wanted[source] = read
             if block.pattern.nested:
                 self.nested.append((source, Probe(layers[name], block.children)))
+        for value, tensor in zip(outputs, model.outputs, strict=bool(outputs)):
+            order = output_order(self.orders.get(value, Pattern.order(_rank(value))))
+            wanted[value], self.orders[value] = tensor, order
         self.values = list(wanted)
         self.borders = keras.Model(model.inputs, list(wanted.values()))
 
+    def _order(self, block: Block) -> Order:
+        if block.code is not None:
+            return block.code.order
+        if block.pattern.any_order:
+            return self.orders[block.inputs[0]]
+        return block.pattern.order(_rank(block.output))
+
     def __call__(
-        self, inputs: Array, reference: Mapping[Value, Array]
+        self, inputs: Any, reference: Mapping[Value, Array]
     ) -> Iterator[tuple[Value, Array]]:
-        """The tensors for these inputs, one after the other, in ONNX's layout like the inputs."""
+        """The tensors for these inputs, in Keras's layout, one after the other in ONNX's."""
         import keras
 
-        answers = self.borders([to_keras_layout(inputs)], training=False)
+        answers = self.borders(inputs if isinstance(inputs, list) else [inputs], training=False)
         tensors = dict(zip(self.values, answers, strict=True))
         inner = {
-            source: to_onnx_layout(keras.ops.convert_to_numpy(tensors[source]))
+            source: to_onnx(keras.ops.convert_to_numpy(tensors[source]), self.orders[source])
             for source, _ in self.nested
             if source not in reference
         }
         while tensors:
             value, tensor = tensors.popitem()
-            yield value, to_onnx_layout(keras.ops.convert_to_numpy(tensor))
+            yield value, to_onnx(keras.ops.convert_to_numpy(tensor), self.orders[value])
         for source, probe in self.nested:
-            yield from probe(reference[source] if source in reference else inner[source], reference)
+            array = reference[source] if source in reference else inner[source]
+            order = Pattern.order(_rank(source))
+            yield from probe(to_keras(array, order), reference)
 
 
 def _layers(blocks: Sequence[Block]) -> Iterator[Block]:
@@ -85,19 +114,43 @@ def _call_of(layer: Any) -> Any:
     return layer._inbound_nodes[-1]
 
 
-def _same_shape(value: Value, tensor: Any) -> bool:
+def _rank(value: Value) -> int:
+    return len(value.shape or ())
+
+
+def _same_shape(value: Value, order: Order, tensor: Any) -> bool:
     if value.shape is None or len(value.shape) != len(tensor.shape):
         return False
-    shape = value.shape if len(value.shape) != 4 else tuple(value.shape[i] for i in (0, 2, 3, 1))
+    shape = tuple(value.shape[axis] for axis in order)
     pairs = zip(shape[1:], tensor.shape[1:], strict=True)
     return all(theirs in (ours, None) for ours, theirs in pairs)
 
 
-def to_keras_layout(array: Array) -> Array:
-    """Images NCHW → NHWC; everything else as it is."""
-    return array.transpose(0, 2, 3, 1) if array.ndim == 4 else array
+def to_keras(array: Array, order: Order) -> Array:
+    """A tensor of ONNX in this order of its axes."""
+    return array.transpose(order)
 
 
-def to_onnx_layout(array: Array) -> Array:
-    """Images NHWC → NCHW; everything else as it is."""
-    return array.transpose(0, 3, 1, 2) if array.ndim == 4 else array
+def to_onnx(array: Array, order: Order) -> Array:
+    """A tensor of Keras whose axes are in this order, as ONNX has it."""
+    return array.transpose(axes_between(order, plain(len(order))))
+
+
+def keras_inputs(network: Network, *arrays: Array) -> Array | list[Array]:
+    """ONNX's input tensors as the model takes them: one by itself, several as a list."""
+    places = network.lowered.places
+    pairs = zip(arrays, network.graph.inputs, strict=True)
+    inputs = [to_keras(array, places[value].order) for array, value in pairs]
+    return inputs[0] if len(inputs) == 1 else inputs
+
+
+def outputs_of(model: keras.Model, network: Network, *arrays: Array) -> dict[str, Array]:
+    """What a model answers to ONNX's input tensors, by the names of the file's outputs."""
+    import keras
+
+    answers = keras.tree.flatten(model(keras_inputs(network, *arrays), training=False))
+    places, graph = network.lowered.places, network.graph
+    return {
+        name: to_onnx(keras.ops.convert_to_numpy(answer), output_order(places[value].order))
+        for name, value, answer in zip(graph.output_names, graph.outputs, answers, strict=True)
+    }

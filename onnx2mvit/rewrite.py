@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from onnx2mvit.block import Block
 from onnx2mvit.collector import collector_paused
 from onnx2mvit.graph import Graph, Node
+from onnx2mvit.lowering import Lowered, lower
 from onnx2mvit.matcher import Failure, Match, Trace, find
 from onnx2mvit.naming import name_blocks
 from onnx2mvit.pattern import Pattern
@@ -36,25 +37,42 @@ class Coverage:
 
 @dataclass(frozen=True)
 class Network:
-    """The result of rewriting: a graph of blocks, and the nodes that no pattern took."""
+    """The result of rewriting: a graph of blocks, and the nodes that cannot be converted.
+
+    A block with `code` is a single operator that no pattern took.
+    """
 
     graph: Graph
     blocks: tuple[Block, ...]
     leftovers: tuple[Node, ...]
     patterns: tuple[Pattern, ...]
+    lowered: Lowered
 
     @property
     def coverage(self) -> Coverage:
         """How much of the graph lies in blocks."""
-        in_blocks = sum(block.nodes for block in self.blocks)
+        single = sum(1 for block in self.blocks if block.code is not None)
+        in_blocks = sum(block.nodes for block in self.blocks) - single
         rest = len(self.leftovers)
-        return Coverage(in_blocks + rest, in_blocks, 0, rest)
+        return Coverage(in_blocks + single + rest, in_blocks, single, rest)
+
+    @property
+    def unrecognised(self) -> tuple[Node, ...]:
+        """The nodes that no pattern took, whether they can be converted by themselves or not."""
+        single = [node for block in self.blocks if block.code is not None for node in block.matched]
+        return (*single, *self.leftovers)
+
+    @property
+    def fixed_by(self) -> Block | None:
+        """The first single operator that holds for the traced height and width alone."""
+        return next((b for b in self.blocks if b.code is not None and b.code.fixed_size), None)
 
 
 @collector_paused()
 def rewrite(graph: Graph, patterns: Sequence[Pattern] | None = None) -> Network:
     """Collapses the graph into blocks, in place, and names them after torch's modules.
 
+    What no pattern takes becomes single operators, as far as there are converters for them.
     `patterns` must be in the order of `registry.in_order`; all built-in ones by default.
     """
     used = tuple(builtin_patterns() if patterns is None else patterns)
@@ -62,10 +80,11 @@ def rewrite(graph: Graph, patterns: Sequence[Pattern] | None = None) -> Network:
         for root in reversed(graph.of(pattern.roots)):
             if root in graph and (found := find(pattern, graph, root)) is not None:
                 _collapse(graph, pattern, *found)
+    lowered = lower(graph)
     blocks = tuple(node.block for node in graph if node.block is not None)
     name_blocks(blocks)
     leftovers = tuple(node for node in graph if node.block is None)
-    return Network(graph, blocks, leftovers, used)
+    return Network(graph, blocks, leftovers, used, lowered)
 
 
 def _collapse(graph: Graph, pattern: Pattern, match: Match, params: dict[str, object]) -> None:

@@ -60,7 +60,7 @@ def show_coverage(console: Console, network: Network) -> None:
     console.print(
         f"{network.graph.source.nodes} nodes, {coverage.nodes} after simplification, "
         f"{coverage.in_blocks} in blocks ({coverage.percent:.1f} %), "
-        f"{coverage.unsupported} not recognised; "
+        f"{coverage.single_ops} single operators, {coverage.unsupported} not supported; "
         f"batch normalization {batch_normalization(network.blocks)}",
         highlight=False,
         soft_wrap=True,
@@ -138,7 +138,7 @@ def show_conversion(console: Console, conversion: Conversion) -> None:
     show_verification(console, report["verification"])
     height, width = report["sizes"]["traced"]
     console.print(
-        f"sizes    proven at {height}×{width}; other sizes follow from the rule of the blocks",
+        f"sizes    proven at {height}×{width}; other sizes: {report['sizes']['by_rule']}",
         highlight=False,
         soft_wrap=True,
     )

@@ -60,9 +60,7 @@ def look_elsewhere(
     The model was converted by the rule of its blocks; exporters often bake one size in, and
     then the file fails, or answers wrongly. Two structured images are compared.
     """
-    import keras
-
-    from onnx2mvit.probe import to_keras_layout, to_onnx_layout
+    from onnx2mvit.probe import outputs_of
     from onnx2mvit.reference import Reference
     from onnx2mvit.verification import TOLERANCE, Difference
 
@@ -72,12 +70,11 @@ def look_elsewhere(
         answers = Reference(path)(images)
     except InvalidModelError as error:
         return looked | {"onnxruntime": "fails", "why": str(error)}
-    found = keras.tree.flatten(model(to_keras_layout(images), training=False))
     differences = []
-    for name, tensor in zip(network.graph.output_names, found, strict=True):
+    for name, array in outputs_of(model, network, images).items():
         difference = Difference(name, "output")
         try:
-            difference.add(to_onnx_layout(keras.ops.convert_to_numpy(tensor)), answers[name])
+            difference.add(array, answers[name])
         except InvalidModelError as error:
             return looked | {"onnxruntime": "differs", "why": str(error)}
         differences.append(difference.max_rel_error)

@@ -8,7 +8,7 @@ import inspect
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,17 +71,33 @@ def functions_of(
 def any_size_definitions() -> tuple[list[str], dict[str, str]]:
     """The classes of `patterns/_any_size.py` in order, and its functions by name."""
     folder = Path(str(importlib.import_module("onnx2mvit.patterns").__file__)).parent
-    text = (folder / "_any_size.py").read_text(encoding="utf-8")
+    classes, functions = _definitions(folder / "_any_size.py")
+    return list(classes.values()), functions
+
+
+def operator_functions(model: str, taken: Container[str]) -> list[str]:
+    """The functions of `operators/_functions.py` that the text of a model calls, in order."""
+    _, functions = _definitions(Path(__file__).parent / "operators" / "_functions.py")
+    called = {node.id for node in ast.walk(ast.parse(model)) if isinstance(node, ast.Name)}
+    for text in reversed(functions.values()):  # later ones may call those before
+        name = ast.parse(text).body[0]
+        assert isinstance(name, ast.FunctionDef)
+        if name.name in called and name.name not in taken:
+            called |= {node.id for node in ast.walk(name) if isinstance(node, ast.Name)}
+    return [text for name, text in functions.items() if name in called and name not in taken]
+
+
+def _definitions(path: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """The texts of a file's classes and functions by name."""
+    text = path.read_text(encoding="utf-8")
     lines = text.splitlines()
-    classes, functions = [], {}
+    classes: dict[str, str] = {}
+    functions: dict[str, str] = {}
     for node in ast.parse(text).body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
             first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
             source = "\n".join(lines[first - 1 : node.end_lineno]) + "\n"
-            if isinstance(node, ast.ClassDef):
-                classes.append(source)
-            else:
-                functions[node.name] = source
+            (classes if isinstance(node, ast.ClassDef) else functions)[node.name] = source
     return classes, functions
 
 

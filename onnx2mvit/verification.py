@@ -13,7 +13,7 @@ from onnx2mvit.block import Block
 from onnx2mvit.errors import InvalidModelError
 from onnx2mvit.graph import Value
 from onnx2mvit.images import Images
-from onnx2mvit.probe import Probe
+from onnx2mvit.probe import Probe, keras_inputs, outputs_of
 from onnx2mvit.reference import Reference
 from onnx2mvit.rewrite import Network
 
@@ -102,12 +102,16 @@ def verify_model(
     borders = _borders(network)
     reference = Reference(path, [value.name for value in borders])
     plain = Reference(path, optimized=False)
-    probe = Probe(model, network.blocks)
+    probe = Probe(model, network.blocks, network.graph.outputs)
     comparison = _Comparison(network, borders)
-    for start in range(0, len(images), CHUNK):
-        part = images[start : start + CHUNK]
+    step = network.lowered.batch or CHUNK
+    images = np.resize(images, (-(-len(images) // step) * step, *images.shape[1:]))
+    for start in range(0, len(images), step):
+        part = images[start : start + step]
         comparison.add(probe, part, reference(part), plain(part))
-        progress(min(start + CHUNK, len(images)), len(images))
+        progress(start + step, len(images))
+    if network.lowered.batch is None and any(block.code is not None for block in network.blocks):
+        comparison.together(model, images[:2], plain)
     return comparison.result(len(images), description, tolerance)
 
 
@@ -118,6 +122,7 @@ class _Comparison:
         self.borders = {v: Difference(block.name, block.kind) for v, block in borders.items()}
         outputs = zip(network.graph.outputs, network.graph.output_names, strict=True)
         self.outputs = {value: Difference(name, "output") for value, name in outputs}
+        self.network = network
         self.noise = 0.0
         self.agreeing: list[bool] = []
 
@@ -130,13 +135,20 @@ class _Comparison:
         for output in self.outputs.values():
             difference = np.abs(theirs[output.name] - unoptimized[output.name]).max()
             self.noise = max(self.noise, float(difference))
-        for value, array in probe(images, expected):
+        for value, array in probe(keras_inputs(self.network, images), expected):
             if value in self.borders and value in expected:
                 self.borders[value].add(array, expected[value])
             if value in self.outputs:
                 self.outputs[value].add(array, expected[value])
                 if array.ndim == 2:
                     self.agreeing += (array.argmax(-1) == expected[value].argmax(-1)).tolist()
+
+    def together(self, model: keras.Model, images: Images, reference: Reference) -> None:
+        """Compares several images at once with each of them by itself: no operator mixes them."""
+        alone = [reference(images[index : index + 1]) for index in range(len(images))]
+        found = outputs_of(model, self.network, images)
+        for output in self.outputs.values():
+            output.add(found[output.name], np.concatenate([each[output.name] for each in alone]))
 
     def result(self, inputs: int, images: str, tolerance: float) -> Verification:
         """The verdict; an output that was not seen is no proof."""

@@ -18,6 +18,7 @@ class Activation(Pattern):
     """
 
     layer = "Activation"
+    any_order = True
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         return any_of(

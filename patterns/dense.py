@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from onnx2mvit.layout import plain
 from onnx2mvit.matcher import Match
 from onnx2mvit.pattern import Array, Expr, Ops, Pattern, Var, any_of, constant, require
 
@@ -12,14 +13,13 @@ class Dense(Pattern):
     """MatMul with a constant, and a bias or none. Keras: Dense, kernel (inputs, units)."""
 
     layer = "Dense"
+    order = staticmethod(plain)
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         y = op.MatMul(x, constant("kernel", rank=2))
         return any_of(op.Add(y, constant("bias", rank=1)), y)
 
     def params(self, m: Match) -> dict[str, Any]:
-        # The last axis of an image is its width here and its channels in Keras.
-        require(len(m.x.shape or ()) != 4, "its input is an image")
         units = m.kernel.const.shape[1]
         require(m.x.const is None, "its input is a constant")
         require(m.bias is None or m.bias.const.shape == (units,), "the bias is not one per unit")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from onnx2mvit.layout import plain
 from onnx2mvit.matcher import Match
 from onnx2mvit.numbers import shortest
 from onnx2mvit.pattern import Array, Expr, Ops, Pattern, Var, constant, require
@@ -13,14 +14,13 @@ class LayerNorm(Pattern):
     """ONNX LayerNormalization (operator version 17) over the last axis; any other is refused."""
 
     layer = "LayerNormalization"
+    order = staticmethod(plain)
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         gamma, beta = constant("gamma", rank=1), constant("beta", rank=1)
         return op.LayerNormalization(x, gamma, beta, role="norm")
 
     def params(self, m: Match) -> dict[str, Any]:
-        # The last axis of an image is its width here and its channels in Keras.
-        require(len(m.x.shape or ()) != 4, "its input is an image")
         axis = m.norm.attrs.get("axis", -1)
         rank = len(m.x.shape or ())
         require(axis in (-1, rank - 1), f"it normalizes from axis {axis}, not over the last")

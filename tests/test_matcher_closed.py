@@ -93,14 +93,14 @@ def test_what_no_pattern_took_is_explained(tmp_path: Path) -> None:
         ]
     )
     network = rewrite(small(tmp_path, "a = Tan(x) b = Sin(a) y = Sigmoid(b)"), patterns)
-    tan, sin, sigmoid = network.leftovers
+    tan, sin, sigmoid = network.unrecognised
     for node in (tan, sin, sigmoid):
         assert str(explain(network, node)) == "Long: Cos expected, found <Tan>"
 
 
 def test_what_no_pattern_is_like_has_no_explanation(tmp_path: Path) -> None:
     network = rewrite(small(tmp_path, "a = Tan(x) y = Sigmoid(a)"), in_order([Sought(two_sines)]))
-    assert [explain(network, node) for node in network.leftovers] == [None, None]
+    assert [explain(network, node) for node in network.unrecognised] == [None, None]
 
 
 def test_a_value_without_a_known_shape_is_in_no_match(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def test_a_convolution(tmp_path: Path, text: Text, changed: dict[str, Any]) -> N
     }  # fmt: skip
     leaf = "DepthwiseConv2D" if changed.get("depthwise") else "Conv2D"
     assert only(network, leaf).params == PLAIN | changed
-    assert not network.leftovers
+    assert not network.unrecognised
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_inverted_residual(tmp_path: Path, strides: int, filters: int, nodes: st
         "filters": filters, "expansion": 4, "strides": strides, "kernel_size": 3, "dilation": 1,
         "activation": "silu", "batch_norm": False, "use_bias": True,
     }  # fmt: skip
-    assert not network.leftovers
+    assert not network.unrecognised
 
 
 def test_inverted_residual_without_expansion(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ PROJECT = "project = Conv<pads=[0,0,0,0], group={}"
 def test_no_inverted_residual_by_one_detail(tmp_path: Path, text: Text, reason: str) -> None:
     """What is left of it may be one without expansion: depthwise and 1×1 alone."""
     network = text.rewritten(tmp_path)
-    assert network.leftovers
+    assert network.unrecognised
     assert {block.expansion for block in every(network, "InvertedResidual")} <= {None}
     assert text.reason(tmp_path, "InvertedResidual") == reason
 

@@ -35,7 +35,7 @@ def test_an_activation(tmp_path: Path, nodes: str, function: str) -> None:
     roots = {"root2": 2**0.5, "root_half": 0.5**0.5}
     network = Text(nodes, {**numbers, **roots}).rewritten(tmp_path)
     assert only(network, "Activation").params == {"activation": function}
-    assert not network.leftovers
+    assert not network.unrecognised
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_no_activation_by_one_detail(tmp_path: Path, nodes: str, rest: set[str])
     numbers = {"zero": 0.0, "six": 6.0, "five": 5.0, "one": 1.0, "half": 0.5, "r": 0.5**0.5}
     network = Text(nodes, numbers).rewritten(tmp_path)
     assert {block.activation for block in every(network, "Activation")} == rest
-    assert network.leftovers
+    assert network.unrecognised
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_linear_layer(tmp_path: Path, nodes: str, use_bias: bool) -> None:
 def test_a_bias_that_is_not_one_per_unit_is_none(tmp_path: Path) -> None:
     text = TOKEN + Text("m = MatMul(t, w)  y = Add(m, b)", {"w": (DIM, 12), "b": (1,)})
     network = text.rewritten(tmp_path, image=PIXELS)
-    assert not only(network, "Dense").use_bias and network.leftovers[-1].op == "Add"
+    assert not only(network, "Dense").use_bias and network.unrecognised[-1].op == "Add"
     assert text.reason(tmp_path, "Dense", image=PIXELS) == "the bias is not one per unit"
 
 
@@ -142,7 +142,7 @@ def test_a_classifier(tmp_path: Path, nodes: str, opset: int, use_bias: bool) ->
     network = text.rewritten(tmp_path, opset=opset)
     assert only(network, "Classifier").params == {"num_classes": 10, "use_bias": use_bias}
     assert [child.role for child in only(network, "Classifier").children] == ["pool", "dense"]
-    assert not network.leftovers
+    assert not network.unrecognised
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def without_fusion(text: Text) -> Text:
 def test_unfold(tmp_path: Path) -> None:
     network = UNFOLD.rewritten(tmp_path)
     assert only(network, "Unfold").params == {"patch_size": PATCH}
-    assert not network.leftovers
+    assert not network.unrecognised
 
 
 def test_unfold_of_an_image_that_is_not_square(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_a_mobilevit_block(tmp_path: Path, depth: int, fusion: bool) -> None:
     layers = [f"layer.{index}" for index in range(depth)]
     roles = ["local", "local_1x1", "unfold", *layers, "norm", "fold", "project"]
     assert [child.role for child in network.blocks[0].children] == roles + ["fusion"] * fusion
-    assert not network.leftovers
+    assert not network.unrecognised
 
 
 ONE_HEAD = (
@@ -155,7 +155,7 @@ LOCAL = "local_c = Conv<pads=[1,1,1,1], group=1 >"
 )  # fmt: skip
 def test_no_mobilevit_block_by_one_detail(tmp_path: Path, text: Text, reason: str) -> None:
     network = text.rewritten(tmp_path)
-    assert not every(network, "MobileViTBlock") and network.leftovers
+    assert not every(network, "MobileViTBlock") and network.unrecognised
     assert text.reason(tmp_path, "MobileViTBlock").startswith(reason)
 
 
@@ -177,7 +177,7 @@ def test_no_mobilevit_block_by_one_detail(tmp_path: Path, text: Text, reason: st
 def test_a_fusion_that_is_none_stays_outside(tmp_path: Path, text: Text, reason: str) -> None:
     network = text.rewritten(tmp_path)
     assert only(network, "MobileViTBlock").fusion is False
-    assert "Concat" in [node.op for node in network.leftovers]
+    assert "Concat" in [node.op for node in network.unrecognised]
     assert text.reason(tmp_path, "MobileViTBlock").startswith(reason)
 
 

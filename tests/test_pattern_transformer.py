@@ -46,7 +46,7 @@ def test_attention(tmp_path: Path, text: Text) -> None:
     network = text.rewritten(tmp_path, image=PIXELS)
     block = only(network, "MultiHeadAttention")
     assert block.params == {"num_heads": HEADS, "key_dim": HEAD, "use_bias": True}
-    assert [node.op for node in network.leftovers] == ["Reshape"]
+    assert [node.op for node in network.unrecognised] == ["Reshape"]
 
 
 def test_attention_without_biases(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_attention_whose_query_and_key_are_one_layer(tmp_path: Path) -> None:
     weights = only(network, "MultiHeadAttention").weights
     assert (weights["query/kernel"] == weights["key/kernel"]).all()
     assert network.coverage.nodes == len({node for b in network.blocks for node in b.onnx_nodes()}
-                                         ) + len(network.leftovers)  # fmt: skip
+                                         ) + len(network.unrecognised)  # fmt: skip
 
 
 def scale(number: float) -> Text:
@@ -138,7 +138,7 @@ def test_a_transformer_layer(tmp_path: Path) -> None:
     }  # fmt: skip
     roles = ["norm_before", "attention", "norm_after", "mlp_in", "act", "mlp_out"]
     assert [child.role for child in block.children] == roles
-    assert [node.op for node in network.leftovers] == ["Reshape"]
+    assert [node.op for node in network.unrecognised] == ["Reshape"]
 
 
 @pytest.mark.parametrize(("units", "ratio"), [(12, 1.5), (32, 4), (4, 0.5), (11, 1.4)])
@@ -167,7 +167,7 @@ def test_the_ratio_of_the_layers_inside(tmp_path: Path, units: int, ratio: float
 )  # fmt: skip
 def test_no_transformer_layer_by_one_detail(tmp_path: Path, text: Text, reason: str) -> None:
     network = text.rewritten(tmp_path, image=PIXELS)
-    assert not every(network, "TransformerLayer") and network.leftovers
+    assert not every(network, "TransformerLayer") and network.unrecognised
     assert text.reason(tmp_path, "TransformerLayer", image=PIXELS).startswith(reason)
 
 

@@ -47,7 +47,7 @@ def test_there_are_exports_of_both_sources() -> None:
 @pytest.mark.parametrize("name", V1)
 def test_every_node_lies_in_a_block_and_the_network_is_the_same(name: str, filled: Fill) -> None:
     network = inspect(filled(name))
-    assert not network.leftovers
+    assert not network.unrecognised
     assert network.coverage.percent == 100
     # One spelling: folded exports come to 396 nodes or one more, others to 32 more.
     kept = any(block.kind == "BatchNorm" for top in network.blocks for block in top.walk())

@@ -1,0 +1,123 @@
+"""In which order a Keras tensor has the axes of an ONNX tensor, and which of them is the batch.
+
+ONNX has channels after the batch (NCHW), Keras has them last (NHWC). An `Order` says which axis
+of the ONNX tensor stands at each place of the Keras tensor: (0, 2, 3, 1) is an image in NHWC.
+A Transpose in the file is then nothing but another order of the same tensor; data is moved only
+where an operator needs one that is not there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+Order = tuple[int, ...]
+Shape = tuple[int, ...]
+
+BATCH = 7919  # a prime that stands for the batch where shapes are compared
+
+
+@dataclass(frozen=True)
+class Place:
+    """The order of a tensor's axes, and the ONNX axis that holds the batch; None if none does."""
+
+    order: Order
+    batch: int | None = 0
+
+    @property
+    def batch_at(self) -> int | None:
+        """Where the batch stands in the Keras tensor."""
+        return None if self.batch is None else self.order.index(self.batch)
+
+
+def plain(rank: int) -> Order:
+    """The order of the file."""
+    return tuple(range(rank))
+
+
+def channels_last(rank: int) -> Order:
+    """The order of Keras's layers for images, volumes and sequences with channels."""
+    return (0, *range(2, rank), 1) if rank > 2 else plain(rank)
+
+
+def axes_between(have: Order, want: Order) -> Order:
+    """The argument of `transpose` that brings a tensor from one order to another."""
+    return tuple(have.index(axis) for axis in want)
+
+
+def transposed(order: Order, perm: Sequence[int]) -> Order:
+    """The order of the same Keras tensor after an ONNX Transpose: nothing moves."""
+    return tuple(list(perm).index(axis) for axis in order)
+
+
+def without(order: Order, axes: Sequence[int]) -> Order:
+    """The order that is left when these ONNX axes are taken away."""
+    kept = [axis for axis in order if axis not in axes]
+    return tuple(axis - sum(gone < axis for gone in axes) for axis in kept)
+
+
+def reshaped_batch(before: Shape, after: Shape, batch: int) -> int | None:
+    """Which axis of a reshaped tensor holds the batch; None if it is mixed with others.
+
+    What stands before the batch must be the same, or images would be mixed.
+    """
+    ahead = math.prod(before[:batch])
+    for axis, length in enumerate(after):
+        if math.prod(after[:axis]) == ahead and length % before[batch] == 0 and length:
+            return axis
+    return None
+
+
+def reshaped_order(before: Shape, after: Shape, order: Order) -> Order | None:
+    """The order after a Reshape done on the Keras tensor as it stands; None if data must move.
+
+    A Reshape divides and joins neighbouring axes. It may be done in another order as long as the
+    axes that it joins, or makes of one, stand side by side there too. Axes of length one may
+    stand anywhere.
+    """
+    groups = _groups(before, after)
+    if groups is None:
+        return None
+    of = {axis: number for number, (old, _) in enumerate(groups) for axis in old}
+    walk = [axis for axis in order if axis in of]
+    result: list[int] = []
+    while walk:
+        old, new = groups[of[walk[0]]]
+        if walk[: len(old)] != old:
+            return None
+        walk = walk[len(old) :]
+        result += new
+    for axis, length in enumerate(after):
+        if axis not in result:  # of length one: after the axis before it
+            assert length == 1
+            place = result.index(axis - 1) + 1 if axis - 1 in result else 0
+            result.insert(place, axis)
+    return tuple(result)
+
+
+def _groups(before: Shape, after: Shape) -> list[tuple[list[int], list[int]]] | None:
+    """The smallest runs of axes that hold the same elements; axes of length one are left out."""
+    old = [axis for axis, length in enumerate(before) if length != 1]
+    new = [axis for axis, length in enumerate(after) if length != 1]
+    groups = []
+    while old and new:
+        left, right = [old.pop(0)], [new.pop(0)]
+        while (have := math.prod(before[a] for a in left)) != (
+            want := math.prod(after[a] for a in right)
+        ):
+            source, target = (old, left) if have < want else (new, right)
+            if not source:
+                return None
+            target.append(source.pop(0))
+        groups.append((left, right))
+    return None if old or new else groups
+
+
+def output_order(order: Order) -> Order:
+    """The order in which a model hands out a tensor that it has in this one.
+
+    Images may stay as they are in the model, NHWC or as in the file; all else is as in the file.
+    """
+    rank = len(order)
+    return order if rank == 4 and order in (plain(4), channels_last(4)) else plain(rank)

@@ -1,0 +1,214 @@
+"""The function that makes the whole model: one line for each block at the top."""
+
+from __future__ import annotations
+
+import builtins
+import keyword
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from onnx2mvit.block import Block
+from onnx2mvit.errors import UnsupportedError
+from onnx2mvit.graph import Graph, Value
+from onnx2mvit.layout import Order, axes_between, output_order
+from onnx2mvit.lowering import taken_order
+from onnx2mvit.naming import identifier, layer_name
+from onnx2mvit.rewrite import Network
+from onnx2mvit.sizes import ImageSize
+from onnx2mvit.source import Function
+
+RESERVED = frozenset({"inputs", "keras", "layers", "ops", "x", *keyword.kwlist, *dir(builtins)})
+SHORTEST_LOOP = 3  # lines that differ only in a number are written as a loop
+
+
+class ModelFunction:
+    """Writes the function `name`; `functions` are those of the blocks, by name."""
+
+    def __init__(
+        self,
+        network: Network,
+        functions: dict[str, Function],
+        name: str,
+        image_size: ImageSize | None,
+    ) -> None:
+        self.network = network
+        self.graph: Graph = network.graph
+        self.places = network.lowered.places
+        self.functions = functions
+        self.name = name
+        self.image_size = image_size
+        self.variables: dict[Value, str] = {}
+        self.readers = Counter(value for block in network.blocks for value in block.inputs)
+        self.readers.update(self.graph.outputs)
+        classes = {
+            block.params["num_classes"]
+            for block in network.blocks
+            if "num_classes" in block.params and self.graph.is_output(block.output)
+        }
+        self.num_classes = classes.pop() if len(classes) == 1 else None
+
+    def text(self) -> str:
+        """The source of the function."""
+        arguments, lines = self._inputs()
+        for block in self.network.blocks:
+            call = self._call(block)
+            self.readers.subtract(block.inputs)
+            if call in self.variables.values():  # another order of the same tensor
+                self.variables[block.output] = call
+                continue
+            variable = self._variable(block)
+            self.variables[block.output] = variable
+            lines.append(f"{variable} = {call}")
+        constant = [value.name for value in self.graph.outputs if value not in self.variables]
+        if constant:
+            raise UnsupportedError(f"output {constant[0]!r} does not depend on the input")
+        outputs = ", ".join(
+            self._in_order(value, output_order(self.places[value].order))
+            for value in self.graph.outputs
+        )
+        if len(self.graph.outputs) > 1:
+            outputs = f"[{outputs}]"
+        names = ", ".join(self.variables[value] for value in self.graph.inputs)
+        inputs = names if len(self.graph.inputs) == 1 else f"[{names}]"
+        lines = [*loops(lines), f"return keras.Model({inputs}, {outputs}, name=name)"]
+        if self.num_classes is not None:
+            arguments.append(f"num_classes={self.num_classes}")
+        arguments.append(f"name={self.name!r}")
+        body = "\n    ".join([f'"""{self._summary()}"""', *lines])
+        return f"def {self.name}({', '.join(arguments)}):\n    {body}\n"
+
+    def _inputs(self) -> tuple[list[str], list[str]]:
+        """The arguments and the lines for what the model takes: one image, or tensors at large."""
+        batch = self.network.lowered.batch
+        if len(self.graph.inputs) == 1 and len(self.graph.inputs[0].shape or ()) == 4:
+            (image,) = self.graph.inputs
+            self.variables[image] = "inputs"
+            _, channels, *traced = image.shape or ()
+            height, width = (None, None) if self.image_size == "any" else self.image_size or traced
+            fixed = "" if batch is None else f"batch_size={batch}, "
+            line = f"inputs = keras.Input(input_shape, {fixed}name={self._input_name(image)!r})"
+            return [f"input_shape=({height}, {width}, {channels})"], [line]
+        lines = []
+        for number, value in enumerate(self.graph.inputs):
+            place, shape = self.places[value], value.shape or ()
+            lengths = tuple(None if axis == place.batch else shape[axis] for axis in place.order)
+            self.variables[value] = f"inputs_{number}"
+            name = self._input_name(value)
+            lines.append(f"inputs_{number} = keras.Input(batch_shape={lengths}, name={name!r})")
+        return [], lines
+
+    def _input_name(self, image: Value) -> str:
+        """The name of the input in the file, unless a layer is called so."""
+        name = identifier(image.name) or "image"
+        paths = [block.path for top in self.network.blocks for block in top.walk()]
+        return f"{name}_input" if name in paths else name
+
+    def _summary(self) -> str:
+        answer = "logits" if self.num_classes is not None else "features"
+        size = "The weights fit any `input_shape` (height, width, channels)."
+        if self.network.fixed_by is not None:
+            size = "Some operations hold for this `input_shape` (height, width, channels) alone."
+        return f"From images (batch, height, width, channels) to {answer}.\n\n    {size}\n    "
+
+    def _variable(self, block: Block) -> str:
+        held = [value for value, variable in self.variables.items() if variable == "x"]
+        if any(self.readers[value] > 0 for value in held):
+            name = identifier(block.name).lower()
+            free = not name[0].isdigit() and name not in RESERVED and name not in self.functions
+            return name if free else f"x_{name}"
+        return "x"
+
+    def _in_order(self, value: Value, order: Order) -> str:
+        """The variable that holds a tensor, transposed if its axes have another order."""
+        variable, have = self.variables[value], self.places[value].order
+        return (
+            variable if have == order else f"ops.transpose({variable}, {axes_between(have, order)})"
+        )
+
+    def _call(self, block: Block) -> str:
+        pattern = block.pattern
+        name = layer_name(block, block.name)
+        if block.code is not None:
+            operands = [self._in_order(value, order) for value, order in block.code.inputs]
+            return fill(block.code.text, operands, name)
+        inputs = [
+            self._in_order(value, taken_order(block, value, self.places)) for value in block.inputs
+        ]
+        if pattern.keras is None:
+            arguments = [f"{key}={value!r}" for key, value in block.params.items()]
+            made = f"layers.{pattern.layer}({', '.join([*arguments, f'name={name!r}'])})"
+            return f"{made}({', '.join(inputs * pattern.takes)})"
+        function = self.functions[pattern.keras]
+        missing = [key for key in function.required if key not in block.params]
+        if missing:
+            raise UnsupportedError(
+                f"block {block.name!r} ({block.kind}) stands where its {missing[0]} is not known"
+            )
+        defaults = {
+            key: value
+            for forward in function.forwards
+            for key, value in self.functions[forward].defaults.items()
+        } | function.defaults
+        arguments = list(inputs)
+        for index, key in enumerate(function.required):
+            value = self._value(block, key)
+            arguments.append(value if index == 0 else f"{key}={value}")
+        for key, value in block.params.items():
+            if key not in function.required and value != defaults.get(key, _Missing):
+                arguments.append(f"{key}={value!r}")
+        if function.takes_name:
+            arguments.append(f"name={name!r}")
+        return f"{function.name}({', '.join(arguments)})"
+
+    def _value(self, block: Block, key: str) -> str:
+        if key == "num_classes" and block.params[key] == self.num_classes:
+            return key
+        return repr(block.params[key])
+
+
+class _Missing:
+    """No default: unlike any value."""
+
+
+def fill(text: str, operands: Sequence[str], name: str) -> str:
+    """A converter's expression with variables for `$0`, `$1`, … and a layer's name for `$name`."""
+
+    def replacement(found: re.Match[str]) -> str:
+        return repr(name) if found[1] == "name" else operands[int(found[1])]
+
+    return re.sub(r"\$(\w+)", replacement, text)
+
+
+def loops(lines: Sequence[str]) -> list[str]:
+    """Runs of lines that differ only in a number of the layer's name, written as loops."""
+    written: list[str] = []
+    rest = list(lines)
+    while rest:
+        template, first, count = _run(rest)
+        if count >= SHORTEST_LOOP:
+            numbers = f"range({first}, {first + count})" if first else f"range({count})"
+            written += [f"for i in {numbers}:", f"    {template}"]
+        else:
+            written.append(rest[0])
+            count = 1
+        rest = rest[count:]
+    return written
+
+
+def _run(lines: Sequence[str]) -> tuple[str, int, int]:
+    """The longest run at the beginning: its line with `{i}` for the number, the first, how many."""
+    best = (lines[0], 0, 1)
+    named = re.search(r"name=('[^'\n]*')\)", lines[0])
+    for number in re.finditer(r"(?<![0-9])(0|[1-9][0-9]{0,5})(?![0-9])", named[1] if named else ""):
+        assert named is not None
+        start = named.start(1) + number.start()
+        before, after, first = lines[0][:start], lines[0][start + len(number[0]) :], int(number[0])
+        count = 1
+        while count < len(lines) and lines[count] == f"{before}{first + count}{after}":
+            count += 1
+        if count > best[2]:
+            quote = named.start(1)
+            template = f"{before[:quote]}f{before[quote:]}{{i}}{after}"
+            best = (template, first, count)
+    return best
