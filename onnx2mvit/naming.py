@@ -25,7 +25,8 @@ def name_blocks(blocks: Sequence[Block]) -> None:
     """Sets `name` and `path` of every block in these trees."""
     leaves = [leaf for top in blocks for leaf in top.walk() if leaf.weights]
     raw = {leaf: common_prefix([node.scope for node in leaf.onnx_nodes()]) for leaf in leaves}
-    last = set(blocks[-1].walk()) if blocks else set()
+    weighted = [top for top in blocks if any(leaf.weights for leaf in top.walk())]
+    last = set(weighted[-1].walk()) if weighted else set()
     strip = _unwrap([raw[leaf] for leaf in leaves], [raw[leaf] for leaf in leaves if leaf in last])
     _Scopes({leaf: strip(scope) for leaf, scope in raw.items()}, strip).assign(blocks)
     _number_unnamed(blocks)

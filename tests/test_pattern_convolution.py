@@ -60,14 +60,14 @@ def test_a_convolution(tmp_path: Path, text: Text, changed: dict[str, Any]) -> N
 def test_what_keras_cannot_do_in_one_layer_is_no_convolution(
     tmp_path: Path, text: Text, reason: str
 ) -> None:
-    assert not text.rewritten(tmp_path).blocks
+    assert not kinds(text.rewritten(tmp_path))
     assert reason in text.reason(tmp_path, "Conv2D")
 
 
 def test_a_kernel_that_is_computed_is_no_convolution(tmp_path: Path) -> None:
     text = Text("k = Sin(x)  y = Conv<pads=[3,3,3,3]>(x, k)")
     square = "float[2,2,7,7]"
-    assert not text.rewritten(tmp_path, image=square).blocks
+    assert not kinds(text.rewritten(tmp_path, image=square))
     assert text.reason(tmp_path, "Conv2D", image=square) == "kernel is not a constant"
 
 
@@ -110,7 +110,7 @@ def test_the_shorter_form_is_taken_where_the_longer_is_not_closed(tmp_path: Path
 
 def test_normalization_in_training_mode_is_none(tmp_path: Path) -> None:
     text = Text("y, m, v = BatchNormalization<training_mode=1>(x, g, g, g, g)", {"g": np.ones(8)})
-    assert not text.rewritten(tmp_path, outputs="y m v").blocks
+    assert not kinds(text.rewritten(tmp_path, outputs="y m v"))
     assert "training_mode is 1" in text.reason(tmp_path, "BatchNorm", outputs="y m v")
 
 
@@ -207,4 +207,4 @@ def test_normalization_over_another_axis_than_the_channels_of_an_image(tmp_path:
     text = Text("tokens = Reshape(x, flat)\n", {"flat": [2, 8, 64]}) + Text(
         "y = BatchNormalization(tokens, g, g, g, g)", {"g": np.ones(8)}
     )
-    assert not text.rewritten(tmp_path).blocks
+    assert not kinds(text.rewritten(tmp_path))

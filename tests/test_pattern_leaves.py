@@ -90,7 +90,7 @@ def test_no_linear_layer_by_one_detail(tmp_path: Path, nodes: str, reason: str) 
     batch, tokens, _ = TOKENS
     weights: dict[str, Any] = {"w": (12, tokens), "w3": (batch, DIM, 12)}
     text = TOKEN + Text(nodes, weights)
-    assert not text.rewritten(tmp_path, image=PIXELS).blocks
+    assert not kinds(text.rewritten(tmp_path, image=PIXELS))
     assert text.reason(tmp_path, "Dense", image=PIXELS) == reason
 
 
@@ -172,4 +172,4 @@ def test_a_classifier_whose_features_are_an_output_is_none(tmp_path: Path) -> No
 def test_a_mean_over_two_of_five_axes_is_no_pooling(tmp_path: Path) -> None:
     weights = {"five": [2, 2, 4, 8, 8], "axes": [2, 3], "ones": np.ones(8)}
     text = Text("r = Reshape(x, five)  y = ReduceMean<keepdims=0>(r, axes)", weights)
-    assert not text.rewritten(tmp_path).blocks
+    assert not kinds(text.rewritten(tmp_path))

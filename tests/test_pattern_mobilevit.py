@@ -71,7 +71,7 @@ OTHERWISE = "the pixels of a patch are ordered otherwise"
     ],
 )  # fmt: skip
 def test_no_unfold_by_one_detail(tmp_path: Path, text: Text, reason: str) -> None:
-    assert not text.rewritten(tmp_path).blocks
+    assert not kinds(text.rewritten(tmp_path))
     assert text.reason(tmp_path, "Unfold").startswith(reason)
 
 
@@ -92,7 +92,7 @@ def test_fold(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_no_fold_by_one_detail(tmp_path: Path, text: Text, reason: str) -> None:
-    assert not text.rewritten(tmp_path, image=PIXELS).blocks
+    assert not kinds(text.rewritten(tmp_path, image=PIXELS))
     assert text.reason(tmp_path, "Fold", image=PIXELS).startswith(reason)
 
 
@@ -106,7 +106,7 @@ def test_no_fold_by_one_detail(tmp_path: Path, text: Text, reason: str) -> None:
     ids=["unfold", "fold"],
 )  # fmt: skip
 def test_what_is_no_image_is_left_alone(tmp_path: Path, text: Text, image: str) -> None:
-    assert not text.rewritten(tmp_path, image=image).blocks
+    assert not kinds(text.rewritten(tmp_path, image=image))
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
