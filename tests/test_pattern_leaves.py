@@ -26,6 +26,7 @@ TOKEN = Text("t = Reshape(x, tokens)\n", {"tokens": TOKENS})
         ("d = Mul(root_half, x)  e = Erf(d)  p = Add(one, e)  m = Mul(p, x)  y = Mul(half, m)",
          "gelu"),
         ("y = HardSwish(x)", "hard_silu"),
+        ("y = HardSigmoid<alpha=0.16666667>(x)", "hard_sigmoid"),
         ("y = Sigmoid(x)", "sigmoid"),
         ("y = Tanh(x)", "tanh"),
     ],
@@ -46,6 +47,8 @@ def test_an_activation(tmp_path: Path, nodes: str, function: str) -> None:
         ("y = Clip(x, one, six)", set()),
         ("y = Clip(x, zero)", set()),
         ('y = Gelu<approximate="tanh">(x)', set()),
+        ("y = HardSigmoid(x)", set()),
+        ("y = HardSigmoid<alpha=0.16666667, beta=0.4>(x)", set()),
         ("d = Mul(x, half)  e = Erf(d)  p = Add(e, one)  m = Mul(x, p)  y = Mul(m, half)", set()),
         ("d = Mul(x, r)  e = Erf(d)  p = Add(e, one)  m = Mul(x, p)  y = Mul(m, one)", set()),
     ],
@@ -157,7 +160,7 @@ def test_a_classifier(tmp_path: Path, nodes: str, opset: int, use_bias: bool) ->
 def test_no_classifier_by_one_detail(tmp_path: Path, nodes: str) -> None:
     text = Text(f"{nodes}\n", {"last": [2, 3], "one": [2], "channels": [1]}) + POOLED
     network = text.rewritten(tmp_path)
-    assert kinds(network) == {"Dense"}
+    assert kinds(network) - {"GlobalAveragePooling2D"} == {"Dense"}
     assert text.reason(tmp_path, "Classifier").startswith("pool (GlobalAveragePooling2D) expected")
 
 
@@ -167,6 +170,11 @@ def test_a_classifier_whose_features_are_an_output_is_none(tmp_path: Path) -> No
     assert kinds(network) == {"GlobalAveragePooling2D", "Dense"}
     reason = text.reason(tmp_path, "Classifier", outputs="y pooled")
     assert reason == "its inner value 'pooled' is an output of the graph"
+
+
+def test_a_mean_that_keeps_its_axes(tmp_path: Path) -> None:
+    network = Text("y = GlobalAveragePool(x)").rewritten(tmp_path)
+    assert only(network, "GlobalAveragePooling2D").params == {"keepdims": True}
 
 
 def test_a_mean_over_two_of_five_axes_is_no_pooling(tmp_path: Path) -> None:

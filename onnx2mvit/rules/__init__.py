@@ -7,7 +7,7 @@ Patterns may rely on the spelling after all rules, and so know no exporter.
 from __future__ import annotations
 
 from onnx2mvit.graph import Graph
-from onnx2mvit.rules.activation import GeluFromParts, HardSwishFromParts
+from onnx2mvit.rules.activation import GeluFromParts, HardSigmoidFromParts, HardSwishFromParts
 from onnx2mvit.rules.arithmetic import DivideIsMultiply, SoftmaxAxis
 from onnx2mvit.rules.attention import (
     AttentionIsMatMuls,
@@ -67,6 +67,7 @@ RULES: tuple[Rule, ...] = (
     GemmIsMatMulAdd(),
     DivideIsMultiply(),
     GeluFromParts(),
+    HardSigmoidFromParts(),
     HardSwishFromParts(),
     LayerNormFromParts(),
     AttentionIsMatMuls(),
