@@ -43,7 +43,7 @@ class Probe:
             # What has no layer of its own (fold, unfold) is seen where the next block reads it;
             # a convolution that reads its own padding has another shape and says nothing.
             source, read = block.inputs[0], call.arguments.keras_tensors[0]
-            if source not in wanted and _same_shape(source, read):
+            if source not in wanted and not _is_padded(read) and _same_shape(source, read):
                 wanted[source] = read
             if block.pattern.nested:
                 self.nested.append((source, Probe(layers[name], block.children)))
@@ -83,6 +83,11 @@ def _call_of(layer: Any) -> Any:
     # `layer.output` of a nested model is its own inner tensor; the one in the model around it
     # is only to be had from the call (measured on Keras 3.15).
     return layer._inbound_nodes[-1]
+
+
+def _is_padded(tensor: Any) -> bool:
+    # Where sizes are left open, its shape would not tell.
+    return type(tensor._keras_history.operation).__name__ in ("ZeroPadding2D", "Pad")
 
 
 def _same_shape(value: Value, tensor: Any) -> bool:
