@@ -27,7 +27,7 @@ class Bottleneck(Pattern):
     keras = "bottleneck"
     nested = True
     style = (
-        *("expansion", "activation", "branch_activation", "output_activation"),
+        *("width_ratio", "activation", "branch_activation", "output_activation"),
         *("shortcut_pool", "strides_first", "squeeze_last", "squeeze_activation", "gate"),
     )
 
@@ -37,23 +37,20 @@ class Bottleneck(Pattern):
         last = {"role": "expand", "kernel_size": 1, "strides": 1, **FULL}
         plain = op.ConvBnAct(y, **last)
         squeezed = op.ConvBnAct(op.SqueezeExcite(y, role="squeeze"), **last)
-        y = any_of(squeezed, op.SqueezeExcite(plain, role="squeeze"), plain)
+        y = any_of(plain, op.SqueezeExcite(plain, role="squeeze"), squeezed)
         return maybe(op.Activation(op.Add(y, projection(op, x)), role="act"))
 
     def params(self, m: Match) -> dict[str, Any]:
         filters, width = m.expand.filters, m.conv.filters
         strides = m.reduce.strides * m.conv.strides
-        expansion = ratio(filters, width)
+        width_ratio = ratio(width, filters)
         require(m.reduce.filters == width, f"it is {m.reduce.filters} and then {width} wide")
-        require(
-            expansion is not None and round(filters / expansion) == width,
-            f"{filters} filters are no multiple of {width}",
-        )
+        require(width_ratio is not None, f"{width} is no share of {filters} filters")
         require(1 in (m.reduce.strides, m.conv.strides), "it has strides twice")
         return {
             "filters": filters,
             "strides": strides,
-            "expansion": expansion,
+            "width_ratio": width_ratio,
             "dilation": m.conv.dilation,
             "groups": m.conv.groups,
             **({"strides_first": m.reduce.strides > 1} if strides > 1 else {}),
@@ -71,7 +68,7 @@ def bottleneck(
     x: KerasTensor,
     filters: int,
     strides: int = 1,
-    expansion: float = 4,
+    width_ratio: float = 0.25,
     dilation: int = 1,
     groups: int = 1,
     squeeze: int | None = None,
@@ -89,7 +86,7 @@ def bottleneck(
 ) -> KerasTensor:
     """ResNet's bottleneck: 1×1, 3×3, 1×1, and the input or its projection added."""
     inputs = keras.Input(x.shape[1:])
-    width = round(filters / expansion)
+    width = round(filters * width_ratio)
     first, second = 1, strides
     if strides_first:
         first, second = strides, 1
