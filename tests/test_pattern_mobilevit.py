@@ -118,7 +118,8 @@ def test_a_mobilevit_block(tmp_path: Path, depth: int, fusion: bool) -> None:
     assert network.blocks[0].params == {
         "filters": 8, "dim": DIM, "depth": depth, "num_heads": 2, "patch_size": PATCH,
         "mlp_ratio": 2, "kernel_size": 3, "fusion": fusion, "attention_bias": True,
-        "epsilon": 1e-5, "activation": "silu", "batch_norm": False, "use_bias": True,
+        "epsilon": 1e-5, "activation": "silu", "padding": None,
+        "batch_norm": False, "use_bias": True,
     }  # fmt: skip
     layers = [f"layer.{index}" for index in range(depth)]
     roles = ["local", "local_1x1", "unfold", *layers, "norm", "fold", "project"]

@@ -18,10 +18,16 @@ from onnx2mvit.rules.attention import (
     TransposeOfFlatHeads,
 )
 from onnx2mvit.rules.base import Rule, apply_once
-from onnx2mvit.rules.convolution import DropZeroBias, ExplicitConv
+from onnx2mvit.rules.convolution import DropZeroBias, ExplicitConv, PadIntoConv
 from onnx2mvit.rules.linear import GemmIsMatMulAdd
 from onnx2mvit.rules.normalization import LayerNormFromParts
-from onnx2mvit.rules.pooling import GlobalAveragePoolIsMean, MeanAxes, MeanWithoutKeptAxes
+from onnx2mvit.rules.pooling import (
+    AveragePoolIsMean,
+    FlattenOfPixelIsMean,
+    GlobalAveragePoolIsMean,
+    MeanAxes,
+    MeanWithoutKeptAxes,
+)
 from onnx2mvit.rules.selection import (
     SelectBeforeTranspose,
     SelectFromGather,
@@ -60,10 +66,13 @@ RULES: tuple[Rule, ...] = (
     DropTranspose(),
     ResizeBySize(),
     ExplicitConv(),
+    PadIntoConv(),
     DropZeroBias(),
     GlobalAveragePoolIsMean(),
+    AveragePoolIsMean(),
     MeanAxes(),
     MeanWithoutKeptAxes(),
+    FlattenOfPixelIsMean(),
     GemmIsMatMulAdd(),
     DivideIsMultiply(),
     GeluFromParts(),
