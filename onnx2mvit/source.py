@@ -16,6 +16,7 @@ from typing import Any
 from onnx2mvit.block import Block
 from onnx2mvit.naming import Roles
 from onnx2mvit.pattern import Pattern
+from onnx2mvit.prune import keywords, prune
 
 
 @dataclass
@@ -45,6 +46,8 @@ def functions_of(
     instead = any_size_definitions()[1] if any_size else {}
     everything = [block for top in blocks for block in top.walk()]
     patterns = {b.pattern.keras: b.pattern for b in everything if b.pattern.keras is not None}
+    sources = {name: _source_of(pattern) for name, pattern in patterns.items()}
+    handed_on = keywords(sources.values())
     wanted = [block.pattern.keras for block in blocks if block.pattern.keras is not None]
     found: dict[str, Function] = {}
     while wanted:
@@ -52,7 +55,7 @@ def functions_of(
         if name not in found:
             pattern = patterns[name]
             siblings = [block for block in everything if block.pattern is pattern]
-            text = instead.get(name) or _source_of(pattern)
+            text = prune(instead.get(name) or sources[name], siblings, handed_on)
             found[name] = _function(text, pattern, siblings, roles, set(patterns))
             wanted.extend(found[name].calls)
     order: dict[str, Function] = {}
