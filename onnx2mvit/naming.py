@@ -93,9 +93,15 @@ class _Scopes:
         for block, scope in zip(blocks, scopes, strict=True):
             own = [leaf for leaf in block.walk() if leaf in self.leaves]
             if own and block.children and (taken[scope] > 1 or scope in ("", parent)):
-                scope = self.leaves[own[0]]
+                scope = self._first(block, own[0], {*taken, "", parent})
             block.name = scope
             self.assign(block.children, scope)
+
+    def _first(self, block: Block, leaf: Block, taken: set[str | None]) -> str:
+        """The module of the first child with weights, or if that will not do of its first leaf."""
+        child = next(child for child in block.children if leaf in child.walk())
+        scope = self._scope(child)
+        return self.leaves[leaf] if scope in taken else scope
 
     def _scope(self, block: Block) -> str:
         own = [self.leaves[leaf] for leaf in block.walk() if leaf in self.leaves]

@@ -18,7 +18,7 @@ class Classifier(Pattern):
     main = "dense"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        return op.Dense(op.GlobalAveragePooling2D(x, role="pool", keepdims=None), role="dense")
+        return op.Dense(op.GlobalAveragePooling2D(x, role="pool"), role="dense")
 
     def params(self, m: Match) -> dict[str, Any]:
         return {"num_classes": m.dense.units, "use_bias": m.dense.use_bias}

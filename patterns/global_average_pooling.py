@@ -9,13 +9,13 @@ from onnx2mvit.pattern import Expr, Ops, Pattern, Var
 
 
 class GlobalAveragePooling2D(Pattern):
-    """ReduceMean over height and width: (B, C, H, W) → (B, C), or (B, C, 1, 1) with `keepdims`."""
+    """ReduceMean over height and width: (B, C, H, W) → (B, C)."""
 
     layer = "GlobalAveragePooling2D"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        return op.ReduceMean(x, role="mean", axes=(2, 3))
+        return op.ReduceMean(x, axes=(2, 3), keepdims=0)
 
     def params(self, m: Match) -> dict[str, Any]:
         m.shape("x", 4)
-        return {"keepdims": True} if m.mean.attrs["keepdims"] else {}
+        return {}

@@ -8,11 +8,13 @@ from onnx2mvit.matcher import Match
 from onnx2mvit.pattern import Expr, Ops, Pattern, Var, require
 
 from .conv_bn_act import FULL, conv_bn_act
+from .global_mean import global_mean
 
 if TYPE_CHECKING:
     from keras import KerasTensor, layers
 
 GATES = ("sigmoid", "hard_sigmoid")
+SQUEEZE = ("squeeze_activation", "squeeze_gate", "squeeze_bias")  # style of blocks that have one
 
 
 class SqueezeExcite(Pattern):
@@ -27,7 +29,7 @@ class SqueezeExcite(Pattern):
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         plain = {"kernel_size": 1, "strides": 1, "batch_norm": False, **FULL}
-        y = op.GlobalAveragePooling2D(x, role="pool", keepdims=True)
+        y = op.GlobalMean(x, role="pool")
         y = op.ConvBnAct(y, role="reduce", activation=lambda how: how is not None, **plain)
         y = op.ConvBnAct(y, role="expand", activation=lambda how: how in GATES, **plain)
         return op.Mul(x, y, role="scale")
@@ -43,6 +45,18 @@ class SqueezeExcite(Pattern):
         }
 
 
+def squeeze_params(m: Match) -> dict[str, Any]:
+    """The hyperparameters of a block with squeeze and excitation as `m.se`, if it has that."""
+    if m.se is None:
+        return {}
+    return {
+        "squeeze": m.se.filters,
+        "squeeze_activation": m.se.activation,
+        "squeeze_gate": m.se.gate,
+        "squeeze_bias": m.se.use_bias,
+    }
+
+
 def squeeze_excite(
     x: KerasTensor,
     filters: int,
@@ -53,9 +67,8 @@ def squeeze_excite(
     name: str,
 ) -> KerasTensor:
     """Every channel times a gate between 0 and 1, which is worked out from the mean image."""
-    y = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_pool")(x)
     y = conv_bn_act(
-        y,
+        global_mean(x),
         filters,
         1,
         activation=activation,

@@ -154,14 +154,20 @@ def test_a_classifier(tmp_path: Path, nodes: str, opset: int, use_bias: bool) ->
         "pooled = ReduceMean<keepdims=0>(x, one)",
         "mean = ReduceMean<keepdims=0>(x, channels)  pooled = Transpose<perm=[0,2,1]>(mean)",
         "mean = ReduceMax<keepdims=0>(x, last)  pooled = Neg(mean)",
-        "mean = ReduceMean<keepdims=1>(x, last)  m = Sin(mean)  pooled = Flatten(m)",
     ],
 )
 def test_no_classifier_by_one_detail(tmp_path: Path, nodes: str) -> None:
     text = Text(f"{nodes}\n", {"last": [2, 3], "one": [2], "channels": [1]}) + POOLED
     network = text.rewritten(tmp_path)
-    assert kinds(network) - {"GlobalAveragePooling2D"} == {"Dense"}
+    assert kinds(network) == {"Dense"}
     assert text.reason(tmp_path, "Classifier").startswith("pool (GlobalAveragePooling2D) expected")
+
+
+def test_a_classifier_of_one_pixel(tmp_path: Path) -> None:
+    nodes = "mean = GlobalMaxPool(x)  pooled = Flatten(mean)\n"
+    network = (Text(nodes) + POOLED).rewritten(tmp_path)
+    assert only(network, "Classifier").num_classes == 10
+    assert [node.op for node in network.leftovers] == ["GlobalMaxPool"]
 
 
 def test_a_classifier_whose_features_are_an_output_is_none(tmp_path: Path) -> None:
@@ -172,9 +178,15 @@ def test_a_classifier_whose_features_are_an_output_is_none(tmp_path: Path) -> No
     assert reason == "its inner value 'pooled' is an output of the graph"
 
 
-def test_a_mean_that_keeps_its_axes(tmp_path: Path) -> None:
-    network = Text("y = GlobalAveragePool(x)").rewritten(tmp_path)
-    assert only(network, "GlobalAveragePooling2D").params == {"keepdims": True}
+@pytest.mark.parametrize(("nodes", "held"), [
+    ("y = GlobalAveragePool(x)", True),
+    ("y = ReduceMean<keepdims=1>(x, axes)", True),
+    ("y = ReduceMean<keepdims=1>(x, one)", False),
+    ("y = GlobalMaxPool(x)", False),
+])  # fmt: skip
+def test_a_mean_that_keeps_its_axes(tmp_path: Path, nodes: str, held: bool) -> None:
+    network = Text(nodes, {"axes": [-1, -2], "one": [2]}).rewritten(tmp_path)
+    assert kinds(network) == ({"GlobalMean"} if held else set())
 
 
 def test_a_mean_over_two_of_five_axes_is_no_pooling(tmp_path: Path) -> None:
