@@ -111,9 +111,11 @@ class _Scopes:
         scope = common_prefix(own)
         while block.children:
             # A module around it with nothing else in it is the block as well, up to the number
-            # that a sequence gave it: `layer_1.0.block` is `layer_1.0`.
-            around, _, last = scope.rpartition(".")
-            if not around or last.isdecimal() or self.weights_below[around] != len(own):
+            # that a sequence gave it: `layer_1.0.block` is `layer_1.0`, and `s1.b1` is no stage.
+            # (The number of its only layer is none of its own: `downsample.0` is `downsample`.)
+            around = scope.rpartition(".")[0]
+            numbered = scope[-1:].isdecimal() and scope not in own
+            if not around or numbered or self.weights_below[around] != len(own):
                 break
             scope = around
         return scope
@@ -153,7 +155,9 @@ def relative_names(blocks: Sequence[Block]) -> Roles:
         for parent in top.walk():
             for child in parent.children:
                 key = parent.kind, role_template(child.role)
-                votes[key] |= {_relative(parent, child)} - {""}
+                name = _relative(parent, child)
+                # A place in a sequence says less than the role.
+                votes[key] |= {name} if name and not name.isdecimal() else set()
     roles = {key: names.pop() if len(names) == 1 else key[1] for key, names in votes.items()}
     taken = Counter((kind, name) for (kind, _), name in roles.items())
     return {key: name if taken[key[0], name] == 1 else key[1] for key, name in roles.items()}

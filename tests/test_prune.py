@@ -91,7 +91,6 @@ def test_an_argument_that_a_block_gives_stays_even_if_unused() -> None:
     [
         "if squeeze is None:\n        y = 1",
         "if squeeze:\n        y = 1\n    else:\n        y = 2",
-        "if squeeze and x:\n        y = 1",
         "if squeeze == 0:\n        y = 1",
         "if not squeeze:\n        y = 1",
     ],
@@ -99,6 +98,26 @@ def test_an_argument_that_a_block_gives_stays_even_if_unused() -> None:
 def test_other_conditions_stay(body: str) -> None:
     text = f"def block(x, squeeze=None, *, name):\n    {body}\n    return y\n"
     assert prune(text, blocks({}), set()) == text
+
+
+def branch(condition: str, options: str) -> str:
+    return f"def block(x, {options}*, name):\n    if {condition}:\n        x = 1\n    return x\n"
+
+
+@pytest.mark.parametrize("join", ["a and x", "x and a", "a and not x"])
+def test_a_join_of_conditions_that_never_holds_goes(join: str) -> None:
+    text = prune(branch(join, "a=None, "), blocks({}), set())
+    assert text == "def block(x, *, name):\n    return x\n"
+
+
+def test_what_always_holds_is_not_asked() -> None:
+    text = prune(branch("a and not b", "a=None, b=False, "), blocks({"a": 1}), set())
+    assert text == branch("a", "a=None, ")
+
+
+def test_a_branch_for_a_block_that_the_network_does_not_have_goes() -> None:
+    text = "def block(x, *, name):\n    if x.shape[1]:\n        x = pool(x)\n    return x\n"
+    assert prune(text, blocks({}), set(), {"pool"}) == "def block(x, *, name):\n    return x\n"
 
 
 def test_an_argument_that_is_used_elsewhere_too_stays() -> None:
