@@ -26,6 +26,14 @@ def keywords(texts: Iterable[str]) -> set[str]:
     }
 
 
+def arguments_of(text: str) -> list[str]:
+    """The names of a function's arguments."""
+    (tree,) = ast.parse(text).body
+    assert isinstance(tree, ast.FunctionDef)
+    every = [*tree.args.posonlyargs, *tree.args.args, *tree.args.kwonlyargs]
+    return [argument.arg for argument in every]
+
+
 def prune(
     text: str,
     blocks: Sequence[Block],

@@ -17,7 +17,7 @@ from onnx2mvit.block import Block
 from onnx2mvit.edits import Edit, Offsets, edited
 from onnx2mvit.naming import Roles
 from onnx2mvit.pattern import Pattern
-from onnx2mvit.prune import keywords, prune
+from onnx2mvit.prune import arguments_of, keywords, prune
 from onnx2mvit.registry import builtin_patterns
 
 
@@ -26,7 +26,8 @@ class Function:
     """A Keras function of a pattern: its text and what a call of it needs to know.
 
     `defaults` are those of the emitted function, `required` its arguments without one, and
-    `forwards` the functions that get its further keyword arguments.
+    `forwards` the functions that get its further keyword arguments. `left_out` are arguments that
+    the pattern's function has and the emitted one does not.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Function:
     forwards: tuple[str, ...] = ()
     calls: tuple[str, ...] = ()
     takes_name: bool = True
+    left_out: frozenset[str] = frozenset()
 
 
 def functions_of(
@@ -58,8 +60,10 @@ def functions_of(
         if name not in found:
             pattern = patterns[name]
             siblings = [block for block in everything if block.pattern is pattern]
-            text = prune(instead.get(name) or sources[name], siblings, handed_on, absent)
+            whole = instead.get(name) or sources[name]
+            text = prune(whole, siblings, handed_on, absent)
             found[name] = _function(text, pattern, siblings, roles, set(patterns))
+            found[name].left_out = frozenset(arguments_of(whole)) - {*arguments_of(text)}
             wanted.extend(found[name].calls)
     order: dict[str, Function] = {}
 
