@@ -6,10 +6,13 @@ one, a call of `keras.ops` otherwise, never a Lambda.
 
 from onnx2mvit.operators import (  # noqa: F401 - importing them fills the registry
     activation,
+    convolution,
     arithmetic,
     logic,
+    pooling,
     shape,
     softmax,
+    transposed_convolution,
 )
 from onnx2mvit.operators.registry import REGISTRY, converter_for, operator, version_of
 from onnx2mvit.operators.step import Code, MixesBatch, Step

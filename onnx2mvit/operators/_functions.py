@@ -13,3 +13,24 @@ def parameter(x, shape, trainable=True, *, name):
     for length in shape:
         size *= length
     return ops.reshape(layers.Embedding(1, size, trainable=trainable, name=name)(row), shape)
+
+
+def spread(x, strides):
+    """Zeros between the elements of images, channels last: `strides` from one to the next."""
+    for axis, stride in enumerate(strides, start=1):
+        before, length, after = x.shape[1:axis], x.shape[axis], x.shape[axis + 1 :]
+        x = ops.expand_dims(x, axis + 1)
+        x = ops.pad(x, [(0, stride - 1 if at == axis + 1 else 0) for at in range(len(x.shape))])
+        x = ops.reshape(x, (-1, *before, length * stride, *after))
+        x = x[(slice(None),) * axis + (slice(0, (length - 1) * stride + 1),)]
+    return x
+
+
+def windows(x, size, strides, dilations):
+    """All elements of the windows over images, channels last, on a new first axis."""
+    parts = [x]
+    for axis, (count, stride, dilation) in enumerate(zip(size, strides, dilations), start=1):
+        last = (count - 1) * dilation
+        cuts = [slice(start, (start - last) or None, stride) for start in range(0, last + 1, dilation)]
+        parts = [part[(slice(None),) * axis + (cut,)] for part in parts for cut in cuts]
+    return ops.stack(parts, axis=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,7 +42,10 @@ class Code:
     @property
     def is_layer(self) -> bool:
         """True if the result comes out of a layer that has a name."""
-        return self.text.startswith("layers.") and "$name" in self.text
+        match ast.parse(self.text.replace("$", "_"), mode="eval").body:
+            case ast.Call(func=ast.Call(func=ast.Attribute(ast.Name("layers")), keywords=options)):
+                return any(option.arg == "name" for option in options)
+        return False
 
 
 class Step:
