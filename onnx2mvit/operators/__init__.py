@@ -9,6 +9,7 @@ from onnx2mvit.operators import (  # noqa: F401 - importing them fills the regis
     convolution,
     arithmetic,
     logic,
+    normalization,
     pooling,
     shape,
     softmax,

@@ -34,3 +34,14 @@ def windows(x, size, strides, dilations):
         cuts = [slice(start, (start - last) or None, stride) for start in range(0, last + 1, dilation)]
         parts = [part[(slice(None),) * axis + (cut,)] for part in parts for cut in cuts]
     return ops.stack(parts, axis=0)
+
+
+def local_response_normalization(x, size, alpha, beta, bias, axis=-1):
+    """Divides every channel by a power of the squares of those around it."""
+    channels = x.shape[axis]
+    squares = ops.moveaxis(ops.square(x), axis, -1)
+    width = [(0, 0)] * (len(x.shape) - 1) + [((size - 1) // 2, size // 2)]
+    squares = ops.pad(squares, width)
+    total = sum(squares[..., first : first + channels] for first in range(size))
+    total = ops.moveaxis(total, -1, axis)
+    return ops.divide(x, ops.power(ops.add(ops.multiply(total, alpha / size), bias), beta))
