@@ -8,11 +8,15 @@ from onnx2mvit.operators import (  # noqa: F401 - importing them fills the regis
     activation,
     convolution,
     arithmetic,
+    linear,
     logic,
     normalization,
     pooling,
+    reduction,
+    selection,
     shape,
     softmax,
+    space,
     transposed_convolution,
 )
 from onnx2mvit.operators.registry import REGISTRY, converter_for, operator, version_of

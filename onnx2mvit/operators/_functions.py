@@ -45,3 +45,51 @@ def local_response_normalization(x, size, alpha, beta, bias, axis=-1):
     total = sum(squares[..., first : first + channels] for first in range(size))
     total = ops.moveaxis(total, -1, axis)
     return ops.divide(x, ops.power(ops.add(ops.multiply(total, alpha / size), bias), beta))
+
+
+def pad_edge(x, widths):
+    """Padding by what stands at the border."""
+    for axis, (before, after) in enumerate(widths):
+        ahead = (slice(None),) * axis
+        parts = [ops.repeat(x[(*ahead, slice(0, 1), ...)], before, axis=axis)] if before else []
+        parts.append(x)
+        if after:
+            parts.append(ops.repeat(x[(*ahead, slice(-1, None), ...)], after, axis=axis))
+        x = ops.concatenate(parts, axis=axis)
+    return x
+
+
+def pad_wrap(x, widths):
+    """Padding by what stands at the other side."""
+    for axis, (before, after) in enumerate(widths):
+        ahead = (slice(None),) * axis
+        parts = [x[(*ahead, slice(-before, None), ...)]] if before else []
+        parts.append(x)
+        if after:
+            parts.append(x[(*ahead, slice(0, after), ...)])
+        x = ops.concatenate(parts, axis=axis)
+    return x
+
+
+def depth_to_space(x, size):
+    """Channels to blocks of pixels: those of one pixel of the block lie side by side."""
+    _, height, width, depth = x.shape
+    x = ops.reshape(x, (-1, height, width, size, size, depth // size**2))
+    x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
+    return ops.reshape(x, (-1, height * size, width * size, depth // size**2))
+
+
+def pixel_shuffle(x, size):
+    """The same where those of one channel lie side by side, as in PyTorch."""
+    _, height, width, depth = x.shape
+    x = ops.reshape(x, (-1, height, width, depth // size**2, size, size))
+    x = ops.transpose(x, (0, 1, 4, 2, 5, 3))
+    return ops.reshape(x, (-1, height * size, width * size, depth // size**2))
+
+
+def space_to_depth(x, size):
+    """Blocks of pixels to channels: those of one pixel of the block lie side by side."""
+    _, height, width, channels = x.shape
+    x = ops.reshape(x, (-1, height // size, size, width // size, size, channels))
+    x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
+    return ops.reshape(x, (-1, height // size, width // size, channels * size**2))

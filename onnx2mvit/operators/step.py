@@ -79,6 +79,7 @@ class Step:
         """The ONNX shape of an input."""
         shape = self.value(index).shape
         require(shape is not None, f"the shape of input {index} is not known")
+        require(0 not in (shape or ()), f"input {index} is empty")
         return shape or ()
 
     @property
@@ -86,6 +87,7 @@ class Step:
         """The ONNX shape of the result."""
         shape = self.node.output.shape
         require(shape is not None, "the shape of its output is not known")
+        require(0 not in (shape or ()), "its output is empty")
         return shape or ()
 
     def const(self, index: int) -> Array:
@@ -193,6 +195,14 @@ class Step:
         if array.ndim != 1:
             return f"ops.reshape(ops.array([{text}], dtype={array.dtype.name!r}), {array.shape})"
         return f"ops.array([{text}], dtype={array.dtype.name!r})"
+
+    def written_out(self, places: Sequence[int]) -> None:
+        """Notes that the length of these axes of the Keras tensor is in the code.
+
+        Those between the first and the last may go with the size of the image.
+        """
+        last = len(self.shape()) - 1
+        self.fixed_size |= any(0 < at < last for at in places)
 
     def code(self, text: str, order: Order, batch: int | None = -1) -> Code:
         """The answer; the batch is where the operands have it unless it is given."""
