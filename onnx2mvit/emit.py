@@ -42,9 +42,8 @@ def emit(network: Network, name: str, version: str, image_size: ImageSize | None
     parts = [*layers, *(function.text for function in functions.values())]
     body = "\n\n".join([*parts, *operator_functions(model, functions), model])
     imports = ", ".join(part for part in ("layers", "ops") if f"{part}." in body)
-    head = (
-        f'"""{_docstring(network, name, version)}"""\n\nimport keras\nfrom keras import {imports}'
-    )
+    head = f'"""{_docstring(network, name, version)}"""\n\nimport keras'
+    head += f"\nfrom keras import {imports}" if imports else ""
     return black.format_str(f"{head}\n\n{body}", mode=STYLE)
 
 

@@ -29,6 +29,8 @@ from onnx2mvit.rules.pooling import (
     MeanWithoutKeptAxes,
 )
 from onnx2mvit.rules.selection import (
+    ConcatGrows,
+    GatherOfAll,
     SelectBeforeTranspose,
     SelectFromGather,
     SelectFromLinear,
@@ -56,6 +58,8 @@ RULES: tuple[Rule, ...] = (
     SliceAttributes(),
     SelectFromSlice(),
     SelectFromGather(),
+    GatherOfAll(),
+    ConcatGrows(),
     SelectBeforeTranspose(),
     SelectFromLinear(),
     SliceOfLinear(),
