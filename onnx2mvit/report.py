@@ -9,6 +9,8 @@ from typing import Any
 
 from onnx2mvit.block import Block
 from onnx2mvit.graph import Value
+from onnx2mvit.layout import output_order
+from onnx2mvit.lowering import wanted_orders
 from onnx2mvit.rewrite import Network, explain
 
 
@@ -68,6 +70,23 @@ def shared_parameters(blocks: Iterable[Block]) -> int:
         nodes = leaf.onnx_nodes()
         uses.update({v for node in nodes for v in node.inputs if v is not None and v.shape})
     return sum(v.const.size * (count - 1) for v, count in uses.items() if v.const is not None)
+
+
+def layout_transposes(network: Network) -> int:
+    """How many tensors the model transposes where the file does not: between NCHW and NHWC.
+
+    Inside of a recognised block there is none.
+    """
+    places = network.lowered.places
+    wanted = [
+        *(pair for block in network.blocks for pair in wanted_orders(block, places)),
+        *((value, output_order(places[value].order)) for value in network.graph.outputs),
+    ]
+    return sum(
+        places[value].order != order
+        and (value.producer is None or value.producer.op != "Transpose")
+        for value, order in wanted
+    )
 
 
 def batch_normalization(blocks: Iterable[Block]) -> str:
