@@ -20,7 +20,18 @@ from onnx2mvit.rules.attention import (
 from onnx2mvit.rules.base import Rule, apply_once
 from onnx2mvit.rules.convolution import DropZeroBias, ExplicitConv
 from onnx2mvit.rules.linear import GemmIsMatMulAdd
-from onnx2mvit.rules.normalization import LayerNormFromParts
+from onnx2mvit.rules.normalization import (
+    GroupNormFromParts,
+    GroupNormPerChannel,
+    LayerNormFromParts,
+)
+from onnx2mvit.rules.patches import (
+    DropExpand,
+    DropPad,
+    PixelShuffle,
+    UnfoldFromConv,
+    UnfoldFromGather,
+)
 from onnx2mvit.rules.pooling import GlobalAveragePoolIsMean, MeanAxes, MeanWithoutKeptAxes
 from onnx2mvit.rules.selection import (
     SelectBeforeTranspose,
@@ -40,12 +51,17 @@ from onnx2mvit.rules.shape import (
     MergeReshapes,
     MergeTransposes,
     ResizeBySize,
+    SharedReshape,
 )
 
 RULES: tuple[Rule, ...] = (
     DropIdentity(),
     DropDropout(),
+    DropPad(),
+    DropExpand(),
     AnyReshapeIsReshape(),
+    GroupNormFromParts(),
+    GroupNormPerChannel(),
     SplitIsSlices(),
     SliceAttributes(),
     SelectFromSlice(),
@@ -54,12 +70,16 @@ RULES: tuple[Rule, ...] = (
     SelectFromLinear(),
     SliceOfLinear(),
     TransposeOfFlatHeads(),
+    UnfoldFromGather(),
+    PixelShuffle(),
     MergeReshapes(),
+    SharedReshape(),
     DropReshape(),
     MergeTransposes(),
     DropTranspose(),
     ResizeBySize(),
     ExplicitConv(),
+    UnfoldFromConv(),
     DropZeroBias(),
     GlobalAveragePoolIsMean(),
     MeanAxes(),
