@@ -21,7 +21,7 @@ from onnx2mvit.naming import identifier, layer_name, relative_names
 from onnx2mvit.registry import builtin_patterns
 from onnx2mvit.rewrite import Network, explain
 from onnx2mvit.sizes import ImageSize, image_shape
-from onnx2mvit.source import Function, any_size_definitions, functions_of
+from onnx2mvit.source import Function, any_size_layers, functions_of
 
 RESERVED = frozenset({"inputs", "keras", "layers", "ops", "x", *keyword.kwlist, *dir(builtins)})
 EXPLAINED = 60  # of the nodes that no pattern took, so many are looked into for the message
@@ -40,7 +40,7 @@ def emit(network: Network, name: str, version: str, image_size: ImageSize | None
     refuse_leftovers(network)
     any_size = image_size == "any"
     functions = functions_of(network.blocks, relative_names(network.blocks), any_size)
-    layers = any_size_definitions()[0] if any_size else []
+    layers = any_size_layers(functions) if any_size else []
     model = _ModelFunction(network, functions, name, image_size)
     parts = [*layers, *(function.text for function in functions.values()), model.text()]
     body = "\n\n".join(parts)

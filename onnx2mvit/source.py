@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import re
 import sys
 import textwrap
 from collections import Counter
@@ -16,6 +17,7 @@ from typing import Any
 from onnx2mvit.block import Block
 from onnx2mvit.naming import Roles
 from onnx2mvit.pattern import Pattern
+from onnx2mvit.registry import builtin_patterns
 
 
 @dataclass
@@ -44,14 +46,18 @@ def functions_of(
     """
     instead = any_size_definitions()[1] if any_size else {}
     everything = [block for top in blocks for block in top.walk()]
-    patterns = {b.pattern.keras: b.pattern for b in everything if b.pattern.keras is not None}
+    # A function may call that of a block which this network does not have.
+    known = [*builtin_patterns(), *(block.pattern for block in everything)]
+    patterns = {pattern.keras: pattern for pattern in known if pattern.keras is not None}
     wanted = [block.pattern.keras for block in blocks if block.pattern.keras is not None]
     found: dict[str, Function] = {}
     while wanted:
         name = wanted.pop()
         if name not in found:
             pattern = patterns[name]
-            siblings = [block for block in everything if block.pattern is pattern]
+            # The defaults are for the calls that the reader sees, those of the whole model.
+            siblings = [block for block in blocks if block.pattern is pattern]
+            siblings = siblings or [block for block in everything if block.pattern is pattern]
             text = instead.get(name) or _source_of(pattern)
             found[name] = _function(text, pattern, siblings, roles, set(patterns))
             wanted.extend(found[name].calls)
@@ -68,21 +74,28 @@ def functions_of(
     return order
 
 
-def any_size_definitions() -> tuple[list[str], dict[str, str]]:
-    """The classes of `patterns/_any_size.py` in order, and its functions by name."""
+def any_size_definitions() -> tuple[dict[str, str], dict[str, str]]:
+    """The classes of `patterns/_any_size.py` and its functions, by name."""
     folder = Path(str(importlib.import_module("onnx2mvit.patterns").__file__)).parent
     text = (folder / "_any_size.py").read_text(encoding="utf-8")
     lines = text.splitlines()
-    classes, functions = [], {}
+    classes, functions = {}, {}
     for node in ast.parse(text).body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
             first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
             source = "\n".join(lines[first - 1 : node.end_lineno]) + "\n"
             if isinstance(node, ast.ClassDef):
-                classes.append(source)
+                classes[node.name] = source
             else:
                 functions[node.name] = source
     return classes, functions
+
+
+def any_size_layers(functions: dict[str, Function]) -> list[str]:
+    """The classes of `patterns/_any_size.py` that these functions use."""
+    body = "".join(function.text for function in functions.values())
+    classes, _ = any_size_definitions()
+    return [text for name, text in classes.items() if re.search(rf"\b{name}\(", body)]
 
 
 def _source_of(pattern: Pattern) -> str:
