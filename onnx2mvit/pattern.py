@@ -227,6 +227,8 @@ class Pattern(Rooted, ABC):
 
     `style` names the parameters that a network chooses once and for all: the commonest value
     becomes the default of the emitted function, so other functions must hand them on.
+
+    `before` names kinds that would take a part of this block if they were sought first.
     """
 
     layer: ClassVar[str | None] = None
@@ -235,6 +237,7 @@ class Pattern(Rooted, ABC):
     nested: ClassVar[bool] = False
     main: ClassVar[str | None] = None
     style: ClassVar[tuple[str, ...]] = ()
+    before: ClassVar[tuple[str, ...]] = ()
     any_order: ClassVar[bool] = False
 
     @staticmethod

@@ -58,6 +58,12 @@ def in_order(found: Iterable[Pattern]) -> tuple[Pattern, ...]:
     needs.add_edges_from(
         (op, kind) for kind, pattern in by_kind.items() for op in pattern.ops if op in by_kind
     )
+    needs.add_edges_from(
+        (kind, later)
+        for kind, pattern in by_kind.items()
+        for later in pattern.before
+        if later in by_kind
+    )
     try:
         order = list(networkx.lexicographical_topological_sort(needs))
     except networkx.NetworkXUnfeasible:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import re
 import sys
 import textwrap
 from collections import Counter
@@ -62,6 +63,8 @@ def functions_of(
             siblings = [block for block in everything if block.pattern is pattern]
             whole = instead.get(name) or sources[name]
             text = prune(whole, siblings, handed_on, absent)
+            # The defaults are for the calls that the reader sees, those of the whole model.
+            siblings = [block for block in blocks if block.pattern is pattern] or siblings
             found[name] = _function(text, pattern, siblings, roles, set(patterns))
             found[name].left_out = frozenset(arguments_of(whole)) - {*arguments_of(text)}
             wanted.extend(found[name].calls)
@@ -78,11 +81,10 @@ def functions_of(
     return order
 
 
-def any_size_definitions() -> tuple[list[str], dict[str, str]]:
-    """The classes of `patterns/_any_size.py` in order, and its functions by name."""
+def any_size_definitions() -> tuple[dict[str, str], dict[str, str]]:
+    """The classes of `patterns/_any_size.py` and its functions, by name."""
     folder = Path(str(importlib.import_module("onnx2mvit.patterns").__file__)).parent
-    classes, functions = _definitions(folder / "_any_size.py")
-    return list(classes.values()), functions
+    return _definitions(folder / "_any_size.py")
 
 
 def operator_functions(model: str, taken: Container[str]) -> list[str]:
@@ -109,6 +111,13 @@ def _definitions(path: Path) -> tuple[dict[str, str], dict[str, str]]:
             source = "\n".join(lines[first - 1 : node.end_lineno]) + "\n"
             (classes if isinstance(node, ast.ClassDef) else functions)[node.name] = source
     return classes, functions
+
+
+def any_size_layers(functions: dict[str, Function]) -> list[str]:
+    """The classes of `patterns/_any_size.py` that these functions use."""
+    body = "".join(function.text for function in functions.values())
+    classes, _ = any_size_definitions()
+    return [text for name, text in classes.items() if re.search(rf"\b{name}\(", body)]
 
 
 def _pattern_functions() -> set[str | None]:

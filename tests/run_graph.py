@@ -18,6 +18,7 @@ Array = np.ndarray[Any, Any]
 NEWEST = (
     17  # the last opset in which ReduceMean has its axes as an attribute, as our rules write it
 )
+NORMALIZED = 21  # the first opset in which GroupNormalization has a scale for each channel
 
 
 def plain(made: onnx.ModelProto) -> Graph:
@@ -34,6 +35,11 @@ def plain(made: onnx.ModelProto) -> Graph:
 
 def to_model(graph: Graph) -> onnx.ModelProto:
     constants: dict[str, Array] = {}
+    used = {node.op for node in graph}
+    newer = {"LayerNormalization", "HardSwish", "Resize"} & used
+    opset = NEWEST if newer else min(graph.source.opset, NEWEST)
+    if "GroupNormalization" in used:
+        opset = NORMALIZED
 
     def name(value: Value | None) -> str:
         if value is not None and value.const is not None:
@@ -60,8 +66,12 @@ def to_model(graph: Graph) -> onnx.ModelProto:
         elif op == "Slice" and "start" in attrs:
             inputs += [numbers(node, part, attrs[part]) for part in ("start", "end", "axis")]
             attrs = {}
+        elif op == "ReduceSum" and "axes" in attrs and opset >= 13:
+            inputs.append(numbers(node, "axes", *attrs.pop("axes")))
         elif op == "Resize" and len(inputs) == 1:
             inputs += ["", "", numbers(node, "sizes", *(node.output.shape or ()))]
+            if attrs["mode"] == "align_corners":
+                attrs = {"mode": "linear", "coordinate_transformation_mode": "align_corners"}
         elif op == "Gelu":
             return gelu(inputs[0], outputs[0], constants)
         return [helper.make_node(op, inputs, outputs, **attrs)]
@@ -79,9 +89,7 @@ def to_model(graph: Graph) -> onnx.ModelProto:
         [onnx.ValueInfoProto(name=node.output[0]) for node in outputs],
         [numpy_helper.from_array(np.asarray(c, order="C"), key) for key, c in constants.items()],
     )
-    newer = {"LayerNormalization", "HardSwish", "Resize"} & {node.op for node in graph}
-    opset = helper.make_opsetid("", NEWEST if newer else min(graph.source.opset, NEWEST))
-    return helper.make_model(made, opset_imports=[opset], ir_version=8)
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
 
 
 def gelu(x: str, y: str, constants: dict[str, Array]) -> list[onnx.NodeProto]:

@@ -237,14 +237,26 @@ def test_a_bilinear_resize_goes_by_its_shape(node: str) -> None:
     assert resize(node, sizes=[1, 2, 6, 9], scales=np.full(4, [1, 1, 1.5, 1.5])) == [("Resize", 1)]
 
 
+@pytest.mark.parametrize("size", ["(x, , , sizes)", "(x, , scales)"])
+def test_a_resize_with_aligned_corners_says_so(size: str) -> None:
+    graph = unified(
+        f"""(float[1,2,4,6] x) => (float y) {{
+            y = Resize<mode="linear", coordinate_transformation_mode="align_corners">{size}
+        }}""",
+        sizes=[1, 2, 6, 9],
+        scales=np.full(4, [1, 1, 1.5, 1.5]),
+    )
+    assert only(graph, "Resize").attrs == {"mode": "align_corners"}
+
+
 @pytest.mark.parametrize(
     "node",
     [
         'Resize<mode="nearest">(x, , , sizes)',
         'Resize<mode="cubic">(x, , , sizes)',
-        'Resize<mode="linear", coordinate_transformation_mode="align_corners">(x, , , sizes)',
         'Resize<mode="linear", coordinate_transformation_mode="asymmetric">(x, , , sizes)',
         'Resize<mode="linear">(x, , uneven)',
+        'Resize<mode="linear", coordinate_transformation_mode="align_corners">(x, , uneven)',
         'Resize<mode="linear", coordinate_transformation_mode="pytorch_half_pixel">(x, , , flat)',
     ],
 )

@@ -20,7 +20,18 @@ from onnx2mvit.rules.attention import (
 from onnx2mvit.rules.base import Rule, apply_once
 from onnx2mvit.rules.convolution import DropZeroBias, ExplicitConv, PadIntoConv
 from onnx2mvit.rules.linear import GemmIsMatMulAdd
-from onnx2mvit.rules.normalization import LayerNormFromParts
+from onnx2mvit.rules.normalization import (
+    GroupNormFromParts,
+    GroupNormPerChannel,
+    LayerNormFromParts,
+)
+from onnx2mvit.rules.patches import (
+    DropExpand,
+    DropPad,
+    PixelShuffle,
+    UnfoldFromConv,
+    UnfoldFromGather,
+)
 from onnx2mvit.rules.pooling import (
     AveragePoolIsMean,
     FlattenOfPixelIsMean,
@@ -48,12 +59,17 @@ from onnx2mvit.rules.shape import (
     MergeReshapes,
     MergeTransposes,
     ResizeBySize,
+    SharedReshape,
 )
 
 RULES: tuple[Rule, ...] = (
     DropIdentity(),
     DropDropout(),
+    DropPad(),
+    DropExpand(),
     AnyReshapeIsReshape(),
+    GroupNormFromParts(),
+    GroupNormPerChannel(),
     SplitIsSlices(),
     SliceAttributes(),
     SelectFromSlice(),
@@ -64,13 +80,17 @@ RULES: tuple[Rule, ...] = (
     SelectFromLinear(),
     SliceOfLinear(),
     TransposeOfFlatHeads(),
+    UnfoldFromGather(),
+    PixelShuffle(),
     MergeReshapes(),
+    SharedReshape(),
     DropReshape(),
     MergeTransposes(),
     DropTranspose(),
     ResizeBySize(),
     ExplicitConv(),
     PadIntoConv(),
+    UnfoldFromConv(),
     DropZeroBias(),
     GlobalAveragePoolIsMean(),
     AveragePoolIsMean(),
