@@ -35,12 +35,13 @@ def describe(network: Network) -> dict[str, Any]:
 
 
 def leftovers(network: Network) -> list[dict[str, Any]]:
-    """The nodes that no pattern took, each with the pattern that came closest."""
+    """The nodes that cannot be converted: why not, and the pattern that came closest."""
     return [
         {
             "node": node.name or node.output.name,
             "op": node.op,
             "module": node.scope,
+            "why": network.lowered.refused[node],
             "closest": str(failure) if (failure := explain(network, node)) else None,
         }
         for node in network.leftovers

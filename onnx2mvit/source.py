@@ -50,10 +50,10 @@ def functions_of(
     """
     instead = any_size_definitions()[1] if any_size else {}
     everything = [block for top in blocks for block in top.walk()]
-    patterns = {b.pattern.keras: b.pattern for b in everything if b.pattern.keras is not None}
-    sources = {name: _source_of(pattern) for name, pattern in patterns.items()}
-    handed_on = keywords(sources.values())
-    absent = _pattern_functions() - set(patterns)
+    # A function may call that of a block which this network does not have at the traced size.
+    known = [*builtin_patterns(), *(block.pattern for block in everything)]
+    patterns = {pattern.keras: pattern for pattern in known if pattern.keras is not None}
+    handed_on = keywords(_source_of(b.pattern) for b in everything if b.pattern.keras is not None)
     wanted = [block.pattern.keras for block in blocks if block.pattern.keras is not None]
     found: dict[str, Function] = {}
     while wanted:
@@ -61,8 +61,8 @@ def functions_of(
         if name not in found:
             pattern = patterns[name]
             siblings = [block for block in everything if block.pattern is pattern]
-            whole = instead.get(name) or sources[name]
-            text = prune(whole, siblings, handed_on, absent)
+            whole = instead.get(name) or _source_of(pattern)
+            text = prune(whole, siblings, handed_on)
             # The defaults are for the calls that the reader sees, those of the whole model.
             siblings = [block for block in blocks if block.pattern is pattern] or siblings
             found[name] = _function(text, pattern, siblings, roles, set(patterns))
@@ -118,10 +118,6 @@ def any_size_layers(functions: dict[str, Function]) -> list[str]:
     body = "".join(function.text for function in functions.values())
     classes, _ = any_size_definitions()
     return [text for name, text in classes.items() if re.search(rf"\b{name}\(", body)]
-
-
-def _pattern_functions() -> set[str | None]:
-    return {pattern.keras for pattern in builtin_patterns()}
 
 
 def _source_of(pattern: Pattern) -> str:

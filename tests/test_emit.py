@@ -164,13 +164,13 @@ def test_hostile_names_reach_the_module_only_as_harmless_names(tmp_path: Path) -
 
 def test_what_is_not_recognised_is_named_with_the_closest_pattern(tmp_path: Path) -> None:
     body = """g (float[N,8,16,16] x) => (float[N,8,16,16] y) {
-        c = Conv<pads=[1,1,0,0], kernel_shape=[2,2]>(x, w)  y = Relu(c) }"""
+        c = Conv<pads=[1,1,1,1]>(x, w)  d = Bernoulli(c)  y = Mul(d, c) }"""
     with pytest.raises(UnsupportedError) as caught:
-        emit(inspect(save(model(body, w=(8, 8, 2, 2)), tmp_path)), "net", "test")
+        emit(inspect(save(model(body, w=(8, 8, 3, 3)), tmp_path)), "net", "test")
     message = str(caught.value)
-    assert "Conv" in message
-    assert "padding" in message
-    assert "opset 20" in message
+    assert "Bernoulli, opset 20" in message
+    assert "operator Bernoulli is not known" in message
+    assert "The closest pattern is Activation: silu (Sigmoid) expected" in message
 
 
 def test_a_value_that_is_needed_later_keeps_its_variable(tmp_path: Path) -> None:
