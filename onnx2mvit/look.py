@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,7 +59,8 @@ def why_lines(graph: Graph, kind: str) -> Iterator[str]:
     reasons: dict[str, list[str]] = {}
     for node, failure in failures:
         where = node.block.name if node.block is not None else node.scope
-        reasons.setdefault(failure.reason, []).append(where or node.output.name)
+        reason = re.sub(r"<(\S+) [^>]*>", r"<\1>", failure.reason)  # without the module in it
+        reasons.setdefault(reason, []).append(where or node.output.name)
     for reason, places in reasons.items():
         yield f"{len(places):4} ×  {reason}; first at {places[0]}"
 

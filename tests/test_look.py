@@ -1,5 +1,6 @@
 """What those who write patterns look at."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,12 @@ def test_the_lines_count_equal_reasons(tmp_path: Path) -> None:
     reason = "project (ConvBnAct): activation is 'tanh', not None"
     assert second == f"   1 ×  {reason}; first at y"
     assert next(iter(look(file, None))).startswith("   0  ConvBnAct(x)")
+
+
+def test_reasons_that_differ_in_the_module_alone_are_equal(filled: Callable[[str], Path]) -> None:
+    lines = list(look(filled("timm-resnet18.dynamo.dynb"), "Bottleneck"))
+    assert lines[0] == "Bottleneck holds at 0 places"
+    assert not [line for line in lines if "<ConvBnAct " in line or "<Conv " in line]
 
 
 def test_an_unknown_kind_is_a_usage_error(tmp_path: Path) -> None:
