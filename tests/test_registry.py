@@ -52,6 +52,13 @@ def test_every_pattern_comes_after_its_parts() -> None:
         assert kinds.index("Left") < kinds.index("Top")
 
 
+def test_a_pattern_goes_before_those_that_would_take_its_parts() -> None:
+    early = made("Z", "Low", layer="Z", before=("A", "Elsewhere"))
+    found = [made("A", "Low"), early, made("Low", "Sin"), made("Top", "A")]
+    for given in (found, found[::-1]):
+        assert [pattern.kind for pattern in in_order(given)] == ["Low", "Z", "A", "Top"]
+
+
 def test_the_order_does_not_depend_on_that_of_the_files() -> None:
     shuffled = in_order(sorted(PATTERNS.values(), key=lambda pattern: pattern.kind[::-1]))
     assert [pattern.kind for pattern in shuffled] == list(PATTERNS)
