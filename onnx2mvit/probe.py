@@ -28,7 +28,9 @@ class Probe:
         InvalidModelError: the model has not the layers of these blocks.
     """
 
-    def __init__(self, model: keras.Model, blocks: Sequence[Block]) -> None:
+    def __init__(
+        self, model: keras.Model, blocks: Sequence[Block], outputs: Sequence[Value] = ()
+    ) -> None:
         import keras
 
         layers = {operation.name: operation for operation in model.operations}
@@ -47,6 +49,8 @@ class Probe:
                 wanted[source] = read
             if block.pattern.nested:
                 self.nested.append((source, Probe(layers[name], block.children)))
+        # An output need not come from a layer: a token is taken by an index.
+        wanted.update(zip(outputs, model.outputs, strict=False))
         self.values = list(wanted)
         self.borders = keras.Model(model.inputs, list(wanted.values()))
 
