@@ -40,7 +40,9 @@ def emit(network: Network, name: str, version: str, image_size: ImageSize | None
     refuse_leftovers(network)
     any_size = image_size == "any"
     functions = functions_of(network.blocks, relative_names(network.blocks), any_size)
-    layers = any_size_definitions()[0] if any_size else []
+    text = "".join(function.text for function in functions.values())
+    classes = any_size_definitions()[0] if any_size else []
+    layers = [source for source in classes if re.findall(r"^class (\w+)", source, re.M)[0] in text]
     model = _ModelFunction(network, functions, name, image_size)
     parts = [*layers, *(function.text for function in functions.values()), model.text()]
     body = "\n\n".join(parts)
