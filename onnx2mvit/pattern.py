@@ -217,6 +217,8 @@ class Pattern(Rooted, ABC):
     out in Keras's layout. A *composite* is made of other blocks, and never touches a tensor:
     `keras` names the function of its file whose source lands in the emitted module. Its
     parameters are that function's arguments. A *nested* one becomes a model in the model.
+    A parameter that has no node of its own, as a class token, is between the two: a function
+    makes the layer, called `name`, and `weights` has what the node reads.
 
     In that function a layer is called after its role in the pattern: `name="norm"`,
     `name=f"layer.{i}"` in a chain, `name=f"{name}_conv"` where the function is not nested. The

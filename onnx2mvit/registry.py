@@ -36,7 +36,7 @@ def patterns_of(module: ModuleType) -> list[Pattern]:
 
 
 def in_order(found: Iterable[Pattern]) -> tuple[Pattern, ...]:
-    """Sorts patterns so that each comes after those that it is made of.
+    """Sorts patterns so that each comes after those that it is made of or that go before it.
 
     Raises:
         ValueError: two patterns of one kind, patterns made of each other, or a pattern that is

@@ -147,7 +147,7 @@ def _function(
             edits.append((at.start(value), at.end(value), repr(default)))
         defaults[argument.arg] = default
     every = [*positional, *tree.args.kwonlyargs]
-    every += [tree.args.kwarg] if tree.args.kwarg is not None else []
+    every += [rest for rest in (tree.args.vararg, tree.args.kwarg) if rest is not None]
     for argument in every:
         if argument.annotation is not None:
             name_end = at.start(argument) + len(argument.arg)

@@ -1,4 +1,4 @@
-"""Unfolding and folding at any size, put in the place of the others by `--image-size any`.
+"""Functions for images of any size, put in the place of the others by `--image-size any`.
 
 Sizes are only known when the layers are called, which a functional graph cannot express. This
 file is never imported: what it defines is copied into emitted modules, as it stands here.
@@ -57,6 +57,52 @@ class Fold(layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "patch_size": self.patch_size}
+
+
+@keras.saving.register_keras_serializable("onnx2mvit")
+class PositionEmbedding(layers.Layer):
+    """Adds a learned vector to every token (B, n + N, d) of an image (B, H, W, C).
+
+    Those of patches, for a `grid` of them, are resampled to the image: bicubic, a = -0.75.
+    """
+
+    def __init__(self, num_positions, grid, patch_size, **kwargs):
+        super().__init__(**kwargs)
+        self.num_positions, self.grid, self.patch_size = num_positions, tuple(grid), patch_size
+
+    def build(self, shapes):
+        tokens, _ = shapes
+        self.embeddings = self.add_weight(
+            name="embeddings", shape=(self.num_positions, tokens[-1]), initializer="uniform"
+        )
+
+    def call(self, inputs):
+        x, image = inputs
+        dim, rest = x.shape[-1], self.num_positions - self.grid[0] * self.grid[1]
+        _, height, width, _ = ops.shape(image)
+        special, patches = self.embeddings[:rest], self.embeddings[rest:]
+        patches = ops.reshape(patches, (*self.grid, dim))
+        for old, length in zip(self.grid[::-1], (width, height), strict=True):
+            new = length // self.patch_size
+            scale = old / ops.cast(new, "float32")
+            places = (ops.arange(new, dtype="float32") + 0.5) * scale - 0.5
+            neighbours = ops.arange(-2, old + 2)
+            d = ops.abs(places[:, None] - ops.cast(neighbours, "float32"))
+            near = (1.25 * d - 2.25) * d * d + 1
+            far = ((3.75 - 0.75 * d) * d - 6) * d + 3
+            weights = ops.where(d < 1, near, ops.where(d < 2, far, 0.0))
+            patches = ops.take(patches, ops.clip(neighbours, 0, old - 1), axis=1)
+            patches = ops.swapaxes(ops.matmul(weights, patches), 0, 1)
+        table = ops.concatenate([special, ops.reshape(patches, (-1, dim))], axis=0)
+        return x + ops.cast(table, x.dtype)
+
+    def compute_output_shape(self, shapes):
+        tokens, _ = shapes
+        return tokens
+
+    def get_config(self):
+        names = ("num_positions", "grid", "patch_size")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 def unfold(x: KerasTensor, patch_size: int) -> KerasTensor:
@@ -158,3 +204,18 @@ def unfold_patches(x: KerasTensor, patch_size: int) -> KerasTensor:
 def fold_patches(x: KerasTensor, image: KerasTensor, patch_size: int) -> KerasTensor:
     """(B, P, N, d) → (B, H, W, d) with the size of `image`: the inverse of unfold_patches."""
     return FoldPatches(patch_size, name="fold")([x, image])
+
+
+def position_embedding(
+    x: KerasTensor,
+    num_positions: int,
+    grid: tuple[int, int] | None = None,
+    patch_size: int = 1,
+    image: KerasTensor | None = None,
+    *,
+    name: str,
+) -> KerasTensor:
+    """Adds a learned vector to every token; those of patches are resampled to the image."""
+    if grid is None:
+        raise ValueError(f"{name} is for {num_positions} tokens alone")
+    return PositionEmbedding(num_positions, grid, patch_size, name=name)([x, image])

@@ -73,7 +73,8 @@ def to_model(graph: Graph) -> onnx.ModelProto:
             if attrs["mode"] == "align_corners":
                 attrs = {"mode": "linear", "coordinate_transformation_mode": "align_corners"}
         elif op == "Gelu":
-            return gelu(inputs[0], outputs[0], constants)
+            make = gelu_tanh if attrs.get("approximate") == "tanh" else gelu
+            return make(inputs[0], outputs[0], constants)
         return [helper.make_node(op, inputs, outputs, **attrs)]
 
     nodes = [proto for node in graph for proto in protos(node)]
@@ -100,6 +101,27 @@ def gelu(x: str, y: str, constants: dict[str, Array]) -> list[onnx.NodeProto]:
         helper.make_node("Mul", [x, f"{y}/root"], [f"{y}/inner"]),
         helper.make_node("Erf", [f"{y}/inner"], [f"{y}/erf"]),
         helper.make_node("Add", [f"{y}/erf", f"{y}/one"], [f"{y}/share"]),
+        helper.make_node("Mul", [f"{y}/share", f"{y}/half"], [f"{y}/halved"]),
+        helper.make_node("Mul", [x, f"{y}/halved"], [y]),
+    ]
+
+
+def gelu_tanh(x: str, y: str, constants: dict[str, Array]) -> list[onnx.NodeProto]:
+    numbers = {
+        "three": 3.0,
+        "factor": 0.044715,
+        "root": (2 / np.pi) ** 0.5,
+        "one": 1.0,
+        "half": 0.5,
+    }
+    constants |= {f"{y}/{key}": np.array(number, np.float32) for key, number in numbers.items()}
+    return [
+        helper.make_node("Pow", [x, f"{y}/three"], [f"{y}/cube"]),
+        helper.make_node("Mul", [f"{y}/cube", f"{y}/factor"], [f"{y}/scaled"]),
+        helper.make_node("Add", [x, f"{y}/scaled"], [f"{y}/sum"]),
+        helper.make_node("Mul", [f"{y}/sum", f"{y}/root"], [f"{y}/inner"]),
+        helper.make_node("Tanh", [f"{y}/inner"], [f"{y}/tanh"]),
+        helper.make_node("Add", [f"{y}/tanh", f"{y}/one"], [f"{y}/share"]),
         helper.make_node("Mul", [f"{y}/share", f"{y}/half"], [f"{y}/halved"]),
         helper.make_node("Mul", [x, f"{y}/halved"], [y]),
     ]

@@ -77,7 +77,7 @@ def test_batch_normalization_stays_where_the_file_has_it(filled: Fill, name: str
     nodes = [*in_file.graph.node, *(node for f in in_file.functions for node in f.node)]
     expected = sum(node.op_type == "BatchNormalization" for node in nodes)
     assert len(read(path).of(["BatchNormalization"])) == expected
-    assert expected > 0 or ".bn." not in name
+    assert expected > 0 or ".bn." not in name or "-vit_" in name  # which has none
 
 
 def test_a_dynamic_batch_is_made_concrete(tmp_path: Path) -> None:

@@ -7,14 +7,21 @@ Patterns may rely on the spelling after all rules, and so know no exporter.
 from __future__ import annotations
 
 from onnx2mvit.graph import Graph
-from onnx2mvit.rules.activation import GeluFromParts, HardSigmoidFromParts, HardSwishFromParts
+from onnx2mvit.rules.activation import (
+    GeluFromParts,
+    GeluTanhFromParts,
+    HardSigmoidFromParts,
+    HardSwishFromParts,
+)
 from onnx2mvit.rules.arithmetic import DivideIsMultiply, SoftmaxAxis
 from onnx2mvit.rules.attention import (
     AttentionIsMatMuls,
     HeadsTogether,
+    MaskOfNothing,
     MergeScales,
     ScaleAfterMatMul,
     ScaleAfterMove,
+    SoftmaxIsNumber,
     TransposeOfFlatHeads,
 )
 from onnx2mvit.rules.base import Rule, apply_once
@@ -101,13 +108,16 @@ RULES: tuple[Rule, ...] = (
     DivideIsMultiply(),
     GeluFromParts(),
     HardSigmoidFromParts(),
+    GeluTanhFromParts(),
     HardSwishFromParts(),
     LayerNormFromParts(),
     AttentionIsMatMuls(),
+    MaskOfNothing(),
     ScaleAfterMove(),
     ScaleAfterMatMul(),
     MergeScales(),
     HeadsTogether(),
+    SoftmaxIsNumber(),
     SoftmaxAxis(),
 )
 MOST_PASSES = 20
