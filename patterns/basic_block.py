@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.matcher import Match
-from onnx2mvit.pattern import Expr, Ops, Pattern, Var, maybe, require
+from onnx2mvit.pattern import Expr, Ops, Pattern, Var, any_of, maybe, require
 
 from .conv_bn_act import FULL, STYLE, conv_bn_act
 from .shortcut import projection, read_projection
@@ -26,7 +26,7 @@ class BasicBlock(Pattern):
     def onnx(self, op: Ops, x: Var) -> Expr:
         y: Expr = op.ConvBnAct(x, role="conv1", kernel_size=3, **FULL)
         y = op.ConvBnAct(y, role="conv2", kernel_size=3, strides=1, **FULL)
-        y = maybe(op.SqueezeExcite(y, role="se"))
+        y = any_of(y, op.SqueezeExcite(y, role="se"))
         return maybe(op.Activation(op.Add(y, projection(op, x), role="add"), role="act"))
 
     def params(self, m: Match) -> dict[str, Any]:
