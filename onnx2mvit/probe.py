@@ -20,35 +20,40 @@ Array = np.ndarray[Any, Any]
 class Probe:
     """Runs a model and hands out what flows between its blocks.
 
-    Nested models are run once more by themselves, on the reference's own tensor where it is
-    known, so that what is inside of them is seen too, and errors from before do not add up.
-    No tensor is held longer than it takes to look at it: together they are large.
+    Every block is run on the reference's own tensor where that is known, so that errors from
+    before do not add up: behind twenty blocks they would exceed what a single one is allowed.
+    Nested models are run once more by themselves, so that what is inside of them is seen too.
+    Only the `outputs`, values of the graph in the model's order, are what the whole model makes
+    of its inputs. No tensor is held longer than it takes to look at it: together they are large.
 
     Raises:
         InvalidModelError: the model has not the layers of these blocks.
     """
 
-    def __init__(self, model: keras.Model, blocks: Sequence[Block]) -> None:
-        import keras
-
+    def __init__(
+        self, model: keras.Model, blocks: Sequence[Block], outputs: Sequence[Value] = ()
+    ) -> None:
+        self.model, self.outputs = model, outputs
+        self.ends = {block.output for block in blocks}
         layers = {operation.name: operation for operation in model.operations}
-        wanted: dict[Value, Any] = {}
+        self.made: dict[Any, Value] = {}  # by the layer that makes it
+        self.read: dict[Any, Value] = {}  # by the layer that reads it
         self.nested: list[tuple[Value, Probe]] = []
+        behind: set[Value] = set()
         for block in _layers(blocks):
             name = block.path.rpartition("/")[2]
             if name not in layers:
                 raise InvalidModelError(f"the Keras model has no layer {block.path!r}")
-            call = _call_of(layers[name])
-            wanted[block.output] = call.output_tensors[0]
+            layer = layers[name]
+            self.made[layer] = block.output
+            behind.add(block.output)
             # What has no layer of its own (fold, unfold) is seen where the next block reads it;
             # a convolution that reads its own padding has another shape and says nothing.
-            source, read = block.inputs[0], call.arguments.keras_tensors[0]
-            if source not in wanted and _same_shape(source, read):
-                wanted[source] = read
+            source = block.inputs[0]
+            if source not in behind and _same_shape(source, _read_by(layer)):
+                self.read[layer] = source
             if block.pattern.nested:
-                self.nested.append((source, Probe(layers[name], block.children)))
-        self.values = list(wanted)
-        self.borders = keras.Model(model.inputs, list(wanted.values()))
+                self.nested.append((source, Probe(layer, block.children)))
 
     def __call__(
         self, inputs: Array, reference: Mapping[Value, Array]
@@ -56,16 +61,31 @@ class Probe:
         """The tensors for these inputs, one after the other, in ONNX's layout like the inputs."""
         import keras
 
-        answers = self.borders([to_keras_layout(inputs)], training=False)
-        tensors = dict(zip(self.values, answers, strict=True))
+        images, seen = [to_keras_layout(inputs)], {}
+
+        def run(layer: Any, *args: Any, **kwargs: Any) -> Any:
+            if layer in self.read:
+                seen[self.read[layer]] = keras.tree.flatten(args)[0]
+            answer = layer(*args, **kwargs)
+            if layer not in self.made:
+                return answer
+            seen[value := self.made[layer]] = answer
+            known = reference.get(value) if value in self.ends else None
+            return answer if known is None else keras.ops.convert_to_tensor(to_keras_layout(known))
+
+        self.model._run_through_graph(images, lambda layer: layer, run)
         inner = {
-            source: to_onnx_layout(keras.ops.convert_to_numpy(tensors[source]))
+            source: to_onnx_layout(keras.ops.convert_to_numpy(seen[source]))
             for source, _ in self.nested
             if source not in reference
         }
-        while tensors:
-            value, tensor = tensors.popitem()
+        while seen:
+            value, tensor = seen.popitem()
             yield value, to_onnx_layout(keras.ops.convert_to_numpy(tensor))
+        if self.outputs:
+            answers = keras.tree.flatten(self.model(images[0], training=False))
+            for value, answer in zip(self.outputs, answers, strict=True):
+                yield value, to_onnx_layout(keras.ops.convert_to_numpy(answer))
         for source, probe in self.nested:
             yield from probe(reference[source] if source in reference else inner[source], reference)
 
@@ -79,10 +99,10 @@ def _layers(blocks: Sequence[Block]) -> Iterator[Block]:
             yield from _layers(block.children)
 
 
-def _call_of(layer: Any) -> Any:
-    # `layer.output` of a nested model is its own inner tensor; the one in the model around it
+def _read_by(layer: Any) -> Any:
+    # `layer.input` of a nested model is its own inner tensor; the one in the model around it
     # is only to be had from the call (measured on Keras 3.15).
-    return layer._inbound_nodes[-1]
+    return layer._inbound_nodes[-1].arguments.keras_tensors[0]
 
 
 def _same_shape(value: Value, tensor: Any) -> bool:

@@ -102,7 +102,7 @@ def verify_model(
     borders = _borders(network)
     reference = Reference(path, [value.name for value in borders])
     plain = Reference(path, optimized=False)
-    probe = Probe(model, network.blocks)
+    probe = Probe(model, network.blocks, network.graph.outputs)
     comparison = _Comparison(network, borders)
     for start in range(0, len(images), CHUNK):
         part = images[start : start + CHUNK]
