@@ -39,7 +39,8 @@ class Probe:
         self.made: dict[Any, Value] = {}  # by the layer that makes it
         self.read: dict[Any, Value] = {}  # by the layer that reads it
         self.nested: list[tuple[Value, Probe]] = []
-        behind: set[Value] = set()
+        self.source = blocks[0].inputs[0]
+        behind = {self.source}
         for block in _layers(blocks):
             name = block.path.rpartition("/")[2]
             if name not in layers:
@@ -74,10 +75,10 @@ class Probe:
             return answer if known is None else keras.ops.convert_to_tensor(to_keras_layout(known))
 
         self.model._run_through_graph(images, lambda layer: layer, run)
-        inner = {
+        inner = {self.source: inputs, **reference} | {
             source: to_onnx_layout(keras.ops.convert_to_numpy(seen[source]))
             for source, _ in self.nested
-            if source not in reference
+            if source in seen and source not in reference
         }
         while seen:
             value, tensor = seen.popitem()
@@ -87,7 +88,7 @@ class Probe:
             for value, answer in zip(self.outputs, answers, strict=True):
                 yield value, to_onnx_layout(keras.ops.convert_to_numpy(answer))
         for source, probe in self.nested:
-            yield from probe(reference[source] if source in reference else inner[source], reference)
+            yield from probe(inner[source], reference)
 
 
 def _layers(blocks: Sequence[Block]) -> Iterator[Block]:

@@ -19,7 +19,7 @@ from onnx2mvit.rules.attention import (
 )
 from onnx2mvit.rules.base import Rule, apply_once
 from onnx2mvit.rules.convolution import DropZeroBias, ExplicitConv, PadIntoConv
-from onnx2mvit.rules.linear import GemmIsMatMulAdd
+from onnx2mvit.rules.linear import GemmIsMatMulAdd, LinearGateIsConv
 from onnx2mvit.rules.normalization import LayerNormFromParts
 from onnx2mvit.rules.pooling import (
     AveragePoolIsMean,
@@ -74,6 +74,7 @@ RULES: tuple[Rule, ...] = (
     MeanWithoutKeptAxes(),
     FlattenOfPixelIsMean(),
     GemmIsMatMulAdd(),
+    LinearGateIsConv(),
     DivideIsMultiply(),
     GeluFromParts(),
     HardSigmoidFromParts(),
