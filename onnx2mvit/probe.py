@@ -34,7 +34,7 @@ class Probe:
     """
 
     def __init__(self, model: keras.Model, blocks: Sequence[Block]) -> None:
-        self.model = model
+        self.model, self.source = model, blocks[0].inputs[0]
         self.ends = {block.output for block in blocks}
         self.orders: dict[Value, Order] = {}
         self.made: dict[Any, Value] = {}  # by the layer that makes it
@@ -101,14 +101,17 @@ class Probe:
         inner = {
             source: to_onnx(keras.ops.convert_to_numpy(seen[source]), self.orders[source])
             for source, _ in self.nested
-            if source not in reference
+            if source in seen and source not in reference
         }
         while seen:
             value, tensor = seen.popitem()
             yield value, to_onnx(keras.ops.convert_to_numpy(tensor), self.orders[value])
         for source, probe in self.nested:
-            array = reference[source] if source in reference else inner[source]
-            yield from probe(to_keras(array, Pattern.order(_rank(source))), reference)
+            array = reference.get(source, inner.get(source))
+            if array is not None:
+                yield from probe(to_keras(array, Pattern.order(_rank(source))), reference)
+            elif source is self.source:
+                yield from probe(inputs, reference)
 
 
 def _layers(blocks: Sequence[Block]) -> Iterator[Block]:
