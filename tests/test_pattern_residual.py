@@ -94,6 +94,14 @@ def test_a_basic_block(tmp_path: Path, text: Text, changed: dict[str, Any]) -> N
     assert not network.unrecognised
 
 
+@pytest.mark.parametrize(("size", "holds"), [("2,2", True), ("2,1", True), ("3,3", False)])
+def test_the_mean_of_the_last_pixels_is_one_of_2x2(tmp_path: Path, size: str, holds: bool) -> None:
+    text = two(attrs=STRIDED) + Text("mean = GlobalAveragePool(x)\n") + shortcut("mean", attrs="")
+    network = (text + added("c2", "s")).rewritten(tmp_path, image=f"float[2,8,{size}]")
+    blocks = [block.params for block in network.blocks if block.kind == "BasicBlock"]
+    assert blocks == ([USUAL | {"strides": 2, "shortcut_pool": True}] if holds else [])
+
+
 @pytest.mark.parametrize(
     ("text", "changed"),
     [
@@ -152,6 +160,9 @@ def test_a_bottleneck(tmp_path: Path, text: Text, changed: dict[str, Any]) -> No
         ("BasicBlock", two().but("c1 = Conv<pads=[1,1,1,1],", "c1 = Conv<pads=[0,0,0,0],")
          .but("c2 = Conv<pads=[1,1,1,1],", "c2 = Conv<pads=[0,0,0,0],") + added("c2"),
          "float[2,8,5,5]", "it adds unequal shapes"),
+        ("BasicBlock", two(attrs=STRIDED) + Text("mean = GlobalAveragePool(x)\n")
+         + shortcut("mean", attrs="") + added("c2", "s"), "float[2,8,2,3]",
+         "it adds unequal shapes"),
         ("Bottleneck", three(group=4) + added("c3"),
          None, "conv (ConvBnAct): depthwise is True, not False"),
         ("Bottleneck", three(width=8).but("a1 = Relu(c1)", "a1 = Tanh(c1)") + added("c3"),
