@@ -41,10 +41,9 @@ def emit(network: Network, name: str, version: str, image_size: ImageSize | None
     model = ModelFunction(network, functions, name, image_size).text()
     parts = [*layers, *(function.text for function in functions.values())]
     body = "\n\n".join([*parts, *operator_functions(model, functions), model])
-    imports = ", ".join(part for part in ("layers", "ops") if f"{part}." in body)
-    head = (
-        f'"""{_docstring(network, name, version)}"""\n\nimport keras\nfrom keras import {imports}'
-    )
+    used = ", ".join(part for part in ("layers", "ops") if f"{part}." in body)
+    imports = f"import keras\nfrom keras import {used}" if used else "import keras"
+    head = f'"""{_docstring(network, name, version)}"""\n\n{imports}'
     return black.format_str(f"{head}\n\n{body}", mode=STYLE)
 
 
@@ -70,7 +69,9 @@ def refuse_leftovers(network: Network) -> None:
 def refuse_other_sizes(network: Network, image_size: ImageSize | None) -> None:
     """Raises UnsupportedError if a single operator holds for the traced size alone."""
     block = network.fixed_by
-    if block is not None and image_size not in (None, traced_size(network)):
+    if block is None or image_size is None:
+        return
+    if image_size != traced_size(network):
         height, width = traced_size(network)
         raise UnsupportedError(
             f"the model can only be made for images of {height}×{width}: {block.name!r} "

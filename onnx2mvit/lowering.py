@@ -55,15 +55,17 @@ class Lowered:
     batch: int | None = None
 
 
-def lower(graph: Graph) -> Lowered:
+def lower(graph: Graph, batch_axis: int | None = 0) -> Lowered:
     """Makes a block of every node that is none, if its operator has a converter.
 
-    The images of a batch are kept apart. Only where a file for one size of batch mixes them is
-    the batch of the model fixed to that size.
+    The images of a batch, which is in `batch_axis` of every input, are kept apart. Only where a
+    file for one size of batch mixes them is the batch of the model fixed to that size; None for
+    the axis fixes it from the outset.
     """
-    lowered = _lower(graph, batch_axis=0)
+    lowered = _lower(graph, batch_axis)
     if lowered.mixes and not graph.source.dynamic_batch:
-        lowered = _lower(graph, batch_axis=None)
+        lowered, batch_axis = _lower(graph, None), None
+    if batch_axis is None:
         lowered.batch = (graph.inputs[0].shape or (None,))[0]
     for node, code in lowered.codes.items():
         node.block = Block(

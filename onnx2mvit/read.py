@@ -53,8 +53,19 @@ def read(path: str | Path) -> Graph:
         raise InvalidModelError(f"{path} cannot be read as ONNX: {one_line(error)}") from error
     source = _source(path, model, digest)
     _make_concrete(model, path)
+    return graph_of(model, source)
+
+
+def graph_of(model: ir.Model, source: Source) -> Graph:
+    """The graph of a model whose inputs have concrete shapes, whatever they are.
+
+    Raises:
+        InvalidModelError: it cannot be simplified, or it is not a graph.
+        UnsupportedError: it holds control flow, or weights that are not float32.
+    """
     names = [value.name or "" for value in model.graph.outputs]
-    _simplify(model, path)
+    _forget_shapes(model)
+    _simplify(model, source.file)
     graph = _convert(model, source)
     graph.output_names = names  # where two outputs are one value, simplifying keeps one name
     unify(graph)
@@ -133,12 +144,15 @@ def _make_concrete(model: ir.Model, path: Path) -> None:
     if not model.graph.outputs:
         raise InvalidModelError(f"{path} has no outputs")
     value.shape = ir.Shape(shape)
-    # What the exporter declared holds for its own batch and size alone: infer it anew.
+
+
+def _forget_shapes(model: ir.Model) -> None:
+    """What the exporter declared holds for its own batch and size alone: it is inferred anew."""
     for node in model.graph.all_nodes():
         for output in node.outputs:
             output.shape = None
     for output in model.graph.outputs:
-        if output is not value:
+        if output not in model.graph.inputs:
             output.shape = None
 
 
@@ -160,7 +174,7 @@ def _may_fold(node: ir.Node) -> bool | None:
     return False if any(math.prod(shape) > LARGEST_CONSTANT for shape in known) else None
 
 
-def _simplify(model: ir.Model, path: Path) -> None:
+def _simplify(model: ir.Model, file: str) -> None:
     """Inlines functions and folds constants; BatchNormalization is left as it is."""
     logging.getLogger("onnxscript").setLevel(logging.ERROR)
     try:
@@ -179,7 +193,7 @@ def _simplify(model: ir.Model, path: Path) -> None:
         passes.RemoveUnusedNodesPass()(model)
         passes.AddDefaultAttributesPass()(model)
     except (RuntimeError, ValueError, ir.passes.PassError) as error:
-        raise InvalidModelError(f"{path} cannot be simplified: {one_line(error)}") from error
+        raise InvalidModelError(f"{file} cannot be simplified: {one_line(error)}") from error
 
 
 def _convert(model: ir.Model, source: Source) -> Graph:

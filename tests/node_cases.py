@@ -1,0 +1,274 @@
+"""ONNX's own backend tests as cases for our converters.
+
+The wheel of onnx has a test for every way to use an operator: a model of one node (or of the
+nodes of a function's body, `…_expanded`), with inputs and the outputs that are expected. Each is
+brought to an opset that we read, and to older ones in which its operator was another version.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.backend.test
+from onnx import helper, numpy_helper
+from onnx.defs import OpSchema, SchemaError, get_schema
+
+from onnx2mvit.read import OPSETS
+from tests.run_graph import answers
+
+Array = np.ndarray[Any, Any]
+DATA = Path(onnx.backend.test.__file__).parent / "data"
+FOLDERS = ("pytorch-operator", "pytorch-converted", "simple")  # models as files, of old opsets
+
+
+@dataclass(frozen=True)
+class Case:
+    """One test of ONNX: a model, its inputs by name, and what it must answer.
+
+    `operator` is what it tests; `constants` are the inputs that are none of the network's, but
+    stand in the file: shapes, axes, indices, and where need be weights.
+    """
+
+    name: str
+    operator: str
+    model: onnx.ModelProto
+    inputs: dict[str, Array]
+    expected: tuple[Array, ...]
+    constants: frozenset[str]
+    rtol: float = 1e-3  # as ONNX has it
+    atol: float = 1e-7
+
+    @property
+    def data(self) -> list[str]:
+        """The names of the inputs that the network has."""
+        return [name for name in self.inputs if name not in self.constants]
+
+    @property
+    def opset(self) -> int:
+        """The version of ONNX's operators in the model."""
+        return opset_of(self.model)
+
+    def with_weights(self) -> list[Case]:
+        """The same with all tensors but one in the file, as a layer's weights are."""
+        if len(self.data) < 2:
+            return []
+        return [replace(self, constants=frozenset(self.inputs) - {name}) for name in self.data]
+
+    def asks_as(self, other: Case) -> bool:
+        """True if the same is given and the same is expected."""
+        return (
+            self.constants == other.constants
+            and all(self.inputs[name] is other.inputs[name] for name in self.data)
+            and all(map(np.array_equal, self.expected, other.expected))
+        )
+
+    def file(self) -> onnx.ModelProto:
+        """The model with the constants in it."""
+        model = onnx.ModelProto()
+        model.CopyFrom(self.model)
+        kept = [value for value in model.graph.input if value.name in self.data]
+        del model.graph.input[:]
+        model.graph.input.extend(kept)
+        for name in self.inputs:
+            if name in self.constants:
+                array = np.ascontiguousarray(self.inputs[name])
+                model.graph.initializer.append(numpy_helper.from_array(array, name))
+        return model
+
+
+@cache
+def cases() -> dict[str, list[Case]]:
+    """All cases of float32 by the operator that they test."""
+    found: dict[str, list[Case]] = {}
+    for case in (*_from_nodes(), *_from_files()):
+        found.setdefault(case.operator, []).append(case)
+    return found
+
+
+def _from_nodes() -> Iterator[Case]:
+    from onnx.backend.test.case import node
+
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        collected = node.collect_testcases()
+    operators: dict[str, str] = {}
+    for test in collected:
+        # The body of a function comes after the function.
+        operator = test.model.graph.node[0].op_type
+        operator = operators.setdefault(test.name.partition("_expanded")[0], operator)
+        yield from _float_case(test.name, operator, test.model, *test.data_sets[0])
+
+
+def _from_files() -> Iterator[Case]:
+    for folder in FOLDERS:
+        for path in sorted((DATA / folder).iterdir()):
+            model = onnx.load(path / "model.onnx")
+            inputs, outputs = (
+                [_array(file) for file in sorted((path / "test_data_set_0").glob(f"{kind}_*.pb"))]
+                for kind in ("input", "output")
+            )
+            operator = model.graph.node[-1].op_type
+            yield from _float_case(f"{folder}/{path.name}", operator, model, inputs, outputs)
+
+
+def _array(file: Path) -> Array | None:
+    """The tensor in a file; None if it holds something else."""
+    tensor = onnx.TensorProto()
+    tensor.ParseFromString(file.read_bytes())
+    return numpy_helper.to_array(tensor) if tensor.data_type else None
+
+
+def _float_case(
+    name: str, operator: str, model: onnx.ModelProto, inputs: Sequence[Any], outputs: Sequence[Any]
+) -> Iterator[Case]:
+    """The case, if it is one of float32: a tensor of float32 comes in, and no other floats."""
+    tensors = [*inputs, *outputs]
+    if not all(isinstance(each, np.ndarray) and each.dtype.kind in "fbiu" for each in tensors):
+        return
+    if any(each.dtype.kind == "f" and each.dtype != np.float32 for each in tensors):
+        return
+    known = at_a_known_opset(model)
+    if known is None:
+        return
+    held = {tensor.name for tensor in model.graph.initializer}
+    names = [value.name for value in model.graph.input if value.name not in held]
+    given = dict(zip(names, inputs, strict=True))
+    optional = _optional_scalars(known, given)
+    constants = frozenset(
+        key for key, array in given.items() if array.dtype != np.float32 or key in optional
+    )
+    if len(constants) < len(given):
+        yield Case(name, operator, known, given, tuple(outputs), constants)
+
+
+def _optional_scalars(model: onnx.ModelProto, given: dict[str, Array]) -> set[str]:
+    """Single numbers that an operator may have or not: Clip's bounds, Pad's value."""
+    found = set()
+    for node in model.graph.node:
+        formal = schema_of(node, opset_of(model)).inputs
+        for name, parameter in zip(node.input, formal, strict=False):
+            optional = parameter.option == OpSchema.FormalParameterOption.Optional
+            if name in given and given[name].size == 1 and optional:
+                found.add(name)
+    return found
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """The version of ONNX's operators in a model; 0 if it has none."""
+    return next((entry.version for entry in model.opset_import if entry.domain == ""), 0)
+
+
+def schema_of(node: onnx.NodeProto, opset: int) -> OpSchema:
+    """What ONNX says of an operator in an opset."""
+    return get_schema(node.op_type, max_inclusive_version=opset)
+
+
+def at_opset(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    """The same nodes in another opset."""
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    del changed.opset_import[:]
+    changed.opset_import.append(helper.make_opsetid("", opset))
+    return changed
+
+
+def at_a_known_opset(model: onnx.ModelProto) -> onnx.ModelProto | None:
+    """The model in an opset that we read, None if its operators are others there."""
+    opset = opset_of(model)
+    if not opset or any(node.domain for node in model.graph.node):
+        return None
+    if opset in OPSETS:
+        return model
+    nearest = min(max(opset, OPSETS[0]), OPSETS[-1])
+    if all(same_meaning(node, opset, nearest) for node in model.graph.node):
+        return at_opset(model, nearest)
+    try:
+        return onnx.version_converter.convert_version(model, nearest) if opset < nearest else None
+    except RuntimeError:
+        return None
+
+
+def same_meaning(node: onnx.NodeProto, opset: int, other: int) -> bool:
+    """True if a node means the same in both opsets: the operator changed its types at most."""
+    try:
+        ours, theirs = schema_of(node, opset), schema_of(node, other)
+    except SchemaError:
+        return False
+    shared = ours.attributes.keys() & theirs.attributes.keys()
+
+    def signature(schema: OpSchema) -> tuple[object, ...]:
+        defaults = {
+            name: schema.attributes[name].default_value.SerializeToString() for name in shared
+        }
+        inputs, outputs = (
+            [(each.name, each.option) for each in formal]
+            for formal in (schema.inputs, schema.outputs)
+        )
+        return defaults, inputs, outputs
+
+    known = {attr.name for attr in node.attribute} <= theirs.attributes.keys()
+    added = theirs.attributes.keys() <= ours.attributes.keys()
+    return known and added and signature(ours) == signature(theirs)
+
+
+def older(case: Case) -> Iterator[Case]:
+    """The case in the opsets before its own in which its operator was another version.
+
+    What the operator answered then is for onnxruntime to say, where it may be something else.
+    """
+    if len(case.model.graph.node) > 1:
+        return
+    (node,) = case.model.graph.node
+    seen = {schema_of(node, case.opset).since_version}
+    for opset in range(case.opset - 1, OPSETS[0] - 1, -1):
+        try:
+            version = schema_of(node, opset).since_version
+        except SchemaError:
+            return
+        if version not in seen:
+            seen.add(version)
+            same = same_meaning(node, case.opset, opset)
+            model = at_opset(case.model, opset)
+            changed = replace(case, model=model) if same else _as_it_was(case, model)
+            if changed is not None and _takes_these_types(changed.model):
+                yield replace(changed, name=f"{case.name} (opset {opset})")
+
+
+def _takes_these_types(model: onnx.ModelProto) -> bool:
+    try:
+        onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
+    except onnx.shape_inference.InferenceError:
+        return False
+    return True
+
+
+def _as_it_was(case: Case, model: onnx.ModelProto) -> Case | None:
+    """The case with the operator's older meaning, and attributes where inputs came later."""
+    (node,) = model.graph.node
+    schema = schema_of(node, opset_of(model))
+    names = list(node.input)
+    formal = [each.name for each in schema_of(node, case.opset).inputs]
+    added = slice(len(schema.inputs), None)
+    for name, parameter in zip(names[added], formal[added], strict=False):
+        if name not in case.constants or parameter not in schema.attributes:
+            return None
+        node.input.remove(name)
+        node.attribute.append(helper.make_attribute(parameter, case.inputs[name].tolist()))
+    for attribute in [each for each in node.attribute if each.name not in schema.attributes]:
+        node.attribute.remove(attribute)
+    inputs = {name: array for name, array in case.inputs.items() if name in node.input}
+    changed = replace(case, model=model, inputs=inputs)
+    for output in model.graph.output:
+        output.type.tensor_type.ClearField("shape")
+    try:
+        expected = answers(changed.file(), {name: inputs[name] for name in changed.data})
+    except Exception:  # onnxruntime has an exception of its own for each complaint
+        return None
+    return replace(changed, expected=tuple(expected))

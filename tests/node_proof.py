@@ -1,0 +1,197 @@
+"""The proof of single operators: cases go the way of a file, and the answers are compared."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx_ir as ir
+
+from onnx2mvit.backend import import_keras
+from onnx2mvit.emit import emit
+from onnx2mvit.errors import Onnx2mvitError
+from onnx2mvit.pattern import Pattern
+from onnx2mvit.probe import outputs_of
+from onnx2mvit.read import _source, graph_of
+from onnx2mvit.rewrite import Network, rewrite
+from onnx2mvit.weights import block_weights, set_weights
+from tests.node_cases import Array, Case, cases, older
+
+if TYPE_CHECKING:
+    import keras
+
+MESSAGE = 300  # characters of it
+
+
+class Refused(Exception):  # noqa: N818 - it is an answer, not an error
+    """Raised where a case is not converted, with the reason."""
+
+
+@dataclass
+class Proof:
+    """What became of the cases of an operator, by their names.
+
+    `any_batch` are those that hold for any number of images as well, `weights` those in which
+    all tensors but the first must stand in the file. `becomes` is what Keras calls it.
+    """
+
+    operator: str
+    passed: list[str] = field(default_factory=list)
+    any_batch: list[str] = field(default_factory=list)
+    weights: list[str] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    becomes: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A case on its way to Keras: its network and the emitted source."""
+
+    network: Network
+    source: str
+
+    def model(self) -> keras.Model:
+        """The Keras model, with its weights."""
+        import_keras()
+        module = ModuleType("net")
+        exec(self.source, module.__dict__)
+        model: keras.Model = module.net()
+        set_weights(model, block_weights(self.network.blocks), "the network")
+        return model
+
+    def same_as(self, other: Converted) -> bool:
+        """True if it is the same model; the head of the source, with the opset, left aside."""
+        ours, theirs = block_weights(self.network.blocks), block_weights(other.network.blocks)
+        return (
+            self.source.partition("import keras")[2] == other.source.partition("import keras")[2]
+            and ours.keys() == theirs.keys()
+            and all(np.array_equal(ours[key], theirs[key], equal_nan=True) for key in ours)
+        )
+
+
+def prove(operator: str) -> Proof:
+    """Runs all cases of an operator, in all its versions."""
+    proof = Proof(operator)
+    for newest in cases().get(operator, ()):
+        known: list[tuple[Case, Converted]] = []
+        for case in (newest, *older(newest)):
+            try:
+                _prove(case, proof, known)
+            except Refused as reason:
+                proof.refused[case.name] = str(reason)
+            except Exception as error:  # whatever it is, it is told with the case's name
+                text = " ".join(f"{type(error).__name__}: {error}".split())
+                proof.failed[case.name] = text[:MESSAGE]
+    return proof
+
+
+def _prove(case: Case, proof: Proof, known: list[tuple[Case, Converted]]) -> None:
+    """`known` are the same case in newer opsets: what is the same model there is not run again."""
+    refused: list[Refused] = []
+    forms = [case, *case.with_weights()]
+    for form in forms:
+        try:
+            proof.becomes |= _check(form, known)
+        except Refused as reason:
+            refused.append(reason)
+    if len(refused) == len(forms):
+        raise refused[-1]
+    proof.passed.append(case.name)
+    if holds_for_any_batch(case, known):
+        proof.any_batch.append(case.name)
+
+
+def _check(case: Case, known: list[tuple[Case, Converted]]) -> set[str]:
+    """Runs the case by single operators, and by patterns where there are any; says what it is."""
+    converted = convert(case, patterns=())
+    _compare_once(case, converted, known)
+    recognised = convert(case, patterns=None)
+    if any(block.code is None for block in recognised.network.blocks):
+        _compare_once(case, recognised, known)
+    return set(_calls(converted.network, case.operator))
+
+
+def _compare_once(
+    case: Case, converted: Converted, known: list[tuple[Case, Converted]], times: int = 1
+) -> None:
+    if not any(case.asks_as(other) and converted.same_as(model) for other, model in known):
+        compare(case, converted, times)
+        known.append((case, converted))
+
+
+def convert(
+    case: Case, patterns: Sequence[Pattern] | None, batch_axis: int | None = None
+) -> Converted:
+    """The case as far as it can be had without Keras; Refused if it is not converted.
+
+    With a batch axis, the batch is dynamic.
+    """
+    model = ir.from_proto(case.file())
+    source = _source(Path("case.onnx"), model, "")
+    try:
+        graph = graph_of(model, replace(source, dynamic_batch=batch_axis is not None))
+        network = rewrite(graph, patterns, batch_axis)
+        for node in network.leftovers:
+            raise Refused(f"{node.op}: {network.lowered.refused[node]}")
+        return Converted(network, emit(network, "net", "test"))
+    except Onnx2mvitError as error:
+        raise Refused(str(error)) from error
+
+
+def compare(case: Case, converted: Converted, times: int = 1) -> None:
+    """Fails if the model answers otherwise than ONNX expects, with the inputs so many times."""
+    network = converted.network
+    given = [_repeated(case.inputs[value.name], times) for value in network.graph.inputs]
+    answers = outputs_of(converted.model(), network, *given).values()
+    for answer, expected, value in zip(
+        answers, case.expected, network.graph.outputs, strict=True
+    ):
+        batch = network.lowered.places[value].batch
+        assert_same(answer, _repeated(expected, times, batch), case)
+
+
+def _repeated(array: Array, times: int, axis: int | None = 0) -> Array:
+    if times == 1:
+        return array
+    assert axis is not None, "the batch is lost"
+    return np.concatenate([array] * times, axis=axis)
+
+
+def assert_same(answer: Array, expected: Array, case: Case) -> None:
+    """Floats within the case's tolerance, all else exactly; integers may have any width."""
+    kinds = [each.dtype.kind.replace("u", "i") for each in (answer, expected)]
+    assert kinds[0] == kinds[1], f"{answer.dtype}, not {expected.dtype}"
+    assert answer.shape == expected.shape, f"{answer.shape}, not {expected.shape}"
+    if expected.dtype.kind == "f":
+        np.testing.assert_allclose(answer, expected, case.rtol, case.atol)
+    else:
+        np.testing.assert_array_equal(answer, expected)
+
+
+def holds_for_any_batch(case: Case, known: list[tuple[Case, Converted]]) -> bool:
+    """True if the first axis may be a batch of any size; each image must answer by itself."""
+    converted_any = False
+    for form in [case, *case.with_weights()]:
+        lengths = {form.inputs[name].shape[:1] for name in form.data}
+        if len(lengths) > 1 or () in lengths or (0,) in lengths:
+            continue
+        try:
+            converted = convert(form, patterns=(), batch_axis=0)
+        except Refused:
+            continue
+        _compare_once(form, converted, known, times=2)
+        converted_any = True
+    return converted_any
+
+
+def _calls(network: Network, operator: str) -> Iterator[str]:
+    """The functions and layers of Keras that stand for the operator."""
+    for block in network.blocks:
+        if block.code is not None and block.kind == operator:
+            yield from re.findall(r"[A-Za-z_][\w.]*(?=\()", block.code.text)
