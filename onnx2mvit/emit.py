@@ -41,9 +41,9 @@ def emit(network: Network, name: str, version: str, image_size: ImageSize | None
     model = ModelFunction(network, functions, name, image_size).text()
     parts = [*layers, *(function.text for function in functions.values())]
     body = "\n\n".join([*parts, *operator_functions(model, functions), model])
-    used = ", ".join(part for part in ("layers", "ops") if f"{part}." in body)
-    imports = f"import keras\nfrom keras import {used}" if used else "import keras"
-    head = f'"""{_docstring(network, name, version)}"""\n\n{imports}'
+    imports = ", ".join(part for part in ("layers", "ops") if f"{part}." in body)
+    head = f'"""{_docstring(network, name, version)}"""\n\nimport keras'
+    head += f"\nfrom keras import {imports}" if imports else ""
     return black.format_str(f"{head}\n\n{body}", mode=STYLE)
 
 

@@ -259,6 +259,8 @@ def _as_it_was(case: Case, model: onnx.ModelProto) -> Case | None:
     for name, parameter in zip(names[added], formal[added], strict=False):
         if name not in case.constants or parameter not in schema.attributes:
             return None
+        if not case.inputs[name].size:
+            return None
         node.input.remove(name)
         node.attribute.append(helper.make_attribute(parameter, case.inputs[name].tolist()))
     for attribute in [each for each in node.attribute if each.name not in schema.attributes]:

@@ -4,7 +4,13 @@ A converter is given one node and answers with a Keras expression: a stock layer
 one, a call of `keras.ops` otherwise, never a Lambda.
 """
 
-from onnx2mvit.operators import arithmetic, shape  # noqa: F401 - importing them fills the registry
+from onnx2mvit.operators import (  # noqa: F401 - importing them fills the registry
+    activation,
+    arithmetic,
+    logic,
+    shape,
+    softmax,
+)
 from onnx2mvit.operators.registry import REGISTRY, converter_for, operator, version_of
 from onnx2mvit.operators.step import Code, MixesBatch, Step
 
