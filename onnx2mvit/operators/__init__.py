@@ -6,10 +6,18 @@ one, a call of `keras.ops` otherwise, never a Lambda.
 
 from onnx2mvit.operators import (  # noqa: F401 - importing them fills the registry
     activation,
+    convolution,
     arithmetic,
+    linear,
     logic,
+    normalization,
+    pooling,
+    reduction,
+    selection,
     shape,
     softmax,
+    space,
+    transposed_convolution,
 )
 from onnx2mvit.operators.registry import REGISTRY, converter_for, operator, version_of
 from onnx2mvit.operators.step import Code, MixesBatch, Step

@@ -13,3 +13,83 @@ def parameter(x, shape, trainable=True, *, name):
     for length in shape:
         size *= length
     return ops.reshape(layers.Embedding(1, size, trainable=trainable, name=name)(row), shape)
+
+
+def spread(x, strides):
+    """Zeros between the elements of images, channels last: `strides` from one to the next."""
+    for axis, stride in enumerate(strides, start=1):
+        before, length, after = x.shape[1:axis], x.shape[axis], x.shape[axis + 1 :]
+        x = ops.expand_dims(x, axis + 1)
+        x = ops.pad(x, [(0, stride - 1 if at == axis + 1 else 0) for at in range(len(x.shape))])
+        x = ops.reshape(x, (-1, *before, length * stride, *after))
+        x = x[(slice(None),) * axis + (slice(0, (length - 1) * stride + 1),)]
+    return x
+
+
+def windows(x, size, strides, dilations):
+    """All elements of the windows over images, channels last, on a new first axis."""
+    parts = [x]
+    for axis, (count, stride, dilation) in enumerate(zip(size, strides, dilations), start=1):
+        last = (count - 1) * dilation
+        cuts = [slice(start, (start - last) or None, stride) for start in range(0, last + 1, dilation)]
+        parts = [part[(slice(None),) * axis + (cut,)] for part in parts for cut in cuts]
+    return ops.stack(parts, axis=0)
+
+
+def local_response_normalization(x, size, alpha, beta, bias, axis=-1):
+    """Divides every channel by a power of the squares of those around it."""
+    channels = x.shape[axis]
+    squares = ops.moveaxis(ops.square(x), axis, -1)
+    width = [(0, 0)] * (len(x.shape) - 1) + [((size - 1) // 2, size // 2)]
+    squares = ops.pad(squares, width)
+    total = sum(squares[..., first : first + channels] for first in range(size))
+    total = ops.moveaxis(total, -1, axis)
+    return ops.divide(x, ops.power(ops.add(ops.multiply(total, alpha / size), bias), beta))
+
+
+def pad_edge(x, widths):
+    """Padding by what stands at the border."""
+    for axis, (before, after) in enumerate(widths):
+        ahead = (slice(None),) * axis
+        parts = [ops.repeat(x[(*ahead, slice(0, 1), ...)], before, axis=axis)] if before else []
+        parts.append(x)
+        if after:
+            parts.append(ops.repeat(x[(*ahead, slice(-1, None), ...)], after, axis=axis))
+        x = ops.concatenate(parts, axis=axis)
+    return x
+
+
+def pad_wrap(x, widths):
+    """Padding by what stands at the other side."""
+    for axis, (before, after) in enumerate(widths):
+        ahead = (slice(None),) * axis
+        parts = [x[(*ahead, slice(-before, None), ...)]] if before else []
+        parts.append(x)
+        if after:
+            parts.append(x[(*ahead, slice(0, after), ...)])
+        x = ops.concatenate(parts, axis=axis)
+    return x
+
+
+def depth_to_space(x, size):
+    """Channels to blocks of pixels: those of one pixel of the block lie side by side."""
+    _, height, width, depth = x.shape
+    x = ops.reshape(x, (-1, height, width, size, size, depth // size**2))
+    x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
+    return ops.reshape(x, (-1, height * size, width * size, depth // size**2))
+
+
+def pixel_shuffle(x, size):
+    """The same where those of one channel lie side by side, as in PyTorch."""
+    _, height, width, depth = x.shape
+    x = ops.reshape(x, (-1, height, width, depth // size**2, size, size))
+    x = ops.transpose(x, (0, 1, 4, 2, 5, 3))
+    return ops.reshape(x, (-1, height * size, width * size, depth // size**2))
+
+
+def space_to_depth(x, size):
+    """Blocks of pixels to channels: those of one pixel of the block lie side by side."""
+    _, height, width, channels = x.shape
+    x = ops.reshape(x, (-1, height // size, size, width // size, size, channels))
+    x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
+    return ops.reshape(x, (-1, height // size, width // size, channels * size**2))

@@ -17,6 +17,7 @@ from onnx2mvit.layout import (
 )
 from onnx2mvit.operators.registry import operator
 from onnx2mvit.operators.step import Code, MixesBatch, Step
+from onnx2mvit.operators.text import cut, layer, unless
 from onnx2mvit.pattern import require
 
 
@@ -69,8 +70,10 @@ def concat(step: Step) -> Code:
             operands.append(_for_every_image(step, index, leader or 0))
     text = operands[0]
     if count > 1:
-        where = place.order.index(axis)
-        text = f"layers.Concatenate(axis={where}, name=$name)([{', '.join(operands)}])"
+        where, parts = place.order.index(axis), f"[{', '.join(operands)}]"
+        text = f"{layer('Concatenate', axis=unless(where, len(place.order) - 1))}({parts})"
+        if step.weights:  # the name is that of the layer that holds them
+            text = f"ops.concatenate({parts}, axis={where})"
     return step.code(text, place.order, place.batch)
 
 
@@ -80,16 +83,16 @@ def _for_every_image(step: Step, index: int, leader: int) -> str:
     array = step.one_row(step.const(index), order).transpose(order)
     if batch is None:
         return step.constant(array)
-    cut = ", ".join(":" if axis == batch else ":1" for axis in order)
-    return f"ops.add({step.constant(array)}, ops.zeros_like({step.data(leader)}[{cut}]))"
+    row = cut(step.data(leader), [":" if axis == batch else ":1" for axis in order])
+    return f"ops.add({step.constant(array)}, ops.zeros_like({row}))"
 
 
 @operator("Select", 1)
 def select(step: Step) -> Code:
     """One element of an axis, which goes (what our rules make of Gather and of Slice)."""
-    axis, place = step.attrs["axis"], step.place()
+    attrs, place = step.attrs, step.place()
+    axis = attrs["axis"]
     step.keep_apart([axis])
-    cut = [str(step.attrs["index"]) if other == axis else ":" for other in place.order]
     batch = None if place.batch is None else place.batch - (axis < place.batch)
-    text = f"{step.data()}[{', '.join(cut)}]"
+    text = cut(step.data(), [str(attrs["index"]) if at == axis else ":" for at in place.order])
     return step.code(text, without(place.order, [axis]), batch)

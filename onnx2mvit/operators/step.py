@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,7 +42,10 @@ class Code:
     @property
     def is_layer(self) -> bool:
         """True if the result comes out of a layer that has a name."""
-        return self.text.startswith("layers.") and "$name" in self.text
+        match ast.parse(self.text.replace("$", "_"), mode="eval").body:
+            case ast.Call(func=ast.Call(func=ast.Attribute(ast.Name("layers")), keywords=options)):
+                return any(option.arg == "name" for option in options)
+        return False
 
 
 class Step:
@@ -75,6 +79,7 @@ class Step:
         """The ONNX shape of an input."""
         shape = self.value(index).shape
         require(shape is not None, f"the shape of input {index} is not known")
+        require(0 not in (shape or ()), f"input {index} is empty")
         return shape or ()
 
     @property
@@ -82,6 +87,7 @@ class Step:
         """The ONNX shape of the result."""
         shape = self.node.output.shape
         require(shape is not None, "the shape of its output is not known")
+        require(0 not in (shape or ()), "its output is empty")
         return shape or ()
 
     def const(self, index: int) -> Array:
@@ -189,6 +195,14 @@ class Step:
         if array.ndim != 1:
             return f"ops.reshape(ops.array([{text}], dtype={array.dtype.name!r}), {array.shape})"
         return f"ops.array([{text}], dtype={array.dtype.name!r})"
+
+    def written_out(self, places: Sequence[int]) -> None:
+        """Notes that the length of these axes of the Keras tensor is in the code.
+
+        Those between the first and the last may go with the size of the image.
+        """
+        last = len(self.shape()) - 1
+        self.fixed_size |= any(0 < at < last for at in places)
 
     def code(self, text: str, order: Order, batch: int | None = -1) -> Code:
         """The answer; the batch is where the operands have it unless it is given."""

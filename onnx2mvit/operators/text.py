@@ -53,4 +53,6 @@ def cut(text: str, slices: Sequence[str]) -> str:
     kept = list(slices)
     while kept and kept[-1] == ":":
         kept.pop()
+    if len(kept) == 1 and ":" in kept[0]:
+        kept.append("...")  # Keras takes no slice by itself
     return f"{text}[{', '.join(kept)}]" if kept else text
