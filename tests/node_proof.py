@@ -36,14 +36,13 @@ class Refused(Exception):  # noqa: N818 - it is an answer, not an error
 class Proof:
     """What became of the cases of an operator, by their names.
 
-    `any_batch` are those that hold for any number of images as well, `weights` those in which
-    all tensors but the first must stand in the file. `becomes` is what Keras calls it.
+    `any_batch` are those that hold for any number of images as well; `failed` are neither right
+    nor refused. `becomes` is what Keras calls it.
     """
 
     operator: str
     passed: list[str] = field(default_factory=list)
     any_batch: list[str] = field(default_factory=list)
-    weights: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     becomes: set[str] = field(default_factory=set)
@@ -75,10 +74,15 @@ class Converted:
         )
 
 
-def prove(operator: str) -> Proof:
-    """Runs all cases of an operator, in all its versions."""
+def prove(operator: str, bodies: bool | None = None) -> Proof:
+    """Runs all cases of an operator, in all its versions.
+
+    `bodies` False leaves out those of its body as a function, True all others.
+    """
     proof = Proof(operator)
     for newest in cases().get(operator, ()):
+        if bodies is not None and newest.is_body != bodies:
+            continue
         known: list[tuple[Case, Converted]] = []
         for case in (newest, *older(newest)):
             try:
@@ -92,16 +96,22 @@ def prove(operator: str) -> Proof:
 
 
 def _prove(case: Case, proof: Proof, known: list[tuple[Case, Converted]]) -> None:
-    """`known` are the same case in newer opsets: what is the same model there is not run again."""
+    """`known` are the same case in newer opsets: what is the same model there is not run again.
+
+    A case passes if it does with all tensors computed, or with one and the others as weights.
+    """
+    becomes: list[set[str]] = []
     refused: list[Refused] = []
-    forms = [case, *case.with_weights()]
-    for form in forms:
+    for form in (case, *case.with_weights()):
         try:
-            proof.becomes |= _check(form, known)
+            becomes.append(_check(form, known))
         except Refused as reason:
             refused.append(reason)
-    if len(refused) == len(forms):
+            if "is not known" in str(reason):
+                break
+    if not becomes:
         raise refused[-1]
+    proof.becomes.update(*becomes)
     proof.passed.append(case.name)
     if holds_for_any_batch(case, known):
         proof.any_batch.append(case.name)
@@ -114,14 +124,14 @@ def _check(case: Case, known: list[tuple[Case, Converted]]) -> set[str]:
     recognised = convert(case, patterns=None)
     if any(block.code is None for block in recognised.network.blocks):
         _compare_once(case, recognised, known)
-    return set(_calls(converted.network, case.operator))
+    return set(_calls(converted.network, case.operator)) if not case.is_body else set()
 
 
 def _compare_once(
-    case: Case, converted: Converted, known: list[tuple[Case, Converted]], times: int = 1
+    case: Case, converted: Converted, known: list[tuple[Case, Converted]], any_batch: bool = False
 ) -> None:
     if not any(case.asks_as(other) and converted.same_as(model) for other, model in known):
-        compare(case, converted, times)
+        compare(case, converted, any_batch)
         known.append((case, converted))
 
 
@@ -144,23 +154,32 @@ def convert(
         raise Refused(str(error)) from error
 
 
-def compare(case: Case, converted: Converted, times: int = 1) -> None:
-    """Fails if the model answers otherwise than ONNX expects, with the inputs so many times."""
-    network = converted.network
-    given = [_repeated(case.inputs[value.name], times) for value in network.graph.inputs]
-    answers = outputs_of(converted.model(), network, *given).values()
-    for answer, expected, value in zip(
-        answers, case.expected, network.graph.outputs, strict=True
-    ):
-        batch = network.lowered.places[value].batch
-        assert_same(answer, _repeated(expected, times, batch), case)
+def compare(case: Case, converted: Converted, any_batch: bool = False) -> None:
+    """Fails if the model answers otherwise than ONNX expects.
+
+    For any batch, it is asked for all images twice over, and for the first alone.
+    """
+    network, model = converted.network, converted.model()
+    inputs = [case.inputs[value.name] for value in network.graph.inputs]
+    axes = [network.lowered.places[value].batch for value in network.graph.outputs]
+    images = len(inputs[0]) if any_batch else 0
+    batches = [slice(1), [*range(images), *range(images)]] if any_batch else [None]
+    for batch in batches:
+        given = [_images(array, images, batch, 0) for array in inputs]
+        answers = outputs_of(model, network, *given).values()
+        for answer, expected, axis in zip(answers, case.expected, axes, strict=True):
+            assert_same(answer, _images(expected, images, batch, axis), case)
 
 
-def _repeated(array: Array, times: int, axis: int | None = 0) -> Array:
-    if times == 1:
+def _images(array: Array, images: int, batch: Any, axis: int | None) -> Array:
+    """Some images of a batch; one may take up several places in a row on the axis."""
+    if batch is None:
         return array
     assert axis is not None, "the batch is lost"
-    return np.concatenate([array] * times, axis=axis)
+    ahead, behind = array.shape[:axis], array.shape[axis + 1 :]
+    parts = array.reshape(*ahead, images, array.shape[axis] // images, *behind)
+    chosen = parts[(*[slice(None)] * axis, batch)]
+    return chosen.reshape(*ahead, chosen.shape[axis] * chosen.shape[axis + 1], *behind)
 
 
 def assert_same(answer: Array, expected: Array, case: Case) -> None:
@@ -185,13 +204,14 @@ def holds_for_any_batch(case: Case, known: list[tuple[Case, Converted]]) -> bool
             converted = convert(form, patterns=(), batch_axis=0)
         except Refused:
             continue
-        _compare_once(form, converted, known, times=2)
+        _compare_once(form, converted, known, any_batch=True)
         converted_any = True
     return converted_any
 
 
 def _calls(network: Network, operator: str) -> Iterator[str]:
-    """The functions and layers of Keras that stand for the operator."""
-    for block in network.blocks:
-        if block.code is not None and block.kind == operator:
+    """The functions and layers of Keras that stand for the operator, or for what it is made of."""
+    codes = [block for block in network.blocks if block.code is not None]
+    for block in [block for block in codes if block.kind == operator] or codes:
+        if block.code is not None:
             yield from re.findall(r"[A-Za-z_][\w.]*(?=\()", block.code.text)
