@@ -14,6 +14,8 @@ COVERS = {
     "SliceAttributes",
     "SelectFromSlice",
     "SelectFromGather",
+    "GatherOfAll",
+    "ConcatGrows",
     "SelectBeforeTranspose",
     "SelectFromLinear",
     "SliceOfLinear",
@@ -249,3 +251,37 @@ def test_a_chunk_of_a_product_of_two_computed_tensors_stays() -> None:
         a=[2],
     )
     assert ops(graph) == ["Transpose", "MatMul", "Slice"]
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"), [(range(6), "Reshape"), ((0, 1, 2, 3, 5, 4), "Gather")]
+)
+def test_a_gather_of_all_elements_in_order_is_a_reshape(order: Any, expected: str) -> None:
+    graph = unified(
+        "(float[2,3] x) => (float y) { f = Reshape(x, flat)  g = Gather(f, i)  y = Neg(g) }",
+        flat=[6],
+        i=np.reshape(order, (3, 1, 2)),
+    )
+    assert expected in ops(graph)
+    assert ("Gather" in ops(graph)) == (expected == "Gather")
+
+
+def test_what_is_joined_to_a_list_is_joined_to_its_result() -> None:
+    graph = unified(
+        """(float[2,3] x, float[2,3] v, float[2,3] w) => (float y, float z) {
+        a = Concat<axis=1>(x, v)  y = Neg(a)
+        b = Concat<axis=1>(x, v, w)  z = Neg(b) }"""
+    )
+    first, second = graph.of(["Concat"])
+    assert [len(first.inputs), len(second.inputs)] == [2, 2]
+    assert second.inputs[0] is first.output
+
+
+def test_another_axis_or_order_is_no_such_list() -> None:
+    graph = unified(
+        """(float[2,2] x, float[2,2] v, float[2,2] w) => (float y, float z, float u) {
+        a = Concat<axis=1>(x, v)  y = Neg(a)
+        b = Concat<axis=0>(x, v, w)  z = Neg(b)
+        c = Concat<axis=1>(v, x, w)  u = Neg(c) }"""
+    )
+    assert sorted(len(node.inputs) for node in graph.of(["Concat"])) == [2, 3, 3]

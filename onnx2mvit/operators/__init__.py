@@ -6,13 +6,14 @@ one, a call of `keras.ops` otherwise, never a Lambda.
 
 from onnx2mvit.operators import (  # noqa: F401 - importing them fills the registry
     activation,
-    convolution,
     arithmetic,
+    convolution,
     linear,
     logic,
     normalization,
     pooling,
     reduction,
+    resize,
     selection,
     shape,
     softmax,

@@ -29,9 +29,13 @@ def spread(x, strides):
 def windows(x, size, strides, dilations):
     """All elements of the windows over images, channels last, on a new first axis."""
     parts = [x]
-    for axis, (count, stride, dilation) in enumerate(zip(size, strides, dilations), start=1):
+    for axis, (count, stride, dilation) in enumerate(
+        zip(size, strides, dilations, strict=True), start=1
+    ):
         last = (count - 1) * dilation
-        cuts = [slice(start, (start - last) or None, stride) for start in range(0, last + 1, dilation)]
+        cuts = [
+            slice(start, (start - last) or None, stride) for start in range(0, last + 1, dilation)
+        ]
         parts = [part[(slice(None),) * axis + (cut,)] for part in parts for cut in cuts]
     return ops.stack(parts, axis=0)
 
@@ -93,3 +97,39 @@ def space_to_depth(x, size):
     x = ops.reshape(x, (-1, height // size, size, width // size, size, channels))
     x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
     return ops.reshape(x, (-1, height // size, width // size, channels * size**2))
+
+
+def mixture(x, axis, rows):
+    """Every element of the result is a sum of some along an axis: `rows` of (index, share)."""
+    last, shape = x.shape[axis] - 1, [1] * len(x.shape)
+    shape[axis] = len(rows)
+    total = 0.0
+    for terms in zip(*rows, strict=True):
+        indices = [min(max(index, 0), last) for index, _ in terms]
+        shares = ops.reshape(ops.array([share for _, share in terms], dtype="float32"), shape)
+        total = ops.add(total, ops.multiply(ops.take(x, indices, axis=axis), shares))
+    return total
+
+
+def interpolate_linear(x, axis, size, start, step):
+    """Linear interpolation at `size` positions from `start` on, `step` pixels apart."""
+    rows, last = [], x.shape[axis] - 1
+    for i in range(size):
+        position = min(max(start + step * i, 0.0), last)
+        index = int(position)
+        rows.append([(index, index + 1 - position), (index + 1, position - index)])
+    return mixture(x, axis, rows)
+
+
+def interpolate_cubic(x, axis, size, start, step, sharpness):
+    """Cubic interpolation (Keys, 1981) at `size` positions from `start` on, `step` pixels apart."""
+    rows, a = [], sharpness
+    for i in range(size):
+        position = start + step * i
+        index = int(position // 1)
+        t = position - index
+        near = [((a + 2) * d - (a + 3)) * d**2 + 1 for d in (t, 1 - t)]
+        far = [((a * d - 5 * a) * d + 8 * a) * d - 4 * a for d in (1 + t, 2 - t)]
+        shares = [far[0], near[0], near[1], far[1]]
+        rows.append([(index + k - 1, share) for k, share in enumerate(shares)])
+    return mixture(x, axis, rows)

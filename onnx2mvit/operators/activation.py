@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 
-from onnx2mvit.operators.arithmetic import elementwise
 from onnx2mvit.operators.registry import Converter, operator
 from onnx2mvit.operators.step import Code, Step, literal
 from onnx2mvit.operators.text import Raw, call, layer, unless
@@ -52,8 +51,8 @@ def prelu(step: Step) -> Code:
     place, rank = step.place(), len(step.shape())
     if step.value(1).const is None or place.batch_at != 0 or len(step.shape(1)) > rank:
         order = place.order
-        x, slope = step.broadcast(0, order), step.broadcast(1, order)
-        return step.code(f"ops.where(ops.less({x}, 0.0), ops.multiply({x}, {slope}), {x})", order)
+        x, other = step.broadcast(0, order), step.broadcast(1, order)
+        return step.code(f"ops.where(ops.less({x}, 0.0), ops.multiply({x}, {other}), {x})", order)
     slope = step.const(1)
     slope = step.one_row(slope.reshape((1,) * (rank - slope.ndim) + slope.shape), place.order)
     lengths = [(slope.shape[axis], step.shape()[axis]) for axis in place.order[1:]]
@@ -106,7 +105,9 @@ def gelu(step: Step) -> Code:
     """The exact one by its name, the approximation by tanh as `ops.gelu`."""
     approximate = step.attrs.get("approximate", "none")
     require(approximate in ("none", "tanh"), f"the approximation {approximate!r} is not known")
-    return unary(step, layer("Activation", "gelu") + "({})" if approximate == "none" else "ops.gelu({})")
+    return unary(
+        step, layer("Activation", "gelu") + "({})" if approximate == "none" else "ops.gelu({})"
+    )
 
 
 @operator("Swish", 24)
@@ -122,7 +123,10 @@ def swish(step: Step) -> Code:
 @operator("Shrink", 9)
 def shrink(step: Step) -> Code:
     """x moved towards zero by bias, and zero between -lambd and lambd."""
-    bias, edge = (literal(step.attrs.get(name, default), np.dtype("f4")) for name, default in (("bias", 0.0), ("lambd", 0.5)))
+    bias, edge = (
+        literal(step.attrs.get(name, default), np.dtype("f4"))
+        for name, default in (("bias", 0.0), ("lambd", 0.5))
+    )
     above = f"ops.where(ops.greater({{0}}, {edge}), ops.subtract({{0}}, {bias}), 0.0)"
     return unary(step, f"ops.where(ops.less({{0}}, -{edge}), ops.add({{0}}, {bias}), {above})")
 

@@ -46,6 +46,7 @@ BINARY: tuple[tuple[str, tuple[int, ...], str, str | None], ...] = (
     ("Sub", (7, 13, 14), "subtract", "Subtract"),
     ("Sum", (8, 13), "add", "Add"),
 )
+OF_INTEGERS = ("add", "maximum", "minimum", "multiply", "subtract")  # as in Python
 
 
 def operand_order(step: Step) -> Order:
@@ -68,7 +69,8 @@ def arithmetic(step: Step, function: str, layer: str | None) -> Code:
     """Operands of floats; by a layer where all are computed and of one shape."""
     order, count = operand_order(step), len(step.node.inputs)
     dtype = step.node.output.dtype
-    require(dtype is not None and dtype.kind == "f", f"it computes {dtype}, not floats")
+    kinds = "fiu" if function in OF_INTEGERS else "f"
+    require(dtype is not None and dtype.kind in kinds, f"it computes {dtype}, not floats")
     shapes = {step.shape(index) for index in range(count)}
     computed = all(step.value(index).const is None for index in range(count))
     if layer is not None and computed and len(shapes) == 1 and count > 1:
@@ -80,6 +82,14 @@ def arithmetic(step: Step, function: str, layer: str | None) -> Code:
     if layer == "Average":
         text = f"ops.divide({text}, {count})"
     return step.code(text, order)
+
+
+@operator("Mod", 10, 13)
+def mod(step: Step) -> Code:
+    """What division leaves: with the sign of the divisor, or (fmod) with that of the dividend."""
+    if not step.attrs.get("fmod"):
+        return elementwise(step, "ops.mod({}, {})")
+    return elementwise(step, "ops.multiply(ops.sign({0}), ops.mod(ops.abs({0}), ops.abs({1})))")
 
 
 for _name, _since, _text in UNARY:

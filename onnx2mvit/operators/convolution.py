@@ -32,9 +32,7 @@ def conv(step: Step) -> Code:
     }
     if depthwise:
         multiplier = unless(filters // group, 1)
-        text = layer(
-            f"DepthwiseConv{rank}D", alike(size), depth_multiplier=multiplier, **options
-        )
+        text = layer(f"DepthwiseConv{rank}D", alike(size), depth_multiplier=multiplier, **options)
         # The filters of a channel follow each other.
         kernel = kernel.reshape(group, filters // group, *size)
         step.weights["kernel"] = kernel.transpose(*space, 0, 1)
@@ -64,5 +62,3 @@ def has_bias(step: Step) -> bool:
         return False
     step.weights["bias"] = step.const(2)
     return True
-
-

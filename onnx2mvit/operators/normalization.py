@@ -17,7 +17,8 @@ def channel_axis(step: Step) -> int | None:
     """Where ONNX's channels stand in the Keras tensor; None if last, as Keras has them."""
     require(len(step.shape()) > 1, "it has no channels")
     step.keep_apart([1])
-    return unless(step.place().order.index(1), len(step.shape()) - 1)
+    axis = step.place().order.index(1)
+    return None if axis == len(step.shape()) - 1 else axis
 
 
 def per_channel(step: Step, index: int) -> Array:

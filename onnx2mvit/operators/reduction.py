@@ -114,10 +114,10 @@ def cumsum(step: Step) -> Code:
 @operator("TopK", 11, 24)
 def top_k(step: Step) -> Code:
     """The largest along an axis in order, or the smallest; not where they stand."""
-    axis, rank = step.axis(step.attrs.get("axis", -1)), len(step.shape())
+    axis = step.axis(step.attrs.get("axis", -1))
     require(bool(step.attrs.get("sorted", 1)), "its results are in no order")
     step.keep_apart([axis])
-    order = tuple(other for other in step.place().order if other != axis) + (axis,)
+    order = (*(other for other in step.place().order if other != axis), axis)
     count, x = int(step.const(1).reshape(())), step.data(0, order)
     if step.attrs.get("largest", 1):
         return step.code(f"ops.top_k({x}, {count})[0]", order)

@@ -100,19 +100,32 @@ def _taken(step: Step, x: str, indices: Array, where: int, rank: int) -> str:
 @operator("GatherElements", 11, 13)
 def gather_elements(step: Step) -> Code:
     """Along an axis, elsewhere at the place of the index; the data may reach further there."""
-    axis, order, batch = step.axis(step.attrs.get("axis", 0)), step.place().order, step.place().batch
+    axis, order, batch = (
+        step.axis(step.attrs.get("axis", 0)),
+        step.place().order,
+        step.place().batch,
+    )
     step.keep_apart([axis])
     data, indices = step.shape(0), step.shape(1)
-    lengths = [":" if d == i or a == axis else f":{i}" for a, (d, i) in enumerate(zip(data, indices, strict=True))]
+    lengths = [
+        ":" if d == i or a == axis else f":{i}"
+        for a, (d, i) in enumerate(zip(data, indices, strict=True))
+    ]
     if batch is not None:
         lengths[batch] = ":"
     x = cut(step.data(), [lengths[axis] for axis in order])
     if step.value(1).const is None:
         require(step.place(1).batch == batch, "its indices have the batch on another axis")
-        return step.code(f"ops.take_along_axis({x}, {step.data(1, order)}, axis={order.index(axis)})", order, batch)
+        return step.code(
+            f"ops.take_along_axis({x}, {step.data(1, order)}, axis={order.index(axis)})",
+            order,
+            batch,
+        )
     step.fixed_size = True
     array = step.one_row(step.const(1) % data[axis], order).transpose(order)
-    return step.code(f"ops.take_along_axis({x}, {step.constant(array)}, axis={order.index(axis)})", order, batch)
+    return step.code(
+        f"ops.take_along_axis({x}, {step.constant(array)}, axis={order.index(axis)})", order, batch
+    )
 
 
 @operator("GatherND", 11, 12, 13)

@@ -5,7 +5,7 @@ Before opset 13 they flatten all axes from `axis` on to one, and go over that.
 
 from __future__ import annotations
 
-import math
+from functools import partial
 
 from onnx2mvit.operators.registry import operator
 from onnx2mvit.operators.step import Code, Step
@@ -51,7 +51,7 @@ def hardmax(step: Step, flat: bool) -> Code:
     """One at the first of the largest, zero elsewhere."""
     places, rank = _places(step, flat), len(step.shape())
     axis, x, order = _one(places, rank), step.data(), step.place().order
-    length = math.prod([step.shape()[order[axis]]])
+    length = step.shape()[order[axis]]
     largest = f"ops.argmax({x}, axis={axis})"
     return step.code(f"ops.one_hot({largest}, {length}, axis={axis})", order)
 
@@ -61,5 +61,5 @@ for _name, _converter in (
     ("LogSoftmax", log_softmax),
     ("Hardmax", hardmax),
 ):
-    operator(_name, 11)(lambda step, _converter=_converter: _converter(step, flat=True))
-    operator(_name, 13)(lambda step, _converter=_converter: _converter(step, flat=False))
+    operator(_name, 11)(partial(_converter, flat=True))
+    operator(_name, 13)(partial(_converter, flat=False))

@@ -99,5 +99,3 @@ def depth_to_space(step: Step) -> Code:
 def space_to_depth(step: Step) -> Code:
     """Blocks of pixels to channels, block first."""
     return _moved(step, "space_to_depth")
-
-

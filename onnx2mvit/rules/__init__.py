@@ -23,6 +23,8 @@ from onnx2mvit.rules.linear import GemmIsMatMulAdd
 from onnx2mvit.rules.normalization import LayerNormFromParts
 from onnx2mvit.rules.pooling import GlobalAveragePoolIsMean, MeanAxes, MeanWithoutKeptAxes
 from onnx2mvit.rules.selection import (
+    ConcatGrows,
+    GatherOfAll,
     SelectBeforeTranspose,
     SelectFromGather,
     SelectFromLinear,
@@ -50,6 +52,8 @@ RULES: tuple[Rule, ...] = (
     SliceAttributes(),
     SelectFromSlice(),
     SelectFromGather(),
+    GatherOfAll(),
+    ConcatGrows(),
     SelectBeforeTranspose(),
     SelectFromLinear(),
     SliceOfLinear(),

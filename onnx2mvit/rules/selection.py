@@ -10,7 +10,7 @@ import numpy as np
 
 from onnx2mvit.graph import Value
 from onnx2mvit.matcher import Match
-from onnx2mvit.pattern import Expr, Ops, Var, constant, optional, require
+from onnx2mvit.pattern import Expr, Ops, Var, constant, each, optional, require
 from onnx2mvit.rules.base import Builder, Rule, Shape, elements
 from onnx2mvit.rules.linear import linear
 
@@ -110,6 +110,52 @@ class SelectFromGather(Rule):
         axis = m.root.attrs.get("axis", 0) % len(m.x.shape)
         index = int(m.index.const) % m.x.shape[axis]
         return new.like_root(m.x, op="Select", axis=axis, index=index)
+
+
+class GatherOfAll(Rule):
+    """All elements in their order; what is left of torch's `as_strided`.
+
+    Gather(Reshape(x) of rank 1, arange(n) in any shape) → Reshape(x) to that shape
+    """
+
+    needed_by = "timm's ConvNeXt by dynamo"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Gather(op.Reshape(x, role="flat"), constant("indices"))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        length, indices = elements(m.x.shape), m.indices.const
+        require(m.flat.output.shape == (length,), "it is not flat")
+        require(np.array_equal(indices.reshape(-1), np.arange(length)), "another order, or a part")
+        return new.like_root(m.x, op="Reshape")
+
+
+class ConcatGrows(Rule):
+    """What is joined to a list that was joined before is joined to the result of that.
+
+    Concat(a, b, c) where Concat(a, b) is in the graph → Concat(Concat(a, b), c)
+    """
+
+    needed_by = "DenseNets, whose layers join the outputs of all before"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Concat(each(Var("part"), role="parts"))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        inputs, axis = m.root.inputs, m.root.attrs.get("axis")
+        require(inputs[0] is not None and inputs[0].const is None, "it begins with a constant")
+        shorter = [
+            node
+            for node in m.graph.consumers(inputs[0])
+            if node.op == "Concat"
+            and node.attrs.get("axis") == axis
+            and 1 < len(node.inputs) < len(inputs)
+            and node.inputs == inputs[: len(node.inputs)]
+            and node.position < m.root.position
+        ]
+        require(bool(shorter), "no part of it is joined before")
+        longest = max(shorter, key=lambda node: len(node.inputs))
+        return new.like_root(longest.output, *inputs[len(longest.inputs) :], axis=axis)
 
 
 class SelectBeforeTranspose(Rule):
