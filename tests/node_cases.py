@@ -18,9 +18,18 @@ import numpy as np
 import onnx
 import onnx.backend.test
 from onnx import helper, numpy_helper
-from onnx.defs import OpSchema, SchemaError, get_schema
+from onnx.defs import OpSchema
 
-from onnx2mvit.read import OPSETS
+from tests.node_opsets import (
+    at_a_known_opset,
+    at_opset,
+    copied,
+    opset_of,
+    same_meaning,
+    schema_of,
+    takes_these_types,
+    versions_before,
+)
 from tests.run_graph import answers
 
 Array = np.ndarray[Any, Any]
@@ -55,11 +64,6 @@ class Case:
         """True if the operator is a function, and the model is what it is made of."""
         return "_expanded" in self.name
 
-    @property
-    def opset(self) -> int:
-        """The version of ONNX's operators in the model."""
-        return opset_of(self.model)
-
     def with_weights(self) -> list[Case]:
         """The same with all tensors but one in the file, as a layer's weights are."""
         if len(self.data) < 2:
@@ -76,8 +80,7 @@ class Case:
 
     def file(self) -> onnx.ModelProto:
         """The model with the constants in it."""
-        model = onnx.ModelProto()
-        model.CopyFrom(self.model)
+        model = copied(self.model)
         kept = [value for value in model.graph.input if value.name in self.data]
         del model.graph.input[:]
         model.graph.input.extend(kept)
@@ -108,7 +111,10 @@ def _from_nodes() -> Iterator[Case]:
         # The body of a function comes after the function.
         operator = test.model.graph.node[0].op_type
         operator = operators.setdefault(test.name.partition("_expanded")[0], operator)
-        yield from _float_case(test.name, operator, test.model, *test.data_sets[0])
+        made = _float_case(test.name, operator, test.model, *test.data_sets[0])
+        if made is not None:
+            yield made
+            yield from _first_output(made)
 
 
 def _from_files() -> Iterator[Case]:
@@ -120,9 +126,16 @@ def _from_files() -> Iterator[Case]:
                 for kind in ("input", "output")
             )
             operator = model.graph.node[-1].op_type
-            for case in _float_case(f"{folder}/{path.name}", operator, model, inputs, outputs):
-                if _is_right(case):
-                    yield case
+            made = _float_case(f"{folder}/{path.name}", operator, model, inputs, outputs)
+            if made is not None and _is_right(made):
+                yield made
+
+
+def _array(file: Path) -> Array | None:
+    """The tensor in a file; None if it holds something else."""
+    tensor = onnx.TensorProto()
+    tensor.ParseFromString(file.read_bytes())
+    return numpy_helper.to_array(tensor) if tensor.data_type else None
 
 
 def _is_right(case: Case) -> bool:
@@ -135,56 +148,62 @@ def _is_right(case: Case) -> bool:
     return all(map(close, found, case.expected))
 
 
-def _array(file: Path) -> Array | None:
-    """The tensor in a file; None if it holds something else."""
-    tensor = onnx.TensorProto()
-    tensor.ParseFromString(file.read_bytes())
-    return numpy_helper.to_array(tensor) if tensor.data_type else None
-
-
 def _float_case(
     name: str, operator: str, model: onnx.ModelProto, inputs: Sequence[Any], outputs: Sequence[Any]
-) -> Iterator[Case]:
+) -> Case | None:
     """The case, if it is one of float32: a tensor of float32 comes in, and no other floats.
 
-    Logic, which has truth values alone, gets them from floats.
+    Logic, which has truth values alone, gets them from floats; float64 is made float32.
     """
     tensors = [*inputs, *outputs]
     if not all(isinstance(each, np.ndarray) and each.dtype.kind in "fbiu" for each in tensors):
-        return
-    if any(each.dtype.kind == "f" and each.dtype != np.float32 for each in tensors):
-        return
+        return None
     known = at_a_known_opset(model)
     if known is None:
-        return
-    held = {tensor.name for tensor in model.graph.initializer}
-    names = [value.name for value in model.graph.input if value.name not in held]
+        return None
+    floats = {each.dtype for each in tensors if each.dtype.kind == "f"}
+    if floats == {np.dtype(np.float64)} and "Cast" not in operator and len(known.graph.node) == 1:
+        known = _retyped(known, onnx.TensorProto.DOUBLE)
+        inputs, outputs = ([_as_float32(each) for each in some] for some in (inputs, outputs))
+    elif floats - {np.dtype(np.float32)}:
+        return None
+    held = {tensor.name for tensor in known.graph.initializer}
+    names = [value.name for value in known.graph.input if value.name not in held]
     if all(array.dtype == np.bool_ for array in inputs):
-        known, inputs = _from_floats(known, names), [array.astype(np.float32) for array in inputs]
+        known = _with_casts(_retyped(known, onnx.TensorProto.BOOL), names)
+        inputs = [array.astype(np.float32) for array in inputs]
     given = dict(zip(names, inputs, strict=True))
     optional = _optional_scalars(known, given)
     constants = frozenset(
         key for key, array in given.items() if array.dtype != np.float32 or key in optional
     )
-    if len(constants) < len(given):
-        yield Case(name, operator, known, given, tuple(outputs), constants)
+    if len(constants) == len(given):
+        return None
+    return Case(name, operator, known, given, tuple(outputs), constants)
 
 
-def _from_floats(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
-    """The model of truth values with floats as inputs, that become truth values by a Cast."""
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
-    casts = [
-        helper.make_node("Cast", [name], [f"{name}_bool"], to=onnx.TensorProto.BOOL)
-        for name in names
-    ]
-    for value in changed.graph.input:
-        value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+def _as_float32(array: Array) -> Array:
+    return array.astype(np.float32) if array.dtype == np.float64 else array
+
+
+def _retyped(model: onnx.ModelProto, old: int) -> onnx.ModelProto:
+    """The model with inputs and outputs of float32 in the place of those of another type."""
+    changed = copied(model)
+    values = [*changed.graph.input, *(changed.graph.output if old != onnx.TensorProto.BOOL else ())]
+    for value in values:
+        if value.type.tensor_type.elem_type == old:
+            value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    return changed
+
+
+def _with_casts(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
+    """The model with truth values that a Cast makes of these inputs."""
+    changed = copied(model)
     for node in changed.graph.node:
         node.input[:] = [f"{name}_bool" if name in names else name for name in node.input]
-    nodes = [*casts, *changed.graph.node]
-    del changed.graph.node[:]
-    changed.graph.node.extend(nodes)
+    for name in names:
+        cast = helper.make_node("Cast", [name], [f"{name}_bool"], to=onnx.TensorProto.BOOL)
+        changed.graph.node.insert(0, cast)
     return changed
 
 
@@ -200,62 +219,15 @@ def _optional_scalars(model: onnx.ModelProto, given: dict[str, Array]) -> set[st
     return found
 
 
-def opset_of(model: onnx.ModelProto) -> int:
-    """The version of ONNX's operators in a model; 0 if it has none."""
-    return next((entry.version for entry in model.opset_import if entry.domain == ""), 0)
-
-
-def schema_of(node: onnx.NodeProto, opset: int) -> OpSchema:
-    """What ONNX says of an operator in an opset."""
-    return get_schema(node.op_type, max_inclusive_version=opset)
-
-
-def at_opset(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
-    """The same nodes in another opset."""
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
-    del changed.opset_import[:]
-    changed.opset_import.append(helper.make_opsetid("", opset))
-    return changed
-
-
-def at_a_known_opset(model: onnx.ModelProto) -> onnx.ModelProto | None:
-    """The model in an opset that we read, None if its operators are others there."""
-    opset = opset_of(model)
-    if not opset or any(node.domain for node in model.graph.node):
-        return None
-    if opset in OPSETS:
-        return model
-    nearest = min(max(opset, OPSETS[0]), OPSETS[-1])
-    if all(same_meaning(node, opset, nearest) for node in model.graph.node):
-        return at_opset(model, nearest)
-    try:
-        return onnx.version_converter.convert_version(model, nearest) if opset < nearest else None
-    except RuntimeError:
-        return None
-
-
-def same_meaning(node: onnx.NodeProto, opset: int, other: int) -> bool:
-    """True if a node means the same in both opsets: the operator changed its types at most."""
-    try:
-        ours, theirs = schema_of(node, opset), schema_of(node, other)
-    except SchemaError:
-        return False
-    shared = ours.attributes.keys() & theirs.attributes.keys()
-
-    def signature(schema: OpSchema) -> tuple[object, ...]:
-        defaults = {
-            name: schema.attributes[name].default_value.SerializeToString() for name in shared
-        }
-        inputs, outputs = (
-            [(each.name, each.option) for each in formal]
-            for formal in (schema.inputs, schema.outputs)
-        )
-        return defaults, inputs, outputs
-
-    known = {attr.name for attr in node.attribute} <= theirs.attributes.keys()
-    added = theirs.attributes.keys() <= ours.attributes.keys()
-    return known and added and signature(ours) == signature(theirs)
+def _first_output(case: Case) -> Iterator[Case]:
+    """The case with its first output alone, where the others may be left out."""
+    (node, *more), outputs = case.model.graph.node, case.model.graph.output
+    formal = schema_of(node, opset_of(case.model)).outputs
+    if len(outputs) > 1 and not more and len(formal) >= len(outputs):
+        model = copied(case.model)
+        del model.graph.output[1:]
+        name = f"{case.name} (first output)"
+        yield replace(case, name=name, model=model, expected=case.expected[:1])
 
 
 def older(case: Case) -> Iterator[Case]:
@@ -266,27 +238,12 @@ def older(case: Case) -> Iterator[Case]:
     if len(case.model.graph.node) > 1:
         return
     (node,) = case.model.graph.node
-    seen = {schema_of(node, case.opset).since_version}
-    for opset in range(case.opset - 1, OPSETS[0] - 1, -1):
-        try:
-            version = schema_of(node, opset).since_version
-        except SchemaError:
-            return
-        if version not in seen:
-            seen.add(version)
-            same = same_meaning(node, case.opset, opset)
-            model = at_opset(case.model, opset)
-            changed = replace(case, model=model) if same else _as_it_was(case, model)
-            if changed is not None and _takes_these_types(changed.model):
-                yield replace(changed, name=f"{case.name} (opset {opset})")
-
-
-def _takes_these_types(model: onnx.ModelProto) -> bool:
-    try:
-        onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
-    except onnx.shape_inference.InferenceError:
-        return False
-    return True
+    for opset in versions_before(node, opset_of(case.model)):
+        model = at_opset(case.model, opset)
+        same = same_meaning(node, opset_of(case.model), opset)
+        changed = replace(case, model=model) if same else _as_it_was(case, model)
+        if changed is not None and takes_these_types(changed.model):
+            yield replace(changed, name=f"{case.name} (opset {opset})")
 
 
 def _as_it_was(case: Case, model: onnx.ModelProto) -> Case | None:
@@ -294,7 +251,7 @@ def _as_it_was(case: Case, model: onnx.ModelProto) -> Case | None:
     (node,) = model.graph.node
     schema = schema_of(node, opset_of(model))
     names = list(node.input)
-    formal = [each.name for each in schema_of(node, case.opset).inputs]
+    formal = [each.name for each in schema_of(node, opset_of(case.model)).inputs]
     added = slice(len(schema.inputs), None)
     for name, parameter in zip(names[added], formal[added], strict=False):
         if name not in case.constants or parameter not in schema.attributes:

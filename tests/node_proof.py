@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnx2mvit.backend import import_keras
-from onnx2mvit.emit import emit
+from onnx2mvit.emit import unformatted
 from onnx2mvit.errors import Onnx2mvitError
 from onnx2mvit.pattern import Pattern
 from onnx2mvit.probe import outputs_of
@@ -48,10 +48,33 @@ class Proof:
     becomes: set[str] = field(default_factory=set)
 
 
+def prove(operator: str, bodies: bool | None = None) -> Proof:
+    """Runs all cases of an operator, in all its versions.
+
+    `bodies` False leaves out those of its body as a function, True all others; then they are
+    run in one form alone, as they are large and prove nothing of the operator itself.
+    """
+    proof = Proof(operator)
+    for newest in cases().get(operator, ()):
+        if bodies is not None and newest.is_body != bodies:
+            continue
+        runs = Runs(proof, one_form=bodies is True)
+        for case in (newest, *older(newest)):
+            try:
+                runs.add(case)
+            except Refused as reason:
+                proof.refused[case.name] = str(reason)
+            except Exception as error:  # whatever it is, it is told with the case's name
+                text = " ".join(f"{type(error).__name__}: {error}".split())
+                proof.failed[case.name] = text[:MESSAGE]
+    return proof
+
+
 @dataclass(frozen=True)
 class Converted:
     """A case on its way to Keras: its network and the emitted source."""
 
+    case: Case
     network: Network
     source: str
 
@@ -64,75 +87,81 @@ class Converted:
         set_weights(model, block_weights(self.network.blocks), "the network")
         return model
 
+    @property
+    def code(self) -> str:
+        """The source without its docstring."""
+        return self.source.partition("import keras")[2]
+
     def same_as(self, other: Converted) -> bool:
-        """True if it is the same model; the head of the source, with the opset, left aside."""
+        """True if it is the same model and must answer the same; the opset's name aside."""
         ours, theirs = block_weights(self.network.blocks), block_weights(other.network.blocks)
         return (
-            self.source.partition("import keras")[2] == other.source.partition("import keras")[2]
+            self.case.asks_as(other.case)
+            and self.code == other.code
             and ours.keys() == theirs.keys()
             and all(np.array_equal(ours[key], theirs[key], equal_nan=True) for key in ours)
         )
 
 
-def prove(operator: str, bodies: bool | None = None) -> Proof:
-    """Runs all cases of an operator, in all its versions.
+class Runs:
+    """A case in its versions, newest first: what is the same model again is not run again."""
 
-    `bodies` False leaves out those of its body as a function, True all others.
-    """
-    proof = Proof(operator)
-    for newest in cases().get(operator, ()):
-        if bodies is not None and newest.is_body != bodies:
-            continue
-        known: list[tuple[Case, Converted]] = []
-        for case in (newest, *older(newest)):
+    def __init__(self, proof: Proof, one_form: bool = False) -> None:
+        self.proof = proof
+        self.one_form = one_form
+        self.any_batch: list[bool] = []
+        self.known: list[Converted] = []
+
+    def add(self, case: Case) -> None:
+        """Runs one version; it passes with all tensors computed, or with one of them alone.
+
+        Raises:
+            Refused: it is converted in no form.
+            AssertionError: it answers otherwise than ONNX expects, in whatever form.
+        """
+        passed: list[Converted] = []
+        refused: list[Refused] = []
+        for form in [case] if self.one_form else [case, *case.with_weights()]:
             try:
-                _prove(case, proof, known)
+                passed.append(convert(form, patterns=()))
             except Refused as reason:
-                proof.refused[case.name] = str(reason)
-            except Exception as error:  # whatever it is, it is told with the case's name
-                text = " ".join(f"{type(error).__name__}: {error}".split())
-                proof.failed[case.name] = text[:MESSAGE]
-    return proof
+                refused.append(reason)
+                if "is not known" in str(reason):
+                    break
+        if not passed:
+            raise refused[-1]
+        if any(self._is_new(converted) for converted in passed):
+            for converted in passed:
+                self._run(converted)
+                recognised = convert(converted.case, patterns=None)
+                if any(block.code is None for block in recognised.network.blocks):
+                    self._run(recognised)
+            if not self.one_form:
+                self.any_batch = [self._for_any_batch(converted.case) for converted in passed]
+            self.proof.becomes.update(*map(_calls, passed))
+        self.proof.passed.append(case.name)
+        if any(self.any_batch):
+            self.proof.any_batch.append(case.name)
 
+    def _is_new(self, converted: Converted) -> bool:
+        return not any(converted.same_as(other) for other in self.known)
 
-def _prove(case: Case, proof: Proof, known: list[tuple[Case, Converted]]) -> None:
-    """`known` are the same case in newer opsets: what is the same model there is not run again.
+    def _run(self, converted: Converted, any_batch: bool = False) -> None:
+        if self._is_new(converted):
+            compare(converted, any_batch)
+            self.known.append(converted)
 
-    A case passes if it does with all tensors computed, or with one and the others as weights.
-    """
-    becomes: list[set[str]] = []
-    refused: list[Refused] = []
-    for form in (case, *case.with_weights()):
+    def _for_any_batch(self, case: Case) -> bool:
+        """True if the first axis may be a batch of any size; each image must answer by itself."""
+        lengths = {case.inputs[name].shape[:1] for name in case.data}
+        if len(lengths) > 1 or () in lengths or (0,) in lengths:
+            return False
         try:
-            becomes.append(_check(form, known))
-        except Refused as reason:
-            refused.append(reason)
-            if "is not known" in str(reason):
-                break
-    if not becomes:
-        raise refused[-1]
-    proof.becomes.update(*becomes)
-    proof.passed.append(case.name)
-    if holds_for_any_batch(case, known):
-        proof.any_batch.append(case.name)
-
-
-def _check(case: Case, known: list[tuple[Case, Converted]]) -> set[str]:
-    """Runs the case by single operators, and by patterns where there are any; says what it is."""
-    converted = convert(case, patterns=())
-    _compare_once(case, converted, known)
-    recognised = convert(case, patterns=None)
-    if any(block.code is None for block in recognised.network.blocks):
-        _compare_once(case, recognised, known)
-    return set(_calls(converted.network, case.operator)) if not case.is_body else set()
-
-
-def _compare_once(
-    case: Case, converted: Converted, known: list[tuple[Case, Converted]], any_batch: bool = False
-) -> None:
-    if not any(case.asks_as(other) and converted.same_as(model) for other, model in known):
-        compare(case, converted, any_batch)
-        known.append((case, converted))
+            converted = convert(case, patterns=(), batch_axis=0)
+        except Refused:
+            return False
+        self._run(converted, any_batch=True)
+        return True
 
 
 def convert(
@@ -148,18 +177,22 @@ def convert(
         graph = graph_of(model, replace(source, dynamic_batch=batch_axis is not None))
         network = rewrite(graph, patterns, batch_axis)
         for node in network.leftovers:
-            raise Refused(f"{node.op}: {network.lowered.refused[node]}")
-        return Converted(network, emit(network, "net", "test"))
+            raise Refused(_reason(node.op, network.lowered.refused[node]))
+        return Converted(case, network, unformatted(network, "net", "test"))
     except Onnx2mvitError as error:
         raise Refused(str(error)) from error
 
 
-def compare(case: Case, converted: Converted, any_batch: bool = False) -> None:
+def _reason(op: str, reason: str) -> str:
+    return reason if op in reason else f"{op}: {reason}"
+
+
+def compare(converted: Converted, any_batch: bool = False) -> None:
     """Fails if the model answers otherwise than ONNX expects.
 
     For any batch, it is asked for all images twice over, and for the first alone.
     """
-    network, model = converted.network, converted.model()
+    case, network, model = converted.case, converted.network, converted.model()
     inputs = [case.inputs[value.name] for value in network.graph.inputs]
     axes = [network.lowered.places[value].batch for value in network.graph.outputs]
     images = len(inputs[0]) if any_batch else 0
@@ -193,25 +226,11 @@ def assert_same(answer: Array, expected: Array, case: Case) -> None:
         np.testing.assert_array_equal(answer, expected)
 
 
-def holds_for_any_batch(case: Case, known: list[tuple[Case, Converted]]) -> bool:
-    """True if the first axis may be a batch of any size; each image must answer by itself."""
-    converted_any = False
-    for form in [case, *case.with_weights()]:
-        lengths = {form.inputs[name].shape[:1] for name in form.data}
-        if len(lengths) > 1 or () in lengths or (0,) in lengths:
-            continue
-        try:
-            converted = convert(form, patterns=(), batch_axis=0)
-        except Refused:
-            continue
-        _compare_once(form, converted, known, any_batch=True)
-        converted_any = True
-    return converted_any
-
-
-def _calls(network: Network, operator: str) -> Iterator[str]:
+def _calls(converted: Converted) -> Iterator[str]:
     """The functions and layers of Keras that stand for the operator, or for what it is made of."""
-    codes = [block for block in network.blocks if block.code is not None]
-    for block in [block for block in codes if block.kind == operator] or codes:
+    operator = converted.case.operator
+    codes = [block for block in converted.network.blocks if block.code is not None]
+    own = [block for block in codes if block.kind == operator]
+    for block in own if own or converted.case.is_body else codes:
         if block.code is not None:
             yield from re.findall(r"[A-Za-z_][\w.]*(?=\()", block.code.text)
