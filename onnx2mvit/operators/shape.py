@@ -23,16 +23,17 @@ from onnx2mvit.pattern import require
 
 @operator("Reshape", 5, 13, 14, 19, 21, 23, 24, 25)
 def reshape(step: Step) -> Code:
-    """As `ops.reshape`, in the order that is there if the axes in question are neighbours in it."""
+    """As `ops.reshape`, in the order that is there as far as it can be."""
     before, after, place = step.shape(), step.output_shape, step.place()
     batch = None
     if place.batch is not None:
         batch = reshaped_batch(before, after, place.batch)
         if batch is None:
             raise MixesBatch(f"Reshape to {list(after)} mixes the images of a batch")
-    order = reshaped_order(_marked(before, place.batch), _marked(after, batch), place.order)
-    x = step.data() if order is not None else step.data(order=plain(len(before)))
-    order = order or plain(len(after))
+    same = (plain(len(before)), plain(len(after)))
+    found = reshaped_order(_marked(before, place.batch), _marked(after, batch), place.order)
+    want, order = found or same
+    x = step.data(order=want)
     target = tuple(-1 if axis == batch else after[axis] for axis in order)
     lengths = [length for axis, length in enumerate(before) if axis != place.batch]
     step.fixed_size = sum(length != 1 for length in lengths) > 1
