@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from onnx2mvit.layout import Order, plain
+from onnx2mvit.layout import BATCH, Order, plain
+from onnx2mvit.operators.arithmetic import added
 from onnx2mvit.operators.registry import operator
 from onnx2mvit.operators.step import Code, MixesBatch, Step
 from onnx2mvit.operators.text import Raw, call, layer
@@ -90,16 +91,12 @@ def gemm(step: Step) -> Code:
         raise MixesBatch("the operands of Gemm have the batch on different axes")
     text = f"ops.matmul({', '.join(operands)})"
     text = _scaled(text, attrs.get("alpha", 1.0))
+    axis = step.result_batch = batch.pop() if batch else None
     if step.has(2):
-        text = f"ops.add({text}, {_scaled(_addend(step), attrs.get('beta', 1.0))})"
-    return step.code(text, order, batch.pop() if batch else None)
-
-
-def _addend(step: Step) -> str:
-    """C, which is broadcast; a constant of a row or a column is written as it is."""
-    if step.value(2).const is None:
-        return step.data(2, plain(len(step.shape(2))))
-    return step.constant(step.const(2), scalar=True)
+        addend = _scaled(step.broadcast(2, order), attrs.get("beta", 1.0))
+        lengths = tuple(BATCH if at == axis else step.output_shape[at] for at in order)
+        text = added(text, addend, lengths, step.lengths(2, order))
+    return step.code(text, order, axis)
 
 
 def _scaled(text: str, factor: float) -> str:

@@ -72,9 +72,9 @@ def concat(step: Step) -> Code:
     text = operands[0]
     if count > 1:
         where, parts = place.order.index(axis), f"[{', '.join(operands)}]"
-        text = f"{layer('Concatenate', axis=unless(where, len(place.order) - 1))}({parts})"
-        if step.weights:  # the name is that of the layer that holds them
-            text = f"ops.concatenate({parts}, axis={where})"
+        text = f"ops.concatenate({parts}, axis={where})"
+        if all(step.value(index).const is None for index in range(count)):
+            text = f"{layer('Concatenate', axis=unless(where, len(place.order) - 1))}({parts})"
     return step.code(text, place.order, place.batch)
 
 
@@ -85,7 +85,7 @@ def _for_every_image(step: Step, index: int, leader: int) -> str:
     if batch is None:
         return step.constant(array)
     row = cut(step.data(leader), [":" if axis == batch else ":1" for axis in order])
-    return f"ops.add({step.constant(array)}, ops.zeros_like({row}))"
+    return f"ops.multiply({step.constant(array)}, ops.ones_like({row}))"
 
 
 @operator("Select", 1)
