@@ -50,7 +50,7 @@ class Block:
     def onnx_nodes(self) -> Iterator[Node]:
         """The nodes of the simplified graph that lie in it."""
         for node in self.matched:
-            if node.block is None or node.block is self:
+            if node.block is None:
                 yield node
             else:
                 yield from node.block.onnx_nodes()

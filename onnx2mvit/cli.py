@@ -74,12 +74,20 @@ def _options(
     """Runs before every command."""
 
 
+def _list_models(wanted: bool) -> None:
+    if wanted:
+        from onnx2mvit.export import names
+
+        out.print("\n".join(names()), highlight=False)
+        raise typer.Exit
+
+
 @app.command()
 def export(
     model: Annotated[
         str,
         typer.Argument(
-            help="mobilevit_xxs, mobilevit_xs, mobilevit_s, or a Hugging Face repository"
+            help="A name of --list (mobilevit_xs, resnet_50, …), or a Hugging Face repository"
         ),
     ],
     output: Annotated[
@@ -90,7 +98,7 @@ def export(
         str,
         typer.Option(
             help="hub: the published ones; random: seeded, for tests; auto: hub, or random if no "
-            "hub answers; FILE.pt: a checkpoint of Apple's ml-cvnets."
+            "hub answers; FILE.pt: a checkpoint of transformers, or of Apple's ml-cvnets."
         ),
     ] = "hub",
     seed: Annotated[int, typer.Option(help="For random weights.")] = 0,
@@ -98,21 +106,28 @@ def export(
     opset: Annotated[
         int | None, typer.Option(help="By default 20 (dynamo) or 17 (legacy).")
     ] = None,
-    image_size: Annotated[str, typer.Option(help="Pixels, or HEIGHTxWIDTH.")] = "256",
+    image_size: Annotated[
+        str | None,
+        typer.Option(help="Pixels, or HEIGHTxWIDTH; by default as the network was published."),
+    ] = None,
     fold_bn: Annotated[
         bool, typer.Option("--fold-bn", help="Fold batch normalization into the convolutions.")
     ] = False,
     static_batch: Annotated[
         bool, typer.Option("--static-batch", help="Fix the batch to 1 instead of leaving it free.")
     ] = False,
+    names: Annotated[
+        bool,
+        typer.Option("--list", callback=_list_models, is_eager=True, help="Show all names, stop."),
+    ] = False,
 ) -> None:
-    """Export a PyTorch MobileViT to ONNX, and check the file against torch.
+    """Export a published PyTorch network to ONNX, and check the file against torch.
 
     Example: onnx2mvit export mobilevit_xs --weights random
     """
     from onnx2mvit.export import export as run
 
-    size = parse_size(image_size)
+    size = parse_size(image_size) if image_size is not None else None
     target = output or Path("exported_onnx") / f"{model.rpartition('/')[2]}.onnx"
     # torch's exporters print from C++ and are muted, which would freeze a live line.
     with _progress(live=False) as progress:

@@ -69,31 +69,27 @@ def reshaped_batch(before: Shape, after: Shape, batch: int) -> int | None:
     return None
 
 
-def reshaped_order(before: Shape, after: Shape, order: Order) -> Order | None:
-    """The order after a Reshape done on the Keras tensor as it stands; None if data must move.
+def reshaped_order(before: Shape, after: Shape, order: Order) -> tuple[Order, Order] | None:
+    """The order in which a tensor is best reshaped, and that of the result.
 
-    A Reshape divides and joins neighbouring axes. It may be done in another order as long as the
-    axes that it joins, or makes of one, stand side by side there too. Axes of length one may
-    stand anywhere.
+    A Reshape divides and joins neighbouring axes. It may be done in another order than the
+    file's as long as the axes that it joins, or makes of one, stand side by side in theirs; if
+    they do, nothing moves, and if not, as little as possible. Axes of length one may stand
+    anywhere. None if the sizes contradict.
     """
     groups = _groups(before, after)
     if groups is None:
         return None
-    of = {axis: number for number, (old, _) in enumerate(groups) for axis in old}
-    walk = [axis for axis in order if axis in of]
-    result: list[int] = []
-    while walk:
-        old, new = groups[of[walk[0]]]
-        if walk[: len(old)] != old:
-            return None
-        walk = walk[len(old) :]
-        result += new
-    for axis, length in enumerate(after):
+    groups.sort(key=lambda group: min(order.index(axis) for axis in group[0]))
+    want = [axis for old, _ in groups for axis in old]
+    if want == [axis for axis in order if axis in want]:
+        want = list(order)
+    want += [axis for axis in order if axis not in want]
+    result = [axis for _, new in groups for axis in new]
+    for axis in range(len(after)):
         if axis not in result:  # of length one: after the axis before it
-            assert length == 1
-            place = result.index(axis - 1) + 1 if axis - 1 in result else 0
-            result.insert(place, axis)
-    return tuple(result)
+            result.insert(result.index(axis - 1) + 1 if axis - 1 in result else 0, axis)
+    return tuple(want), tuple(result)
 
 
 def _groups(before: Shape, after: Shape) -> list[tuple[list[int], list[int]]] | None:

@@ -44,19 +44,20 @@ class SingleOperator(Pattern):
 class Lowered:
     """What became of a graph.
 
-    `places` has every tensor between blocks, `refused` why a node has no code. `batch` is the
-    number of images if it is fixed, because they see each other.
+    `places` has every tensor between blocks, `blocks` those that are single operators, `refused`
+    why a node cannot be one. `batch` is the number of images if it is fixed, because they see
+    each other.
     """
 
     places: dict[Value, Place] = field(default_factory=dict)
-    codes: dict[Node, Code] = field(default_factory=dict)
+    blocks: dict[Node, Block] = field(default_factory=dict)
     refused: dict[Node, str] = field(default_factory=dict)
     mixes: bool = False
     batch: int | None = None
 
 
 def lower(graph: Graph, batch_axis: int | None = 0) -> Lowered:
-    """Makes a block of every node that is none, if its operator has a converter.
+    """Makes a single operator of every node that no pattern took, if there is a converter for it.
 
     The images of a batch, which is in `batch_axis` of every input, are kept apart. Only where a
     file for one size of batch mixes them is the batch of the model fixed to that size; None for
@@ -67,16 +68,6 @@ def lower(graph: Graph, batch_axis: int | None = 0) -> Lowered:
         lowered, batch_axis = _lower(graph, None), None
     if batch_axis is None:
         lowered.batch = (graph.inputs[0].shape or (None,))[0]
-    for node, code in lowered.codes.items():
-        node.block = Block(
-            pattern=SingleOperator(node.op),
-            params={key: value for key, value in node.attrs.items() if _is_plain(value)},
-            inputs=tuple(dict.fromkeys(value for value, _ in code.inputs)),
-            output=node.output,
-            matched=(node,),
-            weights=code.weights,
-            code=code,
-        )
     return lowered
 
 
@@ -98,7 +89,7 @@ def _lower(graph: Graph, batch_axis: int | None) -> Lowered:
             for output in node.outputs:
                 lowered.places[output] = Place(plain(len(output.shape or ())), batch_axis)
         else:
-            lowered.codes[node] = code
+            lowered.blocks[node] = _block(node, code)
             lowered.places[node.output] = Place(code.order, code.batch)
     return lowered
 
@@ -111,6 +102,18 @@ def _code(graph: Graph, node: Node, places: dict[Value, Place], trace_batch: int
         unused = not graph.consumers(output) and not graph.is_output(output)
         require(unused, f"{node.op}: its further output {output.name!r} is used")
     return converter(Step(node, places, trace_batch))
+
+
+def _block(node: Node, code: Code) -> Block:
+    return Block(
+        pattern=SingleOperator(node.op),
+        params={key: value for key, value in node.attrs.items() if _is_plain(value)},
+        inputs=tuple(dict.fromkeys(value for value, _ in code.inputs)),
+        output=node.output,
+        matched=(node,),
+        weights=code.weights,
+        code=code,
+    )
 
 
 def _is_plain(value: object) -> bool:

@@ -155,7 +155,9 @@ class ModelFunction:
             value = self._value(block, key)
             arguments.append(value if index == 0 else f"{key}={value}")
         for key, value in block.params.items():
-            if key not in function.required and value != defaults.get(key, _Missing):
+            if key in function.required or key in function.left_out:
+                continue
+            if value != defaults.get(key, _Missing):
                 arguments.append(f"{key}={value!r}")
         if function.takes_name:
             arguments.append(f"name={name!r}")

@@ -25,7 +25,8 @@ def name_blocks(blocks: Sequence[Block]) -> None:
     """Sets `name` and `path` of every block in these trees."""
     leaves = [leaf for top in blocks for leaf in top.walk() if leaf.weights]
     raw = {leaf: common_prefix([node.scope for node in leaf.onnx_nodes()]) for leaf in leaves}
-    last = set(blocks[-1].walk()) if blocks else set()
+    weighted = [top for top in blocks if any(leaf.weights for leaf in top.walk())]
+    last = set(weighted[-1].walk()) if weighted else set()
     strip = _unwrap([raw[leaf] for leaf in leaves], [raw[leaf] for leaf in leaves if leaf in last])
     _Scopes({leaf: strip(scope) for leaf, scope in raw.items()}, strip).assign(blocks)
     _number_unnamed(blocks)
@@ -93,9 +94,15 @@ class _Scopes:
         for block, scope in zip(blocks, scopes, strict=True):
             own = [leaf for leaf in block.walk() if leaf in self.leaves]
             if own and block.children and (taken[scope] > 1 or scope in ("", parent)):
-                scope = self.leaves[own[0]]
+                scope = self._first(block, own[0], {*taken, "", parent})
             block.name = scope
             self.assign(block.children, scope)
+
+    def _first(self, block: Block, leaf: Block, taken: set[str | None]) -> str:
+        """The module of the first child with weights, or if that will not do of its first leaf."""
+        child = next(child for child in block.children if leaf in child.walk())
+        scope = self._scope(child)
+        return self.leaves[leaf] if scope in taken else scope
 
     def _scope(self, block: Block) -> str:
         own = [self.leaves[leaf] for leaf in block.walk() if leaf in self.leaves]
@@ -104,9 +111,11 @@ class _Scopes:
         scope = common_prefix(own)
         while block.children:
             # A module around it with nothing else in it is the block as well, up to the number
-            # that a sequence gave it: `layer_1.0.block` is `layer_1.0`.
-            around, _, last = scope.rpartition(".")
-            if not around or last.isdecimal() or self.weights_below[around] != len(own):
+            # that a sequence gave it: `layer_1.0.block` is `layer_1.0`, and `s1.b1` is no stage.
+            # (The number of its only layer is none of its own: `downsample.0` is `downsample`.)
+            around = scope.rpartition(".")[0]
+            numbered = scope[-1:].isdecimal() and scope not in own
+            if not around or numbered or self.weights_below[around] != len(own):
                 break
             scope = around
         return scope
@@ -146,7 +155,9 @@ def relative_names(blocks: Sequence[Block]) -> Roles:
         for parent in top.walk():
             for child in parent.children:
                 key = parent.kind, role_template(child.role)
-                votes[key] |= {_relative(parent, child)} - {""}
+                name = _relative(parent, child)
+                # A place in a sequence says less than the role.
+                votes[key] |= {name} if name and not name.isdecimal() else set()
     roles = {key: names.pop() if len(names) == 1 else key[1] for key, names in votes.items()}
     taken = Counter((kind, name) for (kind, _), name in roles.items())
     return {key: name if taken[key[0], name] == 1 else key[1] for key, name in roles.items()}

@@ -60,7 +60,9 @@ class Probe:
             # a convolution that reads its own padding has another shape and says nothing.
             read, order = call.arguments.keras_tensors[0], block.pattern.order(_rank(source))
             straight = block.pattern.any_order or self.orders[source] == order
-            if source not in wanted and straight and _same_shape(source, order, read):
+            if _is_padded(read) or not straight or not _same_shape(source, order, read):
+                read = None
+            if source not in wanted and read is not None:
                 wanted[source] = read
             if block.pattern.nested:
                 self.nested.append((source, Probe(layers[name], block.children)))
@@ -116,6 +118,11 @@ def _call_of(layer: Any) -> Any:
 
 def _rank(value: Value) -> int:
     return len(value.shape or ())
+
+
+def _is_padded(tensor: Any) -> bool:
+    # Where sizes are left open, its shape would not tell.
+    return type(tensor._keras_history.operation).__name__ in ("ZeroPadding2D", "Pad")
 
 
 def _same_shape(value: Value, order: Order, tensor: Any) -> bool:

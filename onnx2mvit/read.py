@@ -171,7 +171,10 @@ def _channels(value: ir.Value) -> int:
 def _may_fold(node: ir.Node) -> bool | None:
     shapes = [output.shape for output in node.outputs if output.shape is not None]
     known = [[dim for dim in shape if isinstance(dim, int)] for shape in shapes]
-    return False if any(math.prod(shape) > LARGEST_CONSTANT for shape in known) else None
+    if any(math.prod(shape) > LARGEST_CONSTANT for shape in known):
+        return False
+    # onnxscript leaves it alone by default; legacy computes the sizes of a Pad with it.
+    return True if node.op_type == "ConstantOfShape" else None
 
 
 def _simplify(model: ir.Model, file: str) -> None:

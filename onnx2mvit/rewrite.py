@@ -59,8 +59,7 @@ class Network:
     @property
     def unrecognised(self) -> tuple[Node, ...]:
         """The nodes that no pattern took, whether they can be converted by themselves or not."""
-        single = [node for block in self.blocks if block.code is not None for node in block.matched]
-        return (*single, *self.leftovers)
+        return tuple(node for node in self.graph if node.block is None)
 
     @property
     def fixed_by(self) -> Block | None:
@@ -84,9 +83,10 @@ def rewrite(
             if root in graph and (found := find(pattern, graph, root)) is not None:
                 _collapse(graph, pattern, *found)
     lowered = lower(graph, batch_axis)
-    blocks = tuple(node.block for node in graph if node.block is not None)
+    found_blocks = (node.block or lowered.blocks.get(node) for node in graph)
+    blocks = tuple(block for block in found_blocks if block is not None)
     name_blocks(blocks)
-    leftovers = tuple(node for node in graph if node.block is None)
+    leftovers = tuple(lowered.refused)
     return Network(graph, blocks, leftovers, used, lowered)
 
 

@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from onnx2mvit.block import Block
+from onnx2mvit.edits import Edit, Offsets, edited
 from onnx2mvit.naming import Roles
 from onnx2mvit.pattern import Pattern
+from onnx2mvit.prune import arguments_of, keywords, prune
+from onnx2mvit.registry import builtin_patterns
 
 
 @dataclass
@@ -23,7 +26,8 @@ class Function:
     """A Keras function of a pattern: its text and what a call of it needs to know.
 
     `defaults` are those of the emitted function, `required` its arguments without one, and
-    `forwards` the functions that get its further keyword arguments.
+    `forwards` the functions that get its further keyword arguments. `left_out` are arguments that
+    the pattern's function has and the emitted one does not.
     """
 
     name: str
@@ -33,6 +37,7 @@ class Function:
     forwards: tuple[str, ...] = ()
     calls: tuple[str, ...] = ()
     takes_name: bool = True
+    left_out: frozenset[str] = frozenset()
 
 
 def functions_of(
@@ -45,6 +50,9 @@ def functions_of(
     instead = any_size_definitions()[1] if any_size else {}
     everything = [block for top in blocks for block in top.walk()]
     patterns = {b.pattern.keras: b.pattern for b in everything if b.pattern.keras is not None}
+    sources = {name: _source_of(pattern) for name, pattern in patterns.items()}
+    handed_on = keywords(sources.values())
+    absent = _pattern_functions() - set(patterns)
     wanted = [block.pattern.keras for block in blocks if block.pattern.keras is not None]
     found: dict[str, Function] = {}
     while wanted:
@@ -52,8 +60,10 @@ def functions_of(
         if name not in found:
             pattern = patterns[name]
             siblings = [block for block in everything if block.pattern is pattern]
-            text = instead.get(name) or _source_of(pattern)
+            whole = instead.get(name) or sources[name]
+            text = prune(whole, siblings, handed_on, absent)
             found[name] = _function(text, pattern, siblings, roles, set(patterns))
+            found[name].left_out = frozenset(arguments_of(whole)) - {*arguments_of(text)}
             wanted.extend(found[name].calls)
     order: dict[str, Function] = {}
 
@@ -101,6 +111,10 @@ def _definitions(path: Path) -> tuple[dict[str, str], dict[str, str]]:
     return classes, functions
 
 
+def _pattern_functions() -> set[str | None]:
+    return {pattern.keras for pattern in builtin_patterns()}
+
+
 def _source_of(pattern: Pattern) -> str:
     module = sys.modules[type(pattern).__module__]
     return textwrap.dedent(inspect.getsource(getattr(module, str(pattern.keras))))
@@ -111,8 +125,8 @@ def _function(
 ) -> Function:
     (tree,) = ast.parse(text).body
     assert isinstance(tree, ast.FunctionDef)
-    edits: list[tuple[int, int, str]] = []
-    at = _Offsets(text)
+    edits: list[Edit] = []
+    at = Offsets(text)
     positional = [*tree.args.posonlyargs, *tree.args.args]
     named = [*positional[1:], *tree.args.kwonlyargs]
     values: list[ast.expr | None] = [None] * (len(positional) - len(tree.args.defaults))
@@ -144,7 +158,7 @@ def _function(
     names = [(call.func.id, call) for call in called if isinstance(call.func, ast.Name)]
     return Function(
         name=tree.name,
-        text=_edit(text, edits),
+        text=edited(text, edits),
         required=tuple(a.arg for a in named if a.arg not in defaults and a.arg != "name"),
         defaults=defaults,
         forwards=tuple(
@@ -181,30 +195,3 @@ def _renamed(value: ast.expr, kind: str, roles: Roles) -> str | None:
             role = stem + "{i}"
             return f'f"{roles[kind, role]}"' if (kind, role) in roles else None
     return None
-
-
-class _Offsets:
-    """Positions of syntax nodes as offsets into the text (the tree counts UTF-8 bytes)."""
-
-    def __init__(self, text: str) -> None:
-        self.lines = text.splitlines(keepends=True)
-        self.before = [0]
-        for line in self.lines:
-            self.before.append(self.before[-1] + len(line))
-
-    def _offset(self, line: int, column: int) -> int:
-        return self.before[line - 1] + len(self.lines[line - 1].encode()[:column].decode())
-
-    def start(self, node: ast.expr | ast.arg) -> int:
-        """Where a node begins."""
-        return self._offset(node.lineno, node.col_offset)
-
-    def end(self, node: ast.expr | ast.arg) -> int:
-        """Where a node ends."""
-        return self._offset(node.end_lineno or node.lineno, node.end_col_offset or 0)
-
-
-def _edit(text: str, edits: list[tuple[int, int, str]]) -> str:
-    for start, end, new in sorted(edits, reverse=True):
-        text = text[:start] + new + text[end:]
-    return text

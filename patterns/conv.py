@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from onnx2mvit.matcher import Match
+from onnx2mvit.padding import is_same, like_tensorflow
 from onnx2mvit.pattern import Array, Expr, Ops, Pattern, Var, constant, optional, require
 
 
 def geometry(m: Match) -> dict[str, Any]:
-    """Square kernel, equal strides and dilations, and as much padding on every side."""
+    """Square kernel, equal strides and dilations, and how the image is padded."""
     attrs = m.conv.attrs
     (size, *other_sizes) = attrs["kernel_shape"]
     (stride, *other_strides) = attrs["strides"]
@@ -19,12 +20,27 @@ def geometry(m: Match) -> dict[str, Any]:
     require(set(other_sizes) == {size}, f"the kernel is {attrs['kernel_shape']}, not square")
     require(set(other_strides) == {stride}, f"the strides {attrs['strides']} differ")
     require(set(other_dilations) == {dilation}, f"the dilations {attrs['dilations']} differ")
-    padding = dilation * (size // 2)
+    require(min(stride, dilation) == 1, f"it has strides {stride} and dilations {dilation}")
+    geometry = {"kernel_size": size, "strides": stride, "dilation": dilation}
+    # A single pixel at a time needs no padding by any rule.
+    return geometry | ({} if size == 1 and not any(attrs["pads"]) else {"padding": padding(m)})
+
+
+def padding(m: Match) -> str | None:
+    """Keras's "same" or "valid", or None for PyTorch's way: dilation · ⌊kernel / 2⌋ all around."""
+    attrs = m.conv.attrs
+    size, dilation, pads = attrs["kernel_shape"][0], attrs["dilations"][0], attrs["pads"]
+    around = dilation * (size // 2)
+    usual = size % 2 == 1 and set(pads) == {around}
+    none = not any(pads)
+    same = is_same(m.conv)
     require(
-        size % 2 == 1 and set(attrs["pads"]) == {padding},
-        f"the padding is {attrs['pads']}, not {padding} on every side",
+        usual or none or same,
+        f"the padding is {pads}: neither {around} on every side, nor none, nor TensorFlow's",
     )
-    return {"kernel_size": size, "strides": stride, "dilation": dilation}
+    if same and (like_tensorflow(m.graph) or not (usual or none)):
+        return "same"
+    return None if usual else "valid"
 
 
 def several_groups(group: int) -> bool:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from keras import KerasTensor, layers
 
 FULL = {"depthwise": False, "groups": 1}  # every channel sees every other
-STYLE = ("batch_norm", "use_bias", "bn_epsilon", "bn_momentum")
+STYLE = ("padding", "batch_norm", "use_bias", "bn_epsilon", "bn_momentum")
 
 
 class ConvBnAct(Pattern):
@@ -45,6 +45,7 @@ def conv_bn_act(
     dilation: int = 1,
     depthwise: bool = False,
     groups: int = 1,
+    padding: str | None = None,
     activation: str | None = "silu",
     batch_norm: bool = True,
     use_bias: bool = False,
@@ -54,12 +55,11 @@ def conv_bn_act(
     name: str,
 ) -> KerasTensor:
     """A convolution, batch normalization and an activation."""
-    padding = "same"
-    if strides > 1 and kernel_size > 1:
+    if padding is None and strides > 1 and kernel_size > 1:
         # PyTorch pads every side alike, "same" would not.
         x = layers.ZeroPadding2D(dilation * (kernel_size // 2), name=f"{name}_pad")(x)
         padding = "valid"
-    steps = {"strides": strides, "dilation_rate": dilation, "padding": padding}
+    steps = {"strides": strides, "dilation_rate": dilation, "padding": padding or "same"}
     if depthwise:
         conv = layers.DepthwiseConv2D(kernel_size, **steps, use_bias=use_bias, name=f"{name}_conv")
     else:

@@ -1,4 +1,4 @@
-"""MobileNetV2's inverted residual: 1×1 expand → k×k depthwise → 1×1 project (+ input)."""
+"""The inverted residual: 1×1 expand → k×k depthwise (→ squeeze-excite) → 1×1 project (+ input)."""
 
 from __future__ import annotations
 
@@ -9,25 +9,31 @@ from onnx2mvit.numbers import ratio
 from onnx2mvit.pattern import Expr, Ops, Pattern, Var, any_of, maybe, require
 
 from .conv_bn_act import FULL, STYLE, conv_bn_act
+from .squeeze_excite import SQUEEZE, squeeze_excite, squeeze_params
 
 if TYPE_CHECKING:
     import keras
     from keras import KerasTensor, layers
 
+STATIC = tuple(name for name in STYLE if name != "bn_momentum")
+
 
 class InvertedResidual(Pattern):
     """MobileNetV2's block (arXiv:1801.04381, section 3.3); MobileViT's MV2.
 
-    The input is added where stride and channels allow it. Without expansion there is no 1×1
-    convolution before the depthwise one.
+    With squeeze and excitation it is MobileNetV3's (arXiv:1905.02244, section 4) and
+    EfficientNet's MBConv (arXiv:1905.11946, section 4). The input is added where stride and
+    channels allow it. Without expansion there is no 1×1 convolution before the depthwise one.
     """
 
     keras = "inverted_residual"
     nested = True
+    style = ("activation", *SQUEEZE, "expand_momentum")
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         y: Expr = maybe(op.ConvBnAct(x, role="expand", kernel_size=1, strides=1, **FULL))
         y = op.ConvBnAct(y, role="depthwise", depthwise=True)
+        y = any_of(y, op.SqueezeExcite(y, role="se"))
         y = op.ConvBnAct(y, role="project", kernel_size=1, strides=1, activation=None, **FULL)
         return any_of(op.Add(x, y, role="add"), y)
 
@@ -46,8 +52,19 @@ class InvertedResidual(Pattern):
             "kernel_size": m.depthwise.kernel_size,
             "dilation": m.depthwise.dilation,
             **m.common(("expand", "depthwise"), "activation"),
-            **m.common(("expand", "depthwise", "project"), *STYLE),
+            **squeeze_params(m),
+            **m.common(("expand", "depthwise", "project"), *STATIC),
+            **m.common(("depthwise", "project"), "bn_momentum"),
+            **self.expand_momentum(m),
         }
+
+    def expand_momentum(self, m: Match) -> dict[str, float]:
+        """The momentum of the first normalization if only that is another (Hugging Face's)."""
+        first, second = (
+            block.params.get("bn_momentum") if block is not None else None
+            for block in (m.expand, m.depthwise)
+        )
+        return {} if first in (None, second) else {"expand_momentum": first}
 
 
 def inverted_residual(
@@ -58,6 +75,11 @@ def inverted_residual(
     kernel_size: int = 3,
     dilation: int = 1,
     activation: str = "silu",
+    squeeze: int | None = None,
+    squeeze_activation: str = "relu",
+    squeeze_gate: str = "sigmoid",
+    squeeze_bias: bool = True,
+    expand_momentum: float | None = None,
     *,
     name: str,
     **conv: Any,
@@ -68,7 +90,10 @@ def inverted_residual(
     y = inputs
     if expansion is not None:
         expanded = round(channels * expansion)
-        y = conv_bn_act(y, expanded, 1, activation=activation, name="expand", **conv)
+        expand = {"activation": activation, **conv}
+        if expand_momentum is not None:
+            expand["bn_momentum"] = expand_momentum
+        y = conv_bn_act(y, expanded, 1, name="expand", **expand)
     y = conv_bn_act(
         y,
         expanded,
@@ -80,6 +105,15 @@ def inverted_residual(
         name="depthwise",
         **conv,
     )
+    if squeeze is not None:
+        y = squeeze_excite(
+            y,
+            squeeze,
+            activation=squeeze_activation,
+            gate=squeeze_gate,
+            use_bias=squeeze_bias,
+            name="se",
+        )
     y = conv_bn_act(y, filters, 1, activation=None, name="project", **conv)
     if strides == 1 and channels == filters:
         y = layers.Add(name="add")([inputs, y])

@@ -138,7 +138,7 @@ def test_hostile_names_reach_the_module_only_as_harmless_names(tmp_path: Path) -
 
 def test_what_is_not_recognised_is_named_with_the_closest_pattern(tmp_path: Path) -> None:
     body = """g (float[N,8,16,16] x) => (float[N,8,16,16] y) {
-        c = Conv<pads=[0,0,1,1], kernel_shape=[2,2]>(x, w)  y = Relu(c) }"""
+        c = Conv<pads=[1,1,0,0], kernel_shape=[2,2]>(x, w)  y = Relu(c) }"""
     with pytest.raises(UnsupportedError) as caught:
         emit(inspect(save(model(body, w=(8, 8, 2, 2)), tmp_path)), "net", "test")
     message = str(caught.value)

@@ -284,7 +284,7 @@ def test_saved_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ('{"model_type": "vit"}', "is a vit model, not a MobileViT"),
+        ('{"model_type": "bert"}', "is a bert model, not one of mobilevit, "),
         (
             '{"model_type": "mobilevit", "architectures": ["MobileViTForSemanticSegmentation"]}',
             "no image classifier",

@@ -15,7 +15,7 @@ from tests import skeletons
 
 Fill = Callable[[str], Path]
 SKELETONS = sorted(
-    path.name.removesuffix(".onnx.xz") for path in skeletons.FOLDER.glob("*-*.onnx.xz")
+    path.name.removesuffix(".onnx.xz") for path in skeletons.FOLDER.glob("*-mobilevit_*.onnx.xz")
 )
 HF = [
     "hf-mobilevit_xxs.dynamo.dynb",

@@ -71,7 +71,7 @@ OTHERWISE = "the pixels of a patch are ordered otherwise"
     ],
 )  # fmt: skip
 def test_no_unfold_by_one_detail(tmp_path: Path, text: Text, reason: str) -> None:
-    assert not text.rewritten(tmp_path).blocks
+    assert not kinds(text.rewritten(tmp_path))
     assert text.reason(tmp_path, "Unfold").startswith(reason)
 
 
@@ -92,7 +92,7 @@ def test_fold(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_no_fold_by_one_detail(tmp_path: Path, text: Text, reason: str) -> None:
-    assert not text.rewritten(tmp_path, image=PIXELS).blocks
+    assert not kinds(text.rewritten(tmp_path, image=PIXELS))
     assert text.reason(tmp_path, "Fold", image=PIXELS).startswith(reason)
 
 
@@ -106,7 +106,7 @@ def test_no_fold_by_one_detail(tmp_path: Path, text: Text, reason: str) -> None:
     ids=["unfold", "fold"],
 )  # fmt: skip
 def test_what_is_no_image_is_left_alone(tmp_path: Path, text: Text, image: str) -> None:
-    assert not text.rewritten(tmp_path, image=image).blocks
+    assert not kinds(text.rewritten(tmp_path, image=image))
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
@@ -118,7 +118,8 @@ def test_a_mobilevit_block(tmp_path: Path, depth: int, fusion: bool) -> None:
     assert network.blocks[0].params == {
         "filters": 8, "dim": DIM, "depth": depth, "num_heads": 2, "patch_size": PATCH,
         "mlp_ratio": 2, "kernel_size": 3, "fusion": fusion, "attention_bias": True,
-        "epsilon": 1e-5, "activation": "silu", "batch_norm": False, "use_bias": True,
+        "epsilon": 1e-5, "activation": "silu", "padding": None,
+        "batch_norm": False, "use_bias": True,
     }  # fmt: skip
     layers = [f"layer.{index}" for index in range(depth)]
     roles = ["local", "local_1x1", "unfold", *layers, "norm", "fold", "project"]

@@ -10,6 +10,7 @@ from tests.test_rules import only, ops, unified
 # Read by tests.rules_table.
 COVERS = {
     "GeluFromParts",
+    "HardSigmoidFromParts",
     "HardSwishFromParts",
     "LayerNormFromParts",
     "ResizeBySize",
@@ -86,6 +87,57 @@ def test_another_gate_stays(gate: str) -> None:
         f"(float[3,4] x) => (float y) {{ n = Neg(x)  g = {gate}  y = Mul(x, g) }}", opset=11
     )
     assert "HardSigmoid" in ops(graph)
+
+
+PARTS: dict[str, Any] = {
+    "three": np.float32(3),
+    "zero": np.float32(0),
+    "six": np.float32(6),
+    "sixth": np.float32(1 / 6),
+}
+
+
+@pytest.mark.parametrize("end", ["Div(c, six)", "Mul(sixth, c)"])
+@pytest.mark.parametrize("shift", ["Add(x, three)", "Add(three, x)"])
+def test_a_hard_sigmoid_in_parts_becomes_one(shift: str, end: str) -> None:
+    graph = unified(
+        f"(float[3,4] x) => (float y) {{ s = {shift}  c = Clip(s, zero, six)  y = {end} }}",
+        **PARTS,
+    )
+    assert ops(graph) == ["HardSigmoid"]
+    assert only(graph, "HardSigmoid").attrs == {"alpha": float(np.float32(1 / 6)), "beta": 0.5}
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "m = Mul(x, c)  y = Div(m, six)",
+        "m = Mul(c, x)  y = Mul(sixth, m)",
+        "m = Div(c, six)  y = Mul(x, m)",
+    ],
+)
+def test_a_hard_swish_of_even_smaller_parts_becomes_one(end: str) -> None:
+    graph = unified(
+        f"(float[3,4] x) => (float y) {{ s = Add(x, three)  c = Clip(s, zero, six)  {end} }}",
+        **PARTS,
+    )
+    assert ops(graph) == ["HardSwish"]
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        "s = Add(x, six)  c = Clip(s, zero, six)  y = Div(c, six)",
+        "s = Add(x, three)  c = Clip(s, zero, three)  y = Div(c, six)",
+        "s = Add(x, three)  c = Clip(s, three, six)  y = Div(c, six)",
+        "s = Add(x, three)  c = Clip(s, zero)  y = Div(c, six)",
+        "s = Add(x, three)  c = Clip(s, zero, six)  y = Div(c, three)",
+        "n = Neg(x)  s = Add(n, three)  c = Clip(s, zero, six)  m = Mul(x, c)  y = Div(m, six)",
+    ],
+)
+def test_what_differs_from_a_hard_sigmoid_stays(nodes: str) -> None:
+    graph = unified(f"(float[3,4] x) => (float y) {{ {nodes} }}", **PARTS)
+    assert "Clip" in ops(graph)
 
 
 NORM = """(float[2,5,6] x) => (float y) {{

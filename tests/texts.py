@@ -67,13 +67,14 @@ class Text:
 
 
 def every(network: Network, kind: str) -> list[Block]:
-    """All blocks of a kind, however deep."""
-    return [block for top in network.blocks for block in top.walk() if block.kind == kind]
+    """All blocks of a kind that a pattern took, however deep."""
+    tops = [top for top in network.blocks if top.code is None]
+    return [block for top in tops for block in top.walk() if block.kind == kind]
 
 
 def kinds(network: Network) -> set[str]:
-    """The kinds of all blocks."""
-    return {block.kind for top in network.blocks for block in top.walk()}
+    """The kinds of all blocks that a pattern took."""
+    return {block.kind for top in network.blocks if top.code is None for block in top.walk()}
 
 
 def only(network: Network, kind: str) -> Block:

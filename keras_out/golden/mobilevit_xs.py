@@ -17,6 +17,7 @@ def conv_bn_act(
     dilation=1,
     depthwise=False,
     groups=1,
+    padding=None,
     activation="silu",
     batch_norm=True,
     use_bias=False,
@@ -26,12 +27,15 @@ def conv_bn_act(
     name,
 ):
     """A convolution, batch normalization and an activation."""
-    padding = "same"
-    if strides > 1 and kernel_size > 1:
+    if padding is None and strides > 1 and kernel_size > 1:
         # PyTorch pads every side alike, "same" would not.
         x = layers.ZeroPadding2D(dilation * (kernel_size // 2), name=f"{name}_pad")(x)
         padding = "valid"
-    steps = {"strides": strides, "dilation_rate": dilation, "padding": padding}
+    steps = {
+        "strides": strides,
+        "dilation_rate": dilation,
+        "padding": padding or "same",
+    }
     if depthwise:
         conv = layers.DepthwiseConv2D(
             kernel_size, **steps, use_bias=use_bias, name=f"{name}_convolution"
@@ -74,9 +78,8 @@ def inverted_residual(
     y = inputs
     if expansion is not None:
         expanded = round(channels * expansion)
-        y = conv_bn_act(
-            y, expanded, 1, activation=activation, name="expand_1x1", **conv
-        )
+        expand = {"activation": activation, **conv}
+        y = conv_bn_act(y, expanded, 1, name="expand_1x1", **expand)
     y = conv_bn_act(
         y,
         expanded,

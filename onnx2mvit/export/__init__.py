@@ -1,4 +1,4 @@
-"""Writes ONNX files of MobileViT models, so that there is something to convert.
+"""Writes ONNX files of published networks, so that there is something to convert.
 
 The only part of onnx2mvit that needs torch and transformers; both are imported when
 `export` is called, not before.
@@ -11,7 +11,7 @@ from pathlib import Path
 from onnx2mvit.errors import MissingDependencyError
 from onnx2mvit.export._result import ExportResult
 
-__all__ = ["ExportResult", "export"]
+__all__ = ["ExportResult", "export", "names"]
 
 
 def export(
@@ -22,7 +22,7 @@ def export(
     seed: int = 0,
     exporter: str = "dynamo",
     opset: int | None = None,
-    image_size: tuple[int, int] = (256, 256),
+    image_size: tuple[int, int] | None = None,
     fold_bn: bool = False,
     dynamic_batch: bool = True,
     num_labels: int | None = None,
@@ -32,13 +32,14 @@ def export(
     """Write `model` as the ONNX file `output`, checked against torch by onnxruntime.
 
     Args:
-        model: mobilevit_xxs, mobilevit_xs, mobilevit_s, or the id of a Hugging Face repository.
+        model: a name of `onnx2mvit export --list`, or the id of a Hugging Face repository.
         output: the file to write; its folder is made, an older file is replaced.
-        weights: "hub" (published), "random", "auto" (hub, else random) or an ml-cvnets .pt file.
+        weights: "hub" (published), "random", "auto" (hub, else random) or a .pt file:
+            a state_dict of transformers, or of ml-cvnets for MobileViT and MobileViTv2.
         seed: of the random weights.
         exporter: "dynamo" or "legacy", the two exporters of torch.
         opset: ONNX opset; by default 20 with dynamo, 17 with legacy.
-        image_size: height and width.
+        image_size: height and width; by default those that the network was published for.
         fold_bn: fold each BatchNormalization into its Conv instead of keeping it.
         dynamic_batch: leave the batch size open; otherwise it is 1.
         num_labels: classes, for random weights or a checkpoint; by default the model's own.
@@ -64,6 +65,14 @@ def export(
         num_labels=num_labels,
     )
     return run(options, progress or _silent, warn or _silent)
+
+
+def names() -> list[str]:
+    """The names that `export` knows."""
+    require("torch", "transformers")
+    from onnx2mvit.export._variants import VARIANTS
+
+    return list(VARIANTS)
 
 
 def require(*packages: str) -> None:

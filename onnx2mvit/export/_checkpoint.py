@@ -1,4 +1,4 @@
-"""Reads Apple's ml-cvnets checkpoints into the models of transformers."""
+"""Reads checkpoints, transformers' own and Apple's ml-cvnets', into the models of transformers."""
 
 import pickle
 import re
@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import nn
+from transformers import PreTrainedModel
 
 from onnx2mvit.errors import InvalidModelError
 from onnx2mvit.quiet import one_line
 
 # From a key of transformers to Apple's: every row is applied, in this order. In this direction
 # the model itself says which keys a checkpoint must have.
-APPLE_KEYS = (
-    (r"^mobilevit\.", ""),
+_CONVOLUTIONS = (
+    (r"^mobilevit(v2)?\.", ""),
     (r"^encoder\.layer\.0\.", "layer_1."),
     (r"^encoder\.layer\.1\.", "layer_2."),
     (r"^encoder\.layer\.2\.", "layer_3."),
@@ -31,33 +31,48 @@ APPLE_KEYS = (
     (r"^layer_3\.1\.layernorm\.", "layer_3.1.global_rep.2."),
     (r"^layer_4\.1\.layernorm\.", "layer_4.1.global_rep.4."),
     (r"^layer_5\.1\.layernorm\.", "layer_5.1.global_rep.3."),
-    (r"\.1\.conv_kxk\.", ".1.local_rep.conv_3x3.block."),
-    (r"\.1\.conv_1x1\.", ".1.local_rep.conv_1x1.block."),
     (r"\.1\.conv_projection\.", ".1.conv_proj.block."),
-    (r"\.1\.fusion\.", ".1.fusion.block."),
-    # Transformer layers.
     (r"\.transformer\.layer\.(\d+)\.", r".global_rep.\1."),
-    (r"\.layernorm_before\.", ".pre_norm_mha.0."),
-    (r"\.attention\.attention\.(query|key|value)\.", ".pre_norm_mha.1.qkv_proj."),
-    (r"\.attention\.output\.dense\.", ".pre_norm_mha.1.out_proj."),
-    (r"\.layernorm_after\.", ".pre_norm_ffn.0."),
-    (r"\.intermediate\.dense\.", ".pre_norm_ffn.1."),
-    (r"\.output\.dense\.", ".pre_norm_ffn.4."),
-    # Stem, head, and what is in every convolution.
+    # Stem, and what is in every convolution.
     (r"^conv_stem\.", "conv_1.block."),
     (r"^conv_1x1_exp\.", "conv_1x1_exp.block."),
-    (r"^classifier\.", "classifier.fc."),
     (r"\.convolution\.", ".conv."),
     (r"\.normalization\.", ".norm."),
 )
+APPLE_KEYS = {
+    "mobilevit": (
+        *_CONVOLUTIONS,
+        (r"\.1\.conv_kxk\.", ".1.local_rep.conv_3x3.block."),
+        (r"\.1\.conv_1x1\.", ".1.local_rep.conv_1x1.block."),
+        (r"\.1\.fusion\.", ".1.fusion.block."),
+        (r"\.layernorm_before\.", ".pre_norm_mha.0."),
+        (r"\.attention\.attention\.(query|key|value)\.", ".pre_norm_mha.1.qkv_proj."),
+        (r"\.attention\.output\.dense\.", ".pre_norm_mha.1.out_proj."),
+        (r"\.layernorm_after\.", ".pre_norm_ffn.0."),
+        (r"\.intermediate\.dense\.", ".pre_norm_ffn.1."),
+        (r"\.output\.dense\.", ".pre_norm_ffn.4."),
+        (r"^classifier\.", "classifier.fc."),
+    ),
+    "mobilevitv2": (
+        *_CONVOLUTIONS,
+        (r"\.1\.conv_kxk\.", ".1.local_rep.0.block."),
+        (r"\.1\.conv_1x1\.", ".1.local_rep.1.block."),
+        (r"\.layernorm_before\.", ".pre_norm_attn.0."),
+        (r"\.attention\.(qkv_proj|out_proj)\.", r".pre_norm_attn.1.\1.block."),
+        (r"\.layernorm_after\.", ".pre_norm_ffn.0."),
+        (r"\.ffn\.conv1\.", ".pre_norm_ffn.1.block."),
+        (r"\.ffn\.conv2\.", ".pre_norm_ffn.3.block."),
+        (r"^classifier\.", "classifier.1."),
+    ),
+}
 
 _THIRDS = ("query", "key", "value")
 _LISTED = 20
 
 
-def apple_key(name: str) -> str:
-    """Return what a checkpoint of Apple calls the tensor `name` of transformers."""
-    for pattern, replacement in APPLE_KEYS:
+def apple_key(name: str, family: str) -> str:
+    """Return what a checkpoint of Apple calls the tensor `name` of a model of transformers."""
+    for pattern, replacement in APPLE_KEYS[family]:
         name = re.sub(pattern, replacement, name)
     return name
 
@@ -86,17 +101,39 @@ def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     return state
 
 
-def load_checkpoint(model: nn.Module, state: Mapping[str, torch.Tensor], source: str) -> None:
-    """Put the tensors of Apple's `state` into a MobileViT of transformers.
+def classes_in(state: Mapping[str, torch.Tensor]) -> int | None:
+    """How many labels the head of a checkpoint has, by the names that heads go by."""
+    for name in ("classifier.fc.weight", "classifier.1.weight", "classifier.weight"):
+        head = state.get(name)
+        if head is not None and head.ndim == 2:
+            return int(head.shape[0])
+    return None
+
+
+def load_checkpoint(model: PreTrainedModel, state: Mapping[str, torch.Tensor], source: str) -> None:
+    """Put the tensors of `state` into a model of transformers.
+
+    They are named as in the model itself, or as Apple's ml-cvnets names those of MobileViT and
+    MobileViTv2.
 
     Raises:
         InvalidModelError: keys are missing or left over, or shapes differ; it lists them.
     """
+    family = model.config.model_type
     targets = model.state_dict()
+    keys = {name: name for name in targets}
+    if family in APPLE_KEYS and not keys.keys() & state.keys():
+        keys = {name: apple_key(name, family) for name in targets}
+    elif not keys.keys() & state.keys():
+        raise InvalidModelError(
+            f"{source} has not one tensor of the model: its keys must be those of transformers' "
+            f"{type(model).__name__} (ml-cvnets' own are known for {', '.join(APPLE_KEYS)})"
+        )
+    fused = {name: _third(name) if keys[name] != name else None for name in targets}
     shapes: dict[str, tuple[int, ...]] = {}
     for name, tensor in targets.items():
         shape = tuple(tensor.shape)
-        shapes[apple_key(name)] = shape if _third(name) is None else (3 * shape[0], *shape[1:])
+        shapes[keys[name]] = shape if fused[name] is None else (3 * shape[0], *shape[1:])
     problems = {
         "missing": [key for key in shapes if key not in state],
         "unexpected": [key for key in state if key not in shapes],
@@ -107,13 +144,12 @@ def load_checkpoint(model: nn.Module, state: Mapping[str, torch.Tensor], source:
         ],
     }
     if any(problems.values()):
-        parts = [_listing(kind, keys) for kind, keys in problems.items() if keys]
+        parts = [_listing(kind, names) for kind, names in problems.items() if names]
         raise InvalidModelError(f"{source} does not fit the model: {'; '.join(parts)}")
 
     loaded: dict[str, torch.Tensor] = {}
     for name in targets:
-        tensor = state[apple_key(name)]
-        third = _third(name)
+        tensor, third = state[keys[name]], fused[name]
         loaded[name] = tensor if third is None else tensor.chunk(3)[third]
     model.load_state_dict(loaded)
 

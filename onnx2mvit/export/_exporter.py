@@ -8,9 +8,10 @@ from typing import Any, cast
 import onnx
 import torch
 from torch import nn
-from transformers import MobileViTForImageClassification
+from transformers import PreTrainedModel
 
 from onnx2mvit.errors import UnsupportedError, UsageError
+from onnx2mvit.export._models import own_size
 from onnx2mvit.quiet import one_line, quiet
 
 INPUT = "pixel_values"
@@ -28,16 +29,19 @@ _STACK_TRACE = "pkg.torch.onnx.stack_trace"
 class Logits(nn.Module):
     """Returns nothing but the logits, in eval mode like everything inside it."""
 
-    def __init__(self, model: MobileViTForImageClassification) -> None:
+    def __init__(self, model: PreTrainedModel, size: tuple[int, int]) -> None:
         super().__init__()
         self.model = model
+        # ViT has a position for every patch of one size; for others it interpolates if asked to.
+        asked = model.config.model_type in ("vit", "deit") and size != own_size(model)
+        self.options = {"interpolate_pos_encoding": True} if asked else {}
         # A wrapper left in training mode makes the legacy exporter leave its BatchNormalization
         # in training mode, too.
         self.eval()
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """Return the logits of a batch of images, NCHW."""
-        return cast(torch.Tensor, self.model(pixel_values=pixel_values).logits)
+        return cast(torch.Tensor, self.model(pixel_values=pixel_values, **self.options).logits)
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from huggingface_hub import HfApi
-from transformers import MobileViTConfig, MobileViTForImageClassification
-from transformers.configuration_utils import PreTrainedConfig
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from onnx2mvit.errors import InvalidModelError, Onnx2mvitError, UnsupportedError
+from onnx2mvit.export._variants import CLASSIFIERS
 from onnx2mvit.quiet import one_line, quiet
 
 _T = TypeVar("_T")
@@ -25,8 +25,8 @@ def probe(repository: str) -> None:
     HfApi().model_info(repository, timeout=_SECONDS)
 
 
-def read_config(repository: str) -> MobileViTConfig:
-    """Return the configuration of a MobileViT classifier.
+def read_config(repository: str) -> tuple[PreTrainedConfig, type[PreTrainedModel]]:
+    """Return the configuration of an image classifier, and its class.
 
     Raises:
         HubError: there is none to be had.
@@ -37,23 +37,29 @@ def read_config(repository: str) -> MobileViTConfig:
         return PreTrainedConfig.get_config_dict(repository, local_files_only=cached)[0]
 
     fields = _from_cache_or_hub(read, repository)
-    if not isinstance(fields, dict) or fields.get("model_type") != "mobilevit":
-        kind = fields.get("model_type") if isinstance(fields, dict) else None
-        raise UnsupportedError(f"{repository} is a {kind or 'unknown'} model, not a MobileViT")
+    family = fields.get("model_type") if isinstance(fields, dict) else None
+    if not isinstance(fields, dict) or family not in CLASSIFIERS:
+        raise UnsupportedError(
+            f"{repository} is a {family or 'unknown'} model, not one of {', '.join(CLASSIFIERS)}"
+        )
     architectures = fields.get("architectures") or []
-    if architectures != ["MobileViTForImageClassification"]:
+    known = {classifier.__name__: classifier for classifier in CLASSIFIERS[family]}
+    if len(architectures) != 1 or architectures[0] not in known:
         raise UnsupportedError(
             f"{repository} is no image classifier: its architectures are {architectures}"
         )
+    classifier = known[architectures[0]]
+    make = classifier.config_class
+    assert make is not None
     try:
-        return MobileViTConfig(**fields)
+        return make(**fields), classifier
     except (TypeError, ValueError) as error:
         raise UnsupportedError(
             f"{repository} has an unusable configuration: {one_line(error)}"
         ) from error
 
 
-def read_model(repository: str) -> MobileViTForImageClassification:
+def read_model(repository: str, classifier: type[PreTrainedModel]) -> PreTrainedModel:
     """Return the published model.
 
     Raises:
@@ -63,12 +69,12 @@ def read_model(repository: str) -> MobileViTForImageClassification:
 
     def read(cached: bool) -> tuple[object, object]:
         # Its type does not say that it returns two things when it is asked for both.
-        load: Callable[..., Any] = MobileViTForImageClassification.from_pretrained
+        load: Callable[..., Any] = classifier.from_pretrained
         model, info = load(repository, local_files_only=cached, output_loading_info=True)
         return model, info
 
     model, info = _from_cache_or_hub(read, repository)
-    assert isinstance(model, MobileViTForImageClassification)
+    assert isinstance(model, PreTrainedModel)
     missing = sorted(info.get("missing_keys", ())) if isinstance(info, dict) else []
     if missing:
         raise InvalidModelError(

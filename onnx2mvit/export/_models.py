@@ -5,54 +5,30 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import MobileViTConfig, MobileViTForImageClassification
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from onnx2mvit.errors import UnsupportedError, UsageError
 from onnx2mvit.export import _hub
-from onnx2mvit.export._checkpoint import load_checkpoint, read_checkpoint
+from onnx2mvit.export._checkpoint import classes_in, load_checkpoint, read_checkpoint
 from onnx2mvit.export._random import randomize
+from onnx2mvit.export._variants import VARIANTS
 from onnx2mvit.quiet import one_line
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One of the published sizes of MobileViT."""
-
-    repository: str
-    hidden: tuple[int, ...]
-    neck: tuple[int, ...]
-    expansion: float
-
-    def config(self) -> MobileViTConfig:
-        """Return its configuration, which thus needs no hub."""
-        config = MobileViTConfig(
-            hidden_sizes=list(self.hidden),
-            neck_hidden_sizes=list(self.neck),
-            expand_ratio=self.expansion,
-        )
-        config.num_labels = 1000
-        return config
-
-
-VARIANTS = {
-    "mobilevit_xxs": Variant(
-        "apple/mobilevit-xx-small", (64, 80, 96), (16, 16, 24, 48, 64, 80, 320), 2.0
-    ),
-    "mobilevit_xs": Variant(
-        "apple/mobilevit-x-small", (96, 120, 144), (16, 32, 48, 64, 80, 96, 384), 4.0
-    ),
-    "mobilevit_s": Variant(
-        "apple/mobilevit-small", (144, 192, 240), (16, 32, 64, 96, 128, 160, 640), 4.0
-    ),
-}
 
 
 @dataclass(frozen=True)
 class Loaded:
     """A model in eval mode, and where its weights come from."""
 
-    model: MobileViTForImageClassification
+    model: PreTrainedModel
     weights: str
+
+
+def own_size(model: PreTrainedModel) -> tuple[int, int]:
+    """Height and width that a network was made for; 224 where its configuration has none."""
+    size = getattr(model.config, "image_size", None)
+    if isinstance(size, list | tuple) and len(size) == 2:
+        return int(size[0]), int(size[1])
+    return (size, size) if isinstance(size, int) else (224, 224)
 
 
 def load(
@@ -92,9 +68,11 @@ def load(
 def _published(name: str) -> Loaded:
     repository = VARIANTS[name].repository if name in VARIANTS else name
     # Asked first, since loading another kind of model would only fill it with random weights.
-    if name not in VARIANTS:
-        _hub.read_config(repository)
-    model = _hub.read_model(repository)
+    if name in VARIANTS:
+        classifier = VARIANTS[name].classifier
+    else:
+        _, classifier = _hub.read_config(repository)
+    model = _hub.read_model(repository, classifier)
     model.train(False)
     folder = Path(repository)
     # Of a folder on this machine, the file's metadata give no more than the name.
@@ -112,21 +90,19 @@ def _from_file(name: str, path: Path, num_labels: int | None) -> Loaded:
     if not path.is_file():
         raise UsageError(f"--weights {path}: neither hub, random or auto, nor a file")
     state = read_checkpoint(path)
-    head = state.get("classifier.fc.weight")
     # A fine-tuned checkpoint knows how many labels it has.
-    if num_labels is None and head is not None and head.ndim == 2:
-        num_labels = head.shape[0]
-    model = _build(name, num_labels)
+    model = _build(name, num_labels if num_labels is not None else classes_in(state))
     load_checkpoint(model, state, path.name)
     return Loaded(model, f"checkpoint {path.name}")
 
 
-def _build(name: str, num_labels: int | None) -> MobileViTForImageClassification:
+def _build(name: str, num_labels: int | None) -> PreTrainedModel:
+    config: PreTrainedConfig
     if name in VARIANTS:
-        config = VARIANTS[name].config()
+        config, classifier = VARIANTS[name].config(), VARIANTS[name].classifier
     else:
         try:
-            config = _hub.read_config(name)
+            config, classifier = _hub.read_config(name)
         except _hub.HubError as error:
             raise _hub.HubError(f"{error}; without it, the model's shape is unknown") from error
     if num_labels is not None:
@@ -134,7 +110,7 @@ def _build(name: str, num_labels: int | None) -> MobileViTForImageClassification
     try:
         # All weights are about to be replaced, so the caller's random state stays as it is.
         with torch.random.fork_rng(devices=[]):
-            model = MobileViTForImageClassification(config)
+            model = classifier(config)
     except (ValueError, TypeError, RuntimeError) as error:
         raise UnsupportedError(f"{name} cannot be built: {one_line(error)}") from error
     model.train(False)

@@ -15,7 +15,7 @@ import transformers
 
 from onnx2mvit.errors import Onnx2mvitError, UnsupportedError, UsageError, VerificationError
 from onnx2mvit.export._exporter import INPUT, Logits, Request, check_opset, opset_of, to_onnx
-from onnx2mvit.export._models import Loaded, load
+from onnx2mvit.export._models import Loaded, load, own_size
 from onnx2mvit.export._result import ExportResult
 from onnx2mvit.quiet import one_line
 
@@ -35,7 +35,7 @@ class Options:
     seed: int
     exporter: str
     opset: int | None
-    image_size: tuple[int, int]
+    image_size: tuple[int, int] | None
     fold_bn: bool
     dynamic_batch: bool
     num_labels: int | None
@@ -56,18 +56,19 @@ def run(
         num_labels=options.num_labels,
         warn=warn,
     )
-    module = Logits(loaded.model)
+    size = options.image_size or own_size(loaded.model)
+    module = Logits(loaded.model, size)
     request = Request(options.exporter, opset, options.fold_bn, options.dynamic_batch)
 
     progress(f"exporting with torch's {options.exporter} exporter, opset {opset}")
     # Not the batch of the comparison, so that a batch size baked in shows there.
-    images = _images(loaded, 3 if options.dynamic_batch else 1, options.image_size)
+    images = _images(loaded, 3 if options.dynamic_batch else 1, size)
     proto = to_onnx(module, images, request)
     onnx.helper.set_model_props(proto, _metadata(options.model, loaded, request))
 
     progress("comparing onnxruntime with torch")
     content = _serialize(proto)
-    images = _images(loaded, 2 if options.dynamic_batch else 1, options.image_size)
+    images = _images(loaded, 2 if options.dynamic_batch else 1, size)
     error, largest = compare(module, content, images)
 
     progress(f"writing {options.output}")
@@ -118,8 +119,9 @@ def compare(module: Logits, content: bytes, images: torch.Tensor) -> tuple[float
 
 def _check(options: Options) -> None:
     """Find out what is wrong with `options` before minutes of work."""
-    if len(options.image_size) != 2 or min(options.image_size) < 32:
-        raise UsageError(f"image size {options.image_size}: height and width of at least 32 wanted")
+    size = options.image_size
+    if size is not None and (len(size) != 2 or min(size) < 32):
+        raise UsageError(f"image size {size}: height and width of at least 32 wanted")
     if options.num_labels is not None and options.num_labels < 1:
         raise UsageError(f"{options.num_labels} labels: at least 1 wanted")
     if not 0 <= options.seed < 2**63:

@@ -8,7 +8,7 @@ activations keep about unit variance, so that every part has a say in the logits
 import torch
 from torch import nn
 from torch.nn import functional
-from transformers import MobileViTForImageClassification
+from transformers import PreTrainedModel
 
 # SiLU leaves 0.36 of a unit normal's second moment, a convolution after it makes up for that.
 _CONV = 0.3557**-0.5
@@ -16,7 +16,7 @@ _CONV = 0.3557**-0.5
 _LINEAR = 1.3
 
 
-def randomize(model: MobileViTForImageClassification, seed: int) -> None:
+def randomize(model: PreTrainedModel, seed: int) -> None:
     """Redraw every parameter and buffer of `model`; the same `seed` gives the same weights."""
     generator = torch.Generator().manual_seed(seed)
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
@@ -27,10 +27,14 @@ def randomize(model: MobileViTForImageClassification, seed: int) -> None:
                 fan_in = module.weight[0].numel()
                 module.weight.normal_(0.0, gain / fan_in**0.5, generator=generator)
                 _draw_bias(module.bias, generator)
-            elif isinstance(module, nn.LayerNorm | nn.BatchNorm2d):
+            elif isinstance(module, nn.LayerNorm | nn.BatchNorm2d | nn.GroupNorm):
                 module.weight.uniform_(0.8, 1.2, generator=generator)
                 _draw_bias(module.bias, generator)
-        _measure(model, norms, _images(model.config.num_channels, generator))
+            else:  # class tokens, position embeddings
+                for parameter in module.parameters(recurse=False):
+                    parameter.normal_(0.0, 0.5, generator=generator)
+        if norms:
+            _measure(model, norms, _images(model.config.num_channels, generator))
         for norm in norms:
             _blur(norm, generator)
 
@@ -47,9 +51,7 @@ def _images(channels: int, generator: torch.Generator) -> torch.Tensor:
     return torch.cat([functional.interpolate(smooth, (128, 128), mode="bilinear"), noise])
 
 
-def _measure(
-    model: MobileViTForImageClassification, norms: list[nn.BatchNorm2d], images: torch.Tensor
-) -> None:
+def _measure(model: PreTrainedModel, norms: list[nn.BatchNorm2d], images: torch.Tensor) -> None:
     """Give `norms` the statistics of `images`, as training does.
 
     Drawn ones would let activations grow or die out from layer to layer.
@@ -66,7 +68,7 @@ def _measure(
 def _blur(norm: nn.BatchNorm2d, generator: torch.Generator) -> None:
     """Move measured statistics a little, so that they cannot be had from the data again."""
     mean, variance, count = norm.running_mean, norm.running_var, norm.num_batches_tracked
-    # All three are None only in a BatchNorm without statistics, which MobileViT does not have.
+    # All three are None only in a BatchNorm without statistics, which none of these networks has.
     assert mean is not None and variance is not None and count is not None
     variance.clamp_(min=1e-2)
     mean.add_(0.2 * variance.sqrt() * torch.randn(mean.shape, generator=generator))

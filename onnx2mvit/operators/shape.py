@@ -23,16 +23,17 @@ from onnx2mvit.pattern import require
 
 @operator("Reshape", 5, 13, 14, 19, 21, 23, 24, 25)
 def reshape(step: Step) -> Code:
-    """As `ops.reshape`, in the order that is there if the axes in question are neighbours in it."""
+    """As `ops.reshape`, in the order that is there as far as it can be."""
     before, after, place = step.shape(), step.output_shape, step.place()
     batch = None
     if place.batch is not None:
         batch = reshaped_batch(before, after, place.batch)
         if batch is None:
             raise MixesBatch(f"Reshape to {list(after)} mixes the images of a batch")
-    order = reshaped_order(_marked(before, place.batch), _marked(after, batch), place.order)
-    x = step.data() if order is not None else step.data(order=plain(len(before)))
-    order = order or plain(len(after))
+    same = (plain(len(before)), plain(len(after)))
+    found = reshaped_order(_marked(before, place.batch), _marked(after, batch), place.order)
+    want, order = found or same
+    x = step.data(order=want)
     target = tuple(-1 if axis == batch else after[axis] for axis in order)
     lengths = [length for axis, length in enumerate(before) if axis != place.batch]
     step.fixed_size = sum(length != 1 for length in lengths) > 1
@@ -71,9 +72,9 @@ def concat(step: Step) -> Code:
     text = operands[0]
     if count > 1:
         where, parts = place.order.index(axis), f"[{', '.join(operands)}]"
-        text = f"{layer('Concatenate', axis=unless(where, len(place.order) - 1))}({parts})"
-        if step.weights:  # the name is that of the layer that holds them
-            text = f"ops.concatenate({parts}, axis={where})"
+        text = f"ops.concatenate({parts}, axis={where})"
+        if all(step.value(index).const is None for index in range(count)):
+            text = f"{layer('Concatenate', axis=unless(where, len(place.order) - 1))}({parts})"
     return step.code(text, place.order, place.batch)
 
 
@@ -84,7 +85,7 @@ def _for_every_image(step: Step, index: int, leader: int) -> str:
     if batch is None:
         return step.constant(array)
     row = cut(step.data(leader), [":" if axis == batch else ":1" for axis in order])
-    return f"ops.add({step.constant(array)}, ops.zeros_like({row}))"
+    return f"ops.multiply({step.constant(array)}, ops.ones_like({row}))"
 
 
 @operator("Select", 1)

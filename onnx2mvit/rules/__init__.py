@@ -7,7 +7,7 @@ Patterns may rely on the spelling after all rules, and so know no exporter.
 from __future__ import annotations
 
 from onnx2mvit.graph import Graph
-from onnx2mvit.rules.activation import GeluFromParts, HardSwishFromParts
+from onnx2mvit.rules.activation import GeluFromParts, HardSigmoidFromParts, HardSwishFromParts
 from onnx2mvit.rules.arithmetic import DivideIsMultiply, SoftmaxAxis
 from onnx2mvit.rules.attention import (
     AttentionIsMatMuls,
@@ -18,10 +18,16 @@ from onnx2mvit.rules.attention import (
     TransposeOfFlatHeads,
 )
 from onnx2mvit.rules.base import Rule, apply_once
-from onnx2mvit.rules.convolution import DropZeroBias, ExplicitConv
+from onnx2mvit.rules.convolution import DropZeroBias, ExplicitConv, PadIntoConv
 from onnx2mvit.rules.linear import GemmIsMatMulAdd
 from onnx2mvit.rules.normalization import LayerNormFromParts
-from onnx2mvit.rules.pooling import GlobalAveragePoolIsMean, MeanAxes, MeanWithoutKeptAxes
+from onnx2mvit.rules.pooling import (
+    AveragePoolIsMean,
+    FlattenOfPixelIsMean,
+    GlobalAveragePoolIsMean,
+    MeanAxes,
+    MeanWithoutKeptAxes,
+)
 from onnx2mvit.rules.selection import (
     ConcatGrows,
     GatherOfAll,
@@ -64,13 +70,17 @@ RULES: tuple[Rule, ...] = (
     DropTranspose(),
     ResizeBySize(),
     ExplicitConv(),
+    PadIntoConv(),
     DropZeroBias(),
     GlobalAveragePoolIsMean(),
+    AveragePoolIsMean(),
     MeanAxes(),
     MeanWithoutKeptAxes(),
+    FlattenOfPixelIsMean(),
     GemmIsMatMulAdd(),
     DivideIsMultiply(),
     GeluFromParts(),
+    HardSigmoidFromParts(),
     HardSwishFromParts(),
     LayerNormFromParts(),
     AttentionIsMatMuls(),

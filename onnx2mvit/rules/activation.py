@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from onnx2mvit.graph import Value
 from onnx2mvit.matcher import Match
 from onnx2mvit.pattern import Expr, Ops, Var, any_of, require, scalar
@@ -31,6 +33,28 @@ class GeluFromParts(Rule):
     def rewrite(self, m: Match, new: Builder) -> Value:
         require(m.x.const is None, "it is applied to a constant")
         return new.like_root(m.x, op="Gelu", approximate="none")
+
+
+class HardSigmoidFromParts(Rule):
+    """The hard sigmoid as the papers write it, relu6(x + 3) / 6, or first times x.
+
+    Mul(Clip(Add(x, 3), 0, 6), 1/6) | Mul(Mul(x, Clip(Add(x, 3), 0, 6)), 1/6)
+    → HardSigmoid(x, alpha=1/6, beta=½) | HardSwish(x)
+    """
+
+    needed_by = "networks whose code spells hard sigmoid or hard swish out"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        clip = op.Clip(op.Add(x, scalar("three", 3.0)), scalar("low", 0.0), scalar("high", 6.0))
+        sixth = scalar("sixth", 1 / 6)
+        return any_of(op.Mul(op.Mul(x, clip, role="swish"), sixth), op.Mul(clip, sixth))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        require(m.x.const is None, "it is applied to a constant")
+        if m.swish is not None:
+            return new.like_root(m.x, op="HardSwish")
+        # As ONNX keeps attributes.
+        return new.like_root(m.x, op="HardSigmoid", alpha=float(np.float32(1 / 6)), beta=0.5)
 
 
 class HardSwishFromParts(Rule):

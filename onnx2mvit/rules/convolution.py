@@ -6,6 +6,7 @@ from typing import Any
 
 from onnx2mvit.graph import Value
 from onnx2mvit.matcher import Match
+from onnx2mvit.padding import same_pads
 from onnx2mvit.pattern import Expr, Ops, Var, constant, optional, require
 from onnx2mvit.rules.base import Builder, Rule
 
@@ -40,15 +41,9 @@ def explicit(m: Match) -> dict[str, Any]:
         pads = (0,) * (2 * rank)
     elif auto_pad in ("SAME_UPPER", "SAME_LOWER"):
         require(m.x.shape is not None, "the input's shape is not known")
-        before, after = [], []
-        for size, k, stride, dilation in zip(
-            m.x.shape[2:], kernel, strides, dilations, strict=True
-        ):
-            total = max((-(-size // stride) - 1) * stride + (k - 1) * dilation + 1 - size, 0)
-            small, large = total // 2, total - total // 2
-            before.append(small if auto_pad == "SAME_UPPER" else large)
-            after.append(large if auto_pad == "SAME_UPPER" else small)
-        pads = (*before, *after)
+        pads = same_pads(m.x.shape[2:], kernel, strides, dilations)
+        if auto_pad == "SAME_LOWER":
+            pads = (*pads[rank:], *pads[:rank])
     return {
         "kernel_shape": kernel,
         "strides": strides,
@@ -56,6 +51,40 @@ def explicit(m: Match) -> dict[str, Any]:
         "pads": pads,
         "group": given.get("group", 1),
     }
+
+
+class PadIntoConv(Rule):
+    """Zeros around an image are the padding of the convolution that reads it.
+
+    Conv(Pad(x, pads, 0), w, b, pads=p) → Conv(x, w, b, pads=p + pads of height and width)
+    """
+
+    needed_by = "Hugging Face and timm by legacy, where a network pads as TensorFlow does"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        pads, axes = constant("pads", rank=1), optional("axes", rank=1)
+        padded = op.Pad(x, pads, optional("fill"), axes, role="pad")
+        return op.Conv(padded, constant("weight"), optional("bias"))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        attrs = m.root.attrs
+        require("pads" in attrs and "auto_pad" not in attrs, "its own padding is implicit")
+        require(m.pad.attrs.get("mode", "constant") == "constant", "it repeats the image")
+        require(m.fill is None or not m.fill.const.any(), "it does not pad with zeros")
+        require(m.x.shape is not None, "the input's shape is not known")
+        rank = len(m.x.shape)
+        axes = list(range(rank)) if m.axes is None else [a % rank for a in m.axes.const.tolist()]
+        given = m.pads.const.tolist()
+        before = dict(zip(axes, given[: len(axes)], strict=True))
+        after = dict(zip(axes, given[len(axes) :], strict=True))
+        require(min(given, default=0) >= 0, "it cuts off")
+        require(
+            not any(side.get(axis) for side in (before, after) for axis in (0, 1)),
+            "it pads batch or channels",
+        )
+        more = [side.get(axis, 0) for side in (before, after) for axis in range(2, rank)]
+        pads = tuple(map(sum, zip(attrs["pads"], more, strict=True)))
+        return new.like_root(m.x, m.weight, m.bias, **{**attrs, "pads": pads})
 
 
 class DropZeroBias(Rule):

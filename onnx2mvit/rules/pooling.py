@@ -25,6 +25,33 @@ class GlobalAveragePoolIsMean(Rule):
         return new.like_root(m.x, op="ReduceMean", axes=axes, keepdims=1)
 
 
+class AveragePoolIsMean(Rule):
+    """A window as large as the image, or larger where it is cut off at the border.
+
+    AveragePool(x, kernel_shape=(H, W)) | AveragePool(x, kernel_shape=(1280, 1280), ceil_mode=1)
+    → ReduceMean(x, axes=(2, 3), keepdims=1)
+    """
+
+    needed_by = "Hugging Face's EfficientNet; networks that end in a pooling of 7×7"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.AveragePool(x)
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        attrs, shape = m.root.attrs, m.x.shape or ()
+        require(len(shape) == 4, "the input is no image")
+        require(m.root.output.shape == (*shape[:2], 1, 1), "there is more than one window")
+        require(not any(attrs.get("pads") or ()), "it is padded")
+        require(attrs.get("auto_pad", "NOTSET") in ("NOTSET", "VALID"), "it is padded")
+        require(set(attrs.get("dilations") or (1,)) == {1}, "it leaves pixels out")
+        sizes = zip(attrs["kernel_shape"], shape[2:], strict=True)
+        require(
+            all(k == size or (k > size and attrs.get("ceil_mode")) for k, size in sizes),
+            "the window is smaller than the image",
+        )
+        return new.like_root(m.x, op="ReduceMean", axes=(2, 3), keepdims=1)
+
+
 class MeanAxes(Rule):
     """Axes as an attribute, counted from the front; an input from opset 18.
 
@@ -68,3 +95,21 @@ class MeanWithoutKeptAxes(Rule):
         rest = tuple(dim for axis, dim in enumerate(m.x.shape) if axis not in axes)
         require(m.root.output.shape == rest, "it is reshaped to something else")
         return new.like_root(m.x, op="ReduceMean", axes=axes, keepdims=0)
+
+
+class FlattenOfPixelIsMean(Rule):
+    """The mean of a single pixel is that pixel, so that a linear layer follows a mean or nothing.
+
+    Reshape(x) from (B, C, 1, 1) to (B, C) → ReduceMean(x, axes=(2, 3), keepdims=0)
+    """
+
+    needed_by = "MobileNetV3 by timm: between its convolution after pooling and the classifier"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Reshape(x)
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        shape = m.x.shape or ()
+        require(len(shape) == 4 and shape[2:] == (1, 1), "the input is more than one pixel")
+        require(m.root.output.shape == shape[:2], "it is reshaped to something else")
+        return new.like_root(m.x, op="ReduceMean", axes=(2, 3), keepdims=0)

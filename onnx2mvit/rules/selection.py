@@ -143,10 +143,11 @@ class ConcatGrows(Rule):
 
     def rewrite(self, m: Match, new: Builder) -> Value:
         inputs, axis = m.root.inputs, m.root.attrs.get("axis")
-        require(inputs[0] is not None and inputs[0].const is None, "it begins with a constant")
+        first: Value = m.parts[0].part
+        require(first.const is None, "it begins with a constant")
         shorter = [
             node
-            for node in m.graph.consumers(inputs[0])
+            for node in m.graph.consumers(first)
             if node.op == "Concat"
             and node.attrs.get("axis") == axis
             and 1 < len(node.inputs) < len(inputs)

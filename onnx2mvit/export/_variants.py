@@ -1,0 +1,158 @@
+"""The published networks by name: their repository, their configuration, their image size.
+
+The configurations are those of the repositories, so that none is needed for random weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import transformers
+from transformers import PreTrainedConfig, PreTrainedModel
+
+# model_type → the classes of transformers, in the order of the architectures that we take.
+CLASSIFIERS: dict[str, tuple[type[PreTrainedModel], ...]] = {
+    "mobilevit": (transformers.MobileViTForImageClassification,),
+    "mobilevitv2": (transformers.MobileViTV2ForImageClassification,),
+    "mobilenet_v1": (transformers.MobileNetV1ForImageClassification,),
+    "mobilenet_v2": (transformers.MobileNetV2ForImageClassification,),
+    "resnet": (transformers.ResNetForImageClassification,),
+    "regnet": (transformers.RegNetForImageClassification,),
+    "efficientnet": (transformers.EfficientNetForImageClassification,),
+    "vit": (transformers.ViTForImageClassification,),
+    "deit": (
+        transformers.DeiTForImageClassificationWithTeacher,
+        transformers.DeiTForImageClassification,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One of the published sizes of a network."""
+
+    family: str
+    repository: str
+    fields: Mapping[str, Any]
+    image_size: int
+    num_labels: int = 1000
+
+    @property
+    def classifier(self) -> type[PreTrainedModel]:
+        """The class of transformers."""
+        return CLASSIFIERS[self.family][0]
+
+    def config(self) -> PreTrainedConfig:
+        """Its configuration, which thus needs no hub."""
+        make = self.classifier.config_class
+        assert make is not None
+        sized = {"image_size": self.image_size} if self.family not in ("resnet", "regnet") else {}
+        config: PreTrainedConfig = make(**{**sized, **self.fields})
+        config.num_labels = self.num_labels
+        return config
+
+
+def _mobilevit(hidden: list[int], neck: list[int], expansion: float) -> dict[str, Any]:
+    return {"hidden_sizes": hidden, "neck_hidden_sizes": neck, "expand_ratio": expansion}
+
+
+def _table() -> dict[str, Variant]:
+    fields: dict[str, Any]
+    found = {
+        "mobilevit_xxs": Variant(
+            "mobilevit",
+            "apple/mobilevit-xx-small",
+            _mobilevit([64, 80, 96], [16, 16, 24, 48, 64, 80, 320], 2.0),
+            256,
+        ),
+        "mobilevit_xs": Variant(
+            "mobilevit",
+            "apple/mobilevit-x-small",
+            _mobilevit([96, 120, 144], [16, 32, 48, 64, 80, 96, 384], 4.0),
+            256,
+        ),
+        "mobilevit_s": Variant(
+            "mobilevit",
+            "apple/mobilevit-small",
+            _mobilevit([144, 192, 240], [16, 32, 64, 96, 128, 160, 640], 4.0),
+            256,
+        ),
+    }
+    for percent in (50, 75, 100, 125, 150, 175, 200):
+        width = percent / 100
+        repository = f"apple/mobilevitv2-{width}-imagenet1k-256"
+        fields = {"width_multiplier": width}
+        found[f"mobilevitv2_{percent:03}"] = Variant("mobilevitv2", repository, fields, 256)
+    # Google's have a class more, for the background.
+    for number, published in {
+        1: [(1.0, 224), (0.75, 192)],
+        2: [(1.4, 224), (1.0, 224), (0.75, 160), (0.35, 96)],
+    }.items():
+        for width, size in published:
+            found[f"mobilenet_v{number}_{round(100 * width):03}"] = Variant(
+                f"mobilenet_v{number}",
+                f"google/mobilenet_v{number}_{width}_{size}",
+                {"depth_multiplier": width},
+                size,
+                num_labels=1001,
+            )
+    for depth, (kind, depths) in {
+        18: ("basic", [2, 2, 2, 2]),
+        34: ("basic", [3, 4, 6, 3]),
+        50: ("bottleneck", [3, 4, 6, 3]),
+        101: ("bottleneck", [3, 4, 23, 3]),
+        152: ("bottleneck", [3, 8, 36, 3]),
+    }.items():
+        widths = [64, 128, 256, 512] if kind == "basic" else [256, 512, 1024, 2048]
+        fields = {"layer_type": kind, "depths": depths, "hidden_sizes": widths}
+        found[f"resnet_{depth}"] = Variant("resnet", f"microsoft/resnet-{depth}", fields, 224)
+    for name, (depths, widths, group) in {
+        "x_002": ([1, 1, 4, 7], [24, 56, 152, 368], 8),
+        "x_004": ([1, 2, 7, 12], [32, 64, 160, 384], 16),
+        "x_008": ([1, 3, 7, 5], [64, 128, 288, 672], 16),
+        "x_016": ([2, 4, 10, 2], [72, 168, 408, 912], 24),
+        "y_002": ([1, 1, 4, 7], [24, 56, 152, 368], 8),
+        "y_004": ([1, 3, 6, 6], [48, 104, 208, 440], 8),
+        "y_008": ([1, 3, 8, 2], [64, 128, 320, 768], 16),
+        "y_016": ([2, 6, 17, 2], [48, 120, 336, 888], 24),
+    }.items():
+        fields = {"layer_type": name[0], "depths": depths, "hidden_sizes": widths}
+        repository = f"facebook/regnet-{name.replace('_', '-')}"
+        found[f"regnet_{name}"] = Variant(
+            "regnet", repository, {**fields, "groups_width": group}, 224
+        )
+    for number, (width, scale, size, hidden, padded) in {
+        0: (1.0, 1.0, 224, 1280, ()),
+        1: (1.0, 1.1, 240, 1280, (16,)),
+        2: (1.1, 1.2, 260, 1408, (5, 8, 16)),
+        3: (1.2, 1.4, 300, 1536, (5, 18)),
+        4: (1.4, 1.8, 380, 1792, (6,)),
+    }.items():
+        fields = {
+            "width_coefficient": width,
+            "depth_coefficient": scale,
+            "hidden_dim": hidden,
+            "depthwise_padding": list(padded),
+        }
+        repository = f"google/efficientnet-b{number}"
+        found[f"efficientnet_b{number}"] = Variant("efficientnet", repository, fields, size)
+    for size_name, dim in {"tiny": 192, "small": 384, "base": 768}.items():
+        fields = {
+            "hidden_size": dim,
+            "num_attention_heads": dim // 64,
+            "intermediate_size": 4 * dim,
+        }
+        vit = "google/vit-base-patch16-224"
+        repository = vit if size_name == "base" else f"WinKawaks/vit-{size_name}-patch16-224"
+        found[f"vit_{size_name}_patch16_224"] = Variant("vit", repository, fields, 224)
+        # Facebook's plain DeiTs are ViTs, trained in another way.
+        repository = f"facebook/deit-{size_name}-patch16-224"
+        found[f"deit_{size_name}_patch16_224"] = Variant("vit", repository, fields, 224)
+        repository = f"facebook/deit-{size_name}-distilled-patch16-224"
+        found[f"deit_{size_name}_distilled_patch16_224"] = Variant("deit", repository, fields, 224)
+    return found
+
+
+VARIANTS = _table()

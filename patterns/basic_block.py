@@ -1,0 +1,123 @@
+"""ResNet's basic block: two 3×3 convolutions, and the input or its projection added."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from onnx2mvit.matcher import Match
+from onnx2mvit.pattern import Expr, Ops, Pattern, Var, any_of, maybe, require
+
+from .conv_bn_act import FULL, STYLE, conv_bn_act
+from .squeeze_excite import squeeze_excite
+
+if TYPE_CHECKING:
+    import keras
+    from keras import KerasTensor, layers
+
+
+def projection(op: Ops, x: Var) -> Expr:
+    """The input, or where the shape changes a 1×1 convolution of it (option B in the paper).
+
+    ResNet-D (arXiv:1812.01187, section 4.2) takes the mean of 2×2 pixels before that.
+    """
+    y = maybe(op.AveragePooling2D(x, role="shortcut_pool"))
+    return any_of(op.ConvBnAct(y, role="shortcut", kernel_size=1, activation=None, **FULL), x)
+
+
+def read_projection(m: Match, filters: int, strides: int) -> dict[str, Any]:
+    """The hyperparameters of the shortcut of a block with so many filters and these strides."""
+    _, channels, _, _ = m.shape("x", 4)
+    if m.shortcut is None:
+        require(strides == 1 and channels == filters, "its shape changes without a projection")
+        return {}
+    require(strides > 1 or channels != filters, "its input is projected where it need not be")
+    require(m.shortcut.filters == filters, f"its shortcut makes {m.shortcut.filters} channels")
+    pool = m.shortcut_pool
+    size, step = (pool.pool_size, pool.strides) if pool is not None else (1, m.shortcut.strides)
+    require(step == strides, f"its shortcut has strides {step}, not {strides}")
+    require(pool is None or size == step == 2, f"its shortcut is the mean of {size}×{size} pixels")
+    require(pool is None or m.shortcut.strides == 1, "its shortcut has strides twice")
+    return {"shortcut_pool": pool is not None} if strides > 1 else {}
+
+
+def read_squeeze(m: Match) -> dict[str, Any]:
+    """The hyperparameters of squeeze and excitation, if there is any."""
+    if m.squeeze is None:
+        return {}
+    require(m.squeeze.use_bias, "its squeeze and excitation has no biases")
+    return {
+        "squeeze": m.squeeze.filters,
+        "squeeze_activation": m.squeeze.activation,
+        "gate": m.squeeze.gate,
+    }
+
+
+class BasicBlock(Pattern):
+    """arXiv:1512.03385, section 4.2 and figure 5, left; in SE-ResNet squeezed before the sum."""
+
+    keras = "basic_block"
+    nested = True
+    style = (
+        *("activation", "branch_activation", "output_activation", "shortcut_pool"),
+        *("squeeze_activation", "gate"),
+    )
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        y: Expr = op.ConvBnAct(x, role="conv1", kernel_size=3, **FULL)
+        y = op.ConvBnAct(y, role="conv2", kernel_size=3, strides=1, **FULL)
+        y = maybe(op.SqueezeExcite(y, role="squeeze"))
+        return maybe(op.Activation(op.Add(y, projection(op, x)), role="act"))
+
+    def params(self, m: Match) -> dict[str, Any]:
+        filters, strides = m.conv2.filters, m.conv1.strides
+        require(m.conv1.filters == filters, "its convolutions differ in filters")
+        return {
+            "filters": filters,
+            "strides": strides,
+            "activation": m.conv1.activation,
+            "branch_activation": m.conv2.activation,
+            **m.common(("conv1", "conv2"), "dilation"),
+            "output_activation": m.act.activation if m.act is not None else None,
+            **m.common(("conv1", "conv2", "shortcut"), *STYLE),
+            **read_projection(m, filters, strides),
+            **read_squeeze(m),
+        }
+
+
+def basic_block(
+    x: KerasTensor,
+    filters: int,
+    strides: int = 1,
+    dilation: int = 1,
+    squeeze: int | None = None,
+    squeeze_activation: str = "relu",
+    gate: str = "sigmoid",
+    activation: str | None = "relu",
+    branch_activation: str | None = None,
+    output_activation: str | None = "relu",
+    shortcut_pool: bool = False,
+    *,
+    name: str,
+    **conv: Any,
+) -> KerasTensor:
+    """ResNet's basic block: two 3×3 convolutions, and the input or its projection added."""
+    inputs = keras.Input(x.shape[1:])
+    steps = {"dilation": dilation, **conv}
+    y = conv_bn_act(
+        inputs, filters, 3, strides=strides, activation=activation, name="conv1", **steps
+    )
+    y = conv_bn_act(y, filters, 3, activation=branch_activation, name="conv2", **steps)
+    if squeeze:
+        y = squeeze_excite(y, squeeze, squeeze_activation, gate, use_bias=True, name="squeeze")
+    shortcut = inputs
+    if strides > 1 or x.shape[-1] != filters:
+        if shortcut_pool and strides > 1:
+            pool = layers.AveragePooling2D(2, padding="same", name="shortcut_pool")
+            shortcut, strides = pool(inputs), 1
+        shortcut = conv_bn_act(
+            shortcut, filters, 1, strides=strides, activation=None, name="shortcut", **conv
+        )
+    y = layers.Add(name="add")([shortcut, y])
+    if output_activation:
+        y = layers.Activation(output_activation, name="act")(y)
+    return keras.Model(inputs, y, name=name)(x)

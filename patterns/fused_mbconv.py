@@ -1,0 +1,102 @@
+"""EfficientNetV2's fused block: k×k expand (→ squeeze-excite) → 1×1 project (+ input)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from onnx2mvit.matcher import Match
+from onnx2mvit.numbers import ratio
+from onnx2mvit.pattern import Expr, Ops, Pattern, Var, any_of, maybe, require
+
+from .conv_bn_act import FULL, STYLE, conv_bn_act
+from .squeeze_excite import SQUEEZE, squeeze_excite, squeeze_params
+
+if TYPE_CHECKING:
+    import keras
+    from keras import KerasTensor, layers
+
+
+class FusedMBConv(Pattern):
+    """EfficientNetV2's Fused-MBConv (arXiv:2104.00298, section 3.2 and figure 2).
+
+    The inverted residual with one k×k convolution in the place of expansion and depthwise one.
+    Without expansion that is the only one, and it is this block where its input is added.
+    """
+
+    keras = "fused_mbconv"
+    nested = True
+    style = ("activation", *SQUEEZE)
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        active = {"activation": lambda how: how is not None, "dilation": 1}
+        y = op.ConvBnAct(x, role="expand", kernel_size=lambda size: size > 1, **active, **FULL)
+        alone = op.Add(x, y, role="alone")
+        squeezed = maybe(op.SqueezeExcite(y, role="se"))
+        plain = {"kernel_size": 1, "strides": 1, "activation": None, **FULL}
+        y = op.ConvBnAct(squeezed, role="project", **plain)
+        return any_of(op.Add(x, y, role="add"), alone, y)
+
+    def params(self, m: Match) -> dict[str, Any]:
+        _, channels, _, _ = m.shape("x", 4)
+        expanded, strides = m.expand.filters, m.expand.strides
+        filters = expanded if m.project is None else m.project.filters
+        expansion = ratio(expanded, channels)
+        if m.project is not None:
+            require(expanded > max(channels, filters), f"it expands {channels} to {expanded}")
+            require(expansion is not None, f"{expanded} is no multiple of {channels} channels")
+        residual = strides == 1 and filters == channels
+        added = m.add is not None or m.alone is not None
+        require(added == residual, "the input is not added where it could be")
+        return {
+            "filters": filters,
+            "expansion": expansion if m.project is not None else None,
+            "strides": strides,
+            "kernel_size": m.expand.kernel_size,
+            "activation": m.expand.activation,
+            **squeeze_params(m),
+            **m.common(("expand", "project"), *STYLE),
+        }
+
+
+def fused_mbconv(
+    x: KerasTensor,
+    filters: int,
+    expansion: float | None,
+    strides: int = 1,
+    kernel_size: int = 3,
+    activation: str = "silu",
+    squeeze: int | None = None,
+    squeeze_activation: str = "silu",
+    squeeze_gate: str = "sigmoid",
+    squeeze_bias: bool = True,
+    *,
+    name: str,
+    **conv: Any,
+) -> KerasTensor:
+    """A convolution that expands, 1×1 project, and the input added if it fits."""
+    inputs = keras.Input(x.shape[1:])
+    channels = x.shape[-1]
+    expanded = filters if expansion is None else round(channels * expansion)
+    y = conv_bn_act(
+        inputs,
+        expanded,
+        kernel_size,
+        strides=strides,
+        activation=activation,
+        name="expand",
+        **conv,
+    )
+    if squeeze is not None:
+        y = squeeze_excite(
+            y,
+            squeeze,
+            activation=squeeze_activation,
+            gate=squeeze_gate,
+            use_bias=squeeze_bias,
+            name="se",
+        )
+    if expansion is not None:
+        y = conv_bn_act(y, filters, 1, activation=None, name="project", **conv)
+    if strides == 1 and channels == filters:
+        y = layers.Add(name="add")([inputs, y])
+    return keras.Model(inputs, y, name=name)(x)
