@@ -183,13 +183,12 @@ def _simplify(model: ir.Model, file: str) -> None:
     try:
         passes.InlinePass()(model)
         passes.IdentityEliminationPass()(model)
-        onnxscript.optimizer.fold_constants(
-            model,
-            onnx_shape_inference=True,
-            input_size_limit=LARGEST_CONSTANT,
-            output_size_limit=LARGEST_CONSTANT,
-            should_fold=_may_fold,
-        )
+        _fold(model)
+        outputs = (output for node in model.graph for output in node.outputs)
+        if any(value.shape is None or not value.shape.is_static() for value in outputs):
+            # Looking at one node at a time, folding sees no functions and no scales of a Resize.
+            passes.ShapeInferencePass(check_type=False, strict_mode=False)(model)
+            _fold(model)
         passes.RemoveUnusedNodesPass()(model)
         passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
         passes.IdentityEliminationPass()(model)
@@ -197,6 +196,16 @@ def _simplify(model: ir.Model, file: str) -> None:
         passes.AddDefaultAttributesPass()(model)
     except (RuntimeError, ValueError, ir.passes.PassError) as error:
         raise InvalidModelError(f"{file} cannot be simplified: {one_line(error)}") from error
+
+
+def _fold(model: ir.Model) -> None:
+    onnxscript.optimizer.fold_constants(
+        model,
+        onnx_shape_inference=True,
+        input_size_limit=LARGEST_CONSTANT,
+        output_size_limit=LARGEST_CONSTANT,
+        should_fold=_may_fold,
+    )
 
 
 def _convert(model: ir.Model, source: Source) -> Graph:
