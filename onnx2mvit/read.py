@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +156,23 @@ def _channels(value: ir.Value) -> int:
     )
 
 
+@contextmanager
+def _group_norm_as_instance_norm(model: ir.Model) -> Iterator[None]:
+    """Meanwhile: ONNX infers no shape for GroupNormalization (1.23.2), and for this it does."""
+    nodes = [node for node in model.graph if node.op_type == "GroupNormalization"]
+    attributes = [dict(node.attributes) for node in nodes]
+    for node in nodes:
+        node.op_type = "InstanceNormalization"
+        node.attributes.clear()
+    yield
+    for node, own in zip(nodes, attributes, strict=True):
+        node.op_type = "GroupNormalization"
+        node.attributes.update(own)
+
+
 def _may_fold(node: ir.Node) -> bool | None:
+    if node.op_type == "InstanceNormalization":
+        return False
     shapes = [output.shape for output in node.outputs if output.shape is not None]
     known = [[dim for dim in shape if isinstance(dim, int)] for shape in shapes]
     if any(math.prod(shape) > LARGEST_CONSTANT for shape in known):
@@ -169,13 +187,14 @@ def _simplify(model: ir.Model, path: Path) -> None:
     try:
         passes.InlinePass()(model)
         passes.IdentityEliminationPass()(model)
-        onnxscript.optimizer.fold_constants(
-            model,
-            onnx_shape_inference=True,
-            input_size_limit=LARGEST_CONSTANT,
-            output_size_limit=LARGEST_CONSTANT,
-            should_fold=_may_fold,
-        )
+        with _group_norm_as_instance_norm(model):
+            onnxscript.optimizer.fold_constants(
+                model,
+                onnx_shape_inference=True,
+                input_size_limit=LARGEST_CONSTANT,
+                output_size_limit=LARGEST_CONSTANT,
+                should_fold=_may_fold,
+            )
         passes.RemoveUnusedNodesPass()(model)
         passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
         passes.IdentityEliminationPass()(model)
