@@ -11,7 +11,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.backend import import_keras
-from onnx2mvit.errors import InvalidModelError
+from onnx2mvit.errors import InvalidModelError, UnsupportedError
+from onnx2mvit.quiet import one_line
 from onnx2mvit.weights import load_weights
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def build(folder: str | Path, name: str | None = None, **arguments: Any) -> kera
 
     Raises:
         InvalidModelError: the folder holds no such model, or its weights do not fit.
+        UnsupportedError: the model cannot be made with these arguments, for images of this size.
     """
     folder = Path(folder)
     if name is None:
@@ -47,7 +49,12 @@ def build(folder: str | Path, name: str | None = None, **arguments: Any) -> kera
         name = modules[0].stem
     import_keras()
     module = import_module(folder / f"{name}.py")
-    model: keras.Model = getattr(module, name)(**arguments)
+    try:
+        model: keras.Model = getattr(module, name)(**arguments)
+    except ValueError as error:
+        raise UnsupportedError(
+            f"{name} cannot be made for such images: {one_line(error)}"
+        ) from error
     load_weights(model, folder / f"{name}.safetensors")
     return model
 

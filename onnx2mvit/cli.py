@@ -177,15 +177,22 @@ def inspect(
     file: Annotated[Path, typer.Argument(help="An ONNX file.")],
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     depth: Annotated[int, typer.Option(help="Levels of the tree to show; 0 shows all.", min=0)] = 0,
+    graph: Annotated[bool, typer.Option("--graph", help="Show which block reads which.")] = False,
+    why: Annotated[str | None, typer.Option(help="Say why a kind is not found where.")] = None,
 ) -> None:
     """Show the tree of blocks in an ONNX file, and what no pattern took. Needs no Keras.
 
     Example: onnx2mvit inspect exported_onnx/mobilevit_xs.onnx --depth 2
     """
     from onnx2mvit.conversion import inspect as run
+    from onnx2mvit.look import look
     from onnx2mvit.report import describe, leftovers
     from onnx2mvit.show import show_network
 
+    if graph or why is not None:
+        with _results():
+            print("\n".join(look(file, why)))
+        return
     network = run(file)
     with _results():
         if as_json:

@@ -17,7 +17,7 @@ from onnx2mvit.errors import UsageError
 from onnx2mvit.images import Images, load_images, structured_images
 from onnx2mvit.output import whole_folder
 from onnx2mvit.read import read
-from onnx2mvit.report import describe, shared_parameters
+from onnx2mvit.report import describe, layout_transposes, shared_parameters
 from onnx2mvit.rewrite import Network, rewrite
 from onnx2mvit.sizes import ELSEWHERE, ImageSize, image_shape, look_elsewhere, traced_size
 from onnx2mvit.version import __version__
@@ -254,7 +254,7 @@ def _report(
             "parameters": model.count_params(),
             "trainable_parameters": trainable,
             "copied_parameters": shared_parameters(network.blocks),
-            "layout_transposes": layout_transposes(model),
+            "layout_transposes": layout_transposes(network),
         },
         **described,
         "sizes": {
@@ -274,14 +274,3 @@ def _by_rule(network: Network) -> str:
     if block is None:
         return "any height and width from 32"
     return f"none but the traced one: {block.name} ({block.kind}) holds for it alone"
-
-
-def layout_transposes(model: keras.Model) -> int:
-    """How often a model, or one in it, turns an image from NHWC to NCHW or back."""
-    count = 0
-    for operation in model.operations:
-        if hasattr(operation, "operations"):
-            count += layout_transposes(operation)
-        elif getattr(operation, "axes", None) in ((0, 3, 1, 2), (0, 2, 3, 1)):
-            count += 1
-    return count

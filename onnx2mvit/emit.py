@@ -17,7 +17,7 @@ from onnx2mvit.naming import identifier, relative_names
 from onnx2mvit.registry import builtin_patterns
 from onnx2mvit.rewrite import Network, explain
 from onnx2mvit.sizes import ImageSize, traced_size
-from onnx2mvit.source import any_size_definitions, functions_of, operator_functions
+from onnx2mvit.source import any_size_layers, functions_of, operator_functions
 
 EXPLAINED = 60  # of the nodes that no pattern took, so many are looked into for the message
 STYLE = black.Mode(line_length=88, magic_trailing_comma=False)
@@ -44,7 +44,7 @@ def unformatted(
     refuse_other_sizes(network, image_size)
     any_size = image_size == "any"
     functions = functions_of(network.blocks, relative_names(network.blocks), any_size)
-    layers = any_size_definitions()[0] if any_size else []
+    layers = any_size_layers(functions) if any_size else []
     model = ModelFunction(network, functions, name, image_size).text()
     parts = [*layers, *(function.text for function in functions.values())]
     body = "\n\n".join([*parts, *operator_functions(model, functions), model])

@@ -57,14 +57,15 @@ def without(order: Order, axes: Sequence[int]) -> Order:
     return tuple(axis - sum(gone < axis for gone in axes) for axis in kept)
 
 
-def reshaped_batch(before: Shape, after: Shape, batch: int) -> int | None:
+def reshaped_batch(before: Shape, after: Shape, batch: int, images: int) -> int | None:
     """Which axis of a reshaped tensor holds the batch; None if it is mixed with others.
 
-    What stands before the batch must be the same, or images would be mixed.
+    The axis holds so many images, or several rows of each, one image after the other. What
+    stands before it must be the same, or images would be mixed.
     """
     ahead = math.prod(before[:batch])
     for axis, length in enumerate(after):
-        if math.prod(after[:axis]) == ahead and length % before[batch] == 0 and length:
+        if math.prod(after[:axis]) == ahead and length % images == 0 and length:
             return axis
     return None
 
@@ -80,7 +81,7 @@ def reshaped_order(before: Shape, after: Shape, order: Order) -> tuple[Order, Or
     groups = _groups(before, after)
     if groups is None:
         return None
-    groups.sort(key=lambda group: min(order.index(axis) for axis in group[0]))
+    groups.sort(key=lambda group: max(order.index(axis) for axis in group[0]))
     want = [axis for old, _ in groups for axis in old]
     if want == [axis for axis in order if axis in want]:
         want = list(order)

@@ -132,6 +132,13 @@ def given_order(block: Block, places: dict[Value, Place]) -> Order:
     return taken_order(block, block.output, places) if rank else ()
 
 
+def wanted_orders(block: Block, places: dict[Value, Place]) -> list[tuple[Value, Order]]:
+    """What a block or a single operator takes, each in the order of axes that it needs."""
+    if block.code is not None:
+        return list(block.code.inputs)
+    return [(value, taken_order(block, value, places)) for value in block.inputs]
+
+
 def taken_order(block: Block, value: Value, places: dict[Value, Place]) -> Order:
     """The order in which a recognised block takes a tensor."""
     rank = len(value.shape or ())

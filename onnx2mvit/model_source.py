@@ -12,7 +12,7 @@ from onnx2mvit.block import Block
 from onnx2mvit.errors import UnsupportedError
 from onnx2mvit.graph import Graph, Value
 from onnx2mvit.layout import Order, axes_between, output_order
-from onnx2mvit.lowering import taken_order
+from onnx2mvit.lowering import wanted_orders
 from onnx2mvit.naming import identifier, layer_name
 from onnx2mvit.rewrite import Network
 from onnx2mvit.sizes import ImageSize
@@ -129,12 +129,9 @@ class ModelFunction:
     def _call(self, block: Block) -> str:
         pattern = block.pattern
         name = layer_name(block, block.name)
+        inputs = [self._in_order(*wanted) for wanted in wanted_orders(block, self.places)]
         if block.code is not None:
-            operands = [self._in_order(value, order) for value, order in block.code.inputs]
-            return fill(block.code.text, operands, name)
-        inputs = [
-            self._in_order(value, taken_order(block, value, self.places)) for value in block.inputs
-        ]
+            return fill(block.code.text, inputs, name)
         if pattern.keras is None:
             arguments = [f"{key}={value!r}" for key, value in block.params.items()]
             made = f"layers.{pattern.layer}({', '.join([*arguments, f'name={name!r}'])})"

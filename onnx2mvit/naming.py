@@ -108,6 +108,8 @@ class _Scopes:
         own = [self.leaves[leaf] for leaf in block.walk() if leaf in self.leaves]
         if not own:
             return self.strip(common_prefix([node.scope for node in block.onnx_nodes()]))
+        # Parameters of the network itself (a class token) have no module to be called after.
+        own = [scope for scope in own if scope] or own
         scope = common_prefix(own)
         while block.children:
             # A module around it with nothing else in it is the block as well, up to the number

@@ -217,6 +217,8 @@ class Pattern(Rooted, ABC):
     out in Keras's layout. A *composite* is made of other blocks, and never touches a tensor:
     `keras` names the function of its file whose source lands in the emitted module. Its
     parameters are that function's arguments. A *nested* one becomes a model in the model.
+    A parameter that has no node of its own, as a class token, is between the two: a function
+    makes the layer, called `name`, and `weights` has what the node reads.
 
     In that function a layer is called after its role in the pattern: `name="norm"`,
     `name=f"layer.{i}"` in a chain, `name=f"{name}_conv"` where the function is not nested. The
@@ -227,6 +229,8 @@ class Pattern(Rooted, ABC):
 
     `style` names the parameters that a network chooses once and for all: the commonest value
     becomes the default of the emitted function, so other functions must hand them on.
+
+    `before` names kinds that would take a part of this block if they were sought first.
     """
 
     layer: ClassVar[str | None] = None
@@ -235,6 +239,7 @@ class Pattern(Rooted, ABC):
     nested: ClassVar[bool] = False
     main: ClassVar[str | None] = None
     style: ClassVar[tuple[str, ...]] = ()
+    before: ClassVar[tuple[str, ...]] = ()
     any_order: ClassVar[bool] = False
 
     @staticmethod

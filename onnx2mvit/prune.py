@@ -34,18 +34,12 @@ def arguments_of(text: str) -> list[str]:
     return [argument.arg for argument in every]
 
 
-def prune(
-    text: str,
-    blocks: Sequence[Block],
-    handed_on: Collection[str],
-    absent: Collection[str | None] = (),
-) -> str:
+def prune(text: str, blocks: Sequence[Block], handed_on: Collection[str]) -> str:
     """A function's source without branches that none of its blocks takes.
 
     Left out are `if option:`, `if option is not None:` and joins of them by `and`, without an
     else, where the option is an argument that is false by default and never given, and arguments
-    used there alone. What some function hands on by name, `handed_on`, may be given. A branch
-    that calls a function in `absent`, which the network has no block for, goes as well.
+    used there alone. What some function hands on by name, `handed_on`, may be given.
     """
     (tree,) = ast.parse(text).body
     assert isinstance(tree, ast.FunctionDef)
@@ -58,7 +52,7 @@ def prune(
     }
     unset = {name: value for name, value in never.items() if value in (None, False)}
     before = _names(tree)
-    while (edit := _first_edit(text, unset, set(absent))) is not None:
+    while (edit := _first_edit(text, unset)) is not None:
         text = edited(text, [edit])
     (tree,) = ast.parse(text).body
     assert isinstance(tree, ast.FunctionDef)
@@ -71,14 +65,14 @@ def prune(
     return edited(text, cuts)
 
 
-def _first_edit(text: str, unset: Mapping[str, object], absent: set[str | None]) -> Edit | None:
+def _first_edit(text: str, unset: Mapping[str, object]) -> Edit | None:
     """What to change of the first branch that is never taken, or asks more than it need."""
     at = Offsets(text)
     for node in ast.walk(ast.parse(text)):
         if not isinstance(node, ast.If) or node.orelse:
             continue
         parts = node.test.values if _is_and(node.test) else [node.test]
-        if _called(node) & absent or any(_never_holds(part, unset) for part in parts):
+        if any(_never_holds(part, unset) for part in parts):
             return *at.statement(node), ""
         needed = [part for part in parts if not _always_holds(part, unset)]
         if needed and len(needed) < len(parts):
@@ -112,11 +106,6 @@ def _always_holds(test: ast.expr, unset: Mapping[str, object]) -> bool:
 def _names(tree: ast.FunctionDef) -> set[str]:
     parts = (part for statement in tree.body for part in ast.walk(statement))
     return {part.id for part in parts if isinstance(part, ast.Name)}
-
-
-def _called(node: ast.AST) -> set[str | None]:
-    calls = (part.func for part in ast.walk(node) if isinstance(part, ast.Call))
-    return {function.id for function in calls if isinstance(function, ast.Name)}
 
 
 def _optional(tree: ast.FunctionDef) -> list[tuple[ast.arg, ast.expr]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import math
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,6 @@ import networkx
 import numpy as np
 import onnx
 import onnx_ir as ir
-import onnxscript.optimizer
-from onnx_ir.passes import common as passes
 
 from onnx2mvit.collector import collector_paused
 from onnx2mvit.errors import InvalidModelError, UnsupportedError
@@ -22,13 +19,13 @@ from onnx2mvit.graph import Graph, Node, Source, Value
 from onnx2mvit.quiet import one_line
 from onnx2mvit.rules import unify
 from onnx2mvit.scopes import scope_of
+from onnx2mvit.simplify import simplify
 
 OPSETS = range(11, 26)
 # A batch that no other dimension is likely to equal, so that a Reshape that mixes the batch into
 # something else is not mistaken for one that does not.
 TRACE_BATCH = 3
 TRACE_SIZE = 256
-LARGEST_CONSTANT = 1 << 28  # elements
 LARGEST_IMAGES = 1 << 28
 BROKEN_DATA = (ValueError, TypeError, OSError)
 
@@ -65,7 +62,7 @@ def graph_of(model: ir.Model, source: Source) -> Graph:
     """
     names = [value.name or "" for value in model.graph.outputs]
     _forget_shapes(model)
-    _simplify(model, source.file)
+    simplify(model, source.file)
     graph = _convert(model, source)
     graph.output_names = names  # where two outputs are one value, simplifying keeps one name
     unify(graph)
@@ -165,46 +162,6 @@ def _channels(value: ir.Value) -> int:
             return shape[1] * node.attributes.get_int("group", 1)
     raise UnsupportedError(
         f"input {value.name!r} has a dynamic number of channels, and no convolution reads it"
-    )
-
-
-def _may_fold(node: ir.Node) -> bool | None:
-    shapes = [output.shape for output in node.outputs if output.shape is not None]
-    known = [[dim for dim in shape if isinstance(dim, int)] for shape in shapes]
-    if any(math.prod(shape) > LARGEST_CONSTANT for shape in known):
-        return False
-    # onnxscript leaves it alone by default; legacy computes the sizes of a Pad with it.
-    return True if node.op_type == "ConstantOfShape" else None
-
-
-def _simplify(model: ir.Model, file: str) -> None:
-    """Inlines functions and folds constants; BatchNormalization is left as it is."""
-    logging.getLogger("onnxscript").setLevel(logging.ERROR)
-    try:
-        passes.InlinePass()(model)
-        passes.IdentityEliminationPass()(model)
-        _fold(model)
-        outputs = (output for node in model.graph for output in node.outputs)
-        if any(value.shape is None or not value.shape.is_static() for value in outputs):
-            # Looking at one node at a time, folding sees no functions and no scales of a Resize.
-            passes.ShapeInferencePass(check_type=False, strict_mode=False)(model)
-            _fold(model)
-        passes.RemoveUnusedNodesPass()(model)
-        passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-        passes.IdentityEliminationPass()(model)
-        passes.RemoveUnusedNodesPass()(model)
-        passes.AddDefaultAttributesPass()(model)
-    except (RuntimeError, ValueError, ir.passes.PassError) as error:
-        raise InvalidModelError(f"{file} cannot be simplified: {one_line(error)}") from error
-
-
-def _fold(model: ir.Model) -> None:
-    onnxscript.optimizer.fold_constants(
-        model,
-        onnx_shape_inference=True,
-        input_size_limit=LARGEST_CONSTANT,
-        output_size_limit=LARGEST_CONSTANT,
-        should_fold=_may_fold,
     )
 
 

@@ -36,7 +36,7 @@ def patterns_of(module: ModuleType) -> list[Pattern]:
 
 
 def in_order(found: Iterable[Pattern]) -> tuple[Pattern, ...]:
-    """Sorts patterns so that each comes after those that it is made of.
+    """Sorts patterns so that each comes after those that it is made of or that go before it.
 
     Raises:
         ValueError: two patterns of one kind, patterns made of each other, or a pattern that is
@@ -57,6 +57,12 @@ def in_order(found: Iterable[Pattern]) -> tuple[Pattern, ...]:
     needs.add_nodes_from(by_kind)
     needs.add_edges_from(
         (op, kind) for kind, pattern in by_kind.items() for op in pattern.ops if op in by_kind
+    )
+    needs.add_edges_from(
+        (kind, later)
+        for kind, pattern in by_kind.items()
+        for later in pattern.before
+        if later in by_kind
     )
     try:
         order = list(networkx.lexicographical_topological_sort(needs))

@@ -9,6 +9,8 @@ from typing import Any
 
 from onnx2mvit.block import Block
 from onnx2mvit.graph import Value
+from onnx2mvit.layout import output_order
+from onnx2mvit.lowering import wanted_orders
 from onnx2mvit.rewrite import Network, explain
 
 
@@ -33,12 +35,13 @@ def describe(network: Network) -> dict[str, Any]:
 
 
 def leftovers(network: Network) -> list[dict[str, Any]]:
-    """The nodes that no pattern took, each with the pattern that came closest."""
+    """The nodes that cannot be converted: why not, and the pattern that came closest."""
     return [
         {
             "node": node.name or node.output.name,
             "op": node.op,
             "module": node.scope,
+            "why": network.lowered.refused[node],
             "closest": str(failure) if (failure := explain(network, node)) else None,
         }
         for node in network.leftovers
@@ -68,6 +71,23 @@ def shared_parameters(blocks: Iterable[Block]) -> int:
         nodes = leaf.onnx_nodes()
         uses.update({v for node in nodes for v in node.inputs if v is not None and v.shape})
     return sum(v.const.size * (count - 1) for v, count in uses.items() if v.const is not None)
+
+
+def layout_transposes(network: Network) -> int:
+    """How many tensors the model transposes where the file does not: between NCHW and NHWC.
+
+    Inside of a recognised block there is none.
+    """
+    places = network.lowered.places
+    wanted = [
+        *(pair for block in network.blocks for pair in wanted_orders(block, places)),
+        *((value, output_order(places[value].order)) for value in network.graph.outputs),
+    ]
+    return sum(
+        places[value].order != order
+        and (value.producer is None or value.producer.op != "Transpose")
+        for value, order in wanted
+    )
 
 
 def batch_normalization(blocks: Iterable[Block]) -> str:

@@ -48,7 +48,8 @@ def show_network(console: Console, network: Network, depth: int = 0) -> None:
     show_coverage(console, network)
     unknown = leftovers(network)
     for entry in unknown[:SHOWN_LEFTOVERS]:
-        line = f"  {entry['op']} in {entry['module'] or '?'}: {entry['closest'] or 'no pattern'}"
+        closest = f" (closest: {entry['closest']})" if entry["closest"] else ""
+        line = f"  {entry['op']} in {entry['module'] or '?'}: {entry['why']}{closest}"
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     if len(unknown) > SHOWN_LEFTOVERS:
         console.print(f"  … and {len(unknown) - SHOWN_LEFTOVERS} more (--json lists them all)")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import re
 import sys
 import textwrap
 from collections import Counter
@@ -49,10 +50,10 @@ def functions_of(
     """
     instead = any_size_definitions()[1] if any_size else {}
     everything = [block for top in blocks for block in top.walk()]
-    patterns = {b.pattern.keras: b.pattern for b in everything if b.pattern.keras is not None}
-    sources = {name: _source_of(pattern) for name, pattern in patterns.items()}
-    handed_on = keywords(sources.values())
-    absent = _pattern_functions() - set(patterns)
+    # A function may call that of a block which this network does not have at the traced size.
+    known = [*builtin_patterns(), *(block.pattern for block in everything)]
+    patterns = {pattern.keras: pattern for pattern in known if pattern.keras is not None}
+    handed_on = keywords(_source_of(b.pattern) for b in everything if b.pattern.keras is not None)
     wanted = [block.pattern.keras for block in blocks if block.pattern.keras is not None]
     found: dict[str, Function] = {}
     while wanted:
@@ -60,8 +61,10 @@ def functions_of(
         if name not in found:
             pattern = patterns[name]
             siblings = [block for block in everything if block.pattern is pattern]
-            whole = instead.get(name) or sources[name]
-            text = prune(whole, siblings, handed_on, absent)
+            whole = instead.get(name) or _source_of(pattern)
+            text = prune(whole, siblings, handed_on)
+            # The defaults are for the calls that the reader sees, those of the whole model.
+            siblings = [block for block in blocks if block.pattern is pattern] or siblings
             found[name] = _function(text, pattern, siblings, roles, set(patterns))
             found[name].left_out = frozenset(arguments_of(whole)) - {*arguments_of(text)}
             wanted.extend(found[name].calls)
@@ -78,11 +81,10 @@ def functions_of(
     return order
 
 
-def any_size_definitions() -> tuple[list[str], dict[str, str]]:
-    """The classes of `patterns/_any_size.py` in order, and its functions by name."""
+def any_size_definitions() -> tuple[dict[str, str], dict[str, str]]:
+    """The classes of `patterns/_any_size.py` and its functions, by name."""
     folder = Path(str(importlib.import_module("onnx2mvit.patterns").__file__)).parent
-    classes, functions = _definitions(folder / "_any_size.py")
-    return list(classes.values()), functions
+    return _definitions(folder / "_any_size.py")
 
 
 def operator_functions(model: str, taken: Container[str]) -> list[str]:
@@ -111,8 +113,11 @@ def _definitions(path: Path) -> tuple[dict[str, str], dict[str, str]]:
     return classes, functions
 
 
-def _pattern_functions() -> set[str | None]:
-    return {pattern.keras for pattern in builtin_patterns()}
+def any_size_layers(functions: dict[str, Function]) -> list[str]:
+    """The classes of `patterns/_any_size.py` that these functions use."""
+    body = "".join(function.text for function in functions.values())
+    classes, _ = any_size_definitions()
+    return [text for name, text in classes.items() if re.search(rf"\b{name}\(", body)]
 
 
 def _source_of(pattern: Pattern) -> str:
@@ -142,7 +147,7 @@ def _function(
             edits.append((at.start(value), at.end(value), repr(default)))
         defaults[argument.arg] = default
     every = [*positional, *tree.args.kwonlyargs]
-    every += [tree.args.kwarg] if tree.args.kwarg is not None else []
+    every += [rest for rest in (tree.args.vararg, tree.args.kwarg) if rest is not None]
     for argument in every:
         if argument.annotation is not None:
             name_end = at.start(argument) + len(argument.arg)

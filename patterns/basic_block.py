@@ -8,7 +8,7 @@ from onnx2mvit.matcher import Match
 from onnx2mvit.pattern import Expr, Ops, Pattern, Var, any_of, maybe, require
 
 from .conv_bn_act import FULL, STYLE, conv_bn_act
-from .squeeze_excite import squeeze_excite
+from .squeeze_excite import SQUEEZE, squeeze_excite, squeeze_params
 
 if TYPE_CHECKING:
     import keras
@@ -40,48 +40,35 @@ def read_projection(m: Match, filters: int, strides: int) -> dict[str, Any]:
     return {"shortcut_pool": pool is not None} if strides > 1 else {}
 
 
-def read_squeeze(m: Match) -> dict[str, Any]:
-    """The hyperparameters of squeeze and excitation, if there is any."""
-    if m.squeeze is None:
-        return {}
-    require(m.squeeze.use_bias, "its squeeze and excitation has no biases")
-    return {
-        "squeeze": m.squeeze.filters,
-        "squeeze_activation": m.squeeze.activation,
-        "gate": m.squeeze.gate,
-    }
-
-
 class BasicBlock(Pattern):
     """arXiv:1512.03385, section 4.2 and figure 5, left; in SE-ResNet squeezed before the sum."""
 
     keras = "basic_block"
     nested = True
-    style = (
-        *("activation", "branch_activation", "output_activation", "shortcut_pool"),
-        *("squeeze_activation", "gate"),
-    )
+    style = ("activation", "branch_activation", "output_activation", "shortcut_pool", *SQUEEZE)
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         y: Expr = op.ConvBnAct(x, role="conv1", kernel_size=3, **FULL)
         y = op.ConvBnAct(y, role="conv2", kernel_size=3, strides=1, **FULL)
-        y = maybe(op.SqueezeExcite(y, role="squeeze"))
-        return maybe(op.Activation(op.Add(y, projection(op, x)), role="act"))
+        y = maybe(op.SqueezeExcite(y, role="se"))
+        return maybe(op.Activation(op.Add(y, projection(op, x), role="add"), role="act"))
 
     def params(self, m: Match) -> dict[str, Any]:
         filters, strides = m.conv2.filters, m.conv1.strides
         require(m.conv1.filters == filters, "its convolutions differ in filters")
-        return {
+        params = {
             "filters": filters,
             "strides": strides,
             "activation": m.conv1.activation,
             "branch_activation": m.conv2.activation,
-            **m.common(("conv1", "conv2"), "dilation"),
             "output_activation": m.act.activation if m.act is not None else None,
+            **m.common(("conv1", "conv2"), "dilation"),
             **m.common(("conv1", "conv2", "shortcut"), *STYLE),
             **read_projection(m, filters, strides),
-            **read_squeeze(m),
+            **squeeze_params(m),
         }
+        require(len({value.shape for value in m.add.inputs}) == 1, "it adds unequal shapes")
+        return params
 
 
 def basic_block(
@@ -90,12 +77,13 @@ def basic_block(
     strides: int = 1,
     dilation: int = 1,
     squeeze: int | None = None,
-    squeeze_activation: str = "relu",
-    gate: str = "sigmoid",
     activation: str | None = "relu",
     branch_activation: str | None = None,
     output_activation: str | None = "relu",
     shortcut_pool: bool = False,
+    squeeze_activation: str = "relu",
+    squeeze_gate: str = "sigmoid",
+    squeeze_bias: bool = True,
     *,
     name: str,
     **conv: Any,
@@ -107,8 +95,8 @@ def basic_block(
         inputs, filters, 3, strides=strides, activation=activation, name="conv1", **steps
     )
     y = conv_bn_act(y, filters, 3, activation=branch_activation, name="conv2", **steps)
-    if squeeze:
-        y = squeeze_excite(y, squeeze, squeeze_activation, gate, use_bias=True, name="squeeze")
+    if squeeze is not None:
+        y = squeeze_excite(y, squeeze, squeeze_activation, squeeze_gate, squeeze_bias, name="se")
     shortcut = inputs
     if strides > 1 or x.shape[-1] != filters:
         if shortcut_pool and strides > 1:

@@ -8,9 +8,9 @@ from onnx2mvit.matcher import Match
 from onnx2mvit.numbers import ratio
 from onnx2mvit.pattern import Expr, Ops, Pattern, Var, any_of, maybe, require
 
-from .basic_block import projection, read_projection, read_squeeze
+from .basic_block import projection, read_projection
 from .conv_bn_act import FULL, STYLE, conv_bn_act
-from .squeeze_excite import squeeze_excite
+from .squeeze_excite import SQUEEZE, squeeze_excite, squeeze_params
 
 if TYPE_CHECKING:
     import keras
@@ -28,17 +28,16 @@ class Bottleneck(Pattern):
     nested = True
     style = (
         *("width_ratio", "activation", "branch_activation", "output_activation"),
-        *("shortcut_pool", "strides_first", "squeeze_last", "squeeze_activation", "gate"),
+        *("shortcut_pool", "strides_first", *SQUEEZE),
     )
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         y: Expr = op.ConvBnAct(x, role="reduce", kernel_size=1, **FULL)
         y = op.ConvBnAct(y, role="conv", kernel_size=3, depthwise=False)
         last = {"role": "expand", "kernel_size": 1, "strides": 1, **FULL}
-        plain = op.ConvBnAct(y, **last)
-        squeezed = op.ConvBnAct(op.SqueezeExcite(y, role="squeeze"), **last)
-        y = any_of(plain, op.SqueezeExcite(plain, role="squeeze"), squeezed)
-        return maybe(op.Activation(op.Add(y, projection(op, x)), role="act"))
+        plain, squeezed = op.ConvBnAct(y, **last), op.SqueezeExcite(y, role="se")
+        y = any_of(plain, op.SqueezeExcite(plain, role="se"), op.ConvBnAct(squeezed, **last))
+        return maybe(op.Activation(op.Add(y, projection(op, x), role="add"), role="act"))
 
     def params(self, m: Match) -> dict[str, Any]:
         filters, width = m.expand.filters, m.conv.filters
@@ -47,21 +46,25 @@ class Bottleneck(Pattern):
         require(m.reduce.filters == width, f"it is {m.reduce.filters} and then {width} wide")
         require(width_ratio is not None, f"{width} is no share of {filters} filters")
         require(1 in (m.reduce.strides, m.conv.strides), "it has strides twice")
-        return {
+        squeeze = squeeze_params(m)
+        if m.se is not None and m.se.inputs[0] is m.expand.output:
+            squeeze["squeeze_last"] = squeeze.pop("squeeze")
+        params = {
             "filters": filters,
             "strides": strides,
             "width_ratio": width_ratio,
             "dilation": m.conv.dilation,
             "groups": m.conv.groups,
-            **({"strides_first": m.reduce.strides > 1} if strides > 1 else {}),
             "branch_activation": m.expand.activation,
             "output_activation": m.act.activation if m.act is not None else None,
+            **({"strides_first": m.reduce.strides > 1} if strides > 1 else {}),
             **m.common(("reduce", "conv"), "activation"),
             **m.common(("reduce", "conv", "expand", "shortcut"), *STYLE),
             **read_projection(m, filters, strides),
-            **read_squeeze(m),
-            **({"squeeze_last": m.squeeze.inputs[0] is m.expand.output} if m.squeeze else {}),
+            **squeeze,
         }
+        require(len({value.shape for value in m.add.inputs}) == 1, "it adds unequal shapes")
+        return params
 
 
 def bottleneck(
@@ -72,14 +75,15 @@ def bottleneck(
     dilation: int = 1,
     groups: int = 1,
     squeeze: int | None = None,
-    squeeze_activation: str = "relu",
-    squeeze_last: bool = False,
-    gate: str = "sigmoid",
+    squeeze_last: int | None = None,
     activation: str | None = "relu",
     branch_activation: str | None = None,
     output_activation: str | None = "relu",
     shortcut_pool: bool = False,
     strides_first: bool = False,
+    squeeze_activation: str = "relu",
+    squeeze_gate: str = "sigmoid",
+    squeeze_bias: bool = True,
     *,
     name: str,
     **conv: Any,
@@ -102,11 +106,13 @@ def bottleneck(
         name="conv",
         **conv,
     )
-    if squeeze and not squeeze_last:
-        y = squeeze_excite(y, squeeze, squeeze_activation, gate, use_bias=True, name="squeeze")
+    if squeeze is not None:
+        y = squeeze_excite(y, squeeze, squeeze_activation, squeeze_gate, squeeze_bias, name="se")
     y = conv_bn_act(y, filters, 1, activation=branch_activation, name="expand", **conv)
-    if squeeze and squeeze_last:
-        y = squeeze_excite(y, squeeze, squeeze_activation, gate, use_bias=True, name="squeeze")
+    if squeeze_last is not None:
+        y = squeeze_excite(
+            y, squeeze_last, squeeze_activation, squeeze_gate, squeeze_bias, name="se"
+        )
     shortcut = inputs
     if strides > 1 or x.shape[-1] != filters:
         if shortcut_pool and strides > 1:

@@ -27,11 +27,12 @@ def geometry(m: Match) -> dict[str, Any]:
 
 
 def padding(m: Match) -> str | None:
-    """Keras's "same" or "valid", or None for PyTorch's way: dilation · ⌊kernel / 2⌋ all around."""
+    """Keras's "same" or "valid", or None for dilation · ⌊(kernel - 1) / 2⌋ all around (PyTorch)."""
     attrs = m.conv.attrs
     size, dilation, pads = attrs["kernel_shape"][0], attrs["dilations"][0], attrs["pads"]
-    around = dilation * (size // 2)
-    usual = size % 2 == 1 and set(pads) == {around}
+    around = dilation * ((size - 1) // 2)
+    # Without a stride even kernels would make the image smaller.
+    usual = any(pads) and set(pads) == {around} and (size % 2 == 1 or attrs["strides"][0] > 1)
     none = not any(pads)
     same = is_same(m.conv)
     require(

@@ -57,7 +57,7 @@ def conv_bn_act(
     """A convolution, batch normalization and an activation."""
     if padding is None and strides > 1 and kernel_size > 1:
         # PyTorch pads every side alike, "same" would not.
-        x = layers.ZeroPadding2D(dilation * (kernel_size // 2), name=f"{name}_pad")(x)
+        x = layers.ZeroPadding2D(dilation * ((kernel_size - 1) // 2), name=f"{name}_pad")(x)
         padding = "valid"
     steps = {"strides": strides, "dilation_rate": dilation, "padding": padding or "same"}
     if depthwise:

@@ -42,6 +42,7 @@ class MobileViTBlock(Pattern):
         dim = m.local_1x1.filters
         for other in others:
             require(other.params == first.params, "its transformer layers differ")
+        require(not {"gelu", "layer_scale"} & first.params.keys(), "its layers are ViT's")
         require(m.unfold.params == m.fold.params, "it folds otherwise than it unfolds")
         require(m.unfold.inputs[0].shape == m.fold.output.shape, "it folds to another size")
         require(first.epsilon == m.norm.epsilon, "its norms differ in epsilon")

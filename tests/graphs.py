@@ -20,7 +20,7 @@ def model(body: str, *, opset: int = 20, seed: int = 0, **weights: Any) -> onnx.
     rng = np.random.default_rng(seed)
     for name, value in weights.items():
         array = np.asarray(rng.normal(size=value) if isinstance(value, tuple) else value)
-        dtype = np.float32 if array.dtype.kind == "f" else np.int64
+        dtype = {"f": np.float32, "b": np.bool_}.get(array.dtype.kind, np.int64)
         made.graph.initializer.append(numpy_helper.from_array(array.astype(dtype), name))
     return made
 

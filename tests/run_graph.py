@@ -18,6 +18,7 @@ Array = np.ndarray[Any, Any]
 NEWEST = (
     17  # the last opset in which ReduceMean has its axes as an attribute, as our rules write it
 )
+NORMALIZED = 21  # the first opset in which GroupNormalization has a scale for each channel
 
 
 def plain(made: onnx.ModelProto) -> Graph:
@@ -34,6 +35,11 @@ def plain(made: onnx.ModelProto) -> Graph:
 
 def to_model(graph: Graph) -> onnx.ModelProto:
     constants: dict[str, Array] = {}
+    used = {node.op for node in graph}
+    newer = {"LayerNormalization", "HardSwish", "Resize"} & used
+    opset = NEWEST if newer else min(graph.source.opset, NEWEST)
+    if "GroupNormalization" in used:
+        opset = NORMALIZED
 
     def name(value: Value | None) -> str:
         if value is not None and value.const is not None:
@@ -60,10 +66,15 @@ def to_model(graph: Graph) -> onnx.ModelProto:
         elif op == "Slice" and "start" in attrs:
             inputs += [numbers(node, part, attrs[part]) for part in ("start", "end", "axis")]
             attrs = {}
+        elif op == "ReduceSum" and "axes" in attrs and opset >= 13:
+            inputs.append(numbers(node, "axes", *attrs.pop("axes")))
         elif op == "Resize" and len(inputs) == 1:
             inputs += ["", "", numbers(node, "sizes", *(node.output.shape or ()))]
+            if attrs["mode"] == "align_corners":
+                attrs = {"mode": "linear", "coordinate_transformation_mode": "align_corners"}
         elif op == "Gelu":
-            return gelu(inputs[0], outputs[0], constants)
+            make = gelu_tanh if attrs.get("approximate") == "tanh" else gelu
+            return make(inputs[0], outputs[0], constants)
         return [helper.make_node(op, inputs, outputs, **attrs)]
 
     nodes = [proto for node in graph for proto in protos(node)]
@@ -79,9 +90,7 @@ def to_model(graph: Graph) -> onnx.ModelProto:
         [onnx.ValueInfoProto(name=node.output[0]) for node in outputs],
         [numpy_helper.from_array(np.asarray(c, order="C"), key) for key, c in constants.items()],
     )
-    newer = {"LayerNormalization", "HardSwish", "Resize"} & {node.op for node in graph}
-    opset = helper.make_opsetid("", NEWEST if newer else min(graph.source.opset, NEWEST))
-    return helper.make_model(made, opset_imports=[opset], ir_version=8)
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
 
 
 def gelu(x: str, y: str, constants: dict[str, Array]) -> list[onnx.NodeProto]:
@@ -92,6 +101,27 @@ def gelu(x: str, y: str, constants: dict[str, Array]) -> list[onnx.NodeProto]:
         helper.make_node("Mul", [x, f"{y}/root"], [f"{y}/inner"]),
         helper.make_node("Erf", [f"{y}/inner"], [f"{y}/erf"]),
         helper.make_node("Add", [f"{y}/erf", f"{y}/one"], [f"{y}/share"]),
+        helper.make_node("Mul", [f"{y}/share", f"{y}/half"], [f"{y}/halved"]),
+        helper.make_node("Mul", [x, f"{y}/halved"], [y]),
+    ]
+
+
+def gelu_tanh(x: str, y: str, constants: dict[str, Array]) -> list[onnx.NodeProto]:
+    numbers = {
+        "three": 3.0,
+        "factor": 0.044715,
+        "root": (2 / np.pi) ** 0.5,
+        "one": 1.0,
+        "half": 0.5,
+    }
+    constants |= {f"{y}/{key}": np.array(number, np.float32) for key, number in numbers.items()}
+    return [
+        helper.make_node("Pow", [x, f"{y}/three"], [f"{y}/cube"]),
+        helper.make_node("Mul", [f"{y}/cube", f"{y}/factor"], [f"{y}/scaled"]),
+        helper.make_node("Add", [x, f"{y}/scaled"], [f"{y}/sum"]),
+        helper.make_node("Mul", [f"{y}/sum", f"{y}/root"], [f"{y}/inner"]),
+        helper.make_node("Tanh", [f"{y}/inner"], [f"{y}/tanh"]),
+        helper.make_node("Add", [f"{y}/tanh", f"{y}/one"], [f"{y}/share"]),
         helper.make_node("Mul", [f"{y}/share", f"{y}/half"], [f"{y}/halved"]),
         helper.make_node("Mul", [x, f"{y}/halved"], [y]),
     ]

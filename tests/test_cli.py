@@ -69,9 +69,9 @@ def tiny(folder: Path, seed: int = 0) -> Path:
 
 
 def odd(path: Path, folder: Path) -> Path:
-    """The same network with a Tan where its first Sigmoid was."""
+    """The same network with a Bernoulli where its first Sigmoid was."""
     made = onnx.load(path)
-    next(node for node in made.graph.node if node.op_type == "Sigmoid").op_type = "Tan"
+    next(node for node in made.graph.node if node.op_type == "Sigmoid").op_type = "Bernoulli"
     return save(made, folder, "odd.onnx")
 
 
@@ -101,7 +101,7 @@ def test_inspect_shows_the_blocks_and_that_nothing_is_left(run: Run, filled: Fil
     lines = ran.out.splitlines()
     assert sum("─ InvertedResidual " in line for line in lines) == 7
     assert sum("─ MobileViTBlock " in line for line in lines) == 3
-    assert "(100.0 %), 0 not recognised; batch normalization kept" in lines[-1]
+    assert "(100.0 %), 0 single operators, 0 not supported; batch normalization kept" in lines[-1]
 
 
 def test_inspect_shows_no_more_levels_than_asked_for(run: Run, filled: Fill) -> None:
@@ -145,12 +145,14 @@ def test_inspect_says_what_no_pattern_took_and_succeeds(
     path = odd(filled(XXS), tmp_path)
     ran = run("inspect", path, "--json")
     assert ran.code == 0
-    entry = next(each for each in json.loads(ran.out)["leftovers"] if each["op"] == "Tan")
+    entry = next(each for each in json.loads(ran.out)["leftovers"] if each["op"] == "Bernoulli")
     assert entry["module"] == "model.mobilevit.conv_stem.activation"
     assert entry["closest"].startswith("Activation: ")
     shown = run("inspect", path)
     assert shown.code == 0
-    assert f"Tan in {entry['module']}: {entry['closest']}" in shown.out
+    assert entry["why"] == "operator Bernoulli is not known"
+    line = f"Bernoulli in {entry['module']}: {entry['why']} (closest: {entry['closest']})"
+    assert line in shown.out
 
 
 def test_what_is_not_supported_is_named_with_its_module_and_the_closest_pattern(
@@ -163,7 +165,7 @@ def test_what_is_not_supported_is_named_with_its_module_and_the_closest_pattern(
     assert message.startswith("error: ")
     for part in (
         "'/model/mobilevit/conv_stem/activation/Sigmoid'",
-        "(Tan, ",
+        "(Bernoulli, ",
         "'model.mobilevit.conv_stem.activation'",
         "closest pattern is Activation: ",
     ):

@@ -96,6 +96,32 @@ def test_a_folded_file_gets_convolutions_with_bias_by_default(
     assert 'inverted_residual(x, 16, expansion=2, name="encoder.layer.0.layer.0")' in text
 
 
+def test_the_defaults_are_for_the_calls_that_show(filled: Callable[[str], Path]) -> None:
+    """Most convolutions of MobileViTv2 are without normalization, inside of its blocks."""
+    text = emit(inspect(filled("timm-mobilevitv2_050.legacy17.bn.dynb")), "net", "test")
+    assert "batch_norm=True,\n    use_bias=False," in text
+    assert 'x = conv_bn_act(inputs, 16, kernel_size=3, strides=2, name="stem")' in text
+    assert 'x, 128, dim=64, depth=2, patch_size=2, name="stages.2.1"' in text
+
+
+def test_a_function_that_only_another_size_needs_is_there_too(
+    filled: Callable[[str], Path],
+) -> None:
+    network = inspect(filled("timm-mobilevitv2_050.legacy13.dynb"))
+    assert "FillPatches" not in {block.kind for top in network.blocks for block in top.walk()}
+    assert "def fill_patches(x, patch_size):" in emit(network, "net", "test")
+
+
+def test_layers_for_any_size_are_those_of_the_network(filled: Callable[[str], Path]) -> None:
+    for name, own, other in [
+        ("timm-mobilevitv2_050.legacy13.dynb", "class FillPatches", "class Fold("),
+        ("mobilevit_xs", "class Fold(", "class FillPatches"),
+    ]:
+        text = emit(inspect(filled(name)), "net", "test", "any")
+        assert own in text
+        assert other not in text
+
+
 @pytest.mark.parametrize(
     ("stem", "name"),
     [
@@ -138,13 +164,13 @@ def test_hostile_names_reach_the_module_only_as_harmless_names(tmp_path: Path) -
 
 def test_what_is_not_recognised_is_named_with_the_closest_pattern(tmp_path: Path) -> None:
     body = """g (float[N,8,16,16] x) => (float[N,8,16,16] y) {
-        c = Conv<pads=[1,1,0,0], kernel_shape=[2,2]>(x, w)  y = Relu(c) }"""
+        c = Conv<pads=[1,1,1,1]>(x, w)  d = Bernoulli(c)  y = Mul(d, c) }"""
     with pytest.raises(UnsupportedError) as caught:
-        emit(inspect(save(model(body, w=(8, 8, 2, 2)), tmp_path)), "net", "test")
+        emit(inspect(save(model(body, w=(8, 8, 3, 3)), tmp_path)), "net", "test")
     message = str(caught.value)
-    assert "Conv" in message
-    assert "padding" in message
-    assert "opset 20" in message
+    assert "Bernoulli, opset 20" in message
+    assert "operator Bernoulli is not known" in message
+    assert "The closest pattern is Activation: silu (Sigmoid) expected" in message
 
 
 def test_a_value_that_is_needed_later_keeps_its_variable(tmp_path: Path) -> None:

@@ -110,6 +110,16 @@ def test_layer_normalization(tmp_path: Path) -> None:
     same(loaded(layer, leaf, images[:, 0]), answer)
 
 
+@pytest.mark.parametrize("groups", [1, 2, 8])
+def test_group_normalization(tmp_path: Path, groups: int) -> None:
+    nodes = f"y = GroupNormalization<num_groups={groups}, epsilon=0.01>(x, g, b)"
+    text = Text(nodes, {"g": (8,), "b": (8,)})
+    leaf = only(text.rewritten(tmp_path, image=IMAGE, opset=21), "GroupNorm")
+    images, answer = reference(tmp_path, [2, 8, 9, 9])
+    layer = import_keras().layers.GroupNormalization(**leaf.params)
+    same(loaded(layer, leaf, images.transpose(0, 2, 3, 1)), answer.transpose(0, 2, 3, 1))
+
+
 @pytest.mark.parametrize("use_bias", [True, False])
 def test_attention(tmp_path: Path, use_bias: bool) -> None:
     text = TOKEN + attention("t", "y")

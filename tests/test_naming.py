@@ -197,3 +197,18 @@ def assert_unique(network: Network) -> None:
             paths.add(block.path)
     leaves = [block.path for block in walk(network) if block.pattern.is_leaf]
     assert len(leaves) == len(set(leaves)) > 0
+
+
+@pytest.mark.parametrize("exporter", ["dynamo.dynb", "legacy17.bn.dynb"])
+def test_parameters_of_the_network_itself_do_not_name_a_block(filled: Fill, exporter: str) -> None:
+    network = rewrite(read(filled(f"timm-vit_tiny_patch16_224.{exporter}")))
+    assert tree(network.blocks) == [
+        ("ViTEmbeddings", "patch_embed"),
+        *(("TransformerLayer", f"blocks.{index}") for index in range(12)),
+        ("LayerNorm", "norm"),
+        ("TokenClassifier", "head"),
+    ]
+    paths = [leaf.path for leaf in walk(network) if leaf.weights]
+    assert paths[:3] == [f"patch_embed/{name}" for name in (
+        "proj", "class_token", "position_embedding"
+    )]  # fmt: skip

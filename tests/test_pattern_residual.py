@@ -15,10 +15,10 @@ STRIDED = "strides=[2,2]"
 DILATED = "dilations=[2,2], pads=[2,2,2,2]"
 USUAL = {
     "filters": 8, "strides": 1, "dilation": 1, "activation": "relu", "branch_activation": None,
-    "output_activation": "relu", "batch_norm": False, "use_bias": True,
+    "output_activation": "relu", "padding": None, "batch_norm": False, "use_bias": True,
 }  # fmt: skip
 NARROW = USUAL | {"width_ratio": 0.5, "groups": 1}
-SQUEEZE = {"squeeze": 2, "squeeze_activation": "relu", "gate": "sigmoid"}
+GATE = {"squeeze_activation": "relu", "squeeze_gate": "sigmoid", "squeeze_bias": True}
 
 
 def relu(x: str, y: str) -> Text:
@@ -84,7 +84,7 @@ def added(one: str, other: str = "x", y: str = "y") -> Text:
         (two(filters=12) + shortcut(filters=12, attrs="") + added("c2", "s"), {"filters": 12}),
         (two() + Text("y = Add(c2, x)"), {"output_activation": None}),
         (two() + relu("c2", "a2") + added("a2"), {"branch_activation": "relu"}),
-        (two() + squeezed("c2", "se") + added("se"), SQUEEZE),
+        (two() + squeezed("c2", "se") + added("se"), GATE | {"squeeze": 2}),
     ],
 )  # fmt: skip
 def test_a_basic_block(tmp_path: Path, text: Text, changed: dict[str, Any]) -> None:
@@ -112,8 +112,8 @@ def test_a_basic_block(tmp_path: Path, text: Text, changed: dict[str, Any]) -> N
          {"filters": 16, "width_ratio": 0.25}),
         (three() + Text("y = Add(x, c3)"), {"output_activation": None}),
         (three() + relu("c3", "a3") + added("a3"), {"branch_activation": "relu"}),
-        (three() + squeezed("c3", "se") + added("se"), SQUEEZE | {"squeeze_last": True}),
-        (three(squeeze=True) + added("c3"), SQUEEZE | {"squeeze_last": False}),
+        (three() + squeezed("c3", "se") + added("se"), GATE | {"squeeze_last": 2}),
+        (three(squeeze=True) + added("c3"), GATE | {"squeeze": 2}),
     ],
 )  # fmt: skip
 def test_a_bottleneck(tmp_path: Path, text: Text, changed: dict[str, Any]) -> None:
@@ -146,12 +146,12 @@ def test_a_bottleneck(tmp_path: Path, text: Text, changed: dict[str, Any]) -> No
         ("BasicBlock", two(attrs=STRIDED) + mean(size=1) + shortcut("mean", attrs="")
          + added("c2", "s"), None, "its shortcut is the mean of 1×1 pixels"),
         ("BasicBlock", two(attrs=STRIDED) + mean() + shortcut("mean") + added("c2", "s"),
-         "float[2,8,2,2]", "its shortcut has strides twice"),
+         "float[2,8,4,4]", "its shortcut has strides twice"),
         ("BasicBlock", two().but("(a1, c2_w, c2_b)", "(a1, c2_w)") + added("c2"),
          None, "conv1 has use_bias True, conv2 has False"),
-        ("BasicBlock", two() + squeezed("c2", "se").but("se_p, se_r_w, se_r_b", "se_p, se_r_w")
-         .but("se_a, se_e_w, se_e_b", "se_a, se_e_w") + added("se"),
-         None, "its squeeze and excitation has no biases"),
+        ("BasicBlock", two().but("c1 = Conv<pads=[1,1,1,1],", "c1 = Conv<pads=[0,0,0,0],")
+         .but("c2 = Conv<pads=[1,1,1,1],", "c2 = Conv<pads=[0,0,0,0],") + added("c2"),
+         "float[2,8,5,5]", "it adds unequal shapes"),
         ("Bottleneck", three(group=4) + added("c3"),
          None, "conv (ConvBnAct): depthwise is True, not False"),
         ("Bottleneck", three(width=8).but("a1 = Relu(c1)", "a1 = Tanh(c1)") + added("c3"),

@@ -141,6 +141,38 @@ def test_a_transformer_layer(tmp_path: Path) -> None:
     assert [node.op for node in network.unrecognised] == ["Reshape"]
 
 
+SCALED = LAYER.but(
+    "middle = Add(attended, t)",
+    "scaled_a = Mul(attended, gamma_a)  middle = Add(scaled_a, t)",
+    gamma_a=(DIM,),
+)
+
+
+def test_a_transformer_layer_with_layer_scale(tmp_path: Path) -> None:
+    text = SCALED.but("Add(out,", "Add(scaled_b,").but(
+        "y = Add", "scaled_b = Mul(gamma_b, out)  y = Add", gamma_b=(DIM,)
+    )
+    block = only(text.rewritten(tmp_path, image=PIXELS), "TransformerLayer")
+    assert block.params["layer_scale"] is True
+    weights = block.child("scale_attention").weights, block.child("scale_mlp").weights
+    assert (weights[0]["kernel"] != weights[1]["kernel"]).all()
+
+
+@pytest.mark.parametrize(
+    ("nodes", "gelu"),
+    [
+        ('act = Gelu<approximate="tanh">(in)', "tanh"),
+        ("act_m = Mul(in, slope)  act_s = Sigmoid(act_m)  act = Mul(in, act_s)", "sigmoid"),
+    ],
+)
+def test_a_transformer_layer_with_an_approximate_gelu(
+    tmp_path: Path, nodes: str, gelu: str
+) -> None:
+    text = LAYER.but("act_s = Sigmoid(in)  act = Mul(in, act_s)", nodes, slope=1.702)
+    block = only(text.rewritten(tmp_path, image=PIXELS), "TransformerLayer")
+    assert block.params["gelu"] == gelu and block.params["activation"] is None
+
+
 @pytest.mark.parametrize(("units", "ratio"), [(12, 1.5), (32, 4), (4, 0.5), (11, 1.4)])
 def test_the_ratio_of_the_layers_inside(tmp_path: Path, units: int, ratio: float) -> None:
     text = LAYER.having(in_w=(DIM, units), in_b=(units,), out_w=(units, DIM))
@@ -162,6 +194,7 @@ def test_the_ratio_of_the_layers_inside(tmp_path: Path, units: int, ratio: float
          "act (Activation) expected, found <Sin>"),
         (LAYER.but("in_m = ", "in = ").but("in = Add(in_b, in_m)", ""),
          "mlp_in (Dense): use_bias is False, not True"),
+        (SCALED, "one of its branches alone is scaled"),
         (LAYER.but("Div(scores, root)", "Mul(scores, root)"), "attention (MultiHeadAttention) exp"),
     ],
 )  # fmt: skip

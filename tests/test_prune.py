@@ -115,11 +115,6 @@ def test_what_always_holds_is_not_asked() -> None:
     assert text == branch("a", "a=None, ")
 
 
-def test_a_branch_for_a_block_that_the_network_does_not_have_goes() -> None:
-    text = "def block(x, *, name):\n    if x.shape[1]:\n        x = pool(x)\n    return x\n"
-    assert prune(text, blocks({}), set(), {"pool"}) == "def block(x, *, name):\n    return x\n"
-
-
 def test_an_argument_that_is_used_elsewhere_too_stays() -> None:
     text = "def block(x, wide=False, *, name):\n    if wide:\n        x = 1\n    return x + wide\n"
     expected = "def block(x, wide=False, *, name):\n    return x + wide\n"

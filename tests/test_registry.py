@@ -52,6 +52,18 @@ def test_every_pattern_comes_after_its_parts() -> None:
         assert kinds.index("Left") < kinds.index("Top")
 
 
+def test_a_pattern_may_come_before_one_that_would_take_a_part_of_it() -> None:
+    found = [made("Apart", "Sin"), made("Whole", "Sin", "Cos", layer="W", before=("Apart", "Not"))]
+    assert [pattern.kind for pattern in in_order(found)] == ["Whole", "Apart"]
+
+
+def test_a_pattern_goes_before_those_that_would_take_its_parts() -> None:
+    early = made("Z", "Low", layer="Z", before=("A", "Elsewhere"))
+    found = [made("A", "Low"), early, made("Low", "Sin"), made("Top", "A")]
+    for given in (found, found[::-1]):
+        assert [pattern.kind for pattern in in_order(given)] == ["Low", "Z", "A", "Top"]
+
+
 def test_the_order_does_not_depend_on_that_of_the_files() -> None:
     shuffled = in_order(sorted(PATTERNS.values(), key=lambda pattern: pattern.kind[::-1]))
     assert [pattern.kind for pattern in shuffled] == list(PATTERNS)

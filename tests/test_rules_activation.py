@@ -11,6 +11,7 @@ from tests.test_rules import only, ops, unified
 COVERS = {
     "GeluFromParts",
     "HardSigmoidFromParts",
+    "GeluTanhFromParts",
     "HardSwishFromParts",
     "LayerNormFromParts",
     "ResizeBySize",
@@ -61,6 +62,54 @@ def test_what_differs_from_gelu_stays(root: float, one: float, half: float, othe
         half=np.float32(half),
     )
     assert "Erf" in ops(graph)
+
+
+TANH: dict[str, Any] = {
+    "three": np.float32(3),
+    "c": np.float32(0.044715),
+    "k": np.float32((2 / np.pi) ** 0.5),
+}
+
+
+@pytest.mark.parametrize(
+    "end",
+    ["m = Mul(x, s)  y = Mul(m, half)", "m = Mul(half, x)  y = Mul(m, s)",
+     "m = Mul(half, s)  y = Mul(x, m)"],
+)  # fmt: skip
+@pytest.mark.parametrize("cube", ["q = Pow(x, three)", "w = Mul(x, x)  q = Mul(w, x)"])
+def test_an_approximate_gelu_in_parts_becomes_one(cube: str, end: str) -> None:
+    graph = unified(
+        f"""(float[3,4] x) => (float y) {{
+            {cube}  r = Mul(c, q)  i = Add(x, r)  j = Mul(i, k)  t = Tanh(j)  s = Add(one, t)
+            {end}
+        }}""",
+        tolerance=3e-6,
+        half=HALF,
+        one=ONE,
+        **TANH,
+    )
+    assert ops(graph) == ["Gelu"]
+    assert only(graph, "Gelu").attrs == {"approximate": "tanh"}
+
+
+@pytest.mark.parametrize(
+    ("change", "cubed", "other"),
+    [({"three": 2}, "x", "x"), ({"c": 0.045}, "x", "x"), ({"k": 0.8}, "x", "x"),
+     ({}, "n", "x"), ({}, "x", "n")],
+)  # fmt: skip
+def test_what_differs_from_an_approximate_gelu_stays(
+    change: dict[str, float], cubed: str, other: str
+) -> None:
+    graph = unified(
+        f"""(float[3,4] x) => (float y) {{
+            n = Abs(x)  q = Pow({cubed}, three)  r = Mul(c, q)  i = Add(x, r)  j = Mul(i, k)
+            t = Tanh(j)  s = Add(one, t)  m = Mul({other}, s)  y = Mul(m, half)
+        }}""",
+        half=HALF,
+        one=ONE,
+        **TANH | {name: np.float32(value) for name, value in change.items()},
+    )
+    assert "Tanh" in ops(graph)
 
 
 @pytest.mark.parametrize("mul", ["Mul(x, g)", "Mul(g, x)"])
@@ -237,14 +286,26 @@ def test_a_bilinear_resize_goes_by_its_shape(node: str) -> None:
     assert resize(node, sizes=[1, 2, 6, 9], scales=np.full(4, [1, 1, 1.5, 1.5])) == [("Resize", 1)]
 
 
+@pytest.mark.parametrize("size", ["(x, , , sizes)", "(x, , scales)"])
+def test_a_resize_with_aligned_corners_says_so(size: str) -> None:
+    graph = unified(
+        f"""(float[1,2,4,6] x) => (float y) {{
+            y = Resize<mode="linear", coordinate_transformation_mode="align_corners">{size}
+        }}""",
+        sizes=[1, 2, 6, 9],
+        scales=np.full(4, [1, 1, 1.5, 1.5]),
+    )
+    assert only(graph, "Resize").attrs == {"mode": "align_corners"}
+
+
 @pytest.mark.parametrize(
     "node",
     [
         'Resize<mode="nearest">(x, , , sizes)',
         'Resize<mode="cubic">(x, , , sizes)',
-        'Resize<mode="linear", coordinate_transformation_mode="align_corners">(x, , , sizes)',
         'Resize<mode="linear", coordinate_transformation_mode="asymmetric">(x, , , sizes)',
         'Resize<mode="linear">(x, , uneven)',
+        'Resize<mode="linear", coordinate_transformation_mode="align_corners">(x, , uneven)',
         'Resize<mode="linear", coordinate_transformation_mode="pytorch_half_pixel">(x, , , flat)',
     ],
 )

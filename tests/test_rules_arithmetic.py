@@ -133,6 +133,16 @@ def test_the_axes_of_a_mean_are_sorted_attributes_from_the_front(
     assert node.inputs == tuple(graph.inputs)
 
 
+@pytest.mark.parametrize(
+    ("opset", "total"),
+    [(11, "ReduceSum<axes=[-1]>(x)"), (13, "ReduceSum(x, last)"), (13, "ReduceSum(x, third)")],
+)
+def test_the_axes_of_a_sum_are_attributes_too(opset: int, total: str) -> None:
+    body = f"(float[2,3,4] x) => (float y) {{ y = {total} }}"
+    graph = unified(body, opset=opset, last=[-1], third=[2])
+    assert only(graph, "ReduceSum").attrs == {"axes": (2,), "keepdims": 1}
+
+
 def test_a_mean_over_no_axes_that_does_nothing_is_not_made_one_over_all() -> None:
     graph = plain(
         model(

@@ -14,6 +14,8 @@ from tests.test_rules import only, ops, unified
 # Read by tests.rules_table.
 COVERS = {
     "AttentionIsMatMuls",
+    "MaskOfNothing",
+    "SoftmaxIsNumber",
     "TransposeOfFlatHeads",
     "ScaleAfterMove",
     "ScaleAfterMatMul",
@@ -25,20 +27,33 @@ ROOT = np.float32(0.25)
 
 
 def attention(
-    attrs: str = "", key_heads: int = 2, more: str = "", opset: int = 23, outputs: str = "y"
+    attrs: str = "",
+    key_heads: int = 2,
+    more: str = "",
+    opset: int = 23,
+    outputs: str = "y",
+    mask: Any = (5, 5),
 ) -> onnx.ModelProto:
     made = ", ".join(f"float {name}" for name in outputs.split(", ") if name)
     return model(
         f"""g (float[2,2,5,4] x, float[2,{key_heads},5,4] k, float[2,{key_heads},5,4] v)
         => ({made}) {{ {outputs} = Attention{attrs}(x, k, v{more}) }}""",
         opset=opset,
-        mask=(5, 5),
+        mask=mask,
     )
 
 
-@pytest.mark.parametrize("attrs", ["", "<scale=0.3>"])
-def test_an_attention_node_becomes_products(attrs: str) -> None:
-    made = attention(attrs)
+@pytest.mark.parametrize(
+    "made",
+    [
+        attention(),
+        attention("<scale=0.3>"),
+        attention(more=", mask", mask=np.zeros((2, 1, 5, 5))),
+        attention(more=", mask", mask=np.ones((5, 5), bool)),
+    ],
+    ids=["plain", "scale", "mask of zeros", "mask of ones"],
+)
+def test_an_attention_node_becomes_products(made: onnx.ModelProto) -> None:
     graph = plain(made)
     unify(graph)
     assert ops(graph) == ["Transpose", "MatMul", "Mul", "Softmax", "MatMul"]
@@ -63,6 +78,64 @@ def test_another_attention_node_stays(made: onnx.ModelProto) -> None:
     graph = plain(made)
     unify(graph)
     assert ops(graph) == ["Attention"]
+
+
+def test_an_attention_node_whose_mask_hides_a_token_stays() -> None:
+    hidden = np.ones((5, 5), bool)
+    hidden[:, 2] = False
+    heads = ", ".join(f"float[2,2,5,4] {name}" for name in "xkv")
+    body = f"g ({heads}) => (float y) {{ y = Attention(x, k, v, mask) }}"
+    graph = plain(model(body, opset=23, mask=hidden))
+    unify(graph)
+    assert ops(graph) == ["Attention"]
+
+
+def masked(end: str, **weights: Any) -> list[str]:
+    graph = unified(
+        f"""(float[2,3,5,4] x, float[2,3,4,5] k) => (float y) {{
+            m = MatMul(x, k)  s = Mul(m, half)  {end}
+        }}""",
+        half=np.float32(0.5),
+        zero=np.float32(0),
+        one=np.float32(1),
+        **weights,
+    )
+    return ops(graph)
+
+
+def test_a_mask_of_nothing_goes() -> None:
+    end = "a = Add(s, mask)  y = Softmax<axis=-1>(a)"
+    assert masked(end, mask=np.zeros((2, 1, 5, 5))) == ["MatMul", "Mul", "Softmax"]
+
+
+@pytest.mark.parametrize(
+    ("end", "shape"),
+    [
+        ("a = Add(s, mask)  y = Softmax<axis=-1>(a)", (1, 2, 3, 5, 5)),
+        ("a = Sub(s, mask)  y = Softmax<axis=-1>(a)", (5, 5)),
+        ("a = Add(s, mask)  y = Sigmoid(a)", (5, 5)),
+    ],
+)
+def test_other_sums_of_scores_stay(end: str, shape: tuple[int, ...]) -> None:
+    assert len(masked(end, mask=np.zeros(shape))) == 4
+
+
+def test_a_mask_that_hides_a_token_stays() -> None:
+    mask = np.zeros((5, 5))
+    mask[:, 2] = -1e9
+    end = "a = Add(s, mask)  t = Softmax<axis=-1>(a)  n = IsNaN(t)  y = Where(n, zero, t)"
+    assert masked(end, mask=mask)[2:] == ["Add", "Softmax", "IsNaN", "Where"]
+
+
+def test_a_softmax_of_products_is_a_number() -> None:
+    end = "a = Add(s, mask)  t = Softmax<axis=-1>(a)  n = IsNaN(t)  y = Where(n, zero, t)"
+    assert masked(end, mask=np.zeros((5, 5))) == ["MatMul", "Mul", "Softmax"]
+
+
+@pytest.mark.parametrize("end", ["Where(n, one, t)", "Where(n, t, zero)", "Where(n, zero, s)"])
+def test_another_choice_stays(end: str) -> None:
+    found = masked(f"t = Softmax<axis=-1>(s)  n = IsNaN(t)  u = {end}  y = Add(u, one)")
+    assert "Where" in found
 
 
 def turned(flat: list[int], perm: str, apart: list[int]) -> list[str]:

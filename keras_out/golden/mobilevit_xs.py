@@ -29,7 +29,9 @@ def conv_bn_act(
     """A convolution, batch normalization and an activation."""
     if padding is None and strides > 1 and kernel_size > 1:
         # PyTorch pads every side alike, "same" would not.
-        x = layers.ZeroPadding2D(dilation * (kernel_size // 2), name=f"{name}_pad")(x)
+        x = layers.ZeroPadding2D(
+            dilation * ((kernel_size - 1) // 2), name=f"{name}_pad"
+        )(x)
         padding = "valid"
     steps = {
         "strides": strides,
@@ -127,10 +129,12 @@ def transformer_layer(
     attention = layers.MultiHeadAttention(
         num_heads, dim // num_heads, use_bias=attention_bias, name="attention"
     )
-    x1 = layers.Add(name="add_attention")([inputs, attention(y, y)])
+    y = attention(y, y)
+    x1 = layers.Add(name="add_attention")([inputs, y])
     y = layers.LayerNormalization(epsilon=epsilon, name="layernorm_after")(x1)
     y = layers.Dense(round(dim * mlp_ratio), name="intermediate_dense")(y)
-    y = layers.Activation(activation, name="intermediate_intermediate_act_fn")(y)
+    if activation:
+        y = layers.Activation(activation, name="intermediate_intermediate_act_fn")(y)
     y = layers.Dense(dim, name="output_dense")(y)
     y = layers.Add(name="add_mlp")([x1, y])
     return keras.Model(inputs, y, name=name)(x)

@@ -120,9 +120,7 @@ def _sound(its: Shape, other: Shape) -> bool:
 @operator("Mod", 10, 13)
 def mod(step: Step) -> Code:
     """What division leaves: with the sign of the divisor, or (fmod) with that of the dividend."""
-    if not step.attrs.get("fmod"):
-        return elementwise(step, "ops.mod({}, {})")
-    return elementwise(step, "ops.multiply(ops.sign({0}), ops.mod(ops.abs({0}), ops.abs({1})))")
+    return elementwise(step, "fmod({}, {})" if step.attrs.get("fmod") else "ops.mod({}, {})")
 
 
 for _name, _since, _text in UNARY:

@@ -27,7 +27,7 @@ def reshape(step: Step) -> Code:
     before, after, place = step.shape(), step.output_shape, step.place()
     batch = None
     if place.batch is not None:
-        batch = reshaped_batch(before, after, place.batch)
+        batch = reshaped_batch(before, after, place.batch, step.trace_batch or 1)
         if batch is None:
             raise MixesBatch(f"Reshape to {list(after)} mixes the images of a batch")
     same = (plain(len(before)), plain(len(after)))

@@ -81,7 +81,7 @@ class Step:
     def shape(self, index: int = 0) -> Shape:
         """The ONNX shape of an input."""
         shape = self.value(index).shape
-        require(shape is not None, f"the shape of input {index} is not known")
+        require(shape is not None, f"input {index} has no known shape")
         require(0 not in (shape or ()), f"input {index} is empty")
         return shape or ()
 
@@ -89,7 +89,7 @@ class Step:
     def output_shape(self) -> Shape:
         """The ONNX shape of the result."""
         shape = self.node.output.shape
-        require(shape is not None, "the shape of its output is not known")
+        require(shape is not None, "its output has no known shape")
         require(0 not in (shape or ()), "its output is empty")
         return shape or ()
 

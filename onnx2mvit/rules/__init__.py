@@ -7,20 +7,38 @@ Patterns may rely on the spelling after all rules, and so know no exporter.
 from __future__ import annotations
 
 from onnx2mvit.graph import Graph
-from onnx2mvit.rules.activation import GeluFromParts, HardSigmoidFromParts, HardSwishFromParts
+from onnx2mvit.rules.activation import (
+    GeluFromParts,
+    GeluTanhFromParts,
+    HardSigmoidFromParts,
+    HardSwishFromParts,
+)
 from onnx2mvit.rules.arithmetic import DivideIsMultiply, SoftmaxAxis
 from onnx2mvit.rules.attention import (
     AttentionIsMatMuls,
     HeadsTogether,
+    MaskOfNothing,
     MergeScales,
     ScaleAfterMatMul,
     ScaleAfterMove,
+    SoftmaxIsNumber,
     TransposeOfFlatHeads,
 )
 from onnx2mvit.rules.base import Rule, apply_once
 from onnx2mvit.rules.convolution import DropZeroBias, ExplicitConv, PadIntoConv
 from onnx2mvit.rules.linear import GemmIsMatMulAdd
-from onnx2mvit.rules.normalization import LayerNormFromParts
+from onnx2mvit.rules.normalization import (
+    GroupNormFromParts,
+    GroupNormPerChannel,
+    LayerNormFromParts,
+)
+from onnx2mvit.rules.patches import (
+    DropExpand,
+    DropPad,
+    PixelShuffle,
+    UnfoldFromConv,
+    UnfoldFromGather,
+)
 from onnx2mvit.rules.pooling import (
     AveragePoolIsMean,
     FlattenOfPixelIsMean,
@@ -48,12 +66,17 @@ from onnx2mvit.rules.shape import (
     MergeReshapes,
     MergeTransposes,
     ResizeBySize,
+    SharedReshape,
 )
 
 RULES: tuple[Rule, ...] = (
     DropIdentity(),
     DropDropout(),
+    DropPad(),
+    DropExpand(),
     AnyReshapeIsReshape(),
+    GroupNormFromParts(),
+    GroupNormPerChannel(),
     SplitIsSlices(),
     SliceAttributes(),
     SelectFromSlice(),
@@ -64,13 +87,17 @@ RULES: tuple[Rule, ...] = (
     SelectFromLinear(),
     SliceOfLinear(),
     TransposeOfFlatHeads(),
+    UnfoldFromGather(),
+    PixelShuffle(),
     MergeReshapes(),
+    SharedReshape(),
     DropReshape(),
     MergeTransposes(),
     DropTranspose(),
     ResizeBySize(),
     ExplicitConv(),
     PadIntoConv(),
+    UnfoldFromConv(),
     DropZeroBias(),
     GlobalAveragePoolIsMean(),
     AveragePoolIsMean(),
@@ -81,13 +108,16 @@ RULES: tuple[Rule, ...] = (
     DivideIsMultiply(),
     GeluFromParts(),
     HardSigmoidFromParts(),
+    GeluTanhFromParts(),
     HardSwishFromParts(),
     LayerNormFromParts(),
     AttentionIsMatMuls(),
+    MaskOfNothing(),
     ScaleAfterMove(),
     ScaleAfterMatMul(),
     MergeScales(),
     HeadsTogether(),
+    SoftmaxIsNumber(),
     SoftmaxAxis(),
 )
 MOST_PASSES = 20

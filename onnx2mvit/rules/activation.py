@@ -21,14 +21,7 @@ class GeluFromParts(Rule):
     needed_by = "networks with GELU by legacy, and by dynamo below opset 20"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        half = scalar("half", 0.5)
-        erf = op.Erf(op.Mul(x, scalar("inverse_root", math.sqrt(0.5))))
-        one_plus = op.Add(erf, scalar("one", 1.0))
-        return any_of(
-            op.Mul(op.Mul(x, one_plus), half),
-            op.Mul(op.Mul(x, half), one_plus),
-            op.Mul(x, op.Mul(one_plus, half)),
-        )
+        return half_of(op, x, op.Erf(op.Mul(x, scalar("inverse_root", math.sqrt(0.5)))))
 
     def rewrite(self, m: Match, new: Builder) -> Value:
         require(m.x.const is None, "it is applied to a constant")
@@ -55,6 +48,35 @@ class HardSigmoidFromParts(Rule):
             return new.like_root(m.x, op="HardSwish")
         # As ONNX keeps attributes.
         return new.like_root(m.x, op="HardSigmoid", alpha=float(np.float32(1 / 6)), beta=0.5)
+
+
+class GeluTanhFromParts(Rule):
+    """The approximate one; half may be anywhere, and x³ be written as x·(x·x).
+
+    Mul(Mul(x, Add(Tanh(Mul(Add(x, Mul(Pow(x, 3), 0.044715)), √(2/π))), 1)), ½)
+    → Gelu(x, approximate="tanh")
+    """
+
+    needed_by = "Hugging Face with `gelu_new` or `gelu_pytorch_tanh`, timm with `gelu_tanh`"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        cube = any_of(op.Pow(x, scalar("three", 3.0)), op.Mul(x, op.Mul(x, x)))
+        inner = op.Add(x, op.Mul(cube, scalar("factor", 0.044715)))
+        return half_of(op, x, op.Tanh(op.Mul(inner, scalar("root", math.sqrt(2 / math.pi)))))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        require(m.x.const is None, "it is applied to a constant")
+        return new.like_root(m.x, op="Gelu", approximate="tanh")
+
+
+def half_of(op: Ops, x: Var, gate: Expr) -> Expr:
+    """½ · x · (1 + gate), multiplied in any order."""
+    half, one_plus = scalar("half", 0.5), op.Add(gate, scalar("one", 1.0))
+    return any_of(
+        op.Mul(op.Mul(x, one_plus), half),
+        op.Mul(op.Mul(x, half), one_plus),
+        op.Mul(x, op.Mul(one_plus, half)),
+    )
 
 
 class HardSwishFromParts(Rule):

@@ -8,23 +8,26 @@ import numpy as np
 
 from onnx2mvit.graph import Value
 from onnx2mvit.matcher import Match
-from onnx2mvit.pattern import Expr, Ops, Var, any_of, each, require, scalar
+from onnx2mvit.pattern import Expr, Ops, Var, any_of, constant, each, optional, require, scalar
 from onnx2mvit.rules.base import Builder, Rule
 from onnx2mvit.rules.linear import linear
 
 
 class AttentionIsMatMuls(Rule):
-    """ONNX Attention (operator versions 23-25) without mask, cache, cap, causality or window.
+    """ONNX Attention (operator versions 23-25) without cache, cap, causality or window.
 
-    Attention(q, k, v) of rank 4 → MatMul(Softmax(Mul(MatMul(q, kᵀ), scale)), v)
+    Attention(q, k, v, mask) of rank 4 → MatMul(Softmax(Mul(MatMul(q, kᵀ), scale)), v)
+    where the mask is absent or hides nothing
     """
 
-    needed_by = "timm by dynamo from opset 23 on"
+    needed_by = "timm and Hugging Face by dynamo from opset 23 on"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        return op.Attention(x, Var("key"), Var("value"), is_causal=0)
+        mask = optional("mask")
+        return op.Attention(x, Var("key"), Var("value"), mask, is_causal=0)
 
     def rewrite(self, m: Match, new: Builder) -> Value:
+        require(m.mask is None or hides_nothing(m.mask), "some tokens are hidden")
         shapes = (m.x.shape, m.key.shape, m.value.shape)
         require(all(shape is not None and len(shape) == 4 for shape in shapes), "not of rank 4")
         require(m.x.shape[1] == m.key.shape[1], "heads are shared")
@@ -37,6 +40,48 @@ class AttentionIsMatMuls(Rule):
         scores = new.Mul(new.MatMul(m.x, turned), new.constant(np.asarray(scale), "scale"))
         weights = new.Softmax(scores, shape=scores.shape, axis=-1)
         return new.MatMul(weights, m.value)
+
+
+class MaskOfNothing(Rule):
+    """A mask that hides no token.
+
+    Softmax(Add(scores, 0)) → Softmax(scores)
+    """
+
+    needed_by = "Hugging Face by dynamo"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Softmax(op.Add(x, constant("mask")))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        require(hides_nothing(m.mask), "some tokens are hidden")
+        require(m.x.shape is not None and m.x.shape == m.root.output.shape, "it is made larger")
+        return new.like_root(m.x, **m.root.attrs)
+
+
+def hides_nothing(mask: Value) -> bool:
+    """True for a mask of zeros that is added, and for one of booleans that are all true."""
+    assert mask.const is not None
+    kind = mask.const.dtype.kind
+    return bool(mask.const.all() if kind == "b" else kind == "f" and not mask.const.any())
+
+
+class SoftmaxIsNumber(Rule):
+    """The softmax of a row is not a number where a mask hides all of it; here is no mask.
+
+    Where(IsNaN(s), 0, s) → s, where s = Softmax(Mul(MatMul(q, k), scale))
+    """
+
+    needed_by = "Hugging Face by dynamo below opset 23"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        share = op.Softmax(op.Mul(op.MatMul(x, Var("key")), scalar("scale")), role="share")
+        return op.Where(op.IsNaN(share), scalar("zero", 0.0), share)
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        value: Value = m.share.output
+        require(value.shape is not None and value.shape == m.root.output.shape, "it grows")
+        return value
 
 
 class TransposeOfFlatHeads(Rule):

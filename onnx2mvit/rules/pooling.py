@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onnx2mvit.graph import Value
 from onnx2mvit.matcher import Match
-from onnx2mvit.pattern import Expr, Ops, Var, optional, require
+from onnx2mvit.pattern import Expr, Ops, Var, any_of, optional, require
 from onnx2mvit.rules.base import Builder, Rule
 
 
@@ -53,15 +53,17 @@ class AveragePoolIsMean(Rule):
 
 
 class MeanAxes(Rule):
-    """Axes as an attribute, counted from the front; an input from opset 18.
+    """Axes as an attribute, counted from the front; an input from opset 18, of sums from 13.
 
     ReduceMean(x, axes) | ReduceMean(x, axes=(-1, -2)) → ReduceMean(x, axes=(2, 3))
+    and so ReduceSum
     """
 
-    needed_by = "Hugging Face and cvnets; timm by dynamo"
+    needed_by = "Hugging Face and cvnets; timm by dynamo; ReduceSum: MobileViTv2"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        return op.ReduceMean(x, optional("axes"))
+        axes = optional("axes")
+        return any_of(op.ReduceMean(x, axes), op.ReduceSum(x, axes))
 
     def rewrite(self, m: Match, new: Builder) -> Value:
         require(m.x.shape is not None, "the input's shape is not known")

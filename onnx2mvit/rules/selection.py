@@ -10,7 +10,7 @@ import numpy as np
 
 from onnx2mvit.graph import Value
 from onnx2mvit.matcher import Match
-from onnx2mvit.pattern import Expr, Ops, Var, constant, each, optional, require
+from onnx2mvit.pattern import Expr, Mismatch, Ops, Var, constant, each, optional, require
 from onnx2mvit.rules.base import Builder, Rule, Shape, elements
 from onnx2mvit.rules.linear import linear
 
@@ -143,11 +143,11 @@ class ConcatGrows(Rule):
 
     def rewrite(self, m: Match, new: Builder) -> Value:
         inputs, axis = m.root.inputs, m.root.attrs.get("axis")
-        first: Value = m.parts[0].part
-        require(first.const is None, "it begins with a constant")
+        if inputs[0] is None or inputs[0].const is not None:
+            raise Mismatch("it begins with a constant")
         shorter = [
             node
-            for node in m.graph.consumers(first)
+            for node in m.graph.consumers(inputs[0])
             if node.op == "Concat"
             and node.attrs.get("axis") == axis
             and 1 < len(node.inputs) < len(inputs)

@@ -6,8 +6,10 @@ import numpy as np
 
 from onnx2mvit.graph import Value
 from onnx2mvit.matcher import Match
-from onnx2mvit.pattern import Expr, Ops, Var, any_of, constant, optional, require
+from onnx2mvit.pattern import Expr, Mismatch, Ops, Var, any_of, constant, optional, require
 from onnx2mvit.rules.base import Builder, Rule, elements
+
+READERS = 16  # of one value; looking at more of them again and again would be slow
 
 
 class DropIdentity(Rule):
@@ -82,6 +84,27 @@ class MergeReshapes(Rule):
         return new.like_root(m.x)
 
 
+class SharedReshape(Rule):
+    """The same value in the same shape twice.
+
+    Reshape(x), Reshape(x) → Reshape(x)
+    """
+
+    needed_by = "none of the files here: what merging leaves where a norm and a sum read one value"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Reshape(x)
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        known = m.x.producer is not None and not m.graph.used_by_many(m.x, READERS)
+        require(known, "it is read by many")
+        for other in m.graph.consumers(m.x):
+            before = other.op == "Reshape" and other.position < m.root.position
+            if before and other.output.shape == m.root.output.shape is not None:
+                return other.output
+        raise Mismatch("it is the first in this shape")
+
+
 class DropReshape(Rule):
     """Reshape to the shape that is there already.
 
@@ -139,9 +162,10 @@ class ResizeBySize(Rule):
     """All shapes are concrete: the output's says what sizes or scales would.
 
     Resize(x, roi, scales, sizes, mode="linear", half_pixel) → Resize(x, mode="linear")
+    and with align_corners → Resize(x, mode="align_corners")
     """
 
-    needed_by = "all, where the patch does not divide the image"
+    needed_by = "all, where the patch does not divide the image; align_corners: MobileViTv2"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         return op.Resize(x, optional("roi"), optional("scales"), optional("sizes"), mode="linear")
@@ -155,9 +179,9 @@ class ResizeBySize(Rule):
         how = attrs.get("coordinate_transformation_mode", "half_pixel")
         # PyTorch's differs where one pixel is left.
         same = how == "half_pixel" or (how == "pytorch_half_pixel" and min(shape[2:]) > 1)
-        require(same, f"its coordinates are {how}")
+        require(same or how == "align_corners", f"its coordinates are {how}")
         require(exact_scales(m, shape), "its scales are not those of the sizes")
-        return new.like_root(m.x, mode="linear")
+        return new.like_root(m.x, mode="linear" if same else how)
 
 
 def exact_scales(m: Match, shape: tuple[int, ...]) -> bool:

@@ -1,0 +1,81 @@
+"""The input of a vision transformer: patches, class token and positions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from onnx2mvit.matcher import Match
+from onnx2mvit.pattern import Expr, Ops, Pattern, Var, any_of, require
+
+from .class_token import class_token
+from .patch_embedding import patch_embedding
+from .position_embedding import position_embedding
+
+if TYPE_CHECKING:
+    import keras
+    from keras import KerasTensor
+
+
+class ViTEmbeddings(Pattern):
+    """(B, C, H, W) → (B, n + N, d) with N patches (arXiv:2010.11929, equation 1).
+
+    There are n tokens before the patches, or none. They have positions of their own, or, as in
+    DeiT III (arXiv:2204.07118), the patches alone have.
+    """
+
+    keras = "vit_embeddings"
+    nested = True
+    style = ("use_bias",)
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        patches = op.PatchEmbedding(x, role="patch_embedding")
+        tokens = op.ClassToken(patches, role="class_token")
+        positions_of_all = op.PositionEmbedding(tokens, role="position_embedding")
+        positions = op.PositionEmbedding(patches, role="position_embedding")
+        tokens_without = op.ClassToken(positions, role="class_token")
+        return any_of(positions_of_all, tokens_without, positions)
+
+    def params(self, m: Match) -> dict[str, Any]:
+        *_, height, width = m.shape("x", 4)
+        size = m.patch_embedding.patch_size
+        rows, columns = height // size, width // size
+        tokens = m.class_token.num_tokens if m.class_token is not None else 0
+        with_position = m.position_embedding.num_positions > rows * columns
+        # ml-cvnets' stem, whose positions are resampled in another way.
+        after_stem = not with_position and m.x not in m.graph.inputs
+        require(not after_stem, "patches alone have positions, and are not of an image")
+        return {
+            **m.patch_embedding.params,
+            "grid": (rows, columns),
+            **({"prefix_tokens": tokens} if tokens and with_position else {}),
+            **({"tokens_without_position": tokens} if tokens and not with_position else {}),
+        }
+
+
+def vit_embeddings(
+    x: KerasTensor,
+    dim: int,
+    patch_size: int,
+    grid: tuple[int, int],
+    prefix_tokens: int = 0,
+    tokens_without_position: int = 0,
+    use_bias: bool = True,
+    *,
+    name: str,
+) -> KerasTensor:
+    """Patches as tokens, learned tokens before them, and positions for a `grid` of patches."""
+    inputs = keras.Input(x.shape[1:])
+    y = patch_embedding(inputs, dim, patch_size, use_bias=use_bias, name="patch_embedding")
+    if prefix_tokens:
+        y = class_token(y, prefix_tokens, name="class_token")
+    y = position_embedding(
+        y,
+        prefix_tokens + grid[0] * grid[1],
+        grid=grid,
+        patch_size=patch_size,
+        image=inputs,
+        name="position_embedding",
+    )
+    if tokens_without_position:
+        y = class_token(y, tokens_without_position, name="class_token")
+    return keras.Model(inputs, y, name=name)(x)
