@@ -20,7 +20,8 @@ from onnx2mvit.probe import outputs_of
 from onnx2mvit.read import _source, graph_of
 from onnx2mvit.rewrite import Network, rewrite
 from onnx2mvit.weights import block_weights, set_weights
-from tests.node_cases import Array, Case, cases, older
+from tests.node_cases import Array, Case, older
+from tests.node_collection import cases
 
 if TYPE_CHECKING:
     import keras

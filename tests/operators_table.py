@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onnx2mvit.operators import REGISTRY
-from tests.node_cases import cases
+from tests.node_collection import cases
 from tests.node_proof import Proof, prove
 
 TARGET = Path(__file__).parent.parent / "docs" / "operators.md"
@@ -123,7 +123,8 @@ def proof_of(operator: str) -> Proof:
 
 def bodies() -> tuple[str, dict[str, str]]:
     """A line on the functions that have no converter themselves, and what failed."""
-    passed, refused, failed = 0, 0, {}
+    passed, refused = 0, 0
+    failed: dict[str, str] = {}
     for operator in sorted(cases().keys() - claimed()):
         proof = prove(operator, bodies=True)
         passed, refused = passed + len(proof.passed), refused + len(proof.refused)

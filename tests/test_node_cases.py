@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.node_cases import cases
+from tests.node_collection import cases
 from tests.operators_table import TARGET, Page, bodies, claimed, proof_of, refusals, row
 
 pytestmark = pytest.mark.xdist_group("node_cases")  # the cases take seconds to be made
