@@ -61,7 +61,6 @@ def reduction(step: Step, text: str) -> Code:
         pool = layer(f"Global{kind}Pooling{space}D", keepdims=keepdims or None)
         return after(step, f"{pool}({step.data()})", axes, keepdims)
     how = f", axis={where[0] if len(where) == 1 else where}"
-    how = "" if len(where) == rank else how
     how += ", keepdims=True" if keepdims else ""
     return after(step, text.format(x=step.data(), how=how), axes, keepdims)
 
