@@ -87,7 +87,8 @@ def _lower(graph: Graph, batch_axis: int | None) -> Lowered:
             lowered.refused[node] = str(why)
             lowered.mixes |= isinstance(why, MixesBatch)
             for output in node.outputs:
-                lowered.places[output] = Place(plain(len(output.shape or ())), batch_axis)
+                rank = len(output.shape or ())
+                lowered.places[output] = Place(plain(rank), batch_axis if rank else None)
         else:
             lowered.blocks[node] = _block(node, code)
             lowered.places[node.output] = Place(code.order, code.batch)

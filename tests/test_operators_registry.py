@@ -12,6 +12,10 @@ def convert(step: Step) -> Code:
     raise NotImplementedError
 
 
+def convert_otherwise(step: Step) -> Code:
+    raise NotImplementedError
+
+
 def test_two_converters_of_one_version_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("onnx2mvit.operators.registry.REGISTRY", {})
     operator("Relu", 6, 13)(convert)
@@ -43,9 +47,15 @@ def test_an_operator_has_a_converter_in_every_opset_that_has_it(name: str) -> No
         assert not isinstance(found, str), f"opset {opset}: {found}"
 
 
-def test_an_operator_that_came_later_has_its_first_meaning_before() -> None:
-    # Rules write LayerNormalization, which came in opset 17, into any file.
-    assert version_of("LayerNormalization", 11) == version_of("LayerNormalization", 17) == 17
+def test_an_operator_has_its_newest_meaning_in_files_that_are_older_than_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Rules write HardSwish, which came in opset 14 and changed in 22, into any file.
+    registry = {("HardSwish", 14): convert, ("HardSwish", 22): convert_otherwise}
+    monkeypatch.setattr("onnx2mvit.operators.registry.REGISTRY", registry)
+    assert [version_of("HardSwish", opset) for opset in (13, 14, 21, 22)] == [None, 14, 14, 22]
+    found = [converter_for("HardSwish", opset) for opset in (11, 13, 14, 21, 22, 25)]
+    assert found == [convert_otherwise] * 2 + [convert] * 2 + [convert_otherwise] * 2
 
 
 def test_what_is_not_known_is_said() -> None:

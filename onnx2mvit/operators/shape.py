@@ -54,7 +54,7 @@ def transpose(step: Step) -> Code:
     return step.code(step.data(), transposed(place.order, perm), batch)
 
 
-@operator("Concat", 4, 11, 13)
+@operator("Concat", 11, 13)
 def concat(step: Step) -> Code:
     """As `Concatenate`, in the order of the first operand that is computed."""
     axis, count = step.axis(step.attrs["axis"]), len(step.node.inputs)
