@@ -183,8 +183,11 @@ def at_size(model: keras.Model, source: Path, size: tuple[int, int]) -> keras.Mo
 def _elsewhere(
     path: Path, network: Network, model: keras.Model, folder: Path
 ) -> dict[str, Any] | None:
-    """What the file makes of another size than the traced one, if it declares to take others."""
-    if not network.graph.source.dynamic_size:
+    """What the file makes of another size than the traced one, if it declares to take others.
+
+    None too where the model can be made for no other.
+    """
+    if not network.graph.source.dynamic_size or network.fixed_by is not None:
         return None
     traced = traced_size(network)
     own = tuple(model.input_shape[1:3])

@@ -86,7 +86,8 @@ class Probe:
         import keras
 
         answers = self.borders(inputs if isinstance(inputs, list) else [inputs], training=False)
-        tensors = dict(zip(self.values, answers, strict=True))
+        # Of a list with one output Keras may make the output itself.
+        tensors = dict(zip(self.values, keras.tree.flatten(answers), strict=True))
         inner = {
             source: to_onnx(keras.ops.convert_to_numpy(tensors[source]), self.orders[source])
             for source, _ in self.nested
