@@ -24,25 +24,23 @@ Array = np.ndarray[Any, Any]
 class Probe:
     """Runs a model and hands out what flows between its blocks.
 
-    Nested models are run once more by themselves, on the reference's own tensor where it is
-    known, so that what is inside of them is seen too, and errors from before do not add up.
+    Every block is run on the reference's own tensor where that is known, so that errors from
+    before do not add up: behind twenty blocks they would exceed what a single one is allowed.
+    Nested models are run once more by themselves, so that what is inside of them is seen too.
     No tensor is held longer than it takes to look at it: together they are large.
-
-    `outputs` are the values of the graph that the model hands out, in order.
 
     Raises:
         InvalidModelError: the model has not the layers of these blocks.
     """
 
-    def __init__(
-        self, model: keras.Model, blocks: Sequence[Block], outputs: Sequence[Value] = ()
-    ) -> None:
-        import keras
-
-        layers = {operation.name: operation for operation in model.operations}
-        wanted: dict[Value, Any] = {}
+    def __init__(self, model: keras.Model, blocks: Sequence[Block]) -> None:
+        self.model, self.source = model, blocks[0].inputs[0]
+        self.ends = {block.output for block in blocks}
         self.orders: dict[Value, Order] = {}
+        self.made: dict[Any, Value] = {}  # by the layer that makes it
+        self.read: dict[Any, Value] = {}  # by the layer that reads it
         self.nested: list[tuple[Value, Probe]] = []
+        layers = {operation.name: operation for operation in model.operations}
         for block in _layers(blocks):
             source = block.inputs[0]
             self.orders.setdefault(source, block.pattern.order(_rank(source)))
@@ -52,25 +50,12 @@ class Probe:
             name = block.path.rpartition("/")[2]
             if name not in layers:
                 raise InvalidModelError(f"the Keras model has no layer {block.path!r}")
-            call = _call_of(layers[name])
-            wanted[block.output] = call.output_tensors[0]
-            if block.code is not None:
-                continue
-            # What has no layer of its own (fold, unfold) is seen where the next block reads it;
-            # a convolution that reads its own padding has another shape and says nothing.
-            read, order = call.arguments.keras_tensors[0], block.pattern.order(_rank(source))
-            straight = block.pattern.any_order or self.orders[source] == order
-            if _is_padded(read) or not straight or not _same_shape(source, order, read):
-                read = None
-            if source not in wanted and read is not None:
-                wanted[source] = read
+            layer = layers[name]
+            self.made[layer] = block.output
+            if block.code is None and self._is_read_by(layer, block):
+                self.read[layer] = source
             if block.pattern.nested:
-                self.nested.append((source, Probe(layers[name], block.children)))
-        for value, tensor in zip(outputs, model.outputs, strict=bool(outputs)):
-            order = output_order(self.orders.get(value, Pattern.order(_rank(value))))
-            wanted[value], self.orders[value] = tensor, order
-        self.values = list(wanted)
-        self.borders = keras.Model(model.inputs, list(wanted.values()))
+                self.nested.append((source, Probe(layer, block.children)))
 
     def _order(self, block: Block) -> Order:
         if block.code is not None:
@@ -79,27 +64,54 @@ class Probe:
             return self.orders[block.inputs[0]]
         return block.pattern.order(_rank(block.output))
 
+    def _is_read_by(self, layer: Any, block: Block) -> bool:
+        """True if a layer shows its block's input, which no layer before has made.
+
+        What has no layer of its own (fold, unfold) is seen where the next block reads it; a
+        convolution that reads its own padding has another shape and says nothing.
+        """
+        source, read = block.inputs[0], _read_by(layer)
+        order = block.pattern.order(_rank(source))
+        straight = block.pattern.any_order or self.orders[source] == order
+        made = source in self.made.values()
+        return not made and straight and not _is_padded(read) and _same_shape(source, order, read)
+
     def __call__(
         self, inputs: Any, reference: Mapping[Value, Array]
     ) -> Iterator[tuple[Value, Array]]:
         """The tensors for these inputs, in Keras's layout, one after the other in ONNX's."""
         import keras
 
-        answers = self.borders(inputs if isinstance(inputs, list) else [inputs], training=False)
-        # Of a list with one output Keras may make the output itself.
-        tensors = dict(zip(self.values, keras.tree.flatten(answers), strict=True))
+        seen: dict[Value, Any] = {}
+
+        def run(layer: Any, *args: Any, **kwargs: Any) -> Any:
+            if layer in self.read:
+                seen[self.read[layer]] = keras.tree.flatten(args)[0]
+            answer = layer(*args, **kwargs)
+            if layer not in self.made:
+                return answer
+            seen[value := self.made[layer]] = answer
+            known = reference.get(value) if value in self.ends else None
+            if known is None:
+                return answer
+            return keras.ops.convert_to_tensor(to_keras(known, self.orders[value]))
+
+        # Keras's own way through the layers of a functional model (3.15).
+        self.model._run_through_graph(keras.tree.flatten(inputs), lambda layer: layer, run)
         inner = {
-            source: to_onnx(keras.ops.convert_to_numpy(tensors[source]), self.orders[source])
+            source: to_onnx(keras.ops.convert_to_numpy(seen[source]), self.orders[source])
             for source, _ in self.nested
-            if source not in reference
+            if source in seen and source not in reference
         }
-        while tensors:
-            value, tensor = tensors.popitem()
+        while seen:
+            value, tensor = seen.popitem()
             yield value, to_onnx(keras.ops.convert_to_numpy(tensor), self.orders[value])
         for source, probe in self.nested:
-            array = reference[source] if source in reference else inner[source]
-            order = Pattern.order(_rank(source))
-            yield from probe(to_keras(array, order), reference)
+            array = reference.get(source, inner.get(source))
+            if array is not None:
+                yield from probe(to_keras(array, Pattern.order(_rank(source))), reference)
+            elif source is self.source:
+                yield from probe(inputs, reference)
 
 
 def _layers(blocks: Sequence[Block]) -> Iterator[Block]:
@@ -111,10 +123,10 @@ def _layers(blocks: Sequence[Block]) -> Iterator[Block]:
             yield from _layers(block.children)
 
 
-def _call_of(layer: Any) -> Any:
-    # `layer.output` of a nested model is its own inner tensor; the one in the model around it
+def _read_by(layer: Any) -> Any:
+    # `layer.input` of a nested model is its own inner tensor; the one in the model around it
     # is only to be had from the call (measured on Keras 3.15).
-    return layer._inbound_nodes[-1]
+    return layer._inbound_nodes[-1].arguments.keras_tensors[0]
 
 
 def _rank(value: Value) -> int:

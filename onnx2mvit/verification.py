@@ -101,17 +101,16 @@ def verify_model(
     """
     borders = _borders(network)
     reference = Reference(path, [value.name for value in borders])
-    plain = Reference(path, optimized=False)
-    probe = Probe(model, network.blocks, network.graph.outputs)
+    unoptimized = Reference(path, optimized=False)
+    probe = Probe(model, network.blocks)
     comparison = _Comparison(network, borders)
     step = network.lowered.batch or CHUNK
     images = np.resize(images, (-(-len(images) // step) * step, *images.shape[1:]))
     for start in range(0, len(images), step):
         part = images[start : start + step]
-        comparison.add(probe, part, reference(part), plain(part))
+        comparison.add(probe, part, reference(part), unoptimized(part))
         progress(start + step, len(images))
-    if network.lowered.batch is None and any(block.code is not None for block in network.blocks):
-        comparison.together(model, images[:2], plain)
+    comparison.end_to_end(model, images)
     return comparison.result(len(images), description, tolerance)
 
 
@@ -119,44 +118,48 @@ class _Comparison:
     """Adds up what every image shows."""
 
     def __init__(self, network: Network, borders: dict[Value, Block]) -> None:
-        self.borders = {v: Difference(block.name, block.kind) for v, block in borders.items()}
-        outputs = zip(network.graph.outputs, network.graph.output_names, strict=True)
-        self.outputs = {value: Difference(name, "output") for value, name in outputs}
         self.network = network
+        self.borders = {v: Difference(block.name, block.kind) for v, block in borders.items()}
+        self.outputs = [Difference(name, "output") for name in network.graph.output_names]
         self.noise = 0.0
+        self.expected: list[dict[str, Array]] = []
         self.agreeing: list[bool] = []
 
     def add(
-        self, probe: Probe, images: Images, theirs: dict[str, Array], unoptimized: dict[str, Array]
+        self, probe: Probe, images: Images, inner: dict[str, Array], expected: dict[str, Array]
     ) -> None:
-        """Compares all tensors for these images."""
-        expected = {v: theirs[v.name] for v in self.borders if v.name in theirs}
-        expected |= {value: theirs[output.name] for value, output in self.outputs.items()}
-        for output in self.outputs.values():
-            difference = np.abs(theirs[output.name] - unoptimized[output.name]).max()
-            self.noise = max(self.noise, float(difference))
-        for value, array in probe(keras_inputs(self.network, images), expected):
-            if value in self.borders and value in expected:
-                self.borders[value].add(array, expected[value])
-            if value in self.outputs:
-                self.outputs[value].add(array, expected[value])
-                if array.ndim == 2:
-                    self.agreeing += (array.argmax(-1) == expected[value].argmax(-1)).tolist()
+        """Compares the borders of the blocks for these images.
 
-    def together(self, model: keras.Model, images: Images, reference: Reference) -> None:
-        """Compares several images at once with each of them by itself: no operator mixes them."""
-        alone = [reference(images[index : index + 1]) for index in range(len(images))]
-        found = outputs_of(model, self.network, images)
-        for output in self.outputs.values():
-            output.add(found[output.name], np.concatenate([each[output.name] for each in alone]))
+        `inner` is what the reference has at the borders, `expected` its answers.
+        """
+        theirs = {value: inner[value.name] for value in self.borders if value.name in inner}
+        for value, array in probe(keras_inputs(self.network, images), theirs):
+            if value in theirs:
+                self.borders[value].add(array, theirs[value])
+        self.expected.append(expected)
+        for name in self.network.graph.output_names:
+            self.noise = max(self.noise, float(np.abs(inner[name] - expected[name]).max()))
+
+    def end_to_end(self, model: keras.Model, images: Images) -> None:
+        """Compares the answers: all images at once, against each of them by itself."""
+        step = self.network.lowered.batch or len(images)
+        parts = [
+            outputs_of(model, self.network, images[start : start + step])
+            for start in range(0, len(images), step)
+        ]
+        for output in self.outputs:
+            ours = np.concatenate([part[output.name] for part in parts])
+            theirs = np.concatenate([part[output.name] for part in self.expected])
+            output.add(ours, theirs)
+            if ours.ndim == 2:
+                self.agreeing += (ours.argmax(-1) == theirs.argmax(-1)).tolist()
 
     def result(self, inputs: int, images: str, tolerance: float) -> Verification:
         """The verdict; an output that was not seen is no proof."""
-        outputs = list(self.outputs.values())
-        worst = max(outputs, key=lambda output: output.max_rel_error)
+        worst = max(self.outputs, key=lambda output: output.max_rel_error)
         compared = [border for border in self.borders.values() if border.seen]
-        passed = all(output.seen for output in outputs) and all(
-            each.max_rel_error <= tolerance for each in (*outputs, *compared)
+        passed = all(output.seen for output in self.outputs) and all(
+            each.max_rel_error <= tolerance for each in (*self.outputs, *compared)
         )
         return Verification(
             verdict="passed" if passed else "failed",

@@ -124,15 +124,14 @@ class FillPatches(layers.Layer):
         self.patch_size = patch_size
 
     def call(self, x):
-        for axis in (1, 2):
+        for axis, along in ((1, "bhwc,ih->biwc"), (2, "bhwc,iw->bhic")):
             size = ops.shape(x)[axis]
             whole = -(-size // self.patch_size) * self.patch_size
             # Where patches fill the image, this changes nothing.
             step = ops.cast(size - 1, "float32") / ops.cast(whole - 1, "float32")
             places = ops.arange(whole, dtype="float32") * step
-            distances = ops.abs(places - ops.arange(size, dtype="float32")[:, None])
-            shares = ops.relu(1 - distances)
-            x = ops.moveaxis(ops.tensordot(x, shares, axes=[[axis], [0]]), -1, axis)
+            distances = ops.abs(places[:, None] - ops.arange(size, dtype="float32"))
+            x = ops.einsum(along, x, ops.relu(1 - distances))
         return x
 
     def compute_output_shape(self, shape):

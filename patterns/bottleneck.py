@@ -8,8 +8,8 @@ from onnx2mvit.matcher import Match
 from onnx2mvit.numbers import ratio
 from onnx2mvit.pattern import Expr, Ops, Pattern, Var, any_of, maybe, require
 
-from .basic_block import projection, read_projection
 from .conv_bn_act import FULL, STYLE, conv_bn_act
+from .shortcut import projection, read_projection
 from .squeeze_excite import SQUEEZE, squeeze_excite, squeeze_params
 
 if TYPE_CHECKING:

@@ -31,12 +31,11 @@ class FillPatches(Pattern):
 
 def fill_patches(x: KerasTensor, patch_size: int) -> KerasTensor:
     """Stretches images (B, H, W, C) until patches fill them: bilinear, corners stay corners."""
-    for axis in (1, 2):
+    for axis, along in ((1, "bhwc,ih->biwc"), (2, "bhwc,iw->bhic")):
         size = x.shape[axis]
         whole = -(-size // patch_size) * patch_size
         if whole != size:
             places = ops.linspace(0, size - 1, whole)
-            distances = ops.abs(places - ops.arange(size, dtype=places.dtype)[:, None])
-            shares = ops.relu(1 - distances)
-            x = ops.moveaxis(ops.tensordot(x, shares, axes=[[axis], [0]]), -1, axis)
+            distances = ops.abs(places[:, None] - ops.arange(size, dtype=places.dtype))
+            x = ops.einsum(along, x, ops.relu(1 - distances))
     return x

@@ -31,7 +31,9 @@ class PatchEmbedding(Pattern):
     def params(self, m: Match) -> dict[str, Any]:
         size, strides = m.projection.kernel_size, m.projection.strides
         require(size == strides, f"the kernel is {size}, the stride {strides}")
-        require(not any(m.projection.matched[0].attrs["pads"]), "it pads the image")
+        pads = any(m.projection.matched[0].attrs["pads"])
+        pads_elsewhere = m.projection.params.get("padding") == "same"
+        require(not pads and not pads_elsewhere, "it pads the image")
         return {
             "dim": m.projection.filters,
             "patch_size": size,

@@ -25,22 +25,16 @@ class Pooler(Pattern):
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         y = op.Dense(op.TokenPooling(x, role="pool"), role="dense", use_bias=True)
-        return op.Activation(y, role="act")
+        return op.Activation(y, role="act", activation="tanh")
 
     def params(self, m: Match) -> dict[str, Any]:
-        return {"dim": m.dense.units, "activation": m.act.activation, **m.pool.params}
+        return {"dim": m.dense.units, **m.pool.params}
 
 
 def pooler(
-    x: KerasTensor,
-    dim: int,
-    activation: str = "tanh",
-    pooling: str = "token",
-    start: int = 0,
-    *,
-    name: str,
+    x: KerasTensor, dim: int, pooling: str = "token", start: int = 0, *, name: str
 ) -> KerasTensor:
-    """A linear layer and an activation on the token at `start`, or on the mean from there on."""
+    """A linear layer and tanh on the token at `start`, or on the mean from there on."""
     x = token_pooling(x, pooling, start)
     x = layers.Dense(dim, name=name)(x)
-    return layers.Activation(activation, name=f"{name}_act")(x)
+    return layers.Activation("tanh", name=f"{name}_act")(x)

@@ -26,7 +26,9 @@ class TokenPooling(Pattern):
     def params(self, m: Match) -> dict[str, Any]:
         _, tokens, _ = m.shape("x", 3)
         if m.token is not None:
-            return {"pooling": "token", "start": m.token.attrs["index"]}
+            index = m.token.attrs["index"]
+            # Reading counts from the front; at another size the last token is another.
+            return {"pooling": "token", "start": index if index < tokens - 1 else -1}
         part = m.patches.attrs if m.patches is not None else {"start": 0, "end": tokens}
         require(part.get("end") == tokens, "it leaves out the last token")
         return {"pooling": "mean", "start": part["start"]}

@@ -171,7 +171,10 @@ PROJECT = "project = Conv<pads=[0,0,0,0], group={}"
             "expand has activation 'silu', depthwise has 'relu'",
         ),
         (
-            residual().but("group=32", "group=16", depthwise_c_w=(32, 2, 3, 3)),
+            # With 3×3 pixels it would be ResNet's bottleneck.
+            residual()
+            .but("depthwise_c = Conv<pads=[1,1,1,1]", "depthwise_c = Conv<pads=[2,2,2,2]")
+            .but("group=32", "group=16", depthwise_c_w=(32, 2, 5, 5)),
             "depthwise (ConvBnAct): depthwise is False, not True",
         ),
         (

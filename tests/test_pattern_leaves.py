@@ -162,6 +162,21 @@ def test_no_classifier_by_one_detail(tmp_path: Path, nodes: str) -> None:
     assert text.reason(tmp_path, "Classifier").startswith("pool (GlobalAveragePooling2D) expected")
 
 
+HIDDEN = dense("pooled", "h", 12, 8) + Text("a = HardSwish(h)\n") + dense("a", "y", 10, 12)
+
+
+def test_a_classifier_with_a_hidden_layer(tmp_path: Path) -> None:
+    text = Text("pooled = ReduceMean<keepdims=0>(x, last)\n", {"last": [2, 3]}) + HIDDEN
+    block = only(text.rewritten(tmp_path), "Classifier")
+    assert block.params == {
+        "num_classes": 10, "use_bias": True, "hidden": 12, "activation": "hard_silu",
+    }  # fmt: skip
+    assert [child.role for child in block.children] == ["pool", "hidden", "act", "dense"]
+    lopsided = text.but("h_m = ", "h = ").but("h = Add(h_b, h_m)", "")
+    reason = lopsided.reason(tmp_path, "Classifier")
+    assert reason == "hidden has use_bias False, dense has True"
+
+
 def test_a_classifier_of_one_pixel(tmp_path: Path) -> None:
     nodes = "mean = GlobalMaxPool(x)  pooled = Flatten(mean)\n"
     network = (Text(nodes) + POOLED).rewritten(tmp_path)

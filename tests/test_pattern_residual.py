@@ -162,6 +162,24 @@ def test_a_bottleneck(tmp_path: Path, text: Text, changed: dict[str, Any]) -> No
          + added("c3", "s"), None, "it has strides twice"),
         ("Bottleneck", three(width=8).but("a2 = Relu(c2)", "a2 = Identity(c2)") + added("c3"),
          None, "reduce has activation 'relu', conv has None"),
+        ("BasicBlock", two().but("c2 = Conv<", f"c2 = Conv<{STRIDED}, ") + shortcut()
+         + added("c2", "s"), None, "conv2 (ConvBnAct): strides is 2, not 1"),
+        ("BasicBlock", two(filters=12) + conv("x", "s", 12, 8, 3) + added("c2", "s"),
+         None, "shortcut (ConvBnAct): kernel_size is 3, not 1"),
+        ("BasicBlock", two(filters=12) + conv("x", "s", 12, 8, 1, group=2) + added("c2", "s"),
+         None, "shortcut (ConvBnAct): groups is 2, not 1"),
+        ("Bottleneck", three().but("c1 = Conv<pads=[0,0,0,0], group=1", "c1 = Conv<pads=[0,0,0,0], "
+         "group=2", c1_w=(4, 4, 1, 1)) + added("c3"),
+         None, "reduce (ConvBnAct): groups is 2, not 1"),
+        ("Bottleneck", three(width=8).but("c3 = Conv<pads=[0,0,0,0], group=1", "c3 = "
+         "Conv<pads=[0,0,0,0], group=2", c3_w=(8, 4, 1, 1)) + added("c3"),
+         None, "expand (ConvBnAct): groups is 2, not 1"),
+        ("Bottleneck", three(attrs="pads=[2,2,2,2]").having(c2_w=(4, 4, 5, 5)) + added("c3"),
+         None, "conv (ConvBnAct): kernel_size is 5, not 3"),
+        ("Bottleneck", three().but("c3 = Conv<", f"c3 = Conv<{STRIDED}, ") + shortcut()
+         + added("c3", "s"), None, "expand (ConvBnAct): strides is 2, not 1"),
+        ("Bottleneck", three(first="pads=[1,1,1,1]").having(c1_w=(4, 8, 3, 3)) + added("c3"),
+         None, "reduce (ConvBnAct): kernel_size is 3, not 1"),
         ("Bottleneck", two() + added("c2"), None, "expand (ConvBnAct): kernel_size is 3, not 1"),
     ],
 )  # fmt: skip

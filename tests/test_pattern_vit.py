@@ -200,10 +200,11 @@ LATER = MEAN.but("(t, axes)", "(l, axes)").but("p = ", "l = Slice(t, one, all, a
     [
         (FIRST, {"pooling": "token", "start": 0}),
         (FIRST.but("(t, first)", "(t, second)"), {"pooling": "token", "start": 1}),
+        (FIRST.having(first=np.array(-1)), {"pooling": "token", "start": -1}),
         (MEAN, {"pooling": "mean", "start": 0}),
         (LATER, {"pooling": "mean", "start": 1}),
     ],
-    ids=["first", "second", "mean", "mean without the first"],
+    ids=["first", "second", "last", "mean", "mean without the first"],
 )
 def test_pooling_and_a_head(tmp_path: Path, text: Text, params: dict[str, Any]) -> None:
     pooled = (TOKENS + text).rewritten(tmp_path, image=VECTORS, outputs="p")
@@ -212,8 +213,10 @@ def test_pooling_and_a_head(tmp_path: Path, text: Text, params: dict[str, Any]) 
     expected = {"num_classes": 5, "use_bias": True, **params}
     assert only(head, "TokenClassifier").params == expected
     hidden = TOKENS + text + dense("p", "h", 5) + Text("y = Tanh(h)")
-    expected = {"dim": 5, "activation": "tanh", **params}
+    expected = {"dim": 5, **params}
     assert only(hidden.rewritten(tmp_path, image=VECTORS), "Pooler").params == expected
+    answers = hidden.but("Tanh(h)", "Sigmoid(h)").rewritten(tmp_path, image=VECTORS)
+    assert not every(answers, "Pooler") and len(every(answers, "TokenClassifier")) == 1
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from transformers import (
 )
 
 import onnx2mvit
-from onnx2mvit.build import build
+from onnx2mvit.build import build, load
 from onnx2mvit.conversion import inspect
 from onnx2mvit.export._exporter import Logits, Request, to_onnx
 from onnx2mvit.rewrite import Network
@@ -164,6 +164,9 @@ def test_hugging_faces_networks(network: str, tmp_path: Path) -> None:
         theirs = logits(torch.from_numpy(images.transpose(0, 3, 1, 2))).numpy()
     ours = np.asarray(build(result.folder, input_shape=(96, 65, 3))(images))
     assert np.abs(ours - theirs).max() <= 1e-5 * np.abs(theirs).max()
+    saved = load(result.folder / "net.keras")  # its padding is minus infinity
+    pixels = images[:, :75, :, :].repeat(2, axis=2)[:, :, :70]
+    assert (np.asarray(saved(pixels)) == np.asarray(result.model(pixels))).all()
     if "Reg" in network:
         one_step_changes_every_tensor(build(result.folder, input_shape=(32, 32, 3)))
 

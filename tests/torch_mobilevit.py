@@ -196,7 +196,7 @@ def randomize(model: nn.Module, seed: int, size: tuple[int, int]) -> None:
                 module.weight.normal_(0.0, 1.5 / module.weight[0].numel() ** 0.5)
                 if module.bias is not None:
                     module.bias.normal_(0.0, 0.1)
-            elif isinstance(module, nn.LayerNorm | nn.BatchNorm2d):
+            elif isinstance(module, nn.LayerNorm | nn.GroupNorm | nn.BatchNorm2d):
                 module.weight.uniform_(0.8, 1.2)
                 module.bias.normal_(0.0, 0.1)
         model.train()

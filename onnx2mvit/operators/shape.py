@@ -17,7 +17,7 @@ from onnx2mvit.layout import (
 )
 from onnx2mvit.operators.registry import operator
 from onnx2mvit.operators.step import Code, MixesBatch, Step
-from onnx2mvit.operators.text import cut, layer, unless
+from onnx2mvit.operators.text import alone, cut, layer, unless
 from onnx2mvit.pattern import require
 
 
@@ -86,6 +86,16 @@ def _for_every_image(step: Step, index: int, leader: int) -> str:
         return step.constant(array)
     row = cut(step.data(leader), [":" if axis == batch else ":1" for axis in order])
     return f"ops.multiply({step.constant(array)}, ops.ones_like({row}))"
+
+
+@operator("Roll", 1)
+def roll(step: Step) -> Code:
+    """What leaves at one end comes in at the other (what our rules make of Slice and Concat)."""
+    axes, shifts, order = step.attrs["axes"], step.attrs["shifts"], step.place().order
+    step.keep_apart(axes)
+    moves = sorted((order.index(axis), by) for axis, by in zip(axes, shifts, strict=True))
+    where, by = (alone(numbers) for numbers in zip(*moves, strict=True))
+    return step.code(f"ops.roll({step.data()}, {by}, axis={where})", order)
 
 
 @operator("Select", 1)

@@ -26,7 +26,7 @@ from onnx2mvit.rules.attention import (
 )
 from onnx2mvit.rules.base import Rule, apply_once
 from onnx2mvit.rules.convolution import DropZeroBias, ExplicitConv, PadIntoConv
-from onnx2mvit.rules.linear import GemmIsMatMulAdd
+from onnx2mvit.rules.linear import GemmIsMatMulAdd, LinearGateIsConv
 from onnx2mvit.rules.normalization import (
     GroupNormFromParts,
     GroupNormPerChannel,
@@ -49,6 +49,8 @@ from onnx2mvit.rules.pooling import (
 from onnx2mvit.rules.selection import (
     ConcatGrows,
     GatherOfAll,
+    MergeRolls,
+    RollFromSlices,
     SelectBeforeTranspose,
     SelectFromGather,
     SelectFromLinear,
@@ -83,6 +85,8 @@ RULES: tuple[Rule, ...] = (
     SelectFromGather(),
     GatherOfAll(),
     ConcatGrows(),
+    RollFromSlices(),
+    MergeRolls(),
     SelectBeforeTranspose(),
     SelectFromLinear(),
     SliceOfLinear(),
@@ -105,6 +109,7 @@ RULES: tuple[Rule, ...] = (
     MeanWithoutKeptAxes(),
     FlattenOfPixelIsMean(),
     GemmIsMatMulAdd(),
+    LinearGateIsConv(),
     DivideIsMultiply(),
     GeluFromParts(),
     HardSigmoidFromParts(),

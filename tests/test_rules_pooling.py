@@ -1,4 +1,4 @@
-"""The rules for zeros around an image, and for windows as large as one."""
+"""The rules for zeros around an image, for windows as large as one, and for gates of channels."""
 
 from typing import Any
 
@@ -13,6 +13,7 @@ COVERS = {
     "PadIntoConv",
     "AveragePoolIsMean",
     "FlattenOfPixelIsMean",
+    "LinearGateIsConv",
 }
 
 SIDES = [0, 0, 0, 1, 0, 0, 1, 2]  # one row below, a column on the left and two on the right
@@ -140,3 +141,60 @@ def test_another_shape_stays(size: str, shape: list[int]) -> None:
         f"(float[2,3,{size}] x) => (float y) {{ m = Sigmoid(x)  y = Reshape(m, s) }}", s=shape
     )
     assert ops(graph) == ["Sigmoid", "Reshape"]
+
+
+GATE = """(float[2,6,4,5] x) => (float y) {{
+    m = ReduceMean<axes=[2,3], keepdims=0>({mean})
+    r = MatMul(m, w)  s = {reduced}  a = {act}
+    e = MatMul(a, v)  f = {expanded}  g = {gate}
+    h = Reshape(g, shape)  y = Mul(x, h)
+}}"""
+USUAL = {
+    "mean": "x",
+    "reduced": "Add(r, b)",
+    "act": "Relu(s)",
+    "expanded": "Add(c, e)",
+    "gate": "Sigmoid(f)",
+}
+
+
+def gated(**changed: Any) -> Graph:
+    shape = changed.pop("shape", [2, 6, 1, 1])
+    body = GATE.format(**USUAL | changed)
+    return unified(body, w=(6, 3), b=(3,), v=(3, 6), c=(6,), shape=shape)
+
+
+@pytest.mark.parametrize(
+    ("changed", "act", "gate"),
+    [
+        ({}, ["Relu"], "Sigmoid"),
+        ({"act": "HardSwish(s)"}, ["HardSwish"], "Sigmoid"),
+        ({"act": "Mul(s, t)", "reduced": "Add(b, r)  t = Sigmoid(s)"}, ["Sigmoid", "Mul"],
+         "Sigmoid"),
+        ({"gate": "HardSigmoid<alpha=0.16666667>(f)"}, ["Relu"], "HardSigmoid"),
+        ({"reduced": "Identity(r)", "expanded": "Identity(e)"}, ["Relu"], "Sigmoid"),
+    ],
+)  # fmt: skip
+def test_linear_layers_on_a_mean_image_are_convolutions(
+    changed: dict[str, str], act: list[str], gate: str
+) -> None:
+    graph = gated(**changed)
+    assert ops(graph) == ["ReduceMean", "Conv", *act, "Conv", gate, "Mul"]
+    assert only(graph, "ReduceMean").attrs == {"axes": (2, 3), "keepdims": 1}
+    first, second = graph.of(["Conv"])
+    assert (first.output.shape, second.output.shape) == ((2, 3, 1, 1), (2, 6, 1, 1))
+    assert len(first.inputs) == (2 if "Identity" in changed.get("reduced", "") else 3)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"gate": "Tanh(f)"},
+        {"act": "Sin(s)"},
+        {"shape": [2, 1, 6, 1], "mean": "x"},
+        {"act": "Mul(s, t)", "reduced": "Add(r, b)  t = Sigmoid(r)"},
+    ],
+    ids=["gate", "activation", "shape", "not silu"],
+)
+def test_other_linear_layers_stay(changed: Any) -> None:
+    assert "MatMul" in ops(gated(**changed))
