@@ -136,6 +136,8 @@ class Step:
         value = self.value(index)
         if value.const is not None:
             array = self.one_row(value.const.reshape((1,) * missing + shape), order)
+            # One axis may be that of the channels; two hold numbers for places in the image.
+            self.fixed_size |= sum(length != 1 for length in array.shape) > 1
             return self.constant(_trim(array.transpose(order)), scalar=True)
         if missing == 0:
             return self.data(index, order)
