@@ -13,13 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.block import Block
 from onnx2mvit.emit import emit, model_name
-from onnx2mvit.errors import UsageError
+from onnx2mvit.errors import UnsupportedError, UsageError
 from onnx2mvit.images import Images, load_images, structured_images
 from onnx2mvit.output import whole_folder
 from onnx2mvit.read import read
 from onnx2mvit.report import describe, layout_transposes, shared_parameters
 from onnx2mvit.rewrite import Network, rewrite
-from onnx2mvit.sizes import ELSEWHERE, ImageSize, image_shape, look_elsewhere, traced_size
+from onnx2mvit.sizes import (
+    ELSEWHERE,
+    ImageSize,
+    by_rule,
+    image_shape,
+    look_elsewhere,
+    single_operators_fit,
+    traced_size,
+)
 from onnx2mvit.version import __version__
 
 if TYPE_CHECKING:
@@ -124,7 +132,7 @@ def convert(
         source = emit(network, name, __version__, image_size)
     target = Path(output) / name
     with whole_folder(target) as work:
-        model = _write(work, name, source, network, stages)
+        model = _write(work, name, source, network, stages, image_size)
         verification, elsewhere = None, None
         if verify:
             with stages("verify"):
@@ -183,16 +191,31 @@ def at_size(model: keras.Model, source: Path, size: tuple[int, int]) -> keras.Mo
 def _elsewhere(
     path: Path, network: Network, model: keras.Model, folder: Path
 ) -> dict[str, Any] | None:
-    """What the file makes of another size than the traced one, if it declares to take others."""
-    if not network.graph.source.dynamic_size:
+    """What the file makes of another size than the traced one, if it declares to take others.
+
+    None too where the model can be made for no other.
+    """
+    if not network.graph.source.dynamic_size or network.fixed_by is not None:
         return None
     traced = traced_size(network)
     own = tuple(model.input_shape[1:3])
     size = (traced[0] + ELSEWHERE, traced[1]) if own in (traced, (None, None)) else own
-    return look_elsewhere(path, network, at_size(model, folder, size), size)
+    try:
+        with single_operators_fit(network, size):
+            there = at_size(model, folder, size)
+    except UnsupportedError:
+        return None
+    return look_elsewhere(path, network, there, size)
 
 
-def _write(work: Path, name: str, source: str, network: Network, stages: Stages) -> keras.Model:
+def _write(
+    work: Path,
+    name: str,
+    source: str,
+    network: Network,
+    stages: Stages,
+    image_size: ImageSize | None,
+) -> keras.Model:
     from onnx2mvit.build import build
     from onnx2mvit.weights import block_weights, save_weights
 
@@ -200,7 +223,7 @@ def _write(work: Path, name: str, source: str, network: Network, stages: Stages)
     origin = network.graph.source
     metadata = {"source": origin.file, "sha256": origin.sha256, "weights": origin.weights}
     save_weights(block_weights(network.blocks), work / f"{name}.safetensors", metadata)
-    with stages("build"):
+    with stages("build"), single_operators_fit(network, image_size):
         model = build(work, name)
     with stages("save"):
         model.save(work / f"{name}.keras")
@@ -260,17 +283,9 @@ def _report(
         "sizes": {
             "traced": list(traced_size(network)),
             "proven": [list(traced_size(network))] if verification is not None else [],
-            "by_rule": _by_rule(network),
+            "by_rule": by_rule(network),
             "file_elsewhere": elsewhere,
         },
         "verification": verification.as_dict() if verification is not None else None,
         "seconds": seconds,
     }
-
-
-def _by_rule(network: Network) -> str:
-    """Which sizes the model can be made for."""
-    block = network.fixed_by
-    if block is None:
-        return "any height and width from 32"
-    return f"none but the traced one: {block.name} ({block.kind}) holds for it alone"

@@ -33,6 +33,13 @@ def emit(network: Network, name: str, version: str, image_size: ImageSize | None
         UnsupportedError: some nodes cannot be converted, and the message names the first of
             them; or the network holds for another size alone than the one asked for.
     """
+    return black.format_str(unformatted(network, name, version, image_size), mode=STYLE)
+
+
+def unformatted(
+    network: Network, name: str, version: str, image_size: ImageSize | None = None
+) -> str:
+    """The same before it is brought into form, which takes longer than all else."""
     refuse_leftovers(network)
     refuse_other_sizes(network, image_size)
     any_size = image_size == "any"
@@ -44,7 +51,7 @@ def emit(network: Network, name: str, version: str, image_size: ImageSize | None
     imports = ", ".join(part for part in ("layers", "ops") if f"{part}." in body)
     head = f'"""{_docstring(network, name, version)}"""\n\nimport keras'
     head += f"\nfrom keras import {imports}" if imports else ""
-    return black.format_str(f"{head}\n\n{body}", mode=STYLE)
+    return f"{head}\n\n{body}"
 
 
 def refuse_leftovers(network: Network) -> None:
@@ -69,7 +76,9 @@ def refuse_leftovers(network: Network) -> None:
 def refuse_other_sizes(network: Network, image_size: ImageSize | None) -> None:
     """Raises UnsupportedError if a single operator holds for the traced size alone."""
     block = network.fixed_by
-    if block is not None and image_size not in (None, traced_size(network)):
+    if block is None or image_size is None:
+        return
+    if image_size != traced_size(network):
         height, width = traced_size(network)
         raise UnsupportedError(
             f"the model can only be made for images of {height}×{width}: {block.name!r} "

@@ -56,15 +56,17 @@ class Lowered:
     batch: int | None = None
 
 
-def lower(graph: Graph) -> Lowered:
+def lower(graph: Graph, batch_axis: int | None = 0) -> Lowered:
     """Makes a single operator of every node that no pattern took, if there is a converter for it.
 
-    The images of a batch are kept apart. Only where a file for one size of batch mixes them is
-    the batch of the model fixed to that size.
+    The images of a batch, which is in `batch_axis` of every input, are kept apart. Only where a
+    file for one size of batch mixes them is the batch of the model fixed to that size; None for
+    the axis fixes it from the outset.
     """
-    lowered = _lower(graph, batch_axis=0)
+    lowered = _lower(graph, batch_axis)
     if lowered.mixes and not graph.source.dynamic_batch:
-        lowered = _lower(graph, batch_axis=None)
+        lowered, batch_axis = _lower(graph, None), None
+    if batch_axis is None:
         lowered.batch = (graph.inputs[0].shape or (None,))[0]
     return lowered
 
@@ -85,7 +87,8 @@ def _lower(graph: Graph, batch_axis: int | None) -> Lowered:
             lowered.refused[node] = str(why)
             lowered.mixes |= isinstance(why, MixesBatch)
             for output in node.outputs:
-                lowered.places[output] = Place(plain(len(output.shape or ())), batch_axis)
+                rank = len(output.shape or ())
+                lowered.places[output] = Place(plain(rank), batch_axis if rank else None)
         else:
             lowered.blocks[node] = _block(node, code)
             lowered.places[node.output] = Place(code.order, code.batch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import itertools
 import keyword
 import re
 from collections import Counter
@@ -18,7 +19,8 @@ from onnx2mvit.rewrite import Network
 from onnx2mvit.sizes import ImageSize
 from onnx2mvit.source import Function
 
-RESERVED = frozenset({"inputs", "keras", "layers", "ops", "x", *keyword.kwlist, *dir(builtins)})
+OWN = ("i", "input_shape", "inputs", "keras", "layers", "name", "num_classes", "ops", "x")
+RESERVED = frozenset({*OWN, *keyword.kwlist, *dir(builtins)})
 SHORTEST_LOOP = 3  # lines that differ only in a number are written as a loop
 
 
@@ -39,6 +41,9 @@ class ModelFunction:
         self.name = name
         self.image_size = image_size
         self.variables: dict[Value, str] = {}
+        codes = [block.code.text for block in network.blocks if block.code is not None]
+        called = re.findall(r"[A-Za-z_]\w*", " ".join(codes))
+        self.taken = {*RESERVED, *functions, *called}  # no names for variables
         self.readers = Counter(value for block in network.blocks for value in block.inputs)
         self.readers.update(self.graph.outputs)
         classes = {
@@ -112,12 +117,17 @@ class ModelFunction:
         return f"From images (batch, height, width, channels) to {answer}.\n\n    {size}\n    "
 
     def _variable(self, block: Block) -> str:
-        held = [value for value, variable in self.variables.items() if variable == "x"]
-        if any(self.readers[value] > 0 for value in held):
-            name = identifier(block.name).lower()
-            free = not name[0].isdigit() and name not in RESERVED and name not in self.functions
-            return name if free else f"x_{name}"
-        return "x"
+        held = {name for value, name in self.variables.items() if self.readers[value] > 0}
+        if "x" not in held:
+            return "x"
+        name = stem = identifier(block.name).lower()
+        if name[0].isdigit() or name in self.taken:
+            name = stem = f"x_{name}"
+        for number in itertools.count(2):
+            if name not in held:
+                break
+            name = f"{stem}_{number}"
+        return name
 
     def _in_order(self, value: Value, order: Order) -> str:
         """The variable that holds a tensor, transposed if its axes have another order."""

@@ -136,7 +136,8 @@ def _number_unnamed(blocks: Sequence[Block]) -> None:
         name = block.name
         while not name or name in taken:
             stem = block.name or block.pattern.keras or snake(block.kind)
-            name = f"{stem}_{counts[stem]}"
+            # Keras calls its operations add_1, add_2, …
+            name = f"{stem}{'' if block.code and not block.name else '_'}{counts[stem]}"
             counts[stem] += 1
         taken.add(name)
         block.name = name

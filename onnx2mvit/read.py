@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +12,6 @@ import networkx
 import numpy as np
 import onnx
 import onnx_ir as ir
-import onnxscript.optimizer
-from onnx_ir.passes import common as passes
 
 from onnx2mvit.collector import collector_paused
 from onnx2mvit.errors import InvalidModelError, UnsupportedError
@@ -24,13 +19,13 @@ from onnx2mvit.graph import Graph, Node, Source, Value
 from onnx2mvit.quiet import one_line
 from onnx2mvit.rules import unify
 from onnx2mvit.scopes import scope_of
+from onnx2mvit.simplify import simplify
 
 OPSETS = range(11, 26)
 # A batch that no other dimension is likely to equal, so that a Reshape that mixes the batch into
 # something else is not mistaken for one that does not.
 TRACE_BATCH = 3
 TRACE_SIZE = 256
-LARGEST_CONSTANT = 1 << 28  # elements
 LARGEST_IMAGES = 1 << 28
 BROKEN_DATA = (ValueError, TypeError, OSError)
 
@@ -55,8 +50,19 @@ def read(path: str | Path) -> Graph:
         raise InvalidModelError(f"{path} cannot be read as ONNX: {one_line(error)}") from error
     source = _source(path, model, digest)
     _make_concrete(model, path)
+    return graph_of(model, source)
+
+
+def graph_of(model: ir.Model, source: Source) -> Graph:
+    """The graph of a model whose inputs have concrete shapes, whatever they are.
+
+    Raises:
+        InvalidModelError: it cannot be simplified, or it is not a graph.
+        UnsupportedError: it holds control flow, or weights that are not float32.
+    """
     names = [value.name or "" for value in model.graph.outputs]
-    _simplify(model, path)
+    _forget_shapes(model)
+    simplify(model, source.file)
     graph = _convert(model, source)
     graph.output_names = names  # where two outputs are one value, simplifying keeps one name
     unify(graph)
@@ -135,12 +141,15 @@ def _make_concrete(model: ir.Model, path: Path) -> None:
     if not model.graph.outputs:
         raise InvalidModelError(f"{path} has no outputs")
     value.shape = ir.Shape(shape)
-    # What the exporter declared holds for its own batch and size alone: infer it anew.
+
+
+def _forget_shapes(model: ir.Model) -> None:
+    """What the exporter declared holds for its own batch and size alone: it is inferred anew."""
     for node in model.graph.all_nodes():
         for output in node.outputs:
             output.shape = None
     for output in model.graph.outputs:
-        if output is not value:
+        if output not in model.graph.inputs:
             output.shape = None
 
 
@@ -154,54 +163,6 @@ def _channels(value: ir.Value) -> int:
     raise UnsupportedError(
         f"input {value.name!r} has a dynamic number of channels, and no convolution reads it"
     )
-
-
-@contextmanager
-def _group_norm_as_instance_norm(model: ir.Model) -> Iterator[None]:
-    """Meanwhile: ONNX infers no shape for GroupNormalization (1.23.2), and for this it does."""
-    nodes = [node for node in model.graph if node.op_type == "GroupNormalization"]
-    attributes = [dict(node.attributes) for node in nodes]
-    for node in nodes:
-        node.op_type = "InstanceNormalization"
-        node.attributes.clear()
-    yield
-    for node, own in zip(nodes, attributes, strict=True):
-        node.op_type = "GroupNormalization"
-        node.attributes.update(own)
-
-
-def _may_fold(node: ir.Node) -> bool | None:
-    if node.op_type == "InstanceNormalization":
-        return False
-    shapes = [output.shape for output in node.outputs if output.shape is not None]
-    known = [[dim for dim in shape if isinstance(dim, int)] for shape in shapes]
-    if any(math.prod(shape) > LARGEST_CONSTANT for shape in known):
-        return False
-    # onnxscript leaves it alone by default; legacy computes the sizes of a Pad with it.
-    return True if node.op_type == "ConstantOfShape" else None
-
-
-def _simplify(model: ir.Model, path: Path) -> None:
-    """Inlines functions and folds constants; BatchNormalization is left as it is."""
-    logging.getLogger("onnxscript").setLevel(logging.ERROR)
-    try:
-        passes.InlinePass()(model)
-        passes.IdentityEliminationPass()(model)
-        with _group_norm_as_instance_norm(model):
-            onnxscript.optimizer.fold_constants(
-                model,
-                onnx_shape_inference=True,
-                input_size_limit=LARGEST_CONSTANT,
-                output_size_limit=LARGEST_CONSTANT,
-                should_fold=_may_fold,
-            )
-        passes.RemoveUnusedNodesPass()(model)
-        passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-        passes.IdentityEliminationPass()(model)
-        passes.RemoveUnusedNodesPass()(model)
-        passes.AddDefaultAttributesPass()(model)
-    except (RuntimeError, ValueError, ir.passes.PassError) as error:
-        raise InvalidModelError(f"{path} cannot be simplified: {one_line(error)}") from error
 
 
 def _convert(model: ir.Model, source: Source) -> Graph:

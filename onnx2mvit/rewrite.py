@@ -68,18 +68,21 @@ class Network:
 
 
 @collector_paused()
-def rewrite(graph: Graph, patterns: Sequence[Pattern] | None = None) -> Network:
+def rewrite(
+    graph: Graph, patterns: Sequence[Pattern] | None = None, batch_axis: int | None = 0
+) -> Network:
     """Collapses the graph into blocks, in place, and names them after torch's modules.
 
     What no pattern takes becomes single operators, as far as there are converters for them.
     `patterns` must be in the order of `registry.in_order`; all built-in ones by default.
+    `batch_axis` is where the inputs have the batch, None for a model of one batch alone.
     """
     used = tuple(builtin_patterns() if patterns is None else patterns)
     for pattern in used:
         for root in reversed(graph.of(pattern.roots)):
             if root in graph and (found := find(pattern, graph, root)) is not None:
                 _collapse(graph, pattern, *found)
-    lowered = lower(graph)
+    lowered = lower(graph, batch_axis)
     found_blocks = (node.block or lowered.blocks.get(node) for node in graph)
     blocks = tuple(block for block in found_blocks if block is not None)
     name_blocks(blocks)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from onnx2mvit.errors import InvalidModelError, UsageError
+from onnx2mvit.errors import InvalidModelError, UnsupportedError, UsageError
 from onnx2mvit.images import structured_images
+from onnx2mvit.quiet import one_line
 
 if TYPE_CHECKING:
     import keras
@@ -50,6 +53,31 @@ def traced_size(network: Network) -> tuple[int, int]:
     """Height and width that the graph was read at."""
     _, height, width = image_shape(network)
     return height, width
+
+
+def by_rule(network: Network) -> str:
+    """Which sizes the model can be made for."""
+    block = network.fixed_by
+    if block is None and network.coverage.single_ops:
+        return "any height and width that the single operators take"
+    if block is None:
+        return "any height and width from 32"
+    return f"none but the traced one: {block.name} ({block.kind}) holds for it alone"
+
+
+@contextmanager
+def single_operators_fit(network: Network, size: ImageSize | None) -> Iterator[None]:
+    """Turns Keras's complaint that a single operator does not fit a size into one for the user."""
+    try:
+        yield
+    except ValueError as error:
+        if size in (None, traced_size(network)) or not network.coverage.single_ops:
+            raise
+        wanted = size if isinstance(size, str) else "×".join(map(str, size or ()))
+        raise UnsupportedError(
+            f"the model cannot be made for images of size {wanted}: a single operator, which is "
+            f"not part of a known block, does not fit it ({one_line(error)})"
+        ) from error
 
 
 def look_elsewhere(

@@ -56,7 +56,15 @@ def load_weights(model: keras.Model, path: str | Path) -> None:
     Raises:
         InvalidModelError: a weight is missing, left over, or of another shape.
     """
-    arrays = safetensors.numpy.load_file(path)
+    set_weights(model, safetensors.numpy.load_file(path), str(path))
+
+
+def set_weights(model: keras.Model, arrays: Arrays, origin: str) -> None:
+    """Sets every weight of a model by its path; `origin` says where they are from.
+
+    Raises:
+        InvalidModelError: a weight is missing, left over, or of another shape.
+    """
     variables = dict(variables_by_path(model))
     wrong = [
         *(f"{key} is missing" for key in variables.keys() - arrays.keys()),
@@ -70,7 +78,7 @@ def load_weights(model: keras.Model, path: str | Path) -> None:
     if wrong:
         listed = "\n  ".join(sorted(wrong)[:20])
         raise InvalidModelError(
-            f"{path} does not fit the model in {len(wrong)} weights:\n  {listed}"
+            f"{origin} does not fit the model in {len(wrong)} weights:\n  {listed}"
         )
     for key, variable in variables.items():
         variable.assign(arrays[key])

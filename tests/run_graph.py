@@ -50,6 +50,22 @@ def to_model(graph: Graph) -> onnx.ModelProto:
         constants[f"{node.output.name}/{role}"] = np.array(wanted, np.int64)
         return f"{node.output.name}/{role}"
 
+    def rolled(node: Node) -> list[onnx.NodeProto]:
+        x, nodes = name(node.inputs[0]), []
+        pairs = list(zip(node.attrs["axes"], node.attrs["shifts"], strict=True))
+        for step, (axis, shift) in enumerate(pairs):
+            y = node.output.name if step == len(pairs) - 1 else f"{node.output.name}/{step}"
+            least, most = np.iinfo(np.int64).min, np.iinfo(np.int64).max
+            for part, start, end in (("a", -shift, most), ("b", least, -shift)):
+                cut = [
+                    numbers(node, f"{step}{part}{role}", number)
+                    for role, number in (("start", start), ("end", end), ("axis", axis))
+                ]
+                nodes.append(helper.make_node("Slice", [x, *cut], [f"{y}/{part}"]))
+            nodes.append(helper.make_node("Concat", [f"{y}/a", f"{y}/b"], [y], axis=axis))
+            x = y
+        return nodes
+
     def protos(node: Node) -> list[onnx.NodeProto]:
         inputs = [name(value) for value in node.inputs]
         outputs = [value.name for value in node.outputs]
@@ -72,6 +88,8 @@ def to_model(graph: Graph) -> onnx.ModelProto:
             inputs += ["", "", numbers(node, "sizes", *(node.output.shape or ()))]
             if attrs["mode"] == "align_corners":
                 attrs = {"mode": "linear", "coordinate_transformation_mode": "align_corners"}
+        elif op == "Roll":
+            return rolled(node)
         elif op == "Gelu":
             make = gelu_tanh if attrs.get("approximate") == "tanh" else gelu
             return make(inputs[0], outputs[0], constants)

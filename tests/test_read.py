@@ -97,6 +97,27 @@ def test_a_dynamic_height_and_width_are_256(tmp_path: Path) -> None:
     assert made.inputs[0].shape == (1, 3, TRACE_SIZE, TRACE_SIZE) == (1, 3, 256, 256)
 
 
+@pytest.mark.parametrize(
+    ("node", "opset"),
+    [
+        ('r = Resize<mode="nearest">(x, , scales)', 20),
+        ("c = LessOrEqual(x, zero)  r = Cast<to=1>(c)", 15),  # a function there
+    ],
+)
+def test_a_shape_is_known_where_one_node_by_itself_does_not_say_it(
+    tmp_path: Path, node: str, opset: int
+) -> None:
+    made = graph(
+        tmp_path,
+        f"g (float[N,3,8,8] x) => (float[N,3,h,w] y) {{ {node}  s = Shape(r)  y = Reshape(r, s) }}",
+        opset=opset,
+        scales=np.array([1, 1, 2, 2], np.float32),
+        zero=np.zeros((), np.float32),
+    )
+    assert all(value.shape is not None for each in made for value in each.outputs)
+    assert not made.of(["Shape", "Reshape"])
+
+
 def test_only_the_dimension_that_is_dynamic_is_chosen(tmp_path: Path) -> None:
     made = graph(tmp_path, "g (float[N,3,32,W] x) => (float[N,3,32,W] y) { y = Relu(x) }")
     assert made.inputs[0].shape == (TRACE_BATCH, 3, 32, 256)

@@ -3,11 +3,12 @@
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from onnx2mvit.rules import unify
 from tests.graphs import model
-from tests.run_graph import plain
+from tests.run_graph import assert_same_answers, plain
 from tests.test_rules import only, ops, unified
 
 # Read by tests.rules_table.
@@ -25,24 +26,58 @@ COVERS = {
 ROOT = np.float32(0.25)
 
 
-def attention(attrs: str = "", key_heads: int = 2, more: str = "", mask: Any = (5, 5)) -> list[str]:
-    graph = unified(
-        f"""(float[2,2,5,4] x, float[2,{key_heads},5,4] k, float[2,{key_heads},5,4] v)
-        => (float y) {{ y = Attention{attrs}(x, k, v{more}) }}""",
-        opset=23,
+def attention(
+    attrs: str = "",
+    key_heads: int = 2,
+    more: str = "",
+    opset: int = 23,
+    outputs: str = "y",
+    mask: Any = (5, 5),
+) -> onnx.ModelProto:
+    made = ", ".join(f"float {name}" for name in outputs.split(", ") if name)
+    return model(
+        f"""g (float[2,2,5,4] x, float[2,{key_heads},5,4] k, float[2,{key_heads},5,4] v)
+        => ({made}) {{ {outputs} = Attention{attrs}(x, k, v{more}) }}""",
+        opset=opset,
         mask=mask,
     )
-    return ops(graph)
 
 
-@pytest.mark.parametrize("attrs", ["", "<scale=0.3>"])
-def test_an_attention_node_becomes_products(attrs: str) -> None:
-    assert attention(attrs) == ["Transpose", "MatMul", "Mul", "Softmax", "MatMul"]
+@pytest.mark.parametrize(
+    "made",
+    [
+        attention(),
+        attention("<scale=0.3>"),
+        attention(more=", mask", mask=np.zeros((2, 1, 5, 5))),
+        attention(more=", mask", mask=np.ones((5, 5), bool)),
+    ],
+    ids=["plain", "scale", "mask of zeros", "mask of ones"],
+)
+def test_an_attention_node_becomes_products(made: onnx.ModelProto) -> None:
+    graph = plain(made)
+    unify(graph)
+    assert ops(graph) == ["Transpose", "MatMul", "Mul", "Softmax", "MatMul"]
+    assert_same_answers(made, graph)
 
 
-@pytest.mark.parametrize("mask", [np.zeros((2, 1, 5, 5)), np.ones((5, 5), bool)])
-def test_an_attention_node_whose_mask_hides_nothing(mask: Any) -> None:
-    assert "Attention" not in attention(more=", mask", mask=mask)
+@pytest.mark.parametrize(
+    "made",
+    [
+        attention("<is_causal=1>"),
+        attention("<softcap=2.0>"),
+        attention(key_heads=1),
+        attention(more=", mask"),
+        attention("<left_window_size=2>", opset=25),
+        attention("<right_window_size=0>", opset=25),
+        # Written into the place of the first output alone, nothing would compute the other.
+        attention(outputs="y, , , scores"),
+    ],
+    ids=["causal", "capped", "shared heads", "mask", "left", "right", "scores"],
+)
+def test_another_attention_node_stays(made: onnx.ModelProto) -> None:
+    graph = plain(made)
+    unify(graph)
+    assert ops(graph) == ["Attention"]
 
 
 def test_an_attention_node_whose_mask_hides_a_token_stays() -> None:

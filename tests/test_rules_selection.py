@@ -16,6 +16,8 @@ COVERS = {
     "SelectFromGather",
     "GatherOfAll",
     "ConcatGrows",
+    "RollFromSlices",
+    "MergeRolls",
     "SelectBeforeTranspose",
     "SelectFromLinear",
     "SliceOfLinear",
@@ -285,3 +287,59 @@ def test_another_axis_or_order_is_no_such_list() -> None:
         c = Concat<axis=1>(v, x, w)  u = Neg(c) }"""
     )
     assert sorted(len(node.inputs) for node in graph.of(["Concat"])) == [2, 3, 3]
+
+
+def rolled(second: str = "x", axis: int = 1) -> Graph:
+    """The halves of one axis, joined the other way round; then two and four of another."""
+    return unified(
+        f"""(float[2,4,6] x, float[2,4,6] v) => (float y) {{
+        head = Slice(x, none, two, one)  tail = Slice({second}, two, all, one)
+        a = Concat<axis={axis}>(tail, head)
+        left = Slice(x, none, four, two)  right = Slice(x, four, all, two)
+        b = Concat<axis=2>(right, left)  y = Concat<axis={axis}>(a, b) }}""",
+        none=[0],
+        one=[1],
+        two=[2],
+        four=[4],
+        all=[1 << 40],
+    )
+
+
+def test_parts_that_change_places_are_a_roll() -> None:
+    first, second = rolled().of(["Roll"])
+    assert first.attrs == {"axes": (1,), "shifts": (-2,)}
+    assert second.attrs == {"axes": (2,), "shifts": (2,)}
+
+
+def test_parts_of_two_tensors_are_no_roll() -> None:
+    assert ops(rolled(second="v")).count("Roll") == 1
+
+
+def test_parts_that_are_joined_elsewhere_are_no_roll() -> None:
+    graph = unified(
+        """(float[2,4,4] x) => (float y) {
+        head = Slice(x, none, two, one)  tail = Slice(x, two, four, one)
+        y = Concat<axis=2>(tail, head) }""",
+        none=[0],
+        one=[1],
+        two=[2],
+        four=[4],
+    )
+    assert "Roll" not in ops(graph)
+
+
+@pytest.mark.parametrize(("axis", "expected"), [(2, ["Roll"]), (1, ["Roll", "Roll"])])
+def test_rolls_along_two_axes_are_one(axis: int, expected: list[str]) -> None:
+    graph = unified(
+        f"""(float[2,4,4] x) => (float y) {{
+        head = Slice(x, none, one, one)  tail = Slice(x, one, four, one)
+        a = Concat<axis=1>(tail, head)
+        top = Slice(a, none, three, where)  rest = Slice(a, three, four, where)
+        y = Concat<axis={axis}>(rest, top) }}""",
+        none=[0],
+        one=[1],
+        three=[3],
+        four=[4],
+        where=[axis],
+    )
+    assert ops(graph) == expected

@@ -15,6 +15,11 @@ def parameter(x, shape, trainable=True, *, name):
     return ops.reshape(layers.Embedding(1, size, trainable=trainable, name=name)(row), shape)
 
 
+def fmod(x, y):
+    """What division leaves, with the sign of what is divided."""
+    return ops.multiply(ops.sign(x), ops.mod(ops.abs(x), ops.abs(y)))
+
+
 def spread(x, strides):
     """Zeros between the elements of images, channels last: `strides` from one to the next."""
     for axis, stride in enumerate(strides, start=1):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from onnx2mvit.layout import Order, plain
+import numpy as np
+
+from onnx2mvit.layout import BATCH, Order, Shape, plain
 from onnx2mvit.operators.registry import operator
 from onnx2mvit.operators.step import Code, Step
 from onnx2mvit.pattern import require
@@ -76,20 +78,49 @@ def arithmetic(step: Step, function: str, layer: str | None) -> Code:
     if layer is not None and computed and len(shapes) == 1 and count > 1:
         operands = ", ".join(step.data(index, order) for index in range(count))
         return step.code(f"layers.{layer}(name=$name)([{operands}])", order)
-    text, *others = (step.broadcast(index, order) for index in range(count))
-    for other in others:
-        text = f"ops.{function}({text}, {other})"
+    text, so_far = step.broadcast(0, order), step.lengths(0, order)
+    for index in range(1, count):
+        other, lengths = step.broadcast(index, order), step.lengths(index, order)
+        if function == "add":
+            text = added(text, other, so_far, lengths)
+        else:
+            text = f"ops.{function}({text}, {other})"
+        so_far = np.broadcast_shapes(so_far, lengths)
     if layer == "Average":
         text = f"ops.divide({text}, {count})"
     return step.code(text, order)
 
 
+def added(first: str, second: str, its: Shape, other: Shape) -> str:
+    """A sum of two tensors of these shapes, as Keras computes it on every backend.
+
+    On TensorFlow (Keras 3.15) `ops.add(x, y)` takes any y with one axis longer than 1 for a bias
+    of the last axis of x, or of its axis 1, wherever that axis stands.
+    """
+    if _sound(its, other):
+        return f"ops.add({first}, {second})"
+    if _sound(other, its):
+        return f"ops.add({second}, {first})"
+    return f"ops.subtract({first}, ops.negative({second}))"
+
+
+def _sound(its: Shape, other: Shape) -> bool:
+    """True if the sum is right whatever the length of the batch is when it is computed."""
+    for batch in {1, BATCH, *its, *other}:
+        x, y = (tuple(batch if n == BATCH else n for n in shape) for shape in (its, other))
+        long = [at - len(y) for at, length in enumerate(y) if length > 1]
+        if len(long) != 1 or len(x) < 2 or y[long[0]] not in (x[1], x[-1]):
+            continue
+        taken = -1 if x[-1] == y[long[0]] else 1 - len(x)
+        if taken != long[0] or len(y) > len(x):
+            return False
+    return True
+
+
 @operator("Mod", 10, 13)
 def mod(step: Step) -> Code:
     """What division leaves: with the sign of the divisor, or (fmod) with that of the dividend."""
-    if not step.attrs.get("fmod"):
-        return elementwise(step, "ops.mod({}, {})")
-    return elementwise(step, "ops.multiply(ops.sign({0}), ops.mod(ops.abs({0}), ops.abs({1})))")
+    return elementwise(step, "fmod({}, {})" if step.attrs.get("fmod") else "ops.mod({}, {})")
 
 
 for _name, _since, _text in UNARY:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from onnx2mvit.layout import Order, plain
+from onnx2mvit.layout import BATCH, Order, plain
+from onnx2mvit.operators.arithmetic import added
 from onnx2mvit.operators.registry import operator
 from onnx2mvit.operators.step import Code, MixesBatch, Step
 from onnx2mvit.operators.text import Raw, call, layer
@@ -41,13 +42,34 @@ def matmul(step: Step) -> Code:
         step.weights["kernel"] = weight
         text = layer("Dense", weight.shape[1], use_bias=False)
         return step.code(f"{text}({step.data(0, order)})", order, batch)
-    operands = []
     for index in range(2):
         array = step.value(index).const
         if array is not None and batch is not None and array.ndim == rank:
             require(array.shape[batch] == 1 or batch >= rank - 2, "a constant for every image")
-        operands.append(step.data(index, plain(len(step.shape(index)))))
+    if first == second and step.shape(0)[:-2] == step.shape(1)[:-2]:
+        text, order = _in_their_orders(step)
+        if order != plain(rank):
+            return step.code(text, order, batch)
+    operands = [step.data(index, plain(len(step.shape(index)))) for index in range(2)]
     return step.code(f"ops.matmul({', '.join(operands)})", plain(rank), batch)
+
+
+def _in_their_orders(step: Step) -> tuple[str, Order]:
+    """Two tensors of one rank as they stand; the result takes the order of one of them."""
+    rank, pair = len(step.shape()), (step.value(0), step.value(1))
+    if any(value.const is not None for value in pair):
+        return "", plain(rank)
+    orders = [step.places[value].order for value in pair]
+    order = orders[0] if orders[0] != plain(rank) else orders[1]
+    if order == plain(rank):
+        return "", order
+    shared = "bhgfe"[: rank - 2]
+    first, second, result = (
+        "".join((shared + ends)[axis] for axis in axes)
+        for ends, axes in zip(("mk", "kn", "mn"), (*orders, order), strict=True)
+    )
+    operands = f"{step.data(0)}, {step.data(1)}"
+    return f'ops.einsum("{first},{second}->{result}", {operands})', order
 
 
 @operator("Gemm", 11, 13)
@@ -69,16 +91,12 @@ def gemm(step: Step) -> Code:
         raise MixesBatch("the operands of Gemm have the batch on different axes")
     text = f"ops.matmul({', '.join(operands)})"
     text = _scaled(text, attrs.get("alpha", 1.0))
+    axis = step.result_batch = batch.pop() if batch else None
     if step.has(2):
-        text = f"ops.add({text}, {_scaled(_addend(step), attrs.get('beta', 1.0))})"
-    return step.code(text, order, batch.pop() if batch else None)
-
-
-def _addend(step: Step) -> str:
-    """C, which is broadcast; a constant of a row or a column is written as it is."""
-    if step.value(2).const is None:
-        return step.data(2, plain(len(step.shape(2))))
-    return step.constant(step.const(2), scalar=True)
+        addend = _scaled(step.broadcast(2, order), attrs.get("beta", 1.0))
+        lengths = tuple(BATCH if at == axis else step.output_shape[at] for at in order)
+        text = added(text, addend, lengths, step.lengths(2, order))
+    return step.code(text, order, axis)
 
 
 def _scaled(text: str, factor: float) -> str:

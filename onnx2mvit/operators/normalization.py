@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from onnx2mvit.layout import plain
+from onnx2mvit.layout import Order, plain
 from onnx2mvit.operators.registry import operator
 from onnx2mvit.operators.step import Code, Step
 from onnx2mvit.operators.text import Raw, call, layer, unless
@@ -87,14 +87,18 @@ def _groups(step: Step, groups: int, gamma: Array, beta: Array) -> Code:
     return answer(step, text)
 
 
-def _last_axes(step: Step) -> tuple[int | tuple[int, ...] | None, list[int]]:
-    """Keras's option `axis` for all from ONNX's on, and those in Keras's order."""
-    rank, place = len(step.shape()), step.place()
-    axes = range(step.axis(step.attrs.get("axis", -1)), rank)
-    step.keep_apart(axes)
-    there = [axis for axis in place.order if axis in axes]
-    where = tuple(place.order.index(axis) for axis in there)
-    return (unless(where[0], rank - 1) if len(where) == 1 else where), there
+def _at_the_end(step: Step) -> tuple[Order, int]:
+    """An order with the axes from `axis` on at its end, and how many they are.
+
+    On PyTorch Keras's layers go over axes at the end alone (Keras 3.15).
+    """
+    rank, order = len(step.shape()), step.place().order
+    first = step.axis(step.attrs.get("axis", -1))
+    step.keep_apart(range(first, rank))
+    if set(order[first:]) != set(range(first, rank)):
+        order = plain(rank)
+    step.fixed_size = first < rank - 1
+    return order, rank - first
 
 
 def _spread(step: Step, array: Array, axes: Sequence[int]) -> Array:
@@ -109,33 +113,33 @@ def _spread(step: Step, array: Array, axes: Sequence[int]) -> Array:
 
 @operator("LayerNormalization", 17)
 def layer_normalization(step: Step) -> Code:
-    """Over the last axes, wherever they stand in Keras's tensor."""
-    where, axes = _last_axes(step)
-    step.fixed_size = len(axes) > 1
-    step.weights["gamma"] = _spread(step, step.const(1), axes)
-    center = None
+    """Over the last axes."""
+    order, count = _at_the_end(step)
+    step.weights["gamma"] = _spread(step, step.const(1), order[-count:])
     if step.has(2):
-        step.weights["beta"] = _spread(step, step.const(2), axes)
-    else:
-        center = False
-    epsilon = step.attrs.get("epsilon", 1e-5)
-    return answer(step, layer("LayerNormalization", axis=where, epsilon=epsilon, center=center))
+        step.weights["beta"] = _spread(step, step.const(2), order[-count:])
+    text = layer(
+        "LayerNormalization",
+        axis=_axes(order, count),
+        epsilon=step.attrs.get("epsilon", 1e-5),
+        center=None if step.has(2) else False,
+    )
+    return step.code(f"{text}({step.data(0, order)})", order)
 
 
 @operator("RMSNormalization", 23)
 def rms_normalization(step: Step) -> Code:
-    """The same without the mean and a bias; Keras goes over axes at the end alone."""
-    rank, order = len(step.shape()), step.place().order
-    first = step.axis(step.attrs.get("axis", -1))
-    step.keep_apart(range(first, rank))
-    if set(order[first:]) != set(range(first, rank)):
-        order = plain(rank)
-    axis = None if first == rank - 1 else tuple(range(first, rank))
-    step.fixed_size = axis is not None
-    step.weights["scale"] = _spread(step, step.const(1), order[first:])
+    """The same without the mean and a bias."""
+    order, count = _at_the_end(step)
+    step.weights["scale"] = _spread(step, step.const(1), order[-count:])
     epsilon = unless(step.attrs.get("epsilon", 1e-5), 1e-6)
-    text = layer("RMSNormalization", axis=axis, epsilon=epsilon)
+    text = layer("RMSNormalization", axis=_axes(order, count), epsilon=epsilon)
     return step.code(f"{text}({step.data(0, order)})", order)
+
+
+def _axes(order: Order, count: int) -> tuple[int, ...] | None:
+    """The last axes as Keras takes them; None where it is the last alone."""
+    return None if count == 1 else tuple(range(len(order) - count, len(order)))
 
 
 @operator("LpNormalization", 1, 22)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from onnx2mvit.layout import without
 from onnx2mvit.operators.registry import operator
 from onnx2mvit.operators.step import Code, Step
-from onnx2mvit.operators.text import cut, layer
+from onnx2mvit.operators.text import alone, cut, layer
 from onnx2mvit.pattern import require
 
 # Operator, its versions, and the expression, `{x}` over `{how}`.
@@ -60,8 +60,7 @@ def reduction(step: Step, text: str) -> Code:
     if kind and floats and 1 <= space <= 3 and where == tuple(range(1, rank - 1)):
         pool = layer(f"Global{kind}Pooling{space}D", keepdims=keepdims or None)
         return after(step, f"{pool}({step.data()})", axes, keepdims)
-    how = f", axis={where[0] if len(where) == 1 else where}"
-    how = "" if len(where) == rank else how
+    how = f", axis={alone(where)}"
     how += ", keepdims=True" if keepdims else ""
     return after(step, text.format(x=step.data(), how=how), axes, keepdims)
 

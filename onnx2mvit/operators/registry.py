@@ -32,29 +32,22 @@ def operator(name: str, *since: int) -> Callable[[Converter], Converter]:
 
 
 def version_of(name: str, opset: int) -> int | None:
-    """The opset in which an operator got the meaning that it has in this one.
-
-    Rules write some operators (Gelu, LayerNormalization) into files older than they are; those
-    have their newest meaning. None if ONNX has no such operator.
-    """
-    for newest in (opset, onnx.defs.onnx_opset_version()):
-        try:
-            return int(onnx.defs.get_schema(name, max_inclusive_version=newest).since_version)
-        except onnx.defs.SchemaError:
-            continue
-    return None
+    """The opset in which an operator got the meaning that it has in this one; None before."""
+    try:
+        return int(onnx.defs.get_schema(name, max_inclusive_version=opset).since_version)
+    except onnx.defs.SchemaError:
+        return None
 
 
 def converter_for(name: str, opset: int) -> Converter | str:
     """The converter of an operator in an opset, or why there is none.
 
-    What our rules alone write (Select) has version 1.
+    What our rules write into files of opsets that have no such operator (Gelu,
+    LayerNormalization, and Select, which none has) has its newest meaning.
     """
-    version = version_of(name, opset) or 1
+    versions = [since for known, since in REGISTRY if known == name]
+    if not versions:
+        return f"operator {name} is not known"
+    version = version_of(name, opset) or max(versions)
     found = REGISTRY.get((name, version))
-    if found is not None:
-        return found
-    versions = sorted(since for known, since in REGISTRY if known == name)
-    if versions:
-        return f"operator {name} is not known in its version of opset {version}"
-    return f"operator {name} is not known"
+    return found or f"operator {name} is not known in its version of opset {version}"

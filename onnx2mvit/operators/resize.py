@@ -39,12 +39,11 @@ class Line:
 def resize(step: Step) -> Code:
     """By a layer where Keras has the mode, by positions written out elsewhere."""
     attrs, order, shape = step.attrs, step.place().order, step.shape()
-    mode = attrs.get("mode", "nearest")
+    mode, coordinates = mode_of(step)
     lines = {axis: line for axis in range(len(shape)) if (line := _line(step, axis)) is not None}
     step.keep_apart(list(lines))
     if not lines:
         return step.code(step.data(), order)
-    coordinates = attrs.get("coordinate_transformation_mode", "half_pixel")
     if coordinates == "tf_crop_and_resize":
         require(all(line.inside for line in lines.values()), "it looks outside of the image")
     there = {order.index(axis): line for axis, line in lines.items()}
@@ -54,7 +53,15 @@ def resize(step: Step) -> Code:
     if mode == "nearest":
         return step.code(_nearest(step, there), order)
     require(mode in SMOOTH, f"the mode {mode!r} is not known")
-    return step.code(_smooth(step, there, mode), order)
+    return step.code(_smooth(step, there, mode, coordinates), order)
+
+
+def mode_of(step: Step) -> tuple[str, str]:
+    """The mode, and how positions are computed; our rules write "align_corners" for a mode."""
+    mode = step.attrs.get("mode", "nearest")
+    if mode == "align_corners":
+        return "linear", mode
+    return mode, step.attrs.get("coordinate_transformation_mode", "half_pixel")
 
 
 def _line(step: Step, axis: int) -> Line | None:
@@ -71,7 +78,7 @@ def _line(step: Step, axis: int) -> Line | None:
     exact = float(scale) * before
     whole = round(exact) if abs(exact - round(exact)) < 1e-3 else None
     require(whole in (after, None), "its scale may be rounded either way")
-    how = attrs.get("coordinate_transformation_mode", "half_pixel")
+    _, how = mode_of(step)
     crop = how == "tf_crop_and_resize" and axis in axes
     if before == after and scale == 1 and not crop:
         return None
@@ -110,7 +117,7 @@ def _nearest(step: Step, lines: dict[int, Line]) -> str:
     """The pixel itself: whole repeats by a layer, regular steps by a slice."""
     mode, rank = step.attrs.get("nearest_mode", "round_prefer_floor"), len(step.shape())
     taken = {at: _rounded(line, mode) for at, line in lines.items()}
-    if step.attrs.get("coordinate_transformation_mode") == "half_pixel_symmetric":
+    if mode_of(step)[1] == "half_pixel_symmetric":
         nudged = [F(1e-4), F(-1e-4)]  # its arithmetic is not the same everywhere
         for at, line in lines.items():
             near = [_rounded(replace(line, positions=line.positions + by), mode) for by in nudged]
@@ -165,9 +172,8 @@ def _listed(x: str, at: int, index: Array) -> str:
     return f"ops.take({x}, {index.tolist()}, axis={at})"
 
 
-def _smooth(step: Step, lines: dict[int, Line], mode: str) -> str:
+def _smooth(step: Step, lines: dict[int, Line], mode: str, how: str) -> str:
     """Between pixels."""
-    how = step.attrs.get("coordinate_transformation_mode", "half_pixel")
     x, rank = step.data(), len(step.shape())
     plain = how == "half_pixel" or (
         how == "pytorch_half_pixel" and min(line.after for line in lines.values()) > 1

@@ -7,7 +7,7 @@ import numpy as np
 from onnx2mvit.layout import Order, plain
 from onnx2mvit.operators.registry import operator
 from onnx2mvit.operators.step import Code, MixesBatch, Step
-from onnx2mvit.operators.text import cut
+from onnx2mvit.operators.text import alone, cut
 from onnx2mvit.pattern import Array, require
 
 
@@ -29,9 +29,10 @@ def slices(step: Step) -> Code:
         written[where] = between(first, stop if stop < shape[axis] else None, abs(by))
         if stop < shape[axis]:
             step.written_out([where])
-    turned = tuple(sorted(backwards))
-    x = f"ops.flip({step.data()}, {turned[0] if len(turned) == 1 else turned})" if turned else ""
-    return step.code(cut(x or step.data(), written), order)
+    x = step.data()
+    if backwards:
+        x = f"ops.flip({x}, {alone(sorted(backwards))})"
+    return step.code(cut(x, written), order)
 
 
 def bounds(step: Step) -> dict[int, tuple[int, int, int]]:

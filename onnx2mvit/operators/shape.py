@@ -17,7 +17,7 @@ from onnx2mvit.layout import (
 )
 from onnx2mvit.operators.registry import operator
 from onnx2mvit.operators.step import Code, MixesBatch, Step
-from onnx2mvit.operators.text import cut, layer, unless
+from onnx2mvit.operators.text import alone, cut, layer, unless
 from onnx2mvit.pattern import require
 
 
@@ -54,7 +54,7 @@ def transpose(step: Step) -> Code:
     return step.code(step.data(), transposed(place.order, perm), batch)
 
 
-@operator("Concat", 4, 11, 13)
+@operator("Concat", 11, 13)
 def concat(step: Step) -> Code:
     """As `Concatenate`, in the order of the first operand that is computed."""
     axis, count = step.axis(step.attrs["axis"]), len(step.node.inputs)
@@ -72,9 +72,9 @@ def concat(step: Step) -> Code:
     text = operands[0]
     if count > 1:
         where, parts = place.order.index(axis), f"[{', '.join(operands)}]"
-        text = f"{layer('Concatenate', axis=unless(where, len(place.order) - 1))}({parts})"
-        if step.weights:  # the name is that of the layer that holds them
-            text = f"ops.concatenate({parts}, axis={where})"
+        text = f"ops.concatenate({parts}, axis={where})"
+        if all(step.value(index).const is None for index in range(count)):
+            text = f"{layer('Concatenate', axis=unless(where, len(place.order) - 1))}({parts})"
     return step.code(text, place.order, place.batch)
 
 
@@ -85,7 +85,17 @@ def _for_every_image(step: Step, index: int, leader: int) -> str:
     if batch is None:
         return step.constant(array)
     row = cut(step.data(leader), [":" if axis == batch else ":1" for axis in order])
-    return f"ops.add({step.constant(array)}, ops.zeros_like({row}))"
+    return f"ops.multiply({step.constant(array)}, ops.ones_like({row}))"
+
+
+@operator("Roll", 1)
+def roll(step: Step) -> Code:
+    """What leaves at one end comes in at the other (what our rules make of Slice and Concat)."""
+    axes, shifts, order = step.attrs["axes"], step.attrs["shifts"], step.place().order
+    step.keep_apart(axes)
+    moves = sorted((order.index(axis), by) for axis, by in zip(axes, shifts, strict=True))
+    where, by = (alone(numbers) for numbers in zip(*moves, strict=True))
+    return step.code(f"ops.roll({step.data()}, {by}, axis={where})", order)
 
 
 @operator("Select", 1)

@@ -7,7 +7,7 @@ import numpy as np
 from onnx2mvit.layout import channels_last
 from onnx2mvit.operators.registry import operator
 from onnx2mvit.operators.step import Code, Step, literal
-from onnx2mvit.operators.text import cut, unless
+from onnx2mvit.operators.text import alone, cut, unless
 from onnx2mvit.operators.window import zero_padded
 from onnx2mvit.pattern import require
 
@@ -58,7 +58,7 @@ def expand(step: Step) -> Code:
     order = (*range(missing), *(axis + missing for axis in place.order))
     x = step.data()
     if missing:
-        x = f"ops.expand_dims({x}, {0 if missing == 1 else tuple(range(missing))})"
+        x = f"ops.expand_dims({x}, {alone(range(missing))})"
     batch = None if place.batch is None else place.batch + missing
     lengths = zip((1,) * missing + before, after, strict=True)
     repeats = [new if old == 1 else 1 for old, new in lengths]

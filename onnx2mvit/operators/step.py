@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 
 from onnx2mvit.graph import Node, Value
-from onnx2mvit.layout import Order, Place, Shape, axes_between, plain
+from onnx2mvit.layout import BATCH, Order, Place, Shape, axes_between, plain
 from onnx2mvit.numbers import shortest
 from onnx2mvit.pattern import Array, Mismatch, require
 
+ELEMENTWISE = -1  # the batch is where the operands have it
 LITERAL = 4  # so many numbers are written into the code; more become a weight
 LARGEST_INDEX = 4096  # the same for integers, which are no weights
+LARGEST_FLOAT = 1 << 24  # up to which float32 has all integers
 
 
 class MixesBatch(Mismatch):
@@ -58,6 +60,7 @@ class Step:
         self.taken: list[tuple[Value, Order]] = []
         self.weights: dict[str, Array] = {}
         self.fixed_size = False
+        self.result_batch: int | None = ELEMENTWISE
 
     @property
     def attrs(self) -> dict[str, Any]:
@@ -78,7 +81,7 @@ class Step:
     def shape(self, index: int = 0) -> Shape:
         """The ONNX shape of an input."""
         shape = self.value(index).shape
-        require(shape is not None, f"the shape of input {index} is not known")
+        require(shape is not None, f"input {index} has no known shape")
         require(0 not in (shape or ()), f"input {index} is empty")
         return shape or ()
 
@@ -86,7 +89,7 @@ class Step:
     def output_shape(self) -> Shape:
         """The ONNX shape of the result."""
         shape = self.node.output.shape
-        require(shape is not None, "the shape of its output is not known")
+        require(shape is not None, "its output has no known shape")
         require(0 not in (shape or ()), "its output is empty")
         return shape or ()
 
@@ -133,6 +136,8 @@ class Step:
         value = self.value(index)
         if value.const is not None:
             array = self.one_row(value.const.reshape((1,) * missing + shape), order)
+            # One axis may be that of the channels; two hold numbers for places in the image.
+            self.fixed_size |= sum(length != 1 for length in array.shape) > 1
             return self.constant(_trim(array.transpose(order)), scalar=True)
         if missing == 0:
             return self.data(index, order)
@@ -141,6 +146,17 @@ class Step:
         text = f"ops.expand_dims({text}, {tuple(range(missing))})"
         moved = axes_between(have, order)
         return text if moved == plain(len(order)) else f"ops.transpose({text}, {moved})"
+
+    def lengths(self, index: int, order: Order) -> Shape:
+        """The shape of what `broadcast` gives; the batch has the length `BATCH`."""
+        value, missing = self.value(index), len(order) - len(self.shape(index))
+        shape = (1,) * missing + self.shape(index)
+        if value.const is not None:
+            array = self.one_row(value.const.reshape(shape), order).transpose(order)
+            return () if array.size == 1 else _trim(array).shape
+        batch = self.places[value].batch
+        batch = None if batch is None else batch + missing
+        return tuple(BATCH if axis == batch else shape[axis] for axis in order)
 
     def one_row(self, array: Array, order: Order) -> Array:
         """A constant as it is for one image, if an exporter expanded it to the batch."""
@@ -152,7 +168,12 @@ class Step:
         return row
 
     def batch_of_operands(self, rank: int) -> int | None:
-        """The batch axis of what these operands give when broadcast; Mismatch if they disagree."""
+        """The batch axis of what these operands give when broadcast; Mismatch if they disagree.
+
+        A converter that does something else with them sets `result_batch`.
+        """
+        if self.result_batch != ELEMENTWISE:
+            return self.result_batch
         found = set()
         for index, value in enumerate(self.node.inputs):
             if value is not None and value.const is None:
@@ -172,13 +193,18 @@ class Step:
             return literal(array.reshape(()).item(), array.dtype)
         if array.size <= (LITERAL if array.dtype.kind == "f" else LARGEST_INDEX):
             return self.array(array)
-        require(array.dtype == np.float32, f"a constant has {array.size} elements")
+        exact = array.dtype == np.float32 or (
+            array.dtype.kind in "biu" and np.abs(array.astype(np.int64)).max() < LARGEST_FLOAT
+        )
+        require(exact, f"a constant of {array.dtype} has {array.size} elements")
         require(not self.weights, "it has several large constants")
-        trainable = len(np.unique(array[: 1 << 16])) > 2  # a mask has two values
-        self.weights["embeddings"] = array.reshape(1, -1)
+        floats = array.dtype.kind == "f"
+        trainable = floats and len(np.unique(array[: 1 << 16])) > 2  # a mask has two values
+        self.weights["embeddings"] = array.reshape(1, -1).astype(np.float32)
         reference, _ = self.any_data()
         switch = "" if trainable else ", trainable=False"
-        return f"parameter({reference}, {array.shape}{switch}, name=$name)"
+        text = f"parameter({reference}, {array.shape}{switch}, name=$name)"
+        return text if floats else f'ops.cast({text}, "{array.dtype.name}")'
 
     def any_data(self) -> tuple[str, Value]:
         """Some input that is computed, as it stands; a weight needs one to hang on."""
@@ -204,9 +230,9 @@ class Step:
         last = len(self.shape()) - 1
         self.fixed_size |= any(0 < at < last for at in places)
 
-    def code(self, text: str, order: Order, batch: int | None = -1) -> Code:
+    def code(self, text: str, order: Order, batch: int | None = ELEMENTWISE) -> Code:
         """The answer; the batch is where the operands have it unless it is given."""
-        if batch == -1:
+        if batch == ELEMENTWISE:
             batch = self.batch_of_operands(len(order))
         require(len(order) == len(self.output_shape), "it changes the rank")
         return Code(text, tuple(self.taken), order, batch, self.weights, self.fixed_size)

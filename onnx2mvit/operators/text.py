@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from onnx2mvit.layout import Order, axes_between, plain
 from onnx2mvit.numbers import shortest
 
 
@@ -42,10 +41,9 @@ def alike(values: Sequence[int]) -> int | tuple[int, ...]:
     return values[0] if len(set(values)) == 1 else tuple(values)
 
 
-def transposed(text: str, have: Order, want: Order) -> str:
-    """The text of a tensor, moved from one order of axes to another."""
-    axes = axes_between(have, want)
-    return text if axes == plain(len(axes)) else f"ops.transpose({text}, {axes})"
+def alone(values: Sequence[int]) -> int | tuple[int, ...]:
+    """A number that is by itself without brackets, as functions of `keras.ops` take axes."""
+    return values[0] if len(values) == 1 else tuple(values)
 
 
 def cut(text: str, slices: Sequence[str]) -> str:

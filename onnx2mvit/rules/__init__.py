@@ -49,6 +49,8 @@ from onnx2mvit.rules.pooling import (
 from onnx2mvit.rules.selection import (
     ConcatGrows,
     GatherOfAll,
+    MergeRolls,
+    RollFromSlices,
     SelectBeforeTranspose,
     SelectFromGather,
     SelectFromLinear,
@@ -83,6 +85,8 @@ RULES: tuple[Rule, ...] = (
     SelectFromGather(),
     GatherOfAll(),
     ConcatGrows(),
+    RollFromSlices(),
+    MergeRolls(),
     SelectBeforeTranspose(),
     SelectFromLinear(),
     SliceOfLinear(),

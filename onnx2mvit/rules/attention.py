@@ -14,7 +14,7 @@ from onnx2mvit.rules.linear import linear
 
 
 class AttentionIsMatMuls(Rule):
-    """ONNX Attention (operator version 23) without cache, cap or causality, heads apart.
+    """ONNX Attention (operator versions 23-25) without cache, cap, causality or window.
 
     Attention(q, k, v, mask) of rank 4 → MatMul(Softmax(Mul(MatMul(q, kᵀ), scale)), v)
     where the mask is absent or hides nothing
@@ -33,7 +33,9 @@ class AttentionIsMatMuls(Rule):
         require(m.x.shape[1] == m.key.shape[1], "heads are shared")
         attrs = m.root.attrs
         require(not attrs.get("softcap"), "the scores are capped")
-        scale = np.float32(attrs.get("scale") or 1 / math.sqrt(m.x.shape[-1]))
+        windows = (attrs.get(f"{side}_window_size", -1) for side in ("left", "right"))
+        require(all(window == -1 for window in windows), "it looks at a window alone")
+        scale = np.float32(attrs.get("scale", 1 / math.sqrt(m.x.shape[-1])))
         turned = new.Transpose(m.key, perm=(0, 1, 3, 2))
         scores = new.Mul(new.MatMul(m.x, turned), new.constant(np.asarray(scale), "scale"))
         weights = new.Softmax(scores, shape=scores.shape, axis=-1)

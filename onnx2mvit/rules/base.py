@@ -118,10 +118,16 @@ def apply_once(rule: Rule, graph: Graph) -> int:
                 value = rule.rewrite(match, new)
             except Mismatch:
                 continue
+            if not isinstance(value, tuple) and _further_outputs_are_used(graph, root):
+                continue
             _replace(graph, root, value, new)
             count += 1
             break
     return count
+
+
+def _further_outputs_are_used(graph: Graph, root: Node) -> bool:
+    return any(graph.consumers(value) or graph.is_output(value) for value in root.outputs[1:])
 
 
 def _replace(graph: Graph, root: Node, value: Value | tuple[Value, ...], new: Builder) -> None:

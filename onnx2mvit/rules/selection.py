@@ -159,6 +159,49 @@ class ConcatGrows(Rule):
         return new.like_root(longest.output, *inputs[len(longest.inputs) :], axis=axis)
 
 
+class RollFromSlices(Rule):
+    """What is cut off at one end is joined to the other: torch.roll.
+
+    Concat(Slice(x, axis=a, start=s, end=n), Slice(x, axis=a, start=0, end=s), axis=a)
+    → Roll(x, axes=(a,), shifts=(-s,)), or (n-s,) if that is less
+    """
+
+    needed_by = "Swin transformers"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Concat(op.Slice(x, role="second"), op.Slice(x, role="first"))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        first, second = m.first.attrs, m.second.attrs
+        require("start" in first and "start" in second, "the cuts are not known")
+        axis, cut = first["axis"], first["end"]
+        same = axis == second["axis"] == m.root.attrs["axis"] % len(m.x.shape)
+        require(same, "it is cut and joined along different axes")
+        length = m.x.shape[axis]
+        whole = (first["start"], second["start"], second["end"]) == (0, cut, length)
+        require(whole, "the parts are not all of it")
+        shift = -cut if cut <= length - cut else length - cut
+        return new.like_root(m.x, op="Roll", axes=(axis,), shifts=(shift,))
+
+
+class MergeRolls(Rule):
+    """Rolls along different axes are one.
+
+    Roll(Roll(x, axes=(a,), shifts=(s,)), axes=(b,), shifts=(t,)) → Roll(x, axes=(a, b), …)
+    """
+
+    needed_by = "Swin transformers"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Roll(op.Roll(x, role="inner"))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        inner, outer = m.inner.attrs, m.root.attrs
+        require(not {*inner["axes"]} & {*outer["axes"]}, "both along one axis")
+        axes, shifts = ((*inner[key], *outer[key]) for key in ("axes", "shifts"))
+        return new.like_root(m.x, axes=axes, shifts=shifts)
+
+
 class SelectBeforeTranspose(Rule):
     """What is selected is transposed by itself.
 

@@ -1,0 +1,78 @@
+"""Constants are folded and shapes inferred, until a graph says as little as it can."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import onnx_ir as ir
+import onnxscript.optimizer
+from onnx_ir.passes import common as passes
+
+from onnx2mvit.errors import InvalidModelError
+from onnx2mvit.quiet import one_line
+
+LARGEST_CONSTANT = 1 << 28  # elements
+
+
+def simplify(model: ir.Model, file: str) -> None:
+    """Inlines functions and folds constants; BatchNormalization is left as it is.
+
+    Raises:
+        InvalidModelError: that fails.
+    """
+    logging.getLogger("onnxscript").setLevel(logging.ERROR)
+    try:
+        passes.InlinePass()(model)
+        passes.IdentityEliminationPass()(model)
+        _fold(model)
+        outputs = (output for node in model.graph for output in node.outputs)
+        if any(value.shape is None or not value.shape.is_static() for value in outputs):
+            # Looking at one node at a time, folding sees no functions and no scales of a Resize.
+            passes.ShapeInferencePass(check_type=False, strict_mode=False)(model)
+            _fold(model)
+        passes.RemoveUnusedNodesPass()(model)
+        passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+        passes.IdentityEliminationPass()(model)
+        passes.RemoveUnusedNodesPass()(model)
+        passes.AddDefaultAttributesPass()(model)
+    except (RuntimeError, ValueError, ir.passes.PassError) as error:
+        raise InvalidModelError(f"{file} cannot be simplified: {one_line(error)}") from error
+
+
+def _fold(model: ir.Model) -> None:
+    with _group_norm_as_instance_norm(model):
+        onnxscript.optimizer.fold_constants(
+            model,
+            onnx_shape_inference=True,
+            input_size_limit=LARGEST_CONSTANT,
+            output_size_limit=LARGEST_CONSTANT,
+            should_fold=_may_fold,
+        )
+
+
+@contextmanager
+def _group_norm_as_instance_norm(model: ir.Model) -> Iterator[None]:
+    """Meanwhile: ONNX infers no shape for GroupNormalization (1.23.2), and for this it does."""
+    nodes = [node for node in model.graph if node.op_type == "GroupNormalization"]
+    attributes = [dict(node.attributes) for node in nodes]
+    for node in nodes:
+        node.op_type = "InstanceNormalization"
+        node.attributes.clear()
+    yield
+    for node, own in zip(nodes, attributes, strict=True):
+        node.op_type = "GroupNormalization"
+        node.attributes.update(own)
+
+
+def _may_fold(node: ir.Node) -> bool | None:
+    if node.op_type == "InstanceNormalization":
+        return False
+    shapes = [output.shape for output in node.outputs if output.shape is not None]
+    known = [[dim for dim in shape if isinstance(dim, int)] for shape in shapes]
+    if any(math.prod(shape) > LARGEST_CONSTANT for shape in known):
+        return False
+    # onnxscript leaves it alone by default; legacy computes the sizes of a Pad with it.
+    return True if node.op_type == "ConstantOfShape" else None
