@@ -32,6 +32,10 @@ TRACE_BATCH = 3
 TRACE_SIZE = 256
 LARGEST_CONSTANT = 1 << 28  # elements
 LARGEST_IMAGES = 1 << 28
+STAND_INS = {
+    "GroupNormalization": "InstanceNormalization",
+    "MeanVarianceNormalization": "LpNormalization",
+}
 BROKEN_DATA = (ValueError, TypeError, OSError)
 
 
@@ -157,21 +161,21 @@ def _channels(value: ir.Value) -> int:
 
 
 @contextmanager
-def _group_norm_as_instance_norm(model: ir.Model) -> Iterator[None]:
-    """Meanwhile: ONNX infers no shape for GroupNormalization (1.23.2), and for this it does."""
-    nodes = [node for node in model.graph if node.op_type == "GroupNormalization"]
-    attributes = [dict(node.attributes) for node in nodes]
+def _known_shapes(model: ir.Model) -> Iterator[None]:
+    """Meanwhile: operators that ONNX (1.23.2) infers no shape for have the names of like ones."""
+    nodes = [node for node in model.graph if node.op_type in STAND_INS]
+    own = [(node.op_type, dict(node.attributes)) for node in nodes]
     for node in nodes:
-        node.op_type = "InstanceNormalization"
+        node.op_type = STAND_INS[node.op_type]
         node.attributes.clear()
     yield
-    for node, own in zip(nodes, attributes, strict=True):
-        node.op_type = "GroupNormalization"
-        node.attributes.update(own)
+    for node, (name, attributes) in zip(nodes, own, strict=True):
+        node.op_type = name
+        node.attributes.update(attributes)
 
 
 def _may_fold(node: ir.Node) -> bool | None:
-    if node.op_type == "InstanceNormalization":
+    if node.op_type in STAND_INS.values():
         return False
     shapes = [output.shape for output in node.outputs if output.shape is not None]
     known = [[dim for dim in shape if isinstance(dim, int)] for shape in shapes]
@@ -187,7 +191,7 @@ def _simplify(model: ir.Model, path: Path) -> None:
     try:
         passes.InlinePass()(model)
         passes.IdentityEliminationPass()(model)
-        with _group_norm_as_instance_norm(model):
+        with _known_shapes(model):
             onnxscript.optimizer.fold_constants(
                 model,
                 onnx_shape_inference=True,
