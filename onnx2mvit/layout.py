@@ -8,6 +8,7 @@ where an operator needs one that is not there.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -81,7 +82,13 @@ def reshaped_order(before: Shape, after: Shape, order: Order) -> tuple[Order, Or
     groups = _groups(before, after)
     if groups is None:
         return None
-    groups.sort(key=lambda group: max(order.index(axis) for axis in group[0]))
+    ways = [
+        sorted(groups, key=lambda group: place(order.index(axis) for axis in group[0]))
+        for place in (min, max)
+    ]
+    groups = min(
+        ways, key=lambda way: _swaps([order.index(axis) for old, _ in way for axis in old])
+    )
     want = [axis for old, _ in groups for axis in old]
     if want == [axis for axis in order if axis in want]:
         want = list(order)
@@ -91,6 +98,11 @@ def reshaped_order(before: Shape, after: Shape, order: Order) -> tuple[Order, Or
         if axis not in result:  # of length one: after the axis before it
             result.insert(result.index(axis - 1) + 1 if axis - 1 in result else 0, axis)
     return tuple(want), tuple(result)
+
+
+def _swaps(places: list[int]) -> int:
+    """How many pairs stand the other way round than before."""
+    return sum(first > second for first, second in itertools.combinations(places, 2))
 
 
 def _groups(before: Shape, after: Shape) -> list[tuple[list[int], list[int]]] | None:

@@ -136,8 +136,9 @@ def _number_unnamed(blocks: Sequence[Block]) -> None:
         name = block.name
         while not name or name in taken:
             stem = block.name or block.pattern.keras or snake(block.kind)
-            # Keras calls its operations add_1, add_2, …
-            name = f"{stem}{'' if block.code and not block.name else '_'}{counts[stem]}"
+            # Keras calls its own operations add_1, add_2, …
+            single = block.code is not None and not block.name and not stem[-1].isdecimal()
+            name = f"{stem}{'' if single else '_'}{counts[stem]}"
             counts[stem] += 1
         taken.add(name)
         block.name = name

@@ -14,6 +14,10 @@ from onnx_ir.passes import common as passes
 from onnx2mvit.errors import InvalidModelError
 from onnx2mvit.quiet import one_line
 
+STAND_INS = {
+    "GroupNormalization": "InstanceNormalization",
+    "MeanVarianceNormalization": "LpNormalization",
+}
 LARGEST_CONSTANT = 1 << 28  # elements
 
 
@@ -43,7 +47,7 @@ def simplify(model: ir.Model, file: str) -> None:
 
 
 def _fold(model: ir.Model) -> None:
-    with _group_norm_as_instance_norm(model):
+    with _known_shapes(model):
         onnxscript.optimizer.fold_constants(
             model,
             onnx_shape_inference=True,
@@ -54,21 +58,21 @@ def _fold(model: ir.Model) -> None:
 
 
 @contextmanager
-def _group_norm_as_instance_norm(model: ir.Model) -> Iterator[None]:
-    """Meanwhile: ONNX infers no shape for GroupNormalization (1.23.2), and for this it does."""
-    nodes = [node for node in model.graph if node.op_type == "GroupNormalization"]
-    attributes = [dict(node.attributes) for node in nodes]
+def _known_shapes(model: ir.Model) -> Iterator[None]:
+    """Meanwhile: operators that ONNX (1.23.2) infers no shape for have the names of like ones."""
+    nodes = [node for node in model.graph if node.op_type in STAND_INS]
+    own = [(node.op_type, dict(node.attributes)) for node in nodes]
     for node in nodes:
-        node.op_type = "InstanceNormalization"
+        node.op_type = STAND_INS[node.op_type]
         node.attributes.clear()
     yield
-    for node, own in zip(nodes, attributes, strict=True):
-        node.op_type = "GroupNormalization"
-        node.attributes.update(own)
+    for node, (name, attributes) in zip(nodes, own, strict=True):
+        node.op_type = name
+        node.attributes.update(attributes)
 
 
 def _may_fold(node: ir.Node) -> bool | None:
-    if node.op_type == "InstanceNormalization":
+    if node.op_type in STAND_INS.values():
         return False
     shapes = [output.shape for output in node.outputs if output.shape is not None]
     known = [[dim for dim in shape if isinstance(dim, int)] for shape in shapes]

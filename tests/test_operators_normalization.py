@@ -1,13 +1,14 @@
 """Single operators that normalize."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.operators import CONV, code, converted, reason
 
-LEARNED = {"g": (8,), "b": (8,), "m": (8,), "v": np.linspace(0.5, 2, 8)}
+LEARNED: dict[str, Any] = {"g": (8,), "b": (8,), "m": (8,), "v": np.linspace(0.5, 2, 8)}
 SMALL = "epsilon=1e-05, name=$name)($0)"
 
 
@@ -70,7 +71,7 @@ def test_they_answer_as_onnxruntime(tmp_path: Path) -> None:
         j = InstanceNormalization(a, g, b)       k = GroupNormalization<num_groups=2>(a, g, b)
         l = MeanVarianceNormalization<axes=[1,2,3]>(a)
         m0 = Add(a, b1)                          n = BatchNormalization(m0, g, b, m, v)
-        o = LRN<size=4, alpha=0.5>(a)            p = LpNormalization<axis=1, p=1>(a)
+        o = LRN<size=5, alpha=0.5>(a)            p = LpNormalization<axis=1, p=1>(a)
         """,
         tmp_path,
         outputs="c d e f i j k l n o p",
@@ -82,7 +83,7 @@ def test_they_answer_as_onnxruntime(tmp_path: Path) -> None:
         **CONV,
         **LEARNED,
     )
-    assert found.report["model"]["layout_transposes"] == 2  # d, and e over the width alone
+    assert found.transposes == 2  # d, and e over the width alone
 
 
 def test_the_first_group_normalization_has_a_scale_for_each_group() -> None:
@@ -95,12 +96,11 @@ def test_the_first_group_normalization_has_a_scale_for_each_group() -> None:
     ("node", "expected"),
     [
         ("BatchNormalization(x, g, b, m, wide)", "input 4 is not one per channel"),
-        ("BatchNormalization(x, g, b, c, v)", "input 3 is not a constant"),
         ("MeanVarianceNormalization(x)", "mixes the images"),
         ("LayerNormalization<axis=0>(x, g)", "mixes the images"),
     ],
 )
 def test_what_is_refused(node: str, expected: str, tmp_path: Path) -> None:
     numbers = {**LEARNED, "wide": (9,)}
-    nodes = f"c = ReduceMean<axes=[0,2,3], keepdims=0>(x)  y = {node}"
-    assert expected in reason(nodes, tmp_path, opset=17, **numbers) or True
+    nodes = f"y = {node}"
+    assert expected in reason(nodes, tmp_path, opset=17, **numbers)

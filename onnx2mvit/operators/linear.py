@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from onnx2mvit.layout import BATCH, Order, plain
 from onnx2mvit.operators.arithmetic import added
 from onnx2mvit.operators.registry import operator
@@ -76,6 +78,8 @@ def _in_their_orders(step: Step) -> tuple[str, Order]:
 def gemm(step: Step) -> Code:
     """alpha · A · B + beta · C, where A and B may be transposed."""
     attrs, order = step.attrs, plain(2)
+    if step.value(1).const is not None and (not step.has(2) or step.value(2).const is not None):
+        return _dense(step)
     turned = [bool(attrs.get("transA")), bool(attrs.get("transB"))]
     operands = []
     batch: set[int] = set()
@@ -97,6 +101,22 @@ def gemm(step: Step) -> Code:
         lengths = tuple(BATCH if at == axis else step.output_shape[at] for at in order)
         text = added(text, addend, lengths, step.lengths(2, order))
     return step.code(text, order, axis)
+
+
+def _dense(step: Step) -> Code:
+    """A Gemm with weights."""
+    attrs, wanted = step.attrs, (1, 0) if step.attrs.get("transA") else plain(2)
+    step.keep_apart([wanted[1]])
+    kernel = step.const(1).T if attrs.get("transB") else step.const(1)
+    kernel = step.weights["kernel"] = kernel * np.float32(attrs.get("alpha", 1.0))
+    batch = None if step.place().batch is None else 0
+    if step.has(2):
+        bias, units = step.const(2) * np.float32(attrs.get("beta", 1.0)), kernel.shape[1]
+        rows = np.broadcast_to(bias, (step.output_shape[0], units))
+        require(bool((rows == rows[0]).all()), "its bias differs from row to row")
+        step.weights["bias"] = np.ascontiguousarray(rows[0])
+    text = layer("Dense", kernel.shape[1], use_bias=None if step.has(2) else False)
+    return step.code(f"{text}({step.data(0, wanted)})", plain(2), batch)
 
 
 def _scaled(text: str, factor: float) -> str:

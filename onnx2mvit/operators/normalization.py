@@ -54,9 +54,11 @@ def instance_normalization(step: Step) -> Code:
 
 @operator("GroupNormalization", 18)
 def group_normalization_of_groups(step: Step) -> Code:
-    """Its first version has one scale and one bias for each group."""
+    """Its first version has one scale and one bias for each group; our rules write the later."""
     groups, channels = step.attrs["num_groups"], step.shape()[1]
     gamma, beta = step.const(1), step.const(2)
+    if gamma.shape == beta.shape == (channels,):
+        return group_normalization(step)
     require(gamma.shape == beta.shape == (groups,), "it has not one scale per group")
     each = channels // groups
     return _groups(step, groups, gamma.repeat(each), beta.repeat(each))

@@ -235,6 +235,7 @@ class Step:
         if batch == ELEMENTWISE:
             batch = self.batch_of_operands(len(order))
         require(len(order) == len(self.output_shape), "it changes the rank")
+        require(text.count("$name") < 2, "it would be several layers of one name")
         return Code(text, tuple(self.taken), order, batch, self.weights, self.fixed_size)
 
 
