@@ -14,16 +14,17 @@ from onnx2mvit.block import Block
 from onnx2mvit.edits import Edit, Offsets, edited
 
 
-def keywords(texts: Iterable[str]) -> set[str]:
-    """The names of all arguments that these functions hand on by name."""
-    calls = [node for text in texts for node in ast.walk(ast.parse(text))]
-    return {
-        keyword.arg
-        for call in calls
-        if isinstance(call, ast.Call)
-        for keyword in call.keywords
-        if keyword.arg is not None
-    }
+def handed_on(texts: Iterable[str], name: str) -> set[str]:
+    """The arguments that the function `name` may be given by these functions.
+
+    A call that hands on `**arguments` may hold any that is given by name somewhere.
+    """
+    every = [node for text in texts for node in ast.walk(ast.parse(text))]
+    calls = [call for call in every if isinstance(call, ast.Call)]
+    own = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == name]
+    if any(keyword.arg is None for call in own for keyword in call.keywords):
+        own = calls
+    return {keyword.arg for call in own for keyword in call.keywords if keyword.arg is not None}
 
 
 def arguments_of(text: str) -> list[str]:
@@ -34,12 +35,12 @@ def arguments_of(text: str) -> list[str]:
     return [argument.arg for argument in every]
 
 
-def prune(text: str, blocks: Sequence[Block], handed_on: Collection[str]) -> str:
+def prune(text: str, blocks: Sequence[Block], given: Collection[str]) -> str:
     """A function's source without branches that none of its blocks takes.
 
     Left out are `if option:`, `if option is not None:` and joins of them by `and`, without an
     else, where the option is an argument that is false by default and never given, and arguments
-    used there alone. What some function hands on by name, `handed_on`, may be given.
+    used there alone. What other functions hand on by name is `given`.
     """
     (tree,) = ast.parse(text).body
     assert isinstance(tree, ast.FunctionDef)
@@ -47,7 +48,7 @@ def prune(text: str, blocks: Sequence[Block], handed_on: Collection[str]) -> str
         argument.arg: default.value
         for argument, default in _optional(tree)
         if isinstance(default, ast.Constant)
-        and argument.arg not in handed_on
+        and argument.arg not in given
         and all(block.params.get(argument.arg, default.value) == default.value for block in blocks)
     }
     unset = {name: value for name, value in never.items() if value in (None, False)}

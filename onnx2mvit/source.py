@@ -18,7 +18,7 @@ from onnx2mvit.block import Block
 from onnx2mvit.edits import Edit, Offsets, edited
 from onnx2mvit.naming import Roles
 from onnx2mvit.pattern import Pattern
-from onnx2mvit.prune import arguments_of, keywords, prune
+from onnx2mvit.prune import arguments_of, handed_on, prune
 from onnx2mvit.registry import builtin_patterns
 
 
@@ -53,7 +53,8 @@ def functions_of(
     # A function may call that of a block which this network does not have at the traced size.
     known = [*builtin_patterns(), *(block.pattern for block in everything)]
     patterns = {pattern.keras: pattern for pattern in known if pattern.keras is not None}
-    handed_on = keywords(_source_of(b.pattern) for b in everything if b.pattern.keras is not None)
+    there = {b.pattern for b in everything if b.pattern.keras is not None}
+    sources = [_source_of(pattern) for pattern in there]
     wanted = [block.pattern.keras for block in blocks if block.pattern.keras is not None]
     found: dict[str, Function] = {}
     while wanted:
@@ -62,7 +63,7 @@ def functions_of(
             pattern = patterns[name]
             siblings = [block for block in everything if block.pattern is pattern]
             whole = instead.get(name) or _source_of(pattern)
-            text = prune(whole, siblings, handed_on)
+            text = prune(whole, siblings, handed_on(sources, name))
             # The defaults are for the calls that the reader sees, those of the whole model.
             siblings = [block for block in blocks if block.pattern is pattern] or siblings
             found[name] = _function(text, pattern, siblings, roles, set(patterns))

@@ -170,7 +170,7 @@ def test_what_is_not_recognised_is_named_with_the_closest_pattern(tmp_path: Path
     message = str(caught.value)
     assert "Bernoulli, opset 20" in message
     assert "operator Bernoulli is not known" in message
-    assert "The closest pattern is Activation: silu (Sigmoid) expected" in message
+    assert "The closest pattern is " in message and "Sigmoid" in message
 
 
 def test_a_value_that_is_needed_later_keeps_its_variable(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from onnx2mvit.block import Block
-from onnx2mvit.prune import keywords, prune
+from onnx2mvit.prune import handed_on, prune
 
 FUNCTION = '''
 def block(
@@ -127,6 +127,8 @@ def test_arguments_on_one_line() -> None:
     assert prune(text, blocks({"b": 3}), set()) == expected
 
 
-def test_what_functions_hand_on_by_name() -> None:
-    texts = ["def f(x):\n    return g(x, a=1, **x)\n", "def h(x):\n    return x\n"]
-    assert keywords(texts) == {"a"}
+def test_what_functions_hand_on_by_name_to_one_another() -> None:
+    texts = ["def f(x):\n    return g(x, a=1, **x)\n", "def h(x):\n    return f(x, b=2)\n"]
+    assert handed_on(texts, "f") == {"b"}
+    assert handed_on(texts, "g") == {"a", "b"}
+    assert handed_on(texts, "h") == set()
