@@ -35,7 +35,7 @@ def simplify(model: ir.Model, file: str) -> None:
         outputs = (output for node in model.graph for output in node.outputs)
         if any(value.shape is None or not value.shape.is_static() for value in outputs):
             # Looking at one node at a time, folding sees no functions and no scales of a Resize.
-            passes.ShapeInferencePass(check_type=False, strict_mode=False)(model)
+            passes.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=False)(model)
             _fold(model)
         passes.RemoveUnusedNodesPass()(model)
         passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)

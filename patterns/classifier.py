@@ -23,7 +23,7 @@ class Classifier(Pattern):
     def onnx(self, op: Ops, x: Var) -> Expr:
         y = op.GlobalAveragePooling2D(x, role="pool")
         hidden = op.Activation(op.Dense(y, role="hidden"), role="act")
-        return op.Dense(any_of(hidden, y), role="dense")
+        return op.Dense(any_of(y, hidden), role="dense")
 
     def params(self, m: Match) -> dict[str, Any]:
         layer = {"num_classes": m.dense.units, **m.common(("hidden", "dense"), "use_bias")}

@@ -94,7 +94,7 @@ def test_the_first_normalization_may_have_a_momentum_of_its_own(tmp_path: Path) 
     block = only(normalized(0.9, 0.9, 0.9).rewritten(tmp_path), "InvertedResidual")
     assert block.bn_momentum == 0.9 and "expand_momentum" not in block.params
     text = normalized(0.9, 0.9, 0.99)
-    assert "Add" in {node.op for node in text.rewritten(tmp_path).leftovers}
+    assert "Add" in {node.op for node in text.rewritten(tmp_path).unrecognised}
     reason = text.reason(tmp_path, "InvertedResidual")
     assert reason == "depthwise has bn_momentum 0.9, project has 0.99"
 

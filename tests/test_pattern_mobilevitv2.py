@@ -79,7 +79,7 @@ ORDERED = "the pixels of a patch are ordered otherwise"
     ],
 )  # fmt: skip
 def test_no_unfold_by_one_detail(tmp_path: Path, text: Text, complaint: str) -> None:
-    assert not rewritten(text, tmp_path, NARROW).blocks
+    assert not kinds(rewritten(text, tmp_path, NARROW))
     assert reason(text, tmp_path, "UnfoldPatches", NARROW).startswith(complaint)
 
 
@@ -113,7 +113,7 @@ def test_fold(tmp_path: Path, text: Text, zeros: bool) -> None:
     ],
 )  # fmt: skip
 def test_no_fold_by_one_detail(tmp_path: Path, text: Text, complaint: str) -> None:
-    assert not rewritten(text, tmp_path, PATCHED).blocks
+    assert not kinds(rewritten(text, tmp_path, PATCHED))
     assert reason(text, tmp_path, "FoldPatches", PATCHED).startswith(complaint)
 
 
@@ -179,7 +179,7 @@ def test_no_transformer_layer_by_one_detail(tmp_path: Path, text: Text, complain
 USUAL: dict[str, Any] = {
     "filters": 8, "dim": DIM, "depth": 2, "patch_size": PATCH, "mlp_ratio": 2, "kernel_size": 3,
     "dilation": 1, "stretch": True, "activation": "silu", "transformer_bias": True,
-    "epsilon": 1e-5, "batch_norm": False, "use_bias": True,
+    "epsilon": 1e-5, "padding": None, "batch_norm": False, "use_bias": True,
 }  # fmt: skip
 
 

@@ -143,7 +143,7 @@ def test_another_shape_stays(size: str, shape: list[int]) -> None:
     assert ops(graph) == ["Sigmoid", "Reshape"]
 
 
-GATE = """(float[2,6,4,5] x) => (float y) {{
+GATE = """(float[2,6,6,5] x) => (float y) {{
     m = ReduceMean<axes=[2,3], keepdims=0>({mean})
     r = MatMul(m, w)  s = {reduced}  a = {act}
     e = MatMul(a, v)  f = {expanded}  g = {gate}

@@ -156,7 +156,8 @@ def _rounded(line: Line, mode: str) -> Array:
 def _picked(step: Step, x: str, at: int, index: Array, line: Line) -> str:
     n, m, head = line.before, line.after, [":"] * at
     numbers = np.arange(m)
-    if m <= n and (index == index[0] + numbers * (n // m)).all():
+    regular = line.scale == F(m / n)  # else another size would have other steps
+    if regular and m <= n and (index == index[0] + numbers * (n // m)).all():
         return (
             cut(x, [*head, f"{index[0] or ''}::{n // m}"]) if n % m == 0 else _listed(x, at, index)
         )
