@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 class MobileViTV2Block(Pattern):
     """arXiv:2206.02680, section 3.1 and figure 3.
 
-    Where patches do not fill the image, ml-cvnets and timm stretch it first. Hugging Face's
-    classes leave the rest of it out, and zeros in its place. Where they do fill it, the file
-    shows it by its fold alone: one that leaves zeros is Col2Im.
+    Where patches do not fill the image, ml-cvnets and timm stretch it. Hugging Face's classes
+    leave out the rest of it, and zeros in its place. A file that was traced where they do fill it
+    only shows how it folds: Col2Im, the one fold that can leave zeros, is taken for the latter.
     """
 
     keras = "mobilevitv2_block"
