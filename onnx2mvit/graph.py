@@ -160,6 +160,16 @@ class Graph:
                 if reader not in gone:
                     self.reconnect(value, reader)
 
+    def expand(self, node: Node, nodes: Iterable[Node]) -> None:
+        """Puts several nodes in the place of one, the inverse of `collapse`."""
+        readers = {value: self.consumers(value) for value in node.outputs}
+        self.remove(node)
+        for part in sorted(nodes, key=lambda part: part.position):
+            self.add(part)
+        for value, old_readers in readers.items():
+            for reader in old_readers:
+                self.reconnect(value, reader)
+
     def redirect(self, old: Value, new: Value) -> None:
         """Lets everything that reads `old` read `new`."""
         for reader in self.consumers(old):

@@ -231,6 +231,8 @@ class Pattern(Rooted, ABC):
     becomes the default of the emitted function, so other functions must hand them on.
 
     `before` names kinds that would take a part of this block if they were sought first.
+
+    `inner` blocks are parts of others alone: where no block takes one, it is its operators again.
     """
 
     layer: ClassVar[str | None] = None
@@ -241,6 +243,7 @@ class Pattern(Rooted, ABC):
     style: ClassVar[tuple[str, ...]] = ()
     before: ClassVar[tuple[str, ...]] = ()
     any_order: ClassVar[bool] = False
+    inner: ClassVar[bool] = False
 
     @staticmethod
     def order(rank: int) -> Order:

@@ -82,6 +82,9 @@ def rewrite(
         for root in reversed(graph.of(pattern.roots)):
             if root in graph and (found := find(pattern, graph, root)) is not None:
                 _collapse(graph, pattern, *found)
+    for node in graph:
+        if node.block is not None and node.block.pattern.inner:
+            graph.expand(node, node.block.matched)
     lowered = lower(graph, batch_axis)
     found_blocks = (node.block or lowered.blocks.get(node) for node in graph)
     blocks = tuple(block for block in found_blocks if block is not None)

@@ -18,6 +18,7 @@ class FillPatches(Pattern):
     """
 
     keras = "fill_patches"
+    inner = True
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         return op.Resize(x, role="stretch", mode="align_corners")

@@ -20,6 +20,7 @@ class Fold(Pattern):
     """
 
     keras = "fold"
+    inner = True
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         y = op.Transpose(op.Reshape(x, role="patches"), perm=(0, 3, 2, 1))

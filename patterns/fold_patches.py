@@ -19,6 +19,7 @@ class FoldPatches(Pattern):
     """
 
     keras = "fold_patches"
+    inner = True
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         apart = op.Transpose(op.Reshape(x, role="apart"), perm=(0, 1, 4, 2, 5, 3))

@@ -18,6 +18,7 @@ class Unfold(Pattern):
     """
 
     keras = "unfold"
+    inner = True
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         whole = maybe(op.Resize(x, role="stretch", mode="linear"))

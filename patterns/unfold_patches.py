@@ -19,6 +19,7 @@ class UnfoldPatches(Pattern):
     """
 
     keras = "unfold_patches"
+    inner = True
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         whole = maybe(op.Slice(x, axis=2, start=0))

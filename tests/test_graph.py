@@ -147,6 +147,18 @@ def test_collapsing_the_last_node_keeps_the_output_of_the_graph() -> None:
     assert_consistent(graph)
 
 
+def test_an_expanded_block_is_its_nodes_again() -> None:
+    graph, (a, b, c, d) = row("A", "B", "C", "D")
+    before = {node: list(graph.nx.successors(node)) for node in graph}
+    block = Node("Block", (a.output,), (c.output,), position=c.position)
+    graph.collapse([b, c], block)
+    graph.expand(block, [c, b])
+    assert list(graph) == [a, b, c, d]
+    assert {node: list(graph.nx.successors(node)) for node in graph} == before
+    assert c.output.producer is c
+    assert_consistent(graph)
+
+
 def test_redirecting_changes_every_reader_and_every_place() -> None:
     x = Value("x")
     a, b = node("A", x), node("B", x, position=1)
