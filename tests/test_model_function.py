@@ -137,7 +137,8 @@ def test_without_its_head_it_gives_what_the_head_reads(
         return
     read = keras.Model(whole.input, whole_head.input)
     assert (maps == answer(read, pixels)).all()
-    for pooling, function in {"avg": np.mean, "max": np.max}.items():
+    reductions: dict[str, Callable[..., Any]] = {"avg": np.mean, "max": np.max}
+    for pooling, function in reductions.items():
         vector = build(result.folder, include_top=False, pooling=pooling, nested=nested)
         np.testing.assert_allclose(answer(vector, pixels), function(maps, (1, 2)), atol=1e-5)
 

@@ -314,13 +314,11 @@ def flatten(model, inside=""):
 
 def variables(model, inside=""):
     """All weights by path, those of models in the model with the names of these before."""
-    found = {}
     for layer in model.layers:
         if isinstance(layer, keras.Model):
-            found |= variables(layer, f"{inside}{layer.name}/")
+            yield from variables(layer, f"{inside}{layer.name}/")
         else:
-            found |= {inside + variable.path: variable for variable in layer.weights}
-    return found
+            yield from ((inside + variable.path, variable) for variable in layer.weights)
 
 
 def load_weights(model, file, fresh=()):
@@ -330,7 +328,7 @@ def load_weights(model, file, fresh=()):
     start = 8 + int.from_bytes(bytes(data[:8]), "little")
     header = json.loads(bytes(data[8:start]))
     stored = {flat_name(path): entry for path, entry in header.items()}
-    for path, variable in variables(model).items():
+    for path, variable in variables(model):
         if flat_name(path.rpartition("/")[0]) in map(flat_name, fresh):
             continue
         entry = stored.get(flat_name(path), {"shape": None})
