@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,6 @@ from onnx2mvit.block import Block
 from onnx2mvit.errors import InvalidModelError
 from onnx2mvit.graph import Value
 from onnx2mvit.layout import Order, axes_between, output_order, plain
-from onnx2mvit.pattern import Pattern
 
 if TYPE_CHECKING:
     import keras
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
     from onnx2mvit.rewrite import Network
 
 Array = np.ndarray[Any, Any]
+Reference = Callable[[Value], Array | None]  # its tensor of a value, where it is known
+Look = Callable[[Value, Array], None]
 
 
 class Probe:
@@ -34,12 +35,12 @@ class Probe:
     """
 
     def __init__(self, model: keras.Model, blocks: Sequence[Block]) -> None:
-        self.model, self.source = model, blocks[0].inputs[0]
+        self.model = model
         self.ends = {block.output for block in blocks}
         self.orders: dict[Value, Order] = {}
         self.made: dict[Any, Value] = {}  # by the layer that makes it
         self.read: dict[Any, Value] = {}  # by the layer that reads it
-        self.nested: list[tuple[Value, Probe]] = []
+        self.nested: dict[Any, Probe] = {}
         layers = {operation.name: operation for operation in model.operations}
         for block in _layers(blocks):
             source = block.inputs[0]
@@ -55,7 +56,7 @@ class Probe:
             if block.code is None and self._is_read_by(layer, block):
                 self.read[layer] = source
             if block.pattern.nested:
-                self.nested.append((source, Probe(layer, block.children)))
+                self.nested[layer] = Probe(layer, block.children)
 
     def _order(self, block: Block) -> Order:
         if block.code is not None:
@@ -76,42 +77,30 @@ class Probe:
         made = source in self.made.values()
         return not made and straight and not _is_padded(read) and _same_shape(source, order, read)
 
-    def __call__(
-        self, inputs: Any, reference: Mapping[Value, Array]
-    ) -> Iterator[tuple[Value, Array]]:
-        """The tensors for these inputs, in Keras's layout, one after the other in ONNX's."""
+    def __call__(self, inputs: Any, reference: Reference, look: Look) -> None:
+        """Runs the model on these inputs, in Keras's layout, and shows each tensor, in ONNX's."""
         import keras
 
-        seen: dict[Value, Any] = {}
+        def show(value: Value, tensor: Any) -> None:
+            array = keras.ops.convert_to_numpy(tensor)
+            look(value, to_onnx(array, self.orders[value]))
 
         def run(layer: Any, *args: Any, **kwargs: Any) -> Any:
             if layer in self.read:
-                seen[self.read[layer]] = keras.tree.flatten(args)[0]
+                show(self.read[layer], keras.tree.flatten(args)[0])
+            if layer in self.nested:
+                self.nested[layer](args[0], reference, look)
             answer = layer(*args, **kwargs)
             if layer not in self.made:
                 return answer
-            seen[value := self.made[layer]] = answer
-            known = reference.get(value) if value in self.ends else None
+            show(value := self.made[layer], answer)
+            known = reference(value) if value in self.ends else None
             if known is None:
                 return answer
             return keras.ops.convert_to_tensor(to_keras(known, self.orders[value]))
 
         # Keras's own way through the layers of a functional model (3.15).
         self.model._run_through_graph(keras.tree.flatten(inputs), lambda layer: layer, run)
-        inner = {
-            source: to_onnx(keras.ops.convert_to_numpy(seen[source]), self.orders[source])
-            for source, _ in self.nested
-            if source in seen and source not in reference
-        }
-        while seen:
-            value, tensor = seen.popitem()
-            yield value, to_onnx(keras.ops.convert_to_numpy(tensor), self.orders[value])
-        for source, probe in self.nested:
-            array = reference.get(source, inner.get(source))
-            if array is not None:
-                yield from probe(to_keras(array, Pattern.order(_rank(source))), reference)
-            elif source is self.source:
-                yield from probe(inputs, reference)
 
 
 def _layers(blocks: Sequence[Block]) -> Iterator[Block]:

@@ -63,14 +63,17 @@ class Reference:
         batch = self.session.get_inputs()[0].shape[0]
         self.batch: int | None = batch if isinstance(batch, int) else None
 
-    def __call__(self, images: Images) -> dict[str, Array]:
-        """All outputs by name for images (N, C, H, W); a file with a fixed batch gets its own.
+    def __call__(self, images: Images, names: Sequence[str] | None = None) -> dict[str, Array]:
+        """Outputs by name for images (N, C, H, W); a file with a fixed batch gets its own.
+
+        By default all of them. Of inner ones only those that are named are kept in memory.
 
         Raises:
             InvalidModelError: onnxruntime fails on these images.
         """
         step = self.batch or len(images)
-        names = [output.name for output in self.session.get_outputs()]
+        if names is None:
+            names = [output.name for output in self.session.get_outputs()]
         parts: list[list[Array]] = []
         for start in range(0, len(images), step):
             part = images[start : start + step]

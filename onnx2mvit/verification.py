@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
     import keras
 
 TOLERANCE = 1e-5
-CHUNK = 1  # images at a time: all borders of a network are held in memory at once
-BORDER_IMAGES = 4  # so many of the images are looked at inside of the network
+CHUNK = 1  # images at a time, so that little is in memory at once
+BORDER_IMAGES = 2  # so many of the images are looked at inside of the network
+BATCH = 2  # so many are answered at once in the end: they must not see each other
+PIECE = 48 * 2**20  # bytes of inner tensors at a time
 
 Array = np.ndarray[Any, Any]
 
@@ -49,12 +52,19 @@ class Difference:
                 f"{self.name}: Keras has shape {list(ours.shape)}, onnxruntime {list(theirs.shape)}"
             )
         self.seen = True
-        error = np.abs(ours - theirs).max(initial=0.0)
+        error = _largest(ours - theirs)
         # Not a number is as far off as can be; JSON has no word for infinity.
         worst = float(np.nan_to_num(np.float64(error), nan=np.finfo(np.float64).max))
         self.max_abs_error = max(self.max_abs_error, worst)
-        largest = float(np.abs(np.nan_to_num(theirs, posinf=0, neginf=0)).max(initial=0.0))
+        largest = _largest(theirs)
+        if not np.isfinite(largest):
+            largest = _largest(np.nan_to_num(theirs, posinf=0, neginf=0))
         self.largest = max(self.largest, largest)
+
+
+def _largest(array: Array) -> float:
+    """The largest magnitude in an array; not a number if there is such a value."""
+    return float(np.maximum(array.max(initial=0.0), -array.min(initial=0.0)))
 
 
 @dataclass(frozen=True)
@@ -103,20 +113,59 @@ def verify_model(
         InvalidModelError: onnxruntime cannot run the file.
     """
     borders = _borders(network)
-    reference = Reference(path, [value.name for value in borders])
-    unoptimized = Reference(path, optimized=False)
-    probe = Probe(model, network.blocks)
-    comparison = _Comparison(network, borders)
     step = network.lowered.batch or CHUNK
     images = np.resize(images, (-(-len(images) // step) * step, *images.shape[1:]))
-    for start in range(0, len(images), step):
-        part = images[start : start + step]
+    parts = [images[start : start + step] for start in range(0, len(images), step)]
+    comparison = _Comparison(network, borders)
+    unoptimized = Reference(path, optimized=False)
+    for part in parts:
         comparison.expected.append(unoptimized(part))
-        if start < BORDER_IMAGES:
-            comparison.add(probe, part, reference(part))
-        progress(start + step, len(images))
+    del unoptimized
+    reference = Reference(path, [value.name for value in borders])
+    probe = Probe(model, network.blocks)
+    for number, part in enumerate(parts[: -(-BORDER_IMAGES // step)]):
+        progress(number * step, len(images))
+        comparison.add(probe, part, _Inner(reference, network, borders, part), number)
+    del reference
+    progress(len(images), len(images))
     comparison.end_to_end(model, images)
     return comparison.result(len(images), description, tolerance)
+
+
+class _Inner:
+    """The reference's inner tensors for some images, held a piece of the network at a time."""
+
+    def __init__(
+        self, reference: Reference, network: Network, borders: Iterable[Value], images: Images
+    ) -> None:
+        self.reference, self.images = reference, images
+        self.outputs = network.graph.output_names
+        self.piece: dict[Value, int] = {}
+        self.names: list[list[str]] = [[]]
+        held = 0
+        for value in borders:
+            if value.name not in {*reference.inner, *self.outputs}:
+                continue
+            if held > PIECE:
+                held = 0
+                self.names.append([])
+            held += 4 * len(images) * math.prod((value.shape or ())[1:])
+            self.piece[value] = len(self.names) - 1
+            self.names[-1].append(value.name)
+        self.now: int | None = None
+        self.arrays: dict[str, Array] = {}
+
+    def __call__(self, value: Value) -> Array | None:
+        """The tensor of a value, None if it is not known."""
+        piece = self.piece.get(value)
+        if piece is None:
+            return None
+        if piece != self.now:
+            self.arrays = {}
+            names = dict.fromkeys([*self.names[piece], *self.outputs])
+            self.arrays = self.reference(self.images, list(names))
+            self.now = piece
+        return self.arrays[value.name]
 
 
 class _Comparison:
@@ -130,19 +179,23 @@ class _Comparison:
         self.expected: list[dict[str, Array]] = []
         self.agreeing: list[bool] = []
 
-    def add(self, probe: Probe, images: Images, inner: dict[str, Array]) -> None:
-        """Compares the borders of the blocks for the last images; `inner` is the reference's."""
-        theirs = {value: inner[value.name] for value in self.borders if value.name in inner}
-        for value, array in probe(keras_inputs(self.network, images), theirs):
-            if value in theirs:
-                self.borders[value].add(array, theirs[value])
+    def add(self, probe: Probe, images: Images, inner: _Inner, number: int) -> None:
+        """Compares the borders of the blocks for these images, the part of this number."""
+
+        def look(value: Value, array: Array) -> None:
+            theirs = inner(value)
+            if theirs is not None and value in self.borders:
+                self.borders[value].add(array, theirs)
+
+        probe(keras_inputs(self.network, images), inner, look)
         for name in self.network.graph.output_names:
-            difference = np.abs(inner[name] - self.expected[-1][name]).max()
-            self.noise = max(self.noise, float(difference))
+            if name in inner.arrays:
+                difference = np.abs(inner.arrays[name] - self.expected[number][name]).max()
+                self.noise = max(self.noise, float(difference))
 
     def end_to_end(self, model: keras.Model, images: Images) -> None:
-        """Compares the answers: all images at once, against each of them by itself."""
-        step = self.network.lowered.batch or len(images)
+        """Compares the answers: several images at once, against each of them by itself."""
+        step = self.network.lowered.batch or BATCH
         parts = [
             outputs_of(model, self.network, images[start : start + step])
             for start in range(0, len(images), step)
