@@ -48,3 +48,7 @@ class MissingDependencyError(Onnx2mvitError):
     """An optional part (a Keras backend, torch, transformers) is not installed."""
 
     exit_code = 6
+
+
+# What code that trusts a node to be what the standard says may raise on one that is not.
+MALFORMED = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)

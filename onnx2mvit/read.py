@@ -14,12 +14,14 @@ import onnx
 import onnx_ir as ir
 
 from onnx2mvit.collector import collector_paused
-from onnx2mvit.errors import InvalidModelError, UnsupportedError
+from onnx2mvit.errors import MALFORMED, InvalidModelError, UnsupportedError
 from onnx2mvit.graph import Graph, Node, Source, Value
+from onnx2mvit.limits import refuse_large
 from onnx2mvit.quiet import one_line
 from onnx2mvit.rules import unify
 from onnx2mvit.scopes import scope_of
 from onnx2mvit.simplify import simplify
+from onnx2mvit.wellformed import check_numbers, check_text
 
 OPSETS = range(11, 26)
 # A batch that no other dimension is likely to equal, so that a Reshape that mixes the batch into
@@ -27,7 +29,7 @@ OPSETS = range(11, 26)
 TRACE_BATCH = 3
 TRACE_SIZE = 256
 LARGEST_IMAGES = 1 << 28
-BROKEN_DATA = (ValueError, TypeError, OSError)
+BROKEN_DATA = (OSError, *MALFORMED)
 
 
 @collector_paused()
@@ -48,6 +50,7 @@ def read(path: str | Path) -> Graph:
         model = ir.load(path)
     except (google.protobuf.message.DecodeError, ir.serde.SerdeError, *BROKEN_DATA) as error:
         raise InvalidModelError(f"{path} cannot be read as ONNX: {one_line(error)}") from error
+    check_text(model, path.name)
     source = _source(path, model, digest)
     _make_concrete(model, path)
     return graph_of(model, source)
@@ -156,9 +159,9 @@ def _forget_shapes(model: ir.Model) -> None:
 def _channels(value: ir.Value) -> int:
     """How many channels an image has, by the convolution that reads it."""
     for node in value.consumers():
-        weight = node.inputs[1] if node.op_type == "Conv" else None
+        weight = node.inputs[1] if node.op_type == "Conv" and len(node.inputs) > 1 else None
         shape = weight.shape if weight is not None else None
-        if shape is not None and isinstance(shape[1], int):
+        if shape is not None and len(shape) == 4 and isinstance(shape[1], int):
             return shape[1] * node.attributes.get_int("group", 1)
     raise UnsupportedError(
         f"input {value.name!r} has a dynamic number of channels, and no convolution reads it"
@@ -201,6 +204,8 @@ def _convert(model: ir.Model, source: Source) -> Graph:
             position=(position,),
         )
         _check_inputs(converted, graph)
+        for value in converted.outputs:
+            refuse_large(value.name, value.shape or ())
         graph.add(converted)
     if not networkx.is_directed_acyclic_graph(graph.nx):
         raise InvalidModelError(f"{source.file} has a cycle")
@@ -230,10 +235,16 @@ def _attribute(attr: ir.Attr, node: ir.Node) -> object:
             f"node {node.name or node.outputs[0].name!r} ({node.op_type}) holds a subgraph: "
             "control flow that depends on the data cannot be converted"
         )
-    if attr.type == ir.AttributeType.TENSOR:
-        return attr.as_tensor().numpy()
-    if attr.type in (ir.AttributeType.INTS, ir.AttributeType.FLOATS, ir.AttributeType.STRINGS):
-        return tuple(attr.value)
+    try:
+        if attr.type == ir.AttributeType.TENSOR:
+            return attr.as_tensor().numpy()
+        if attr.type in (ir.AttributeType.INTS, ir.AttributeType.FLOATS, ir.AttributeType.STRINGS):
+            return tuple(attr.value)
+    except BROKEN_DATA as error:
+        raise InvalidModelError(
+            f"attribute {attr.name!r} of node {node.name or node.outputs[0].name!r} "
+            f"({node.op_type}) cannot be read: {one_line(error)}"
+        ) from error
     return attr.value
 
 
@@ -249,3 +260,5 @@ def _check_inputs(node: Node, graph: Graph) -> None:
             raise UnsupportedError(
                 f"{where} has {value.const.dtype} weights; only float32 models are converted"
             )
+        else:
+            check_numbers(where, node.op, value)

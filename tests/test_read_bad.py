@@ -282,7 +282,11 @@ def test_a_small_file_does_not_grow_to_2_to_the_40_elements(tmp_path: Path, node
         tmp_path,
     )
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    made = read(path)
+    try:
+        made = list(read(path))
+    except UnsupportedError as error:
+        assert "too large to be computed" in str(error)
+        made = []
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024  # KiB
     values = [value for each in made for value in each.inputs if value is not None]
     assert all(value.const is None or value.const.size <= 1 << 22 for value in values)
