@@ -128,6 +128,8 @@ def convert(
         graph = read(path)
     with stages("rewrite"):
         network = rewrite(graph)
+    if not len(graph):
+        raise UnsupportedError(f"{path} computes nothing: its output is its input or a constant")
     with stages("emit"):
         source = emit(network, name, __version__, image_size)
     target = Path(output) / name

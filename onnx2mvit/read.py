@@ -17,11 +17,11 @@ from onnx2mvit.collector import collector_paused
 from onnx2mvit.errors import MALFORMED, InvalidModelError, UnsupportedError
 from onnx2mvit.graph import Graph, Node, Source, Value
 from onnx2mvit.limits import refuse_large
-from onnx2mvit.quiet import one_line
+from onnx2mvit.quiet import all_lines, one_line
 from onnx2mvit.rules import unify
 from onnx2mvit.scopes import scope_of
 from onnx2mvit.simplify import simplify
-from onnx2mvit.wellformed import check_numbers, check_text
+from onnx2mvit.wellformed import check_channels, check_data, check_numbers, check_places, check_text
 
 OPSETS = range(11, 26)
 # A batch that no other dimension is likely to equal, so that a Reshape that mixes the batch into
@@ -49,7 +49,9 @@ def read(path: str | Path) -> Graph:
     try:
         model = ir.load(path)
     except (google.protobuf.message.DecodeError, ir.serde.SerdeError, *BROKEN_DATA) as error:
+        check_places(path)
         raise InvalidModelError(f"{path} cannot be read as ONNX: {one_line(error)}") from error
+    check_data(model)
     check_text(model, path.name)
     source = _source(path, model, digest)
     _make_concrete(model, path)
@@ -86,7 +88,11 @@ def _check(path: Path) -> str:
     except PermissionError as error:
         raise InvalidModelError(f"{path} may not be read: permission denied") from error
     except (onnx.checker.ValidationError, google.protobuf.message.DecodeError) as error:
-        raise InvalidModelError(f"{path} is not a valid ONNX model: {one_line(error)}") from error
+        if "parse proto" in str(error) or "ir_version set" in str(error):
+            raise InvalidModelError(
+                f"{path} is not an ONNX model, or it was cut off: export or download it again"
+            ) from error
+        raise InvalidModelError(f"{path} is not a valid ONNX model: {all_lines(error)}") from error
     except (RuntimeError, ValueError, OSError) as error:
         raise InvalidModelError(f"{path} is not an ONNX model: {one_line(error)}") from error
     return digest
@@ -127,6 +133,8 @@ def _make_concrete(model: ir.Model, path: Path) -> None:
         names = ", ".join(repr(value.name) for value in inputs) or "none"
         raise UnsupportedError(f"{path} has {len(inputs)} inputs ({names}); exactly one is needed")
     (value,) = inputs
+    if value.type is not None and not isinstance(value.type, ir.TensorType):
+        raise UnsupportedError(f"input {value.name!r} is {value.type}, not a tensor of images")
     if value.dtype != ir.DataType.FLOAT:
         raise UnsupportedError(f"input {value.name!r} is {value.dtype}, not float32")
     if value.shape is None or len(value.shape) != 4:
@@ -180,7 +188,7 @@ def _convert(model: ir.Model, source: Source) -> Graph:
                 shape=tuple(int(dim) for dim in shape if isinstance(dim, int))
                 if shape is not None and shape.is_static()
                 else None,
-                dtype=value.dtype.numpy() if value.dtype is not None else None,
+                dtype=_numpy_type(value),
                 const=_array(tensor) if tensor is not None else None,
             )
         return values[value]
@@ -204,6 +212,7 @@ def _convert(model: ir.Model, source: Source) -> Graph:
             position=(position,),
         )
         _check_inputs(converted, graph)
+        check_channels(converted)
         for value in converted.outputs:
             refuse_large(value.name, value.shape or ())
         graph.add(converted)
@@ -212,9 +221,14 @@ def _convert(model: ir.Model, source: Source) -> Graph:
     return graph
 
 
+def _numpy_type(value: ir.Value) -> np.dtype[Any] | None:
+    try:
+        return value.dtype.numpy() if value.dtype is not None else None
+    except TypeError:  # ONNX's "undefined"
+        return None
+
+
 def _array(tensor: ir.TensorProtocol) -> np.ndarray[Any, Any]:
-    if isinstance(tensor, ir.ExternalTensor) and (tensor.length or tensor.nbytes) < tensor.nbytes:
-        raise InvalidModelError(f"the data of {tensor.name!r} is shorter than its shape says")
     try:
         return tensor.numpy()
     except BROKEN_DATA as error:

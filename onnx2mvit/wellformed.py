@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 
 from onnx2mvit.errors import InvalidModelError, UnsupportedError
-from onnx2mvit.graph import Value
+from onnx2mvit.graph import Node, Value
 
 # Their weights are summed up; elsewhere an infinite number may be a bound, or mask a place.
 SUMS = frozenset(
@@ -23,6 +25,34 @@ SUMS = frozenset(
         "GroupNormalization",
     }
 )
+
+
+def check_places(path: Path) -> None:
+    """Raises InvalidModelError if the place of external data is no number of bytes."""
+    for tensor in onnx.load(path, load_external_data=False).graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key in ("offset", "length") and not entry.value.isdecimal():
+                raise InvalidModelError(
+                    f"{path} says that the data of {tensor.name!r} has the {entry.key} "
+                    f"{entry.value[:40]!r}, which is no number of bytes"
+                )
+
+
+def check_data(model: ir.Model) -> None:
+    """Raises InvalidModelError if a tensor's data is more or less than its shape says."""
+    for tensor in (value.const_value for value in model.graph.initializers.values()):
+        have = None
+        if isinstance(tensor, ir.ExternalTensor):
+            left = Path(tensor.path).stat().st_size - (tensor.offset or 0)
+            have = min(left, tensor.length or tensor.nbytes)
+        elif isinstance(tensor, ir.TensorProtoTensor) and tensor.raw.HasField("raw_data"):
+            have = len(tensor.raw.raw_data)
+        if tensor is not None and have is not None and have != tensor.nbytes:
+            raise InvalidModelError(
+                f"the data of {tensor.name!r} is {max(have, 0):,} bytes, but its shape "
+                f"{list(tensor.shape.numpy())} and type {tensor.dtype} take {tensor.nbytes:,}: "
+                "export or download it again"
+            )
 
 
 def check_text(model: ir.Model, file: str) -> None:
@@ -70,3 +100,19 @@ def check_numbers(where: str, op: str, value: Value) -> None:
         f"{where} has the weight {value.name!r}, of whose {array.size:,} numbers {count:,} are "
         f"{what}: what it computes cannot be compared. Was the training cut short, or diverging?"
     )
+
+
+def check_channels(node: Node) -> None:
+    """Raises InvalidModelError if a convolution is for another number of channels."""
+    if node.op != "Conv" or len(node.inputs) < 2:
+        return
+    image, weight = (value.shape if value is not None else None for value in node.inputs[:2])
+    if image is None or weight is None or len(weight) < 3:
+        return
+    group = node.attrs.get("group", 1)
+    if len(image) != len(weight) or image[1] != weight[1] * group or group < 1:
+        raise InvalidModelError(
+            f"node {node.scope or node.name or node.output.name!r} (Conv) has a weight "
+            f"{list(weight)} of {group} groups, for {weight[1] * group} channels, but reads "
+            f"{list(image)}"
+        )

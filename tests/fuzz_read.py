@@ -121,7 +121,11 @@ def main() -> None:
         if done >= options.runs or left < 1:
             break
         # libFuzzer's own timer kills the process: there is no handler for its signal in Python.
-        flags = [f"-runs={options.runs - done}", f"-max_total_time={int(left)}", "-timeout=0"]
+        flags = [
+            f"-runs={options.runs - done}",
+            f"-max_total_time={int(left)}",
+            f"-timeout={1 << 20}",
+        ]
         flags += [f"-max_len={LONGEST}", "-rss_limit_mb=4096", f"-artifact_prefix={out}/"]
         code = watched([*flags, str(out / "corpus"), str(out / "seeds")], out)
         if code:
