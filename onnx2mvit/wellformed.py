@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import google.protobuf.message
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -29,7 +30,11 @@ SUMS = frozenset(
 
 def check_places(path: Path) -> None:
     """Raises InvalidModelError if the place of external data is no number of bytes."""
-    for tensor in onnx.load(path, load_external_data=False).graph.initializer:
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except google.protobuf.message.DecodeError:
+        return
+    for tensor in model.graph.initializer:
         for entry in tensor.external_data:
             if entry.key in ("offset", "length") and not entry.value.isdecimal():
                 raise InvalidModelError(
@@ -109,7 +114,8 @@ def check_channels(node: Node) -> None:
     image, weight = (value.shape if value is not None else None for value in node.inputs[:2])
     if image is None or weight is None or len(weight) < 3:
         return
-    group = node.attrs.get("group", 1)
+    group = node.attrs.get("group")
+    group = 1 if group is None else int(group)
     if len(image) != len(weight) or image[1] != weight[1] * group or group < 1:
         raise InvalidModelError(
             f"node {node.scope or node.name or node.output.name!r} (Conv) has a weight "

@@ -194,7 +194,7 @@ def graft(model: onnx.ModelProto, rng: random.Random, others: list[bytes]) -> No
     prefix = f"g{rng.randrange(1 << 20)}_"
     outside = {node.output[0] for node in model.graph.node if node.output}
     held = {tensor.name: tensor for tensor in other.graph.initializer}
-    at = sorted(outside)[rng.randrange(len(outside))] if outside else ""
+    at = sorted(outside, key=str)[rng.randrange(len(outside))] if outside else ""
     made = {name for node in nodes for name in node.output}
     for node in nodes:
         added = model.graph.node.add()
