@@ -21,7 +21,14 @@ from onnx2mvit.quiet import all_lines, one_line
 from onnx2mvit.rules import unify
 from onnx2mvit.scopes import scope_of
 from onnx2mvit.simplify import simplify
-from onnx2mvit.wellformed import check_channels, check_data, check_numbers, check_places, check_text
+from onnx2mvit.wellformed import (
+    check_data,
+    check_node,
+    check_numbers,
+    check_operators,
+    check_places,
+    check_text,
+)
 
 OPSETS = range(11, 26)
 # A batch that no other dimension is likely to equal, so that a Reshape that mixes the batch into
@@ -53,6 +60,7 @@ def read(path: str | Path) -> Graph:
         raise InvalidModelError(f"{path} cannot be read as ONNX: {one_line(error)}") from error
     check_data(model)
     check_text(model, path.name)
+    check_operators(model)
     source = _source(path, model, digest)
     _make_concrete(model, path)
     return graph_of(model, source)
@@ -212,7 +220,7 @@ def _convert(model: ir.Model, source: Source) -> Graph:
             position=(position,),
         )
         _check_inputs(converted, graph)
-        check_channels(converted)
+        check_node(converted)
         for value in converted.outputs:
             refuse_large(value.name, value.shape or ())
         graph.add(converted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +27,10 @@ SUMS = frozenset(
         "GroupNormalization",
     }
 )
+
+PADDED = frozenset({"Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool"})
+AUTO_PAD = (None, "NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
+Shape = tuple[int, ...]
 
 
 def check_places(path: Path) -> None:
@@ -65,6 +70,17 @@ def check_text(model: ir.Model, file: str) -> None:
     for text in _texts(model):
         if isinstance(text, bytes):
             raise InvalidModelError(f"{file} holds a name that is not UTF-8: {text[:60]!r}")
+
+
+def check_operators(model: ir.Model) -> None:
+    """Raises UnsupportedError for an operator whose shape inference in ONNX ends the process.
+
+    RegexFullMatch (ONNX 1.23.2), where the type of its input is not known.
+    """
+    functions = (node for each in model.functions.values() for node in each.all_nodes())
+    for node in itertools.chain(model.graph.all_nodes(), functions):
+        if node.op_type == "RegexFullMatch":
+            raise UnsupportedError(f"node {node.name!r} (RegexFullMatch) works on texts")
 
 
 def _texts(model: ir.Model) -> Iterator[object]:
@@ -107,18 +123,33 @@ def check_numbers(where: str, op: str, value: Value) -> None:
     )
 
 
-def check_channels(node: Node) -> None:
-    """Raises InvalidModelError if a convolution is for another number of channels."""
-    if node.op != "Conv" or len(node.inputs) < 2:
-        return
-    image, weight = (value.shape if value is not None else None for value in node.inputs[:2])
+def check_node(node: Node) -> None:
+    """Raises InvalidModelError if a node contradicts the shapes around it, and ONNX lets it pass.
+
+    A convolution for another number of channels, or an order of axes that is none.
+    """
+    shapes = [value.shape if value is not None else None for value in node.inputs[:2]]
+    complaint = None
+    if node.op in PADDED and node.attrs.get("auto_pad", "NOTSET") not in AUTO_PAD:
+        complaint = f"has the auto_pad {node.attrs['auto_pad']!r:.40}"
+    elif node.op == "Conv" and len(shapes) == 2:
+        complaint = _channels(shapes[0], shapes[1], node.attrs.get("group"))
+    elif node.op == "Transpose" and shapes and shapes[0] is not None and node.attrs.get("perm"):
+        perm, rank = node.attrs["perm"], len(shapes[0])
+        if sorted(perm) != list(range(rank)):
+            complaint = f"has the perm {list(perm)[:10]}, which is no order of {rank} axes"
+    if complaint is not None:
+        where = node.scope or node.name or node.output.name
+        raise InvalidModelError(f"node {where!r} ({node.op}) {complaint}: export it again")
+
+
+def _channels(image: Shape | None, weight: Shape | None, group: int | None) -> str | None:
     if image is None or weight is None or len(weight) < 3:
-        return
-    group = node.attrs.get("group")
-    group = 1 if group is None else int(group)
-    if len(image) != len(weight) or image[1] != weight[1] * group or group < 1:
-        raise InvalidModelError(
-            f"node {node.scope or node.name or node.output.name!r} (Conv) has a weight "
-            f"{list(weight)} of {group} groups, for {weight[1] * group} channels, but reads "
-            f"{list(image)}"
-        )
+        return None
+    groups = 1 if group is None else int(group)
+    if len(image) == len(weight) and image[1] == weight[1] * groups and groups > 0:
+        return None
+    return (
+        f"has a weight {list(weight)} of {groups} groups, for {weight[1] * groups} channels, but "
+        f"reads {list(image)}"
+    )
