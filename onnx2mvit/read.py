@@ -146,20 +146,21 @@ def _make_concrete(model: ir.Model, path: Path) -> None:
     if value.dtype != ir.DataType.FLOAT:
         raise UnsupportedError(f"input {value.name!r} is {value.dtype}, not float32")
     if value.shape is None or len(value.shape) != 4:
-        raise UnsupportedError(f"input {value.name!r} is {value.shape}, not an image [N, C, H, W]")
+        shape = " ".join(str(value.shape).split())  # lengths have names, of the file
+        raise UnsupportedError(f"input {value.name!r} is {shape}, not an image [N, C, H, W]")
     batch, channels, *size = value.shape
-    shape = [
+    lengths = [
         batch if isinstance(batch, int) else TRACE_BATCH,
         channels if isinstance(channels, int) else _channels(value),
         *(length if isinstance(length, int) else TRACE_SIZE for length in size),
     ]
-    if min(shape) < 1:
-        raise InvalidModelError(f"input {value.name!r} has a dimension below one: {shape}")
-    if math.prod(shape) > LARGEST_IMAGES:
-        raise UnsupportedError(f"input {value.name!r} is {shape}, too large to be compared on")
+    if min(lengths) < 1:
+        raise InvalidModelError(f"input {value.name!r} has a dimension below one: {lengths}")
+    if math.prod(lengths) > LARGEST_IMAGES:
+        raise UnsupportedError(f"input {value.name!r} is {lengths}, too large to be compared on")
     if not model.graph.outputs:
         raise InvalidModelError(f"{path} has no outputs")
-    value.shape = ir.Shape(shape)
+    value.shape = ir.Shape(lengths)
 
 
 def _forget_shapes(model: ir.Model) -> None:
