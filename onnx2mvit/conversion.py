@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from onnx2mvit.block import Block
 from onnx2mvit.emit import emit, model_name
 from onnx2mvit.errors import UnsupportedError, UsageError
+from onnx2mvit.faults import loading
 from onnx2mvit.images import Images, load_images, structured_images
 from onnx2mvit.output import whole_folder
 from onnx2mvit.read import read
@@ -165,7 +166,7 @@ def verify(
     path, target, stages = Path(path), Path(target), Stages(progress)
     with stages("read"):
         network = inspect(path)
-    with stages("load"):
+    with stages("load"), loading(target):
         model = at_size(load(target), target, traced_size(network))
     with stages("verify"):
         return _verify(path, network, model, images, stages.progress, inputs)

@@ -1,11 +1,15 @@
-"""What is said where a node is not what the standard allows, and so breaks code that trusts it."""
+"""What is said where something is not what it should be, and so breaks code that trusts it."""
 
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from onnx2mvit.errors import UnsupportedError
+import safetensors
+
+from onnx2mvit.errors import MALFORMED, InvalidModelError, UnsupportedError
 from onnx2mvit.graph import Node
 from onnx2mvit.quiet import one_line
 
@@ -18,3 +22,19 @@ def fault(node: Node, who: str, error: Exception) -> UnsupportedError:
         f"its inputs and attributes do not fit together, or {who} has a fault "
         f"({one_line(error)}; {Path(last.filename).name}, line {last.lineno})"
     )
+
+
+@contextmanager
+def loading(target: Path) -> Iterator[None]:
+    """Meanwhile, a converted model is loaded, whose files may have been cut off or changed.
+
+    Raises:
+        InvalidModelError: they were.
+    """
+    try:
+        yield
+    except (safetensors.SafetensorError, ImportError, NameError, SyntaxError, *MALFORMED) as error:
+        raise InvalidModelError(
+            f"{target} cannot be loaded, a file in it was cut off or changed "
+            f"({one_line(error)}): convert the ONNX file again"
+        ) from error

@@ -291,6 +291,11 @@ def main() -> None:
         if found != "passed":
             print(f"seed {seed}: {found}", flush=True)
         keras.backend.clear_session()
+        done = seed + 1 - options.first
+        if done % 50 == 0:
+            print(
+                f"{done} networks in {time.monotonic() - start:.0f} s: {dict(counts)}", flush=True
+            )
     print(f"{options.count} networks in {time.monotonic() - start:.0f} s: {dict(counts)}")
     sys.exit(counts["failed"] > 0)
 
