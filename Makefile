@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint unit bench golden clean
+.PHONY: demo test lint unit bench fuzz random golden clean
 
 demo: $(INSTALLED)
 	$(BIN)/onnx2mvit export mobilevit_xs --weights auto
@@ -24,6 +24,15 @@ unit: $(INSTALLED)
 # Seconds per doubling of the graph, up to 100,000 nodes.
 bench: $(INSTALLED)
 	$(BIN)/python -m tests.benchmark_matching
+	$(BIN)/python -m tests.benchmark_adversarial
+
+# Coverage-guided fuzzing of read and rewrite, and 500 random networks; about an hour, and ten minutes.
+fuzz: $(INSTALLED)
+	$(BIN)/pip install --quiet atheris
+	$(BIN)/python -m tests.fuzz_read build/fuzz
+
+random: $(INSTALLED)
+	$(BIN)/python -m tests.random_networks
 
 # Writes the golden example anew; look at the difference before you commit it.
 golden: $(INSTALLED)

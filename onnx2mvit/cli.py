@@ -174,7 +174,7 @@ def _warn(message: str) -> None:
 
 @app.command()
 def inspect(
-    file: Annotated[Path, typer.Argument(help="An ONNX file.")],
+    file: Annotated[Path, typer.Argument(help="An ONNX file.", readable=False)],
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     depth: Annotated[int, typer.Option(help="Levels of the tree to show; 0 shows all.", min=0)] = 0,
     graph: Annotated[bool, typer.Option("--graph", help="Show which block reads which.")] = False,
@@ -204,7 +204,7 @@ def inspect(
 
 @app.command()
 def convert(
-    file: Annotated[Path, typer.Argument(help="An ONNX file.")],
+    file: Annotated[Path, typer.Argument(help="An ONNX file.", readable=False)],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The folder in which NAME/ is written.")
     ] = Path("keras_out"),
@@ -258,7 +258,7 @@ def convert(
 
 @app.command()
 def verify(
-    file: Annotated[Path, typer.Argument(help="The ONNX file.")],
+    file: Annotated[Path, typer.Argument(help="The ONNX file.", readable=False)],
     target: Annotated[
         Path, typer.Argument(help="What `convert` wrote: a folder or a .keras file.")
     ],

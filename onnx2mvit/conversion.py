@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from onnx2mvit.block import Block
 from onnx2mvit.emit import emit, model_name
 from onnx2mvit.errors import UnsupportedError, UsageError
+from onnx2mvit.faults import loading
 from onnx2mvit.head import HeadChoice, own_head
 from onnx2mvit.images import Images, load_images, structured_images
 from onnx2mvit.output import whole_folder
@@ -133,6 +134,8 @@ def convert(
         graph = read(path)
     with stages("rewrite"):
         network = settled(rewrite(graph))
+    if not len(graph):
+        raise UnsupportedError(f"{path} computes nothing: its output is its input or a constant")
     with stages("emit"):
         source = emit(network, name, __version__, image_size, head)
     target = Path(output) / name
@@ -172,7 +175,7 @@ def verify(
     path, target, stages = Path(path), Path(target), Stages(progress)
     with stages("read"):
         network = inspect(path)
-    with stages("load"):
+    with stages("load"), loading(target):
         own = own_head(network) if target.is_dir() else {}
         model = at_size(load(target, **own), target, network, traced_size(network))
     with stages("verify"):

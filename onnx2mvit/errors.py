@@ -13,11 +13,21 @@ code  meaning
 ====  =====================================================================
 """
 
+import re
+
+# What a terminal takes for a command, and what turns the direction of a text.
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
 
 class Onnx2mvitError(Exception):
     """Base of every error that is meant for the user; its text is the whole message."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """The message; names in it are of files, and may be endless or move the cursor."""
+        text = CONTROL.sub("?", super().__str__())
+        return re.sub(r"\S{400,}", lambda word: f"{word[0][:200]}…{word[0][-20:]}", text)
 
 
 class UsageError(Onnx2mvitError):
@@ -48,3 +58,7 @@ class MissingDependencyError(Onnx2mvitError):
     """An optional part (a Keras backend, torch, transformers) is not installed."""
 
     exit_code = 6
+
+
+# What code that trusts a node to be what the standard says may raise on one that is not.
+MALFORMED = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from onnx2mvit.block import Block
+from onnx2mvit.errors import MALFORMED
 from onnx2mvit.graph import Graph, Node, Value
 from onnx2mvit.layout import Order, Place, plain
 from onnx2mvit.matcher import Match
 from onnx2mvit.operators import Code, MixesBatch, Step, converter_for
 from onnx2mvit.pattern import Expr, Mismatch, Ops, Pattern, Var, require
+from onnx2mvit.quiet import one_line
 
 
 class SingleOperator(Pattern):
@@ -102,7 +104,12 @@ def _code(graph: Graph, node: Node, places: dict[Value, Place], trace_batch: int
     for output in node.outputs[1:]:
         unused = not graph.consumers(output) and not graph.is_output(output)
         require(unused, f"{node.op}: its further output {output.name!r} is used")
-    return converter(Step(node, places, trace_batch))
+    try:
+        return converter(Step(node, places, trace_batch))
+    except MALFORMED as error:  # such as an axis that the tensor does not have
+        raise Mismatch(
+            f"its inputs and attributes do not fit together ({one_line(error)})"
+        ) from error
 
 
 def _block(node: Node, code: Code) -> Block:

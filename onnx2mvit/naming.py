@@ -31,24 +31,27 @@ def name_blocks(blocks: Sequence[Block]) -> None:
     _Scopes({leaf: strip(scope) for leaf, scope in raw.items()}, strip).assign(blocks)
     _number_unnamed(blocks)
     numbers = count()
-    while (block := _place(blocks)) is not None:
-        block.name = f"{block.name[: LONGEST - 20]}_{next(numbers)}"
+    while clashing := _place(blocks):
+        for block in clashing:
+            block.name = f"{block.name[: LONGEST - 20]}_{next(numbers)}"
 
 
-def _place(blocks: Sequence[Block]) -> Block | None:
-    """Sets the paths of all blocks; returns the first that shares one with a block before it.
+def _place(blocks: Sequence[Block]) -> list[Block]:
+    """Sets the paths of all blocks; returns those that share one with a block before them.
 
     Different names may be one layer's: "a.b" and "a_b", or "a_conv" beside the conv of "a".
     """
     roles = relative_names(blocks)
     taken: set[str] = set()
+    clashing = []
     for top in blocks:
         _set_paths(top, "", layer_name(top, top.name), roles)
         paths = {block.path for block in top.walk()}
-        if paths & taken:
-            return top
-        taken |= paths
-    return None
+        if taken.isdisjoint(paths):
+            taken |= paths
+        else:
+            clashing.append(top)
+    return clashing
 
 
 def _unwrap(scopes: Sequence[str], head: Sequence[str]) -> Callable[[str], str]:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 Check = Callable[[Value], str | None]
 
+TRAINING = "it is in training mode: export the model after model.eval()"
+
 
 class Mismatch(Exception):  # noqa: N818 - it is an answer, not an error
     """Raised while hyperparameters are read: this is not the block, and why."""

@@ -54,3 +54,8 @@ def one_line(error: BaseException) -> str:
     first = next((line.strip() for line in text.splitlines() if line.strip()), "")
     name = type(error).__name__
     return f"{name}: {first[:300]}" if first else name
+
+
+def all_lines(error: BaseException) -> str:
+    """The same with all lines of the message in one, for errors that go on about where."""
+    return " ".join(str(error).split())[:300]

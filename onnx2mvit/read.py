@@ -14,12 +14,21 @@ import onnx
 import onnx_ir as ir
 
 from onnx2mvit.collector import collector_paused
-from onnx2mvit.errors import InvalidModelError, UnsupportedError
+from onnx2mvit.errors import MALFORMED, InvalidModelError, UnsupportedError
 from onnx2mvit.graph import Graph, Node, Source, Value
-from onnx2mvit.quiet import one_line
+from onnx2mvit.limits import refuse_large
+from onnx2mvit.quiet import all_lines, one_line
 from onnx2mvit.rules import unify
 from onnx2mvit.scopes import scope_of
 from onnx2mvit.simplify import simplify
+from onnx2mvit.wellformed import (
+    check_data,
+    check_node,
+    check_numbers,
+    check_operators,
+    check_places,
+    check_text,
+)
 
 OPSETS = range(11, 26)
 # A batch that no other dimension is likely to equal, so that a Reshape that mixes the batch into
@@ -27,7 +36,7 @@ OPSETS = range(11, 26)
 TRACE_BATCH = 3
 TRACE_SIZE = 256
 LARGEST_IMAGES = 1 << 28
-BROKEN_DATA = (ValueError, TypeError, OSError)
+BROKEN_DATA = (OSError, *MALFORMED)
 
 
 @collector_paused()
@@ -47,7 +56,11 @@ def read(path: str | Path) -> Graph:
     try:
         model = ir.load(path)
     except (google.protobuf.message.DecodeError, ir.serde.SerdeError, *BROKEN_DATA) as error:
+        check_places(path)
         raise InvalidModelError(f"{path} cannot be read as ONNX: {one_line(error)}") from error
+    check_data(model)
+    check_text(model, path.name)
+    check_operators(model)
     source = _source(path, model, digest)
     _make_concrete(model, path)
     return graph_of(model, source)
@@ -83,7 +96,11 @@ def _check(path: Path) -> str:
     except PermissionError as error:
         raise InvalidModelError(f"{path} may not be read: permission denied") from error
     except (onnx.checker.ValidationError, google.protobuf.message.DecodeError) as error:
-        raise InvalidModelError(f"{path} is not a valid ONNX model: {one_line(error)}") from error
+        if "parse proto" in str(error) or "ir_version set" in str(error):
+            raise InvalidModelError(
+                f"{path} is not an ONNX model, or it was cut off: export or download it again"
+            ) from error
+        raise InvalidModelError(f"{path} is not a valid ONNX model: {all_lines(error)}") from error
     except (RuntimeError, ValueError, OSError) as error:
         raise InvalidModelError(f"{path} is not an ONNX model: {one_line(error)}") from error
     return digest
@@ -124,23 +141,26 @@ def _make_concrete(model: ir.Model, path: Path) -> None:
         names = ", ".join(repr(value.name) for value in inputs) or "none"
         raise UnsupportedError(f"{path} has {len(inputs)} inputs ({names}); exactly one is needed")
     (value,) = inputs
+    if value.type is not None and not isinstance(value.type, ir.TensorType):
+        raise UnsupportedError(f"input {value.name!r} is {value.type}, not a tensor of images")
     if value.dtype != ir.DataType.FLOAT:
         raise UnsupportedError(f"input {value.name!r} is {value.dtype}, not float32")
     if value.shape is None or len(value.shape) != 4:
-        raise UnsupportedError(f"input {value.name!r} is {value.shape}, not an image [N, C, H, W]")
+        shape = " ".join(str(value.shape).split())  # lengths have names, of the file
+        raise UnsupportedError(f"input {value.name!r} is {shape}, not an image [N, C, H, W]")
     batch, channels, *size = value.shape
-    shape = [
+    lengths = [
         batch if isinstance(batch, int) else TRACE_BATCH,
         channels if isinstance(channels, int) else _channels(value),
         *(length if isinstance(length, int) else TRACE_SIZE for length in size),
     ]
-    if min(shape) < 1:
-        raise InvalidModelError(f"input {value.name!r} has a dimension below one: {shape}")
-    if math.prod(shape) > LARGEST_IMAGES:
-        raise UnsupportedError(f"input {value.name!r} is {shape}, too large to be compared on")
+    if min(lengths) < 1:
+        raise InvalidModelError(f"input {value.name!r} has a dimension below one: {lengths}")
+    if math.prod(lengths) > LARGEST_IMAGES:
+        raise UnsupportedError(f"input {value.name!r} is {lengths}, too large to be compared on")
     if not model.graph.outputs:
         raise InvalidModelError(f"{path} has no outputs")
-    value.shape = ir.Shape(shape)
+    value.shape = ir.Shape(lengths)
 
 
 def _forget_shapes(model: ir.Model) -> None:
@@ -156,9 +176,9 @@ def _forget_shapes(model: ir.Model) -> None:
 def _channels(value: ir.Value) -> int:
     """How many channels an image has, by the convolution that reads it."""
     for node in value.consumers():
-        weight = node.inputs[1] if node.op_type == "Conv" else None
+        weight = node.inputs[1] if node.op_type == "Conv" and len(node.inputs) > 1 else None
         shape = weight.shape if weight is not None else None
-        if shape is not None and isinstance(shape[1], int):
+        if shape is not None and len(shape) == 4 and isinstance(shape[1], int):
             return shape[1] * node.attributes.get_int("group", 1)
     raise UnsupportedError(
         f"input {value.name!r} has a dynamic number of channels, and no convolution reads it"
@@ -177,7 +197,7 @@ def _convert(model: ir.Model, source: Source) -> Graph:
                 shape=tuple(int(dim) for dim in shape if isinstance(dim, int))
                 if shape is not None and shape.is_static()
                 else None,
-                dtype=value.dtype.numpy() if value.dtype is not None else None,
+                dtype=_numpy_type(value),
                 const=_array(tensor) if tensor is not None else None,
             )
         return values[value]
@@ -201,15 +221,23 @@ def _convert(model: ir.Model, source: Source) -> Graph:
             position=(position,),
         )
         _check_inputs(converted, graph)
+        check_node(converted)
+        for value in converted.outputs:
+            refuse_large(value.name, value.shape or ())
         graph.add(converted)
     if not networkx.is_directed_acyclic_graph(graph.nx):
         raise InvalidModelError(f"{source.file} has a cycle")
     return graph
 
 
+def _numpy_type(value: ir.Value) -> np.dtype[Any] | None:
+    try:
+        return value.dtype.numpy() if value.dtype is not None else None
+    except TypeError:  # ONNX's "undefined"
+        return None
+
+
 def _array(tensor: ir.TensorProtocol) -> np.ndarray[Any, Any]:
-    if isinstance(tensor, ir.ExternalTensor) and (tensor.length or tensor.nbytes) < tensor.nbytes:
-        raise InvalidModelError(f"the data of {tensor.name!r} is shorter than its shape says")
     try:
         return tensor.numpy()
     except BROKEN_DATA as error:
@@ -230,10 +258,16 @@ def _attribute(attr: ir.Attr, node: ir.Node) -> object:
             f"node {node.name or node.outputs[0].name!r} ({node.op_type}) holds a subgraph: "
             "control flow that depends on the data cannot be converted"
         )
-    if attr.type == ir.AttributeType.TENSOR:
-        return attr.as_tensor().numpy()
-    if attr.type in (ir.AttributeType.INTS, ir.AttributeType.FLOATS, ir.AttributeType.STRINGS):
-        return tuple(attr.value)
+    try:
+        if attr.type == ir.AttributeType.TENSOR:
+            return attr.as_tensor().numpy()
+        if attr.type in (ir.AttributeType.INTS, ir.AttributeType.FLOATS, ir.AttributeType.STRINGS):
+            return tuple(attr.value)
+    except BROKEN_DATA as error:
+        raise InvalidModelError(
+            f"attribute {attr.name!r} of node {node.name or node.outputs[0].name!r} "
+            f"({node.op_type}) cannot be read: {one_line(error)}"
+        ) from error
     return attr.value
 
 
@@ -249,3 +283,5 @@ def _check_inputs(node: Node, graph: Graph) -> None:
             raise UnsupportedError(
                 f"{where} has {value.const.dtype} weights; only float32 models are converted"
             )
+        else:
+            check_numbers(where, node.op, value)

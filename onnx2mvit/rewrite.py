@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from onnx2mvit.block import Block
 from onnx2mvit.collector import collector_paused
+from onnx2mvit.errors import MALFORMED
+from onnx2mvit.faults import fault
 from onnx2mvit.graph import Graph, Node
 from onnx2mvit.lowering import Lowered, lower
 from onnx2mvit.matcher import Failure, Match, Trace, find
@@ -80,8 +82,13 @@ def rewrite(
     used = tuple(builtin_patterns() if patterns is None else patterns)
     for pattern in used:
         for root in reversed(graph.of(pattern.roots)):
-            if root in graph and (found := find(pattern, graph, root)) is not None:
-                _collapse(graph, pattern, *found)
+            if root not in graph:
+                continue
+            try:
+                if (found := find(pattern, graph, root)) is not None:
+                    _collapse(graph, pattern, *found)
+            except MALFORMED as error:
+                raise fault(root, pattern.kind, error) from error
     return _network(graph, used, batch_axis)
 
 

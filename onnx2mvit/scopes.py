@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 NAME_SCOPES = "pkg.torch.onnx.name_scopes"
+LONGEST = 2000  # characters; no network is so deep, and naming looks at every module around a node
 RULE_NAME = "pkg.onnxscript.rewriter.rule_name"
 
 
@@ -23,11 +24,12 @@ def scope_of(op: str, name: str, metadata: dict[str, str], inputs: Sequence[str 
         weight = inputs[1] or ""
         if weight.endswith(".weight"):
             return weight.removesuffix(".weight")
+    scope = ""
     if NAME_SCOPES in metadata:
-        return _from_list(metadata[NAME_SCOPES])
-    if name.startswith("/"):
-        return _from_legacy(name)
-    return ""
+        scope = _from_list(metadata[NAME_SCOPES])
+    elif name.startswith("/"):
+        scope = _from_legacy(name)
+    return scope if len(scope) <= LONGEST else ""
 
 
 def _from_list(text: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,14 +10,15 @@ import onnx_ir as ir
 import onnxscript.optimizer
 from onnx_ir.passes import common as passes
 
-from onnx2mvit.errors import InvalidModelError
+from onnx2mvit.errors import MALFORMED, InvalidModelError
+from onnx2mvit.limits import Budget, refuse_expansion
 from onnx2mvit.quiet import one_line
 
 STAND_INS = {
     "GroupNormalization": "InstanceNormalization",
     "MeanVarianceNormalization": "LpNormalization",
 }
-LARGEST_CONSTANT = 1 << 28  # elements
+LARGEST_CONSTANT = 1 << 28  # elements; `limits.Budget` is for how constants grow
 
 
 def simplify(model: ir.Model, file: str) -> None:
@@ -26,34 +26,38 @@ def simplify(model: ir.Model, file: str) -> None:
 
     Raises:
         InvalidModelError: that fails.
+        UnsupportedError: the functions expand to too many operators.
     """
-    logging.getLogger("onnxscript").setLevel(logging.ERROR)
+    for library in ("onnxscript", "onnx_ir"):
+        logging.getLogger(library).setLevel(logging.ERROR)
+    refuse_expansion(model, file)
+    budget = Budget()
     try:
         passes.InlinePass()(model)
         passes.IdentityEliminationPass()(model)
-        _fold(model)
+        _fold(model, budget)
         outputs = (output for node in model.graph for output in node.outputs)
         if any(value.shape is None or not value.shape.is_static() for value in outputs):
             # Looking at one node at a time, folding sees no functions and no scales of a Resize.
             passes.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=False)(model)
-            _fold(model)
+            _fold(model, budget)
         passes.RemoveUnusedNodesPass()(model)
         passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
         passes.IdentityEliminationPass()(model)
         passes.RemoveUnusedNodesPass()(model)
         passes.AddDefaultAttributesPass()(model)
-    except (RuntimeError, ValueError, ir.passes.PassError) as error:
+    except (RuntimeError, ir.passes.PassError, *MALFORMED) as error:
         raise InvalidModelError(f"{file} cannot be simplified: {one_line(error)}") from error
 
 
-def _fold(model: ir.Model) -> None:
+def _fold(model: ir.Model, budget: Budget) -> None:
     with _known_shapes(model):
         onnxscript.optimizer.fold_constants(
             model,
             onnx_shape_inference=True,
             input_size_limit=LARGEST_CONSTANT,
             output_size_limit=LARGEST_CONSTANT,
-            should_fold=_may_fold,
+            should_fold=lambda node: _may_fold(node, budget),
         )
 
 
@@ -71,12 +75,8 @@ def _known_shapes(model: ir.Model) -> Iterator[None]:
         node.attributes.update(attributes)
 
 
-def _may_fold(node: ir.Node) -> bool | None:
-    if node.op_type in STAND_INS.values():
-        return False
-    shapes = [output.shape for output in node.outputs if output.shape is not None]
-    known = [[dim for dim in shape if isinstance(dim, int)] for shape in shapes]
-    if any(math.prod(shape) > LARGEST_CONSTANT for shape in known):
+def _may_fold(node: ir.Node, budget: Budget) -> bool | None:
+    if node.op_type in STAND_INS.values() or not budget.allows(node):
         return False
     # onnxscript leaves it alone by default; legacy computes the sizes of a Pad with it.
     return True if node.op_type == "ConstantOfShape" else None

@@ -3,14 +3,18 @@
 import errno
 import os
 import stat
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from onnx2mvit import output
 from onnx2mvit.errors import Onnx2mvitError, UsageError
+from onnx2mvit.exchange import exchange, hold
 from onnx2mvit.output import MARK, whole_folder
 from onnx2mvit.weights import save_weights
 
@@ -132,6 +136,7 @@ def test_a_failed_exchange_brings_the_old_folder_back(
         return rename(path, to)
 
     monkeypatch.setattr(Path, "rename", failing)
+    monkeypatch.setattr(output, "exchange", lambda one, other: False)
     with pytest.raises(Onnx2mvitError, match=str(target)):
         write(target, "new")
     assert (target / "file").read_text() == "old"
@@ -168,3 +173,79 @@ def test_a_private_umask_is_kept(tmp_path: Path) -> None:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "target").stat().st_mode) == 0o700
     assert stat.S_IMODE((tmp_path / "target" / "file").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("at_once", [True, False], ids=["exchanged", "in two steps"])
+def test_two_that_write_at_once_both_succeed_and_one_is_there_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: bool
+) -> None:
+    if not at_once:
+        monkeypatch.setattr(output, "exchange", lambda one, other: False)
+    target = tmp_path / "target"
+
+    def work(name: str) -> None:
+        for _ in range(100):
+            with whole_folder(target) as folder:
+                (folder / "a").write_text(name)
+                (folder / MARK).touch()
+                (folder / "b").write_text(name)
+
+    with ThreadPoolExecutor(3) as pool:
+        for done in [pool.submit(work, name) for name in ("one", "two", "three")]:
+            done.result()
+    assert names(target) == ["a", "b", MARK]
+    assert (target / "a").read_text() == (target / "b").read_text()
+    assert names(tmp_path) == ["target"]
+
+
+def test_there_is_never_a_moment_without_the_folder(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    write(target, "0")
+    if not exchange(tmp_path / "target", target):
+        pytest.skip("this system cannot exchange two folders")
+    stop, missing = threading.Event(), list[int]()
+
+    def watch() -> None:
+        while not stop.is_set():
+            if not target.exists():
+                missing.append(1)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    for number in range(200):
+        write(target, str(number))
+    stop.set()
+    watcher.join()
+    assert (target / "file").read_text() == "199"
+    assert not missing
+
+
+def test_what_a_killed_process_left_is_removed_and_what_another_is_writing_is_not(
+    tmp_path: Path,
+) -> None:
+    target = tmp_path / "target"
+    left, held, other = (tmp_path / f".target.{digit * 8}" for digit in "012")
+    mine = tmp_path / ".target.backup00"
+    for folder in (left, held, other, mine):
+        folder.mkdir()
+        (folder / "file").touch()
+    for folder in (left, held, mine):
+        os.utime(folder, (0, 0))
+    with hold(held):
+        write(target, "new")
+    assert names(tmp_path) == sorted(each.name for each in (held, other, mine, target))
+
+
+def test_a_folder_that_was_made_for_nothing_goes_again(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="broken"), whole_folder(tmp_path / "a" / "b" / "c"):
+        raise ValueError("broken")
+    assert names(tmp_path) == []
+
+
+def test_a_disk_that_is_full_for_safetensors_is_one_as_well(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    with pytest.raises(Onnx2mvitError) as caught, whole_folder(target) as work:
+        save_weights({"w": np.ones(3, np.float32)}, work / "nowhere" / "w.safetensors", {})
+    assert os.strerror(errno.ENOENT) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert names(tmp_path) == []

@@ -206,7 +206,7 @@ def test_a_sparse_weight_is_not_taken_for_an_input(tmp_path: Path) -> None:
     ("tensor", "fragment"),
     [
         (raw(raw_data=bytes(20)), "too small"),
-        (raw(raw_data=bytes(56)), "reshape"),
+        (raw(raw_data=bytes(56)), "but its shape"),
         (raw(float_data=[1.0] * 5), "too small"),
         (raw(dims=[4, -3, 1, 1], float_data=[1.0] * 12), "Negative dimension"),
         (raw(dims=[1 << 40], raw_data=bytes(20)), "too small"),
@@ -282,7 +282,11 @@ def test_a_small_file_does_not_grow_to_2_to_the_40_elements(tmp_path: Path, node
         tmp_path,
     )
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    made = read(path)
+    try:
+        made = list(read(path))
+    except UnsupportedError as error:
+        assert "too large to be computed" in str(error)
+        made = []
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024  # KiB
     values = [value for each in made for value in each.inputs if value is not None]
     assert all(value.const is None or value.const.size <= 1 << 22 for value in values)

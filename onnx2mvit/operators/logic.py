@@ -10,7 +10,7 @@ import onnx
 from onnx2mvit.operators.arithmetic import elementwise
 from onnx2mvit.operators.registry import operator
 from onnx2mvit.operators.step import Code, Step
-from onnx2mvit.pattern import require
+from onnx2mvit.pattern import TRAINING, require
 
 # Operator, its versions, and the expression with `{}` for every operand.
 ELEMENTWISE: tuple[tuple[str, tuple[int, ...], str], ...] = (
@@ -79,5 +79,5 @@ def identity(step: Step) -> Code:
 @operator("Dropout", 10, 12, 13, 22)
 def dropout(step: Step) -> Code:
     """The tensor itself, unless the file is in training mode."""
-    require(not step.has(2) or not step.const(2).any(), "it is in training mode")
+    require(not step.has(2) or not step.const(2).any(), TRAINING)
     return step.code(step.data(), step.place().order)

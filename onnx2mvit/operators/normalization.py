@@ -10,7 +10,7 @@ from onnx2mvit.layout import Order, plain
 from onnx2mvit.operators.registry import operator
 from onnx2mvit.operators.step import Code, Step
 from onnx2mvit.operators.text import Raw, call, layer, unless
-from onnx2mvit.pattern import Array, require
+from onnx2mvit.pattern import TRAINING, Array, require
 
 
 def channel_axis(step: Step) -> int | None:
@@ -36,7 +36,7 @@ def answer(step: Step, text: str) -> Code:
 @operator("BatchNormalization", 9, 14, 15)
 def batch_normalization(step: Step) -> Code:
     """At inference; ONNX's momentum is the share of the old statistic that is kept, as Keras's."""
-    require(not step.attrs.get("training_mode"), "it is in training mode")
+    require(not step.attrs.get("training_mode"), TRAINING)
     axis = channel_axis(step)
     for index, name in enumerate(("gamma", "beta", "moving_mean", "moving_variance"), start=1):
         step.weights[name] = per_channel(step, index)

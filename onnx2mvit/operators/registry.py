@@ -31,6 +31,12 @@ def operator(name: str, *since: int) -> Callable[[Converter], Converter]:
     return register
 
 
+QUANTIZED = frozenset(
+    [f"{part}Linear" for part in ("Quantize", "Dequantize", "DynamicQuantize")]
+    + ["ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul"]
+)
+
+
 def version_of(name: str, opset: int) -> int | None:
     """The opset in which an operator got the meaning that it has in this one; None before."""
     try:
@@ -46,6 +52,8 @@ def converter_for(name: str, opset: int) -> Converter | str:
     LayerNormalization, and Select, which none has) has its newest meaning.
     """
     versions = [since for known, since in REGISTRY if known == name]
+    if name in QUANTIZED:
+        return "the file is quantized; convert the float32 model that it was made from"
     if not versions:
         return f"operator {name} is not known"
     version = version_of(name, opset) or max(versions)

@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from onnx2mvit.errors import MALFORMED
+from onnx2mvit.faults import fault
 from onnx2mvit.graph import Graph, Node, Value
 from onnx2mvit.matcher import Match, matches
 from onnx2mvit.pattern import Expr, Mismatch, Ops, Rooted, Var
@@ -92,13 +94,21 @@ def infer(op: str, inputs: list[Value], attrs: dict[str, Any]) -> Shape | None:
     known = [shape for shape in shapes if shape is not None]
     match op:
         case "Add" | "Mul":
-            return np.broadcast_shapes(*known)
+            return broadcast(*known)
         case "MatMul":
-            batch = np.broadcast_shapes(known[0][:-2], known[1][:-2])
+            batch = broadcast(known[0][:-2], known[1][:-2])
             return (*batch, known[0][-2], known[1][-1])
         case "Transpose":
             return tuple(known[0][axis] for axis in attrs["perm"])
     return None
+
+
+def broadcast(*shapes: Shape) -> Shape:
+    """The shape of all of these together; Mismatch if there is none."""
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError as error:
+        raise Mismatch(f"shapes {shapes} do not fit together") from error
 
 
 def elements(shape: Shape | None) -> int:
@@ -112,18 +122,25 @@ def apply_once(rule: Rule, graph: Graph) -> int:
     for root in reversed(graph.of(rule.roots)):
         if root not in graph:
             continue
-        for match in matches(rule, graph, root):
-            new = Builder(root)
-            try:
-                value = rule.rewrite(match, new)
-            except Mismatch:
-                continue
-            if not isinstance(value, tuple) and _further_outputs_are_used(graph, root):
-                continue
-            _replace(graph, root, value, new)
-            count += 1
-            break
+        try:
+            count += _applied(rule, graph, root)
+        except MALFORMED as error:
+            raise fault(root, rule.name, error) from error
     return count
+
+
+def _applied(rule: Rule, graph: Graph, root: Node) -> bool:
+    for match in matches(rule, graph, root):
+        new = Builder(root)
+        try:
+            value = rule.rewrite(match, new)
+        except Mismatch:
+            continue
+        if not isinstance(value, tuple) and _further_outputs_are_used(graph, root):
+            continue
+        _replace(graph, root, value, new)
+        return True
+    return False
 
 
 def _further_outputs_are_used(graph: Graph, root: Node) -> bool:

@@ -6,7 +6,17 @@ import numpy as np
 
 from onnx2mvit.graph import Value
 from onnx2mvit.matcher import Match
-from onnx2mvit.pattern import Expr, Mismatch, Ops, Var, any_of, constant, optional, require
+from onnx2mvit.pattern import (
+    TRAINING,
+    Expr,
+    Mismatch,
+    Ops,
+    Var,
+    any_of,
+    constant,
+    optional,
+    require,
+)
 from onnx2mvit.rules.base import Builder, Rule, elements
 
 READERS = 16  # of one value; looking at more of them again and again would be slow
@@ -42,7 +52,7 @@ class DropDropout(Rule):
 
     def rewrite(self, m: Match, new: Builder) -> Value:
         training = m.training_mode
-        require(training is None or not training.const.any(), "it is in training mode")
+        require(training is None or not training.const.any(), TRAINING)
         value: Value = m.x
         return value
 
