@@ -8,6 +8,16 @@ Importing this package imports neither Keras, nor TensorFlow, nor torch.
 """
 
 from onnx2mvit.conversion import Conversion, convert, inspect, verify
+from onnx2mvit.preprocessing import IMAGENET_MEAN, IMAGENET_STD, preprocess
 from onnx2mvit.version import __version__
 
-__all__ = ["Conversion", "__version__", "convert", "inspect", "verify"]
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "Conversion",
+    "__version__",
+    "convert",
+    "inspect",
+    "preprocess",
+    "verify",
+]
