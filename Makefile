@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint unit bench golden clean
+.PHONY: demo test lint unit bench golden notebooks clean
 
 demo: $(INSTALLED)
 	$(BIN)/onnx2mvit export mobilevit_xs --weights auto
@@ -29,9 +29,13 @@ bench: $(INSTALLED)
 golden: $(INSTALLED)
 	$(BIN)/python -m tests.golden
 
+# Runs notebooks/*.py and writes each as a notebook with what it showed.
+notebooks: $(INSTALLED)
+	$(BIN)/python -m tests.notebooks
+
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[tensorflow-cpu,export,images,dev]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[tensorflow-cpu,export,images,benchmark,notebooks,dev]'
 	touch $@
 
 clean:

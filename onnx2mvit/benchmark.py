@@ -17,7 +17,7 @@ from onnx2mvit.layout import output_order
 from onnx2mvit.machine import Others, load_average, memory, peak_memory, share_of_others
 from onnx2mvit.probe import keras_inputs, to_onnx
 from onnx2mvit.rewrite import Network
-from onnx2mvit.runtimes import Runtime, keras_of, litert_model, litert_of, onnxruntime_of
+from onnx2mvit.runtimes import Runtime, keras_of, litert, litert_model, litert_of, onnxruntime_of
 from onnx2mvit.sizes import image_shape, traced_size
 from onnx2mvit.timing import ROUNDS, TIMED, WARM_UP, Ratio, interleave
 
@@ -94,6 +94,7 @@ def benchmark(
 
     if not batches or min(batches) < 1:
         raise UsageError("A batch has at least one image")
+    litert()  # said before the long work, not after it
     threads = threads or os.cpu_count() or 1
     path, target = Path(path), Path(target)
     before = share_of_others()

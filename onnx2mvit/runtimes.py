@@ -77,8 +77,8 @@ def litert_model(model: keras.Model, batch: int) -> bytes:
     return content
 
 
-def litert_of(content: bytes, pixels: Images, threads: int) -> Runtime:
-    """LiteRT with XNNPACK, its default, on a file for as many images (N, H, W, C).
+def litert() -> type[Any]:
+    """LiteRT's interpreter.
 
     Raises:
         MissingDependencyError: ai-edge-litert is not installed.
@@ -89,8 +89,14 @@ def litert_of(content: bytes, pixels: Images, threads: int) -> Runtime:
         raise MissingDependencyError(
             "LiteRT is not installed: pip install 'onnx2mvit[benchmark]'."
         ) from error
+    interpreter: type[Any] = Interpreter
+    return interpreter
+
+
+def litert_of(content: bytes, pixels: Images, threads: int) -> Runtime:
+    """LiteRT with XNNPACK, its default, on a file for as many images (N, H, W, C)."""
     with quiet():
-        interpreter = Interpreter(model_content=content, num_threads=threads)
+        interpreter = litert()(model_content=content, num_threads=threads)
         interpreter.allocate_tensors()
     (signature,) = interpreter.get_signature_list()
     runner = interpreter.get_signature_runner(signature)
