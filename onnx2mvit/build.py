@@ -6,6 +6,8 @@ There is no second way to make the model, so the source cannot lie.
 from __future__ import annotations
 
 import importlib.util
+import inspect
+import traceback
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -13,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from onnx2mvit.backend import import_keras
 from onnx2mvit.errors import InvalidModelError, UnsupportedError
 from onnx2mvit.quiet import one_line
-from onnx2mvit.weights import load_weights
 
 if TYPE_CHECKING:
     import keras
@@ -32,12 +33,12 @@ def import_module(path: Path) -> ModuleType:
 def build(folder: str | Path, name: str | None = None, **arguments: Any) -> keras.Model:
     """Makes the model that `convert` wrote to a folder: NAME.py with NAME.safetensors.
 
-    `arguments` go to the model function; those that change the shape of a weight do not work.
-    The module is executed: only build folders that you trust.
+    `arguments` go to the model function; its docstring has them. The module is executed: only
+    build folders that you trust.
 
     Raises:
         InvalidModelError: the folder holds no such model, or its weights do not fit.
-        UnsupportedError: the model cannot be made with these arguments, for images of this size.
+        UnsupportedError: the model cannot be made with these arguments.
     """
     folder = Path(folder)
     if name is None:
@@ -48,25 +49,29 @@ def build(folder: str | Path, name: str | None = None, **arguments: Any) -> kera
             raise InvalidModelError(f"{folder} is not a folder that `onnx2mvit convert` wrote")
         name = modules[0].stem
     import_keras()
-    module = import_module(folder / f"{name}.py")
+    function = getattr(import_module(folder / f"{name}.py"), name)
+    unknown = arguments.keys() - inspect.signature(function).parameters.keys()
+    if unknown:
+        raise UnsupportedError(f"{name} has no argument {min(unknown)!r}: see {folder}/{name}.py")
     try:
-        model: keras.Model = getattr(module, name)(**arguments)
+        model: keras.Model = function(**arguments)
+    except OSError as error:
+        raise InvalidModelError(f"{folder}: its weights cannot be read: {error}") from error
     except ValueError as error:
-        raise UnsupportedError(
-            f"{name} cannot be made for such images: {one_line(error)}"
-        ) from error
-    load_weights(model, folder / f"{name}.safetensors")
+        if any(frame.name == "load_weights" for frame in traceback.extract_tb(error.__traceback__)):
+            raise InvalidModelError(f"{folder}: {one_line(error)}") from error
+        raise UnsupportedError(f"{name} cannot be made so: {one_line(error)}") from error
     return model
 
 
-def load(target: Path) -> keras.Model:
-    """A converted model: a folder that `convert` wrote, or a .keras file.
+def load(target: Path, **arguments: Any) -> keras.Model:
+    """A converted model: a .keras file, or a folder that `convert` wrote, with these arguments.
 
     Raises:
         InvalidModelError: it is neither.
     """
     if target.is_dir():
-        return build(target)
+        return build(target, **arguments)
     if target.suffix != ".keras" or not target.is_file():
         raise InvalidModelError(
             f"{target} is neither a folder that `convert` wrote nor a .keras file"

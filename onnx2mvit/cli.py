@@ -191,12 +191,16 @@ def convert(
             "its own); by default what the file was traced at."
         ),
     ] = None,
+    head: Annotated[
+        str, typer.Option(help="keep the classifier, none, or so many new classes.")
+    ] = "keep",
 ) -> None:
     """Convert an ONNX file to a Keras model, with its source, its weights and a proof.
 
     Example: onnx2mvit convert exported_onnx/mobilevit_xs.onnx --image-size 192x256
     """
     from onnx2mvit.conversion import convert as run
+    from onnx2mvit.head import parse_head
     from onnx2mvit.show import show_conversion
 
     size = parse_image_size(image_size) if image_size is not None else None
@@ -208,6 +212,7 @@ def convert(
             verify=verify,
             images=images,
             image_size=size,
+            head=parse_head(head),
             progress=progress,
         )
     for warning in result.warnings():

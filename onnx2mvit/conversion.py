@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from onnx2mvit.block import Block
 from onnx2mvit.emit import emit, model_name
 from onnx2mvit.errors import UnsupportedError, UsageError
+from onnx2mvit.head import HeadChoice, own_head
 from onnx2mvit.images import Images, load_images, structured_images
 from onnx2mvit.output import whole_folder
 from onnx2mvit.read import read
 from onnx2mvit.report import describe, layout_transposes, shared_parameters
-from onnx2mvit.rewrite import Network, rewrite
+from onnx2mvit.rewrite import Network, rewrite, settled
 from onnx2mvit.sizes import (
     ELSEWHERE,
     ImageSize,
@@ -91,7 +92,7 @@ def inspect(path: str | Path) -> Network:
         InvalidModelError: it is not a usable ONNX file.
         UnsupportedError: its opset, inputs or data types are not converted.
     """
-    return rewrite(read(path))
+    return settled(rewrite(read(path)))
 
 
 def convert(
@@ -102,6 +103,7 @@ def convert(
     verify: bool = True,
     images: str | Path | None = None,
     image_size: ImageSize | None = None,
+    head: HeadChoice = "keep",
     progress: Progress | None = None,
 ) -> Conversion:
     """Converts an ONNX file to a Keras model, in `output`/`name`/.
@@ -114,10 +116,13 @@ def convert(
     `image_size` is (height, width), or "any" for one model for all sizes with two layers of its
     own; by default what the file was traced at. The comparison is made at the traced size.
 
+    `head` is "keep", "none" for a model that gives the features its classifier read, or the
+    number of classes of a fresh one. The comparison is made with the file's own before.
+
     Raises:
         InvalidModelError: it is not a usable ONNX file.
         UnsupportedError: something in it is not supported.
-        UsageError: the name is no Python identifier, or `images` holds none.
+        UsageError: the name is no Python identifier, `images` holds none, or there is no head.
         MissingDependencyError: Keras has no backend here.
     """
     path, stages = Path(path), Stages(progress)
@@ -127,19 +132,23 @@ def convert(
     with stages("read"):
         graph = read(path)
     with stages("rewrite"):
-        network = rewrite(graph)
+        network = settled(rewrite(graph))
     with stages("emit"):
-        source = emit(network, name, __version__, image_size)
+        source = emit(network, name, __version__, image_size, head)
     target = Path(output) / name
     with whole_folder(target) as work:
-        model = _write(work, name, source, network, stages, image_size)
+        whole = _write(work, name, source, network, stages, image_size)
         verification, elsewhere = None, None
         if verify:
             with stages("verify"):
-                traced = at_size(model, work, traced_size(network))
+                traced = at_size(whole, work, network, traced_size(network))
                 verification = _verify(path, network, traced, images, stages.progress)
-                elsewhere = _elsewhere(path, network, model, work)
+                elsewhere = _elsewhere(path, network, whole, work)
+        model = whole if head == "keep" else _build(work, name)
+        with stages("save"):
+            model.save(work / f"{name}.keras")
         report = _report(network, model, verification, elsewhere, stages.seconds)
+        report["model"]["head"] = head
         text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
         (work / "report.json").write_text(text, encoding="utf-8")
     return Conversion(model, network.blocks, target, target / f"{name}.py", report)
@@ -164,12 +173,15 @@ def verify(
     with stages("read"):
         network = inspect(path)
     with stages("load"):
-        model = at_size(load(target), target, traced_size(network))
+        own = own_head(network) if target.is_dir() else {}
+        model = at_size(load(target, **own), target, network, traced_size(network))
     with stages("verify"):
         return _verify(path, network, model, images, stages.progress, inputs)
 
 
-def at_size(model: keras.Model, source: Path, size: tuple[int, int]) -> keras.Model:
+def at_size(
+    model: keras.Model, source: Path, network: Network, size: tuple[int, int]
+) -> keras.Model:
     """The model for images of this size, built again from its folder if need be.
 
     Raises:
@@ -185,7 +197,7 @@ def at_size(model: keras.Model, source: Path, size: tuple[int, int]) -> keras.Mo
             f"{source} takes images of {own[0]}×{own[1]}, the ONNX file was traced at "
             f"{size[0]}×{size[1]}: verify the folder that it came in instead"
         )
-    return build(source, input_shape=(*size, channels))
+    return build(source, input_shape=(*size, channels), **own_head(network))
 
 
 def _elsewhere(
@@ -202,7 +214,7 @@ def _elsewhere(
     size = (traced[0] + ELSEWHERE, traced[1]) if own in (traced, (None, None)) else own
     try:
         with single_operators_fit(network, size):
-            there = at_size(model, folder, size)
+            there = at_size(model, folder, network, size)
     except UnsupportedError:
         return None
     return look_elsewhere(path, network, there, size)
@@ -216,18 +228,25 @@ def _write(
     stages: Stages,
     image_size: ImageSize | None,
 ) -> keras.Model:
+    """Writes source and weights, and makes the model with the head that the file has."""
     from onnx2mvit.build import build
-    from onnx2mvit.weights import block_weights, save_weights
+    from onnx2mvit.weights import block_weights, check_weights, save_weights
 
     (work / f"{name}.py").write_text(source, encoding="utf-8")
     origin = network.graph.source
     metadata = {"source": origin.file, "sha256": origin.sha256, "weights": origin.weights}
-    save_weights(block_weights(network.blocks), work / f"{name}.safetensors", metadata)
+    weights = block_weights(network.blocks)
+    save_weights(weights, work / f"{name}.safetensors", metadata)
     with stages("build"), single_operators_fit(network, image_size):
-        model = build(work, name)
-    with stages("save"):
-        model.save(work / f"{name}.keras")
+        model = build(work, name, **own_head(network))
+    check_weights(model, weights, "the file")
     return model
+
+
+def _build(work: Path, name: str) -> keras.Model:
+    from onnx2mvit.build import build
+
+    return build(work, name)
 
 
 def _images(network: Network, folder: str | Path | None, count: int) -> tuple[Images, str]:

@@ -12,46 +12,71 @@ import re
 import black
 
 from onnx2mvit.errors import UnsupportedError
+from onnx2mvit.head import HeadChoice, check_choice, pyramid
 from onnx2mvit.model_source import RESERVED, ModelFunction
 from onnx2mvit.naming import identifier, relative_names
 from onnx2mvit.registry import builtin_patterns
 from onnx2mvit.rewrite import Network, explain
 from onnx2mvit.sizes import ImageSize, traced_size
-from onnx2mvit.source import any_size_layers, functions_of, operator_functions
+from onnx2mvit.source import (
+    any_size_layers,
+    called_model_functions,
+    functions_of,
+    operator_functions,
+)
 
 EXPLAINED = 60  # of the nodes that no pattern took, so many are looked into for the message
-STYLE = black.Mode(line_length=88, magic_trailing_comma=False)
+LEVELS = "# The last blocks at the strides 4 to 32; onnx2mvit.features(model, PYRAMID) gives them."
+STYLE = black.Mode(line_length=100, magic_trailing_comma=False)
 
 
-def emit(network: Network, name: str, version: str, image_size: ImageSize | None = None) -> str:
+def emit(
+    network: Network,
+    name: str,
+    version: str,
+    image_size: ImageSize | None = None,
+    head: HeadChoice = "keep",
+) -> str:
     """Writes the network as the source of a Python module; `name` is that of its function.
 
     `image_size` is the height and width of the default `input_shape`, or "any" for a model
-    that takes images of any size; by default those that the file was traced at.
+    that takes images of any size; by default those that the file was traced at. `head` is the
+    default of what is done with the classifier: "keep", "none", or a number of classes.
 
     Raises:
         UnsupportedError: some nodes cannot be converted, and the message names the first of
             them; or the network holds for another size alone than the one asked for.
+        UsageError: the network has no head to leave out or to replace.
     """
-    return black.format_str(unformatted(network, name, version, image_size), mode=STYLE)
+    return black.format_str(unformatted(network, name, version, image_size, head), mode=STYLE)
 
 
 def unformatted(
-    network: Network, name: str, version: str, image_size: ImageSize | None = None
+    network: Network,
+    name: str,
+    version: str,
+    image_size: ImageSize | None = None,
+    head: HeadChoice = "keep",
 ) -> str:
     """The same before it is brought into form, which takes longer than all else."""
+    check_choice(network, head)
     refuse_leftovers(network)
     refuse_other_sizes(network, image_size)
     any_size = image_size == "any"
     functions = functions_of(network.blocks, relative_names(network.blocks), any_size)
     layers = any_size_layers(functions) if any_size else []
-    model = ModelFunction(network, functions, name, image_size).text()
+    model = ModelFunction(network, functions, name, image_size, head).text()
     parts = [*layers, *(function.text for function in functions.values())]
-    body = "\n\n".join([*parts, *operator_functions(model, functions), model])
-    imports = ", ".join(part for part in ("layers", "ops") if f"{part}." in body)
-    head = f'"""{_docstring(network, name, version)}"""\n\nimport keras'
-    head += f"\nfrom keras import {imports}" if imports else ""
-    return f"{head}\n\n{body}"
+    parts += operator_functions(model, functions)
+    levels = pyramid(network)
+    if levels:
+        parts.append(f"{LEVELS}\nPYRAMID = {levels!r}\n")
+    body = "\n\n".join([*parts, model, *called_model_functions(model)])
+    keras_parts = ", ".join(part for part in ("layers", "ops") if f"{part}." in body)
+    head_lines = [f'"""{_docstring(network, name, version)}"""\n']
+    head_lines += ["import json\nimport pathlib\n", "import keras\nimport numpy as np"]
+    head_lines += [f"from keras import {keras_parts}"] if keras_parts else []
+    return "\n".join([*head_lines, "", body])
 
 
 def refuse_leftovers(network: Network) -> None:

@@ -7,20 +7,25 @@ import itertools
 import keyword
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from onnx2mvit.block import Block
 from onnx2mvit.errors import UnsupportedError
 from onnx2mvit.graph import Graph, Value
+from onnx2mvit.head import HeadChoice, head_of
 from onnx2mvit.layout import Order, axes_between, output_order
 from onnx2mvit.lowering import wanted_orders
 from onnx2mvit.naming import identifier, layer_name
 from onnx2mvit.rewrite import Network
+from onnx2mvit.signature import Signature
 from onnx2mvit.sizes import ImageSize
-from onnx2mvit.source import Function
+from onnx2mvit.source import HANDED_ON, Function, any_size_definitions, model_functions
 
-OWN = ("i", "input_shape", "inputs", "keras", "layers", "name", "num_classes", "ops", "x")
-RESERVED = frozenset({*OWN, *keyword.kwlist, *dir(builtins)})
+OWN = ("PYRAMID", "i", "inputs", "json", "keras", "layers", "model", "np", "ops", "pathlib", "x")
+ARGUMENTS = ("input_shape", "num_classes", "include_top", "pooling", "nested", "weights", "name")
+RESERVED = frozenset(
+    {*OWN, *ARGUMENTS, *HANDED_ON, *model_functions(), *keyword.kwlist, *dir(builtins)}
+)
 SHORTEST_LOOP = 3  # lines that differ only in a number are written as a loop
 
 
@@ -33,30 +38,65 @@ class ModelFunction:
         functions: dict[str, Function],
         name: str,
         image_size: ImageSize | None,
+        head: HeadChoice = "keep",
     ) -> None:
         self.network = network
         self.graph: Graph = network.graph
         self.places = network.lowered.places
         self.functions = functions
         self.name = name
-        self.image_size = image_size
+        self.head = head_of(network)
+        top = [functions[b.pattern.keras] for b in network.blocks if b.pattern.keras is not None]
+        handed_on = {key for key in HANDED_ON for function in top if key in function.defaults}
+        self.signature = Signature(network, name, self.head, head, image_size, handed_on)
+        self.needs_size = image_size != "any" and any_size_definitions()[1].keys() & functions
         self.variables: dict[Value, str] = {}
         codes = [block.code.text for block in network.blocks if block.code is not None]
         called = re.findall(r"[A-Za-z_]\w*", " ".join(codes))
         self.taken = {*RESERVED, *functions, *called}  # no names for variables
         self.readers = Counter(value for block in network.blocks for value in block.inputs)
         self.readers.update(self.graph.outputs)
-        classes = {
-            block.params["num_classes"]
-            for block in network.blocks
-            if "num_classes" in block.params and self.graph.is_output(block.output)
-        }
-        self.num_classes = classes.pop() if len(classes) == 1 else None
 
     def text(self) -> str:
         """The source of the function."""
-        arguments, lines = self._inputs()
-        for block in self.network.blocks:
+        signature, head = self.signature, self.head
+        lines = [*signature.checks(bool(self.needs_size)), *self._inputs()]
+        last = head.blocks if head is not None and signature.separable else ()
+        lines += self._lines(block for block in self.network.blocks if block not in last)
+        if last:
+            features = self._in_order(*wanted_orders(last[0], self.places)[0])
+            made = self._lines(last)
+            answer = self._answer()
+            made += [f"x = {answer}"] if answer != "x" else []
+            lines += ["if include_top:", *(f"    {line}" for line in made)]
+            lines += ["else:", f"    x = pooled({features}, pooling)"]
+            answer = "x"
+        else:
+            answer = self._answer()
+            answer = f"pooled({answer}, pooling)" if signature.pools else answer
+        names = ", ".join(self.variables[value] for value in self.graph.inputs)
+        inputs = names if len(self.graph.inputs) == 1 else f"[{names}]"
+        lines += [
+            f"model = keras.Model({inputs}, {answer}, name=name)",
+            "if not nested:",
+            "    model = flatten(model)",
+            "if weights is not None:",
+            f"    load_weights(model, weights{self._fresh()})",
+            "return model",
+        ]
+        body = "\n    ".join([f'"""{signature.docstring()}"""', *lines])
+        return f"def {self.name}({signature.defaults()}):\n    {body}\n"
+
+    def _fresh(self) -> str:
+        if self.head is None:
+            return ""
+        own = self.head.num_classes
+        return f", fresh=() if num_classes == {own} else {self.head.layers!r}"
+
+    def _lines(self, blocks: Iterable[Block]) -> list[str]:
+        """A line for each block, or for several that are alike."""
+        lines = []
+        for block in blocks:
             call = self._call(block)
             self.readers.subtract(block.inputs)
             if call in self.variables.values():  # another order of the same tensor
@@ -65,6 +105,10 @@ class ModelFunction:
             variable = self._variable(block)
             self.variables[block.output] = variable
             lines.append(f"{variable} = {call}")
+        return loops(lines)
+
+    def _answer(self) -> str:
+        """The outputs of the network, several as a list."""
         constant = [value.name for value in self.graph.outputs if value not in self.variables]
         if constant:
             raise UnsupportedError(f"output {constant[0]!r} does not depend on the input")
@@ -72,49 +116,29 @@ class ModelFunction:
             self._in_order(value, output_order(self.places[value].order))
             for value in self.graph.outputs
         )
-        if len(self.graph.outputs) > 1:
-            outputs = f"[{outputs}]"
-        names = ", ".join(self.variables[value] for value in self.graph.inputs)
-        inputs = names if len(self.graph.inputs) == 1 else f"[{names}]"
-        lines = [*loops(lines), f"return keras.Model({inputs}, {outputs}, name=name)"]
-        if self.num_classes is not None:
-            arguments.append(f"num_classes={self.num_classes}")
-        arguments.append(f"name={self.name!r}")
-        body = "\n    ".join([f'"""{self._summary()}"""', *lines])
-        return f"def {self.name}({', '.join(arguments)}):\n    {body}\n"
+        return outputs if len(self.graph.outputs) == 1 else f"[{outputs}]"
 
-    def _inputs(self) -> tuple[list[str], list[str]]:
-        """The arguments and the lines for what the model takes: one image, or tensors at large."""
+    def _inputs(self) -> Iterator[str]:
+        """The lines for what the model takes: one image, or tensors at large."""
         batch = self.network.lowered.batch
-        if len(self.graph.inputs) == 1 and len(self.graph.inputs[0].shape or ()) == 4:
+        if self.signature.is_image:
             (image,) = self.graph.inputs
             self.variables[image] = "inputs"
-            _, channels, *traced = image.shape or ()
-            height, width = (None, None) if self.image_size == "any" else self.image_size or traced
             fixed = "" if batch is None else f"batch_size={batch}, "
-            line = f"inputs = keras.Input(input_shape, {fixed}name={self._input_name(image)!r})"
-            return [f"input_shape=({height}, {width}, {channels})"], [line]
-        lines = []
+            yield f"inputs = keras.Input(input_shape, {fixed}name={self._input_name(image)!r})"
+            return
         for number, value in enumerate(self.graph.inputs):
             place, shape = self.places[value], value.shape or ()
             lengths = tuple(None if axis == place.batch else shape[axis] for axis in place.order)
             self.variables[value] = f"inputs_{number}"
             name = self._input_name(value)
-            lines.append(f"inputs_{number} = keras.Input(batch_shape={lengths}, name={name!r})")
-        return [], lines
+            yield f"inputs_{number} = keras.Input(batch_shape={lengths}, name={name!r})"
 
     def _input_name(self, image: Value) -> str:
         """The name of the input in the file, unless a layer is called so."""
         name = identifier(image.name) or "image"
         paths = [block.path for top in self.network.blocks for block in top.walk()]
         return f"{name}_input" if name in paths else name
-
-    def _summary(self) -> str:
-        answer = "logits" if self.num_classes is not None else "features"
-        size = "The weights fit any `input_shape` (height, width, channels)."
-        if self.network.fixed_by is not None:
-            size = "Some operations hold for this `input_shape` (height, width, channels) alone."
-        return f"From images (batch, height, width, channels) to {answer}.\n\n    {size}\n    "
 
     def _variable(self, block: Block) -> str:
         held = {name for value, name in self.variables.items() if self.readers[value] > 0}
@@ -166,12 +190,14 @@ class ModelFunction:
                 continue
             if value != defaults.get(key, _Missing):
                 arguments.append(f"{key}={value!r}")
+        handed_on = [key for key in HANDED_ON if key in function.defaults]
+        arguments += [f"{key}={key}" for key in handed_on if key in self.signature.names]
         if function.takes_name:
             arguments.append(f"name={name!r}")
         return f"{function.name}({', '.join(arguments)})"
 
     def _value(self, block: Block, key: str) -> str:
-        if key == "num_classes" and block.params[key] == self.num_classes:
+        if key == "num_classes" and self.head is not None and block in self.head.blocks:
             return key
         return repr(block.params[key])
 

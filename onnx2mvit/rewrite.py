@@ -82,15 +82,30 @@ def rewrite(
         for root in reversed(graph.of(pattern.roots)):
             if root in graph and (found := find(pattern, graph, root)) is not None:
                 _collapse(graph, pattern, *found)
-    for node in graph:
-        if node.block is not None and node.block.pattern.inner:
-            graph.expand(node, node.block.matched)
+    return _network(graph, used, batch_axis)
+
+
+def settled(network: Network) -> Network:
+    """The network to be emitted: parts of blocks that no block took are operators again.
+
+    They are left as they stand where the network cannot be converted, to say how far it came.
+    """
+    stranded = [node for node in network.graph if node.block and node.block.pattern.inner]
+    if network.leftovers or not stranded:
+        return network
+    for node in stranded:
+        assert node.block is not None
+        network.graph.expand(node, node.block.matched)
+    return _network(network.graph, network.patterns, 0)
+
+
+def _network(graph: Graph, patterns: tuple[Pattern, ...], batch_axis: int | None) -> Network:
     lowered = lower(graph, batch_axis)
     found_blocks = (node.block or lowered.blocks.get(node) for node in graph)
     blocks = tuple(block for block in found_blocks if block is not None)
     name_blocks(blocks)
     leftovers = tuple(lowered.refused)
-    return Network(graph, blocks, leftovers, used, lowered)
+    return Network(graph, blocks, leftovers, patterns, lowered)
 
 
 def _collapse(graph: Graph, pattern: Pattern, match: Match, params: dict[str, object]) -> None:

@@ -41,6 +41,10 @@ class Function:
     left_out: frozenset[str] = frozenset()
 
 
+# Arguments of the model function that every block gets whose function has one of this name.
+HANDED_ON = ("dropout", "classifier_activation")
+
+
 def functions_of(
     blocks: Sequence[Block], roles: Roles, any_size: bool = False
 ) -> dict[str, Function]:
@@ -63,7 +67,7 @@ def functions_of(
             pattern = patterns[name]
             siblings = [block for block in everything if block.pattern is pattern]
             whole = instead.get(name) or _source_of(pattern)
-            text = prune(whole, siblings, handed_on(sources, name))
+            text = prune(whole, siblings, {*handed_on(sources, name), *HANDED_ON})
             # The defaults are for the calls that the reader sees, those of the whole model.
             siblings = [block for block in blocks if block.pattern is pattern] or siblings
             found[name] = _function(text, pattern, siblings, roles, set(patterns))
@@ -91,12 +95,24 @@ def any_size_definitions() -> tuple[dict[str, str], dict[str, str]]:
 def operator_functions(model: str, taken: Container[str]) -> list[str]:
     """The functions of `operators/_functions.py` that the text of a model calls, in order."""
     _, functions = _definitions(Path(__file__).parent / "operators" / "_functions.py")
+    return _called(functions, model, taken)
+
+
+def model_functions() -> dict[str, str]:
+    """The functions of `_model_functions.py`, by name."""
+    return _definitions(Path(__file__).parent / "_model_functions.py")[1]
+
+
+def called_model_functions(model: str) -> list[str]:
+    """Those that the text of a model calls, in order."""
+    return _called(model_functions(), model, ())
+
+
+def _called(functions: dict[str, str], model: str, taken: Container[str]) -> list[str]:
     called = {node.id for node in ast.walk(ast.parse(model)) if isinstance(node, ast.Name)}
-    for text in reversed(functions.values()):  # later ones may call those before
-        name = ast.parse(text).body[0]
-        assert isinstance(name, ast.FunctionDef)
-        if name.name in called and name.name not in taken:
-            called |= {node.id for node in ast.walk(name) if isinstance(node, ast.Name)}
+    for name, text in reversed(functions.items()):  # later ones may call those before
+        if name in called and name not in taken:
+            called |= {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
     return [text for name, text in functions.items() if name in called and name not in taken]
 
 

@@ -50,17 +50,8 @@ def variables_by_path(model: keras.Model, inside: str = "") -> Iterator[tuple[st
                 yield inside + variable.path, variable
 
 
-def load_weights(model: keras.Model, path: str | Path) -> None:
-    """Sets every weight of a model from a safetensors file written by `convert`.
-
-    Raises:
-        InvalidModelError: a weight is missing, left over, or of another shape.
-    """
-    set_weights(model, safetensors.numpy.load_file(path), str(path))
-
-
-def set_weights(model: keras.Model, arrays: Arrays, origin: str) -> None:
-    """Sets every weight of a model by its path; `origin` says where they are from.
+def check_weights(model: keras.Model, arrays: Arrays, origin: str) -> None:
+    """Compares the weights of a model with arrays by path; `origin` says where those are from.
 
     Raises:
         InvalidModelError: a weight is missing, left over, or of another shape.
@@ -80,5 +71,3 @@ def set_weights(model: keras.Model, arrays: Arrays, origin: str) -> None:
         raise InvalidModelError(
             f"{origin} does not fit the model in {len(wrong)} weights:\n  {listed}"
         )
-    for key, variable in variables.items():
-        variable.assign(arrays[key])

@@ -38,12 +38,16 @@ def classifier(
     hidden: int | None = None,
     activation: str = "relu",
     use_bias: bool = True,
+    dropout: float = 0.0,
+    classifier_activation: str | None = None,
     *,
     name: str,
 ) -> KerasTensor:
-    """Global average pooling and a linear layer that answers with logits."""
+    """Global average pooling and a linear layer: logits, unless it gets an activation."""
     x = layers.GlobalAveragePooling2D(name=f"{name}_pool")(x)
     if hidden is not None:
         x = layers.Dense(hidden, use_bias=use_bias, name=f"{name}_hidden")(x)
         x = layers.Activation(activation, name=f"{name}_act")(x)
-    return layers.Dense(num_classes, use_bias=use_bias, name=name)(x)
+    if dropout:
+        x = layers.Dropout(dropout, name=f"{name}_dropout")(x)
+    return layers.Dense(num_classes, classifier_activation, use_bias=use_bias, name=name)(x)

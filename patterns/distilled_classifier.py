@@ -11,7 +11,7 @@ from .average import average
 from .token_classifier import token_classifier
 
 if TYPE_CHECKING:
-    from keras import KerasTensor
+    from keras import KerasTensor, layers
 
 
 class DistilledClassifier(Pattern):
@@ -33,8 +33,18 @@ class DistilledClassifier(Pattern):
         return {"num_classes": m.head.num_classes}
 
 
-def distilled_classifier(x: KerasTensor, num_classes: int, *, name: str) -> KerasTensor:
+def distilled_classifier(
+    x: KerasTensor,
+    num_classes: int,
+    dropout: float = 0.0,
+    classifier_activation: str | None = None,
+    *,
+    name: str,
+) -> KerasTensor:
     """The mean of the logits of the class token and of the distillation token."""
-    head = token_classifier(x, num_classes, name=name)
-    dist = token_classifier(x, num_classes, start=1, name=f"{name}_dist")
-    return average(head, dist, name=f"{name}_average")
+    head = token_classifier(x, num_classes, dropout=dropout, name=name)
+    dist = token_classifier(x, num_classes, start=1, dropout=dropout, name=f"{name}_dist")
+    x = average(head, dist, name=f"{name}_average")
+    if classifier_activation:
+        x = layers.Activation(classifier_activation, name=f"{name}_activation")(x)
+    return x

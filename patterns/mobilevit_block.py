@@ -82,6 +82,7 @@ def mobilevit_block(
     activation: str = "silu",
     attention_bias: bool = True,
     epsilon: float = 1e-5,
+    dropout: float = 0.0,
     *,
     name: str,
     **conv: Any,
@@ -101,6 +102,7 @@ def mobilevit_block(
             activation=activation,
             attention_bias=attention_bias,
             epsilon=epsilon,
+            dropout=dropout,
             name=f"layer.{i}",
         )
     y = layers.LayerNormalization(epsilon=epsilon, name="norm")(y)

@@ -93,6 +93,7 @@ def mobilevitv2_block(
     activation: str = "silu",
     transformer_bias: bool = True,
     epsilon: float = 1e-5,
+    dropout: float = 0.0,
     *,
     name: str,
     **conv: Any,
@@ -123,6 +124,7 @@ def mobilevitv2_block(
             activation=activation,
             use_bias=transformer_bias,
             epsilon=epsilon,
+            dropout=dropout,
             name=f"layer.{i}",
         )
     y = layers.GroupNormalization(1, epsilon=epsilon, name="norm")(y)

@@ -55,6 +55,7 @@ def separable_transformer_layer(
     activation: str = "silu",
     use_bias: bool = True,
     epsilon: float = 1e-5,
+    dropout: float = 0.0,
     *,
     name: str,
 ) -> KerasTensor:
@@ -63,6 +64,8 @@ def separable_transformer_layer(
     dim = x.shape[-1]
     y = layers.GroupNormalization(1, epsilon=epsilon, name="norm_before")(inputs)
     y = separable_self_attention(y, use_bias=use_bias, name="attention")
+    if dropout:
+        y = layers.Dropout(dropout, name="dropout_attention")(y)
     x1 = layers.Add(name="add_attention")([inputs, y])
     y = layers.GroupNormalization(1, epsilon=epsilon, name="norm_after")(x1)
     y = conv_bn_act(
@@ -75,5 +78,7 @@ def separable_transformer_layer(
         name="mlp_in",
     )
     y = conv_bn_act(y, dim, 1, activation=None, batch_norm=False, use_bias=use_bias, name="mlp_out")
+    if dropout:
+        y = layers.Dropout(dropout, name="dropout_mlp")(y)
     y = layers.Add(name="add_mlp")([x1, y])
     return keras.Model(inputs, y, name=name)(x)

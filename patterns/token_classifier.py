@@ -39,9 +39,13 @@ def token_classifier(
     pooling: str = "token",
     start: int = 0,
     use_bias: bool = True,
+    dropout: float = 0.0,
+    classifier_activation: str | None = None,
     *,
     name: str,
 ) -> KerasTensor:
     """Logits of the token at `start`, or of the mean from there on."""
     x = token_pooling(x, pooling, start)
-    return layers.Dense(num_classes, use_bias=use_bias, name=name)(x)
+    if dropout:
+        x = layers.Dropout(dropout, name=f"{name}_dropout")(x)
+    return layers.Dense(num_classes, classifier_activation, use_bias=use_bias, name=name)(x)

@@ -64,6 +64,7 @@ def transformer_layer(
     attention_bias: bool = True,
     layer_scale: bool = False,
     epsilon: float = 1e-5,
+    dropout: float = 0.0,
     *,
     name: str,
 ) -> KerasTensor:
@@ -76,7 +77,14 @@ def transformer_layer(
     )
     y = attention(y, y)
     if layer_scale:
-        y = layers.EinsumDense("btd,d->btd", (None, dim), name="scale_attention")(y)
+        y = layers.EinsumDense(
+            "btd,d->btd",
+            (None, dim),
+            kernel_initializer=keras.initializers.Constant(1e-4),
+            name="scale_attention",
+        )(y)
+    if dropout:
+        y = layers.Dropout(dropout, name="dropout_attention")(y)
     x1 = layers.Add(name="add_attention")([inputs, y])
     y = layers.LayerNormalization(epsilon=epsilon, name="norm_after")(x1)
     y = layers.Dense(round(dim * mlp_ratio), name="mlp_in")(y)
@@ -86,6 +94,13 @@ def transformer_layer(
         y = layers.Activation(activation, name="act")(y)
     y = layers.Dense(dim, name="mlp_out")(y)
     if layer_scale:
-        y = layers.EinsumDense("btd,d->btd", (None, dim), name="scale_mlp")(y)
+        y = layers.EinsumDense(
+            "btd,d->btd",
+            (None, dim),
+            kernel_initializer=keras.initializers.Constant(1e-4),
+            name="scale_mlp",
+        )(y)
+    if dropout:
+        y = layers.Dropout(dropout, name="dropout_mlp")(y)
     y = layers.Add(name="add_mlp")([x1, y])
     return keras.Model(inputs, y, name=name)(x)

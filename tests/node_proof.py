@@ -19,7 +19,7 @@ from onnx2mvit.pattern import Pattern
 from onnx2mvit.probe import outputs_of
 from onnx2mvit.read import _source, graph_of
 from onnx2mvit.rewrite import Network, rewrite
-from onnx2mvit.weights import block_weights, set_weights
+from onnx2mvit.weights import block_weights, check_weights, variables_by_path
 from tests.node_cases import Array, Case, older
 from tests.node_collection import cases
 from tests.run_graph import answers
@@ -85,8 +85,11 @@ class Converted:
         import_keras()
         module = ModuleType("net")
         exec(self.source, module.__dict__)
-        model: keras.Model = module.net(**arguments)
-        set_weights(model, block_weights(self.network.blocks), "the network")
+        model: keras.Model = module.net(weights=None, **arguments)
+        weights = block_weights(self.network.blocks)
+        check_weights(model, weights, "the network")
+        for path, variable in variables_by_path(model):
+            variable.assign(weights[path])
         return model
 
     @property

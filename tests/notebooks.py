@@ -16,7 +16,12 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 FOLDER = Path(__file__).parent.parent / "notebooks"
 SCRIPTS = sorted(FOLDER.glob("*.py"))
 MARK = re.compile(r"^# %%( \[markdown\])?\n", re.MULTILINE)
-QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
+ENVIRONMENT = {
+    "KERAS_BACKEND": "tensorflow",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "PYTHONWARNINGS": "ignore:IProgress not found",  # of tqdm, where there is no widget
+}
+PHOTOGRAPHS = "--InlineBackend.figure_formats=jpeg"  # a tenth of the size
 
 
 def notebook(script: Path) -> NotebookNode:
@@ -38,8 +43,9 @@ def notebook(script: Path) -> NotebookNode:
 
 def run(made: NotebookNode) -> NotebookNode:
     """The same with what its cells showed, run from the top in a kernel of its own."""
-    client = NotebookClient(made, timeout=600, kernel_name="python3")
-    ran: NotebookNode = client.execute(env={**os.environ, **QUIET})
+    client = NotebookClient(made, timeout=600, kernel_name="python3", coalesce_streams=True)
+    environment = {**os.environ, **ENVIRONMENT}
+    ran: NotebookNode = client.execute(env=environment, extra_arguments=[PHOTOGRAPHS])
     return ran
 
 

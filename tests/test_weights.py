@@ -8,8 +8,8 @@ import onnx
 import safetensors.numpy
 
 import onnx2mvit
-from onnx2mvit.build import build
-from onnx2mvit.weights import load_weights, variables_by_path
+from onnx2mvit.build import build, import_module
+from onnx2mvit.weights import variables_by_path
 from tests.graphs import model, save
 
 Fill = Callable[[str], Path]
@@ -61,5 +61,5 @@ def test_weights_survive_another_size_and_go_by_path(filled: Fill, tmp_path: Pat
     for path, value in variables_by_path(other):
         assert (np.asarray(value) == ours[path]).all()
         value.assign(np.zeros(value.shape))
-    load_weights(other, result.folder / "mobilevit_xs.safetensors")
+    import_module(result.source).load_weights(other, "mobilevit_xs.safetensors")
     assert all((np.asarray(v) == ours[path]).all() for path, v in variables_by_path(other))

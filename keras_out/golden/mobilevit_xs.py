@@ -5,7 +5,11 @@ SHA-256: 895b446a26a302a065085d6a7ddd74347f02743d98e2bcbbea79f5289dd06e27
 Weights: random (seed 0); by layer path in mobilevit_xs.safetensors
 """
 
+import json
+import pathlib
+
 import keras
+import numpy as np
 from keras import layers, ops
 
 
@@ -29,15 +33,9 @@ def conv_bn_act(
     """A convolution, batch normalization and an activation."""
     if padding is None and strides > 1 and kernel_size > 1:
         # PyTorch pads every side alike, "same" would not.
-        x = layers.ZeroPadding2D(
-            dilation * ((kernel_size - 1) // 2), name=f"{name}_pad"
-        )(x)
+        x = layers.ZeroPadding2D(dilation * ((kernel_size - 1) // 2), name=f"{name}_pad")(x)
         padding = "valid"
-    steps = {
-        "strides": strides,
-        "dilation_rate": dilation,
-        "padding": padding or "same",
-    }
+    steps = {"strides": strides, "dilation_rate": dilation, "padding": padding or "same"}
     if depthwise:
         conv = layers.DepthwiseConv2D(
             kernel_size, **steps, use_bias=use_bias, name=f"{name}_convolution"
@@ -63,16 +61,7 @@ def conv_bn_act(
 
 
 def inverted_residual(
-    x,
-    filters,
-    expansion,
-    strides=1,
-    kernel_size=3,
-    dilation=1,
-    activation="silu",
-    *,
-    name,
-    **conv,
+    x, filters, expansion, strides=1, kernel_size=3, dilation=1, activation="silu", *, name, **conv
 ):
     """MobileNetV2's block: 1×1 expand, depthwise, 1×1 project, and the input added if it fits."""
     inputs = keras.Input(x.shape[1:])
@@ -119,6 +108,7 @@ def transformer_layer(
     activation="silu",
     attention_bias=True,
     epsilon=1e-5,
+    dropout=0.0,
     *,
     name,
 ):
@@ -130,12 +120,16 @@ def transformer_layer(
         num_heads, dim // num_heads, use_bias=attention_bias, name="attention"
     )
     y = attention(y, y)
+    if dropout:
+        y = layers.Dropout(dropout, name="dropout_attention")(y)
     x1 = layers.Add(name="add_attention")([inputs, y])
     y = layers.LayerNormalization(epsilon=epsilon, name="layernorm_after")(x1)
     y = layers.Dense(round(dim * mlp_ratio), name="intermediate_dense")(y)
     if activation:
         y = layers.Activation(activation, name="intermediate_intermediate_act_fn")(y)
     y = layers.Dense(dim, name="output_dense")(y)
+    if dropout:
+        y = layers.Dropout(dropout, name="dropout_mlp")(y)
     y = layers.Add(name="add_mlp")([x1, y])
     return keras.Model(inputs, y, name=name)(x)
 
@@ -165,6 +159,7 @@ def mobilevit_block(
     activation="silu",
     attention_bias=True,
     epsilon=1e-5,
+    dropout=0.0,
     *,
     name,
     **conv,
@@ -173,9 +168,7 @@ def mobilevit_block(
     inputs = keras.Input(x.shape[1:])
     conv["activation"] = activation
     y = conv_bn_act(inputs, inputs.shape[-1], kernel_size, name="conv_kxk", **conv)
-    y = conv_bn_act(
-        y, dim, 1, activation=None, batch_norm=False, use_bias=False, name="conv_1x1"
-    )
+    y = conv_bn_act(y, dim, 1, activation=None, batch_norm=False, use_bias=False, name="conv_1x1")
     image = y
     y = unfold(image, patch_size)
     for i in range(depth):
@@ -186,6 +179,7 @@ def mobilevit_block(
             activation=activation,
             attention_bias=attention_bias,
             epsilon=epsilon,
+            dropout=dropout,
             name=f"transformer.layer.{i}",
         )
     y = layers.LayerNormalization(epsilon=epsilon, name="layernorm")(y)
@@ -197,41 +191,150 @@ def mobilevit_block(
     return keras.Model(inputs, y, name=name)(x)
 
 
-def classifier(x, num_classes, use_bias=True, *, name):
-    """Global average pooling and a linear layer that answers with logits."""
+def classifier(x, num_classes, use_bias=True, dropout=0.0, classifier_activation=None, *, name):
+    """Global average pooling and a linear layer: logits, unless it gets an activation."""
     x = layers.GlobalAveragePooling2D(name=f"{name}_pool")(x)
-    return layers.Dense(num_classes, use_bias=use_bias, name=name)(x)
+    if dropout:
+        x = layers.Dropout(dropout, name=f"{name}_dropout")(x)
+    return layers.Dense(num_classes, classifier_activation, use_bias=use_bias, name=name)(x)
 
 
-def mobilevit_xs(input_shape=(256, 256, 3), num_classes=1000, name="mobilevit_xs"):
+# The last blocks at the strides 4 to 32; onnx2mvit.features(model, PYRAMID) gives them.
+PYRAMID = ("encoder.layer.1.layer.2", "encoder.layer.2", "encoder.layer.3", "conv_1x1_exp")
+
+
+def mobilevit_xs(
+    input_shape=(256, 256, 3),
+    num_classes=1000,
+    include_top=True,
+    pooling=None,
+    classifier_activation=None,
+    dropout=0.0,
+    nested=True,
+    weights="mobilevit_xs.safetensors",
+    name="mobilevit_xs",
+):
     """From images (batch, height, width, channels) to logits.
 
-    The weights fit any `input_shape` (height, width, channels).
+    Args:
+        input_shape: (height, width, channels) of the images; the weights fit any size.
+        num_classes: another number than 1000 makes a fresh head on the same weights.
+        include_top: False for the features that the head reads, without it.
+        pooling: of those features: None, or "avg" or "max" for a vector.
+        classifier_activation: "softmax" for probabilities; None for logits.
+        dropout: a rate, for training: before the head, and in transformer layers.
+        nested: False for a flat model, without models for its blocks.
+        weights: a safetensors file, beside this module or anywhere; None for a fresh model.
+        name: that of the model.
+
+    Raises:
+        ValueError: arguments do not go together, or weights not fit.
     """
+    check_arguments(include_top, pooling, classifier_activation, dropout)
+    if None in input_shape:
+        raise ValueError("height and width must be known: or convert with --image-size any")
     inputs = keras.Input(input_shape, name="pixel_values")
     x = conv_bn_act(inputs, 16, kernel_size=3, strides=2, name="conv_stem")
     x = inverted_residual(x, 32, expansion=4, name="encoder.layer.0.layer.0")
     x = inverted_residual(x, 48, expansion=4, strides=2, name="encoder.layer.1.layer.0")
     x = inverted_residual(x, 48, expansion=4, name="encoder.layer.1.layer.1")
     x = inverted_residual(x, 48, expansion=4, name="encoder.layer.1.layer.2")
-    x = inverted_residual(
-        x, 64, expansion=4, strides=2, name="encoder.layer.2.downsampling_layer"
-    )
+    x = inverted_residual(x, 64, expansion=4, strides=2, name="encoder.layer.2.downsampling_layer")
     x = mobilevit_block(
-        x, 64, dim=96, depth=2, num_heads=4, patch_size=2, name="encoder.layer.2"
+        x, 64, dim=96, depth=2, num_heads=4, patch_size=2, dropout=dropout, name="encoder.layer.2"
     )
-    x = inverted_residual(
-        x, 80, expansion=4, strides=2, name="encoder.layer.3.downsampling_layer"
-    )
+    x = inverted_residual(x, 80, expansion=4, strides=2, name="encoder.layer.3.downsampling_layer")
     x = mobilevit_block(
-        x, 80, dim=120, depth=4, num_heads=4, patch_size=2, name="encoder.layer.3"
+        x, 80, dim=120, depth=4, num_heads=4, patch_size=2, dropout=dropout, name="encoder.layer.3"
     )
-    x = inverted_residual(
-        x, 96, expansion=4, strides=2, name="encoder.layer.4.downsampling_layer"
-    )
+    x = inverted_residual(x, 96, expansion=4, strides=2, name="encoder.layer.4.downsampling_layer")
     x = mobilevit_block(
-        x, 96, dim=144, depth=3, num_heads=4, patch_size=2, name="encoder.layer.4"
+        x, 96, dim=144, depth=3, num_heads=4, patch_size=2, dropout=dropout, name="encoder.layer.4"
     )
     x = conv_bn_act(x, 384, kernel_size=1, name="conv_1x1_exp")
-    x = classifier(x, num_classes, name="classifier")
-    return keras.Model(inputs, x, name=name)
+    if include_top:
+        x = classifier(
+            x,
+            num_classes,
+            dropout=dropout,
+            classifier_activation=classifier_activation,
+            name="classifier",
+        )
+    else:
+        x = pooled(x, pooling)
+    model = keras.Model(inputs, x, name=name)
+    if not nested:
+        model = flatten(model)
+    if weights is not None:
+        load_weights(model, weights, fresh=() if num_classes == 1000 else ("classifier",))
+    return model
+
+
+def check_arguments(include_top, pooling, classifier_activation, dropout):
+    """Raises ValueError for arguments that do not go together."""
+    if pooling not in (None, "avg", "max") or (include_top and pooling):
+        raise ValueError(f'pooling is "avg" or "max" with include_top=False, not {pooling!r}')
+    if classifier_activation and not include_top:
+        raise ValueError("classifier_activation is for the head: it needs include_top=True")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout is a rate from 0 to below 1, not {dropout!r}")
+
+
+def pooled(x, pooling):
+    """Features (B, H, W, C), or tokens (B, N, C), as they are or as one vector (B, C)."""
+    if pooling is None:
+        return x
+    axes = tuple(range(1, len(x.shape) - 1))
+    return ops.mean(x, axes) if pooling == "avg" else ops.max(x, axes)
+
+
+def flat_name(path):
+    """The name of a layer in the flat model."""
+    return path.replace("/", "_").replace(".", "_")
+
+
+def flatten(model, inside=""):
+    """The same layers anew, without models in the model; each block's output has its name."""
+
+    def clone(layer):
+        if isinstance(layer, keras.Model):
+            return flatten(layer, f"{inside}{layer.name}/")
+        if isinstance(layer, keras.Layer):
+            config = layer.get_config() | {"name": flat_name(inside + layer.name)}
+            return type(layer).from_config(config)
+        return layer
+
+    def call(layer, *args, **kwargs):
+        if isinstance(layer, keras.Model):
+            return layers.Identity(name=flat_name(inside + layer.name))(layer.call(*args))
+        return layer(*args, **kwargs)
+
+    return keras.models.clone_model(model, clone_function=clone, call_function=call)
+
+
+def variables(model, inside=""):
+    """All weights by path, those of models in the model with the names of these before."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from variables(layer, f"{inside}{layer.name}/")
+        else:
+            yield from ((inside + variable.path, variable) for variable in layer.weights)
+
+
+def load_weights(model, file, fresh=()):
+    """Sets the weights by path from a safetensors file; layers in `fresh` keep their own."""
+    file = pathlib.Path(__file__).parent / file
+    data = np.memmap(file, mode="r")
+    start = 8 + int.from_bytes(bytes(data[:8]), "little")
+    header = json.loads(bytes(data[8:start]))
+    stored = {flat_name(path): entry for path, entry in header.items()}
+    for path, variable in variables(model):
+        if flat_name(path.rpartition("/")[0]) in map(flat_name, fresh):
+            continue
+        entry = stored.get(flat_name(path), {"shape": None})
+        if entry["shape"] != list(variable.shape):
+            shapes = f"has shape {list(variable.shape)} here, {entry['shape']} there"
+            raise ValueError(f"{file} does not fit the model: {path} {shapes}")
+        begin, end = entry["data_offsets"]
+        array = np.frombuffer(bytes(data[start + begin : start + end]), "<f4")
+        variable.assign(array.reshape(variable.shape))

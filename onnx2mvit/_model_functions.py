@@ -1,0 +1,78 @@
+"""What the model function of an emitted module calls: its text lands there as it stands."""
+
+import json
+import pathlib
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+
+def check_arguments(include_top, pooling, classifier_activation, dropout):
+    """Raises ValueError for arguments that do not go together."""
+    if pooling not in (None, "avg", "max") or (include_top and pooling):
+        raise ValueError(f'pooling is "avg" or "max" with include_top=False, not {pooling!r}')
+    if classifier_activation and not include_top:
+        raise ValueError("classifier_activation is for the head: it needs include_top=True")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout is a rate from 0 to below 1, not {dropout!r}")
+
+
+def pooled(x, pooling):
+    """Features (B, H, W, C), or tokens (B, N, C), as they are or as one vector (B, C)."""
+    if pooling is None:
+        return x
+    axes = tuple(range(1, len(x.shape) - 1))
+    return ops.mean(x, axes) if pooling == "avg" else ops.max(x, axes)
+
+
+def flat_name(path):
+    """The name of a layer in the flat model."""
+    return path.replace("/", "_").replace(".", "_")
+
+
+def flatten(model, inside=""):
+    """The same layers anew, without models in the model; each block's output has its name."""
+
+    def clone(layer):
+        if isinstance(layer, keras.Model):
+            return flatten(layer, f"{inside}{layer.name}/")
+        if isinstance(layer, keras.Layer):
+            config = layer.get_config() | {"name": flat_name(inside + layer.name)}
+            return type(layer).from_config(config)
+        return layer
+
+    def call(layer, *args, **kwargs):
+        if isinstance(layer, keras.Model):
+            return layers.Identity(name=flat_name(inside + layer.name))(layer.call(*args))
+        return layer(*args, **kwargs)
+
+    return keras.models.clone_model(model, clone_function=clone, call_function=call)
+
+
+def variables(model, inside=""):
+    """All weights by path, those of models in the model with the names of these before."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from variables(layer, f"{inside}{layer.name}/")
+        else:
+            yield from ((inside + variable.path, variable) for variable in layer.weights)
+
+
+def load_weights(model, file, fresh=()):
+    """Sets the weights by path from a safetensors file; layers in `fresh` keep their own."""
+    file = pathlib.Path(__file__).parent / file
+    data = np.memmap(file, mode="r")
+    start = 8 + int.from_bytes(bytes(data[:8]), "little")
+    header = json.loads(bytes(data[8:start]))
+    stored = {flat_name(path): entry for path, entry in header.items()}
+    for path, variable in variables(model):
+        if flat_name(path.rpartition("/")[0]) in map(flat_name, fresh):
+            continue
+        entry = stored.get(flat_name(path), {"shape": None})
+        if entry["shape"] != list(variable.shape):
+            shapes = f"has shape {list(variable.shape)} here, {entry['shape']} there"
+            raise ValueError(f"{file} does not fit the model: {path} {shapes}")
+        begin, end = entry["data_offsets"]
+        array = np.frombuffer(bytes(data[start + begin : start + end]), "<f4")
+        variable.assign(array.reshape(variable.shape))
