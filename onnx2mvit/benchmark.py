@@ -12,6 +12,7 @@ import numpy as np
 
 from onnx2mvit.conversion import at_size, inspect
 from onnx2mvit.errors import UsageError, VerificationError
+from onnx2mvit.head import own_head
 from onnx2mvit.images import structured_images
 from onnx2mvit.layout import output_order
 from onnx2mvit.machine import Others, load_average, memory, peak_memory, share_of_others
@@ -101,7 +102,8 @@ def benchmark(
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(threads))
     progress("load")
     network = inspect(path)
-    model = at_size(load(target), target, traced_size(network))
+    own = own_head(network) if target.is_dir() else {}
+    model = at_size(load(target, **own), target, network, traced_size(network))
     rows: list[Row] = []
     shares: list[float] = []
     for batch in batches:

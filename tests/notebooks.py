@@ -43,9 +43,15 @@ def notebook(script: Path) -> NotebookNode:
 
 def run(made: NotebookNode) -> NotebookNode:
     """The same with what its cells showed, run from the top in a kernel of its own."""
-    client = NotebookClient(made, timeout=600, kernel_name="python3", coalesce_streams=True)
+    client = NotebookClient(
+        made,
+        timeout=600,
+        kernel_name="python3",
+        coalesce_streams=True,
+        extra_arguments=[PHOTOGRAPHS],
+    )
     environment = {**os.environ, **ENVIRONMENT}
-    ran: NotebookNode = client.execute(env=environment, extra_arguments=[PHOTOGRAPHS])
+    ran: NotebookNode = client.execute(env=environment)
     return ran
 
 
