@@ -38,7 +38,8 @@ class Row:
 
     `milliseconds` of one call on the whole batch, median of all; `ratio` to onnxruntime's;
     `max_rel_error` of its outputs against onnxruntime's; `memory_mb` that it took to load the
-    network and run it once.
+    network and run it once; `others` is the share of all processors that other processes took
+    while this batch was timed.
     """
 
     runtime: str
@@ -47,13 +48,14 @@ class Row:
     ratio: Ratio
     max_rel_error: float
     memory_mb: float
+    others: float
 
 
 @dataclass(frozen=True)
 class Benchmark:
     """All runtimes at all batches, and what the machine was doing.
 
-    `others_before` and `others_meanwhile` are shares of all processors that other processes took.
+    `others_before` is the share of all processors that other processes took before it began.
     """
 
     threads: int
@@ -61,7 +63,6 @@ class Benchmark:
     image_size: tuple[int, int]
     rows: list[Row]
     others_before: float
-    others_meanwhile: float
     load_average: float | None
     peak_memory_mb: float
 
@@ -105,7 +106,6 @@ def benchmark(
     own = own_head(network) if target.is_dir() else {}
     model = at_size(load(target, **own), target, network, traced_size(network))
     rows: list[Row] = []
-    shares: list[float] = []
     for batch in batches:
         runtimes, errors, taken = _ready(path, network, model, batch, threads, progress)
         with Others() as others:
@@ -116,10 +116,17 @@ def benchmark(
                 timed=timed,
                 progress=_counted(progress, batch),
             )
-        shares.append(others.share)
         reference = timings[runtimes[0].name]
         rows += [
-            Row(name, batch, 1e3 * timing.seconds, timing.ratio(reference), error, used / MB)
+            Row(
+                name,
+                batch,
+                1e3 * timing.seconds,
+                timing.ratio(reference),
+                error,
+                used / MB,
+                others.share,
+            )
             for (name, timing), error, used in zip(timings.items(), errors, taken, strict=True)
         ]
     return Benchmark(
@@ -128,7 +135,6 @@ def benchmark(
         image_size=traced_size(network),
         rows=rows,
         others_before=before,
-        others_meanwhile=max(shares),
         load_average=load_average(),
         peak_memory_mb=peak_memory() / MB,
     )

@@ -46,7 +46,7 @@ def benchmark(
         result = run(
             file, target, batches=batches, threads=threads, rounds=rounds, progress=progress
         )
-    busy = max(result.others_before, result.others_meanwhile)
+    busy = max([result.others_before, *(row.others for row in result.rows)])
     if busy > BUSY:
         warn(
             f"other processes took {busy:.0%} of the processors: these figures are not those of "
@@ -67,7 +67,7 @@ def show(console: Console, result: Benchmark) -> None:
     table = Table(title=f"{height}×{width}, {result.threads} threads, {result.rounds} rounds")
     table.add_column("batch", justify="right")
     table.add_column("runtime")
-    for title in ("ms", "to onnxruntime", "of a round", "max error", "memory MB"):
+    for title in ("ms", "to onnxruntime", "of a round", "max error", "memory MB", "others"):
         table.add_column(title, justify="right")
     before = None
     for row in result.rows:
@@ -84,13 +84,13 @@ def show(console: Console, result: Benchmark) -> None:
             "" if first else f"{ratio.least:.2f}–{ratio.greatest:.2f}",
             "" if first else f"{row.max_rel_error:.0e}",
             f"{row.memory_mb:.0f}",
+            f"{row.others:.0%}" if first else "",
         )
     console.print(table)
     load = "" if result.load_average is None else f", load average {result.load_average:.1f}"
     console.print(
-        f"others took {result.others_before:.0%} of the processors before and "
-        f"{result.others_meanwhile:.0%} meanwhile{load}; "
-        f"the process took {result.peak_memory_mb:.0f} MB at most",
+        f"other processes took {result.others_before:.0%} of the processors before{load}; "
+        f"this one took {result.peak_memory_mb:.0f} MB of memory at most",
         highlight=False,
         soft_wrap=True,
     )
