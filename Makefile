@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint unit bench fuzz random golden clean
+.PHONY: demo test lint unit bench fuzz random golden notebooks clean
 
 demo: $(INSTALLED)
 	$(BIN)/onnx2mvit export mobilevit_xs --weights auto
@@ -38,9 +38,13 @@ random: $(INSTALLED)
 golden: $(INSTALLED)
 	$(BIN)/python -m tests.golden
 
+# Runs notebooks/*.py and writes each as a notebook with what it showed.
+notebooks: $(INSTALLED)
+	$(BIN)/python -m tests.notebooks
+
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[tensorflow-cpu,export,images,dev]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[tensorflow-cpu,export,images,benchmark,notebooks,dev]'
 	touch $@
 
 clean:

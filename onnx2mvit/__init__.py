@@ -9,6 +9,17 @@ Importing this package imports neither Keras, nor TensorFlow, nor torch.
 
 from onnx2mvit.conversion import Conversion, convert, inspect, verify
 from onnx2mvit.features import features
+from onnx2mvit.preprocessing import IMAGENET_MEAN, IMAGENET_STD, preprocess
 from onnx2mvit.version import __version__
 
-__all__ = ["Conversion", "__version__", "convert", "features", "inspect", "verify"]
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "Conversion",
+    "__version__",
+    "convert",
+    "features",
+    "inspect",
+    "preprocess",
+    "verify",
+]

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
+from onnx2mvit.commands.benchmark import benchmark
+from onnx2mvit.console import err, live_progress, out, results, warn
 from onnx2mvit.errors import Onnx2mvitError, VerificationError
 from onnx2mvit.sizes import parse_image_size, parse_size
 from onnx2mvit.version import __version__
@@ -31,9 +28,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-# A pipe has no width of its own: lines are left whole there.
-out = Console(width=None if sys.stdout.isatty() else 240)
-err = Console(stderr=True)
 
 
 class Exporter(StrEnum):
@@ -41,19 +35,6 @@ class Exporter(StrEnum):
 
     DYNAMO = "dynamo"
     LEGACY = "legacy"
-
-
-@contextmanager
-def _progress(live: bool = True) -> Iterator[Any]:
-    """A live line with the running stage and its time on a terminal; a line per stage elsewhere."""
-    start = time.perf_counter()
-    if not err.is_terminal or not live:
-        yield lambda message: err.print(
-            f"{time.perf_counter() - start:5.1f} s  {message}", markup=False, highlight=False
-        )
-        return
-    with err.status("starting") as status:
-        yield lambda message: status.update(f"{time.perf_counter() - start:.1f} s  {message} …")
 
 
 def _show_version(wanted: bool) -> None:
@@ -130,7 +111,7 @@ def export(
     size = parse_size(image_size) if image_size is not None else None
     target = output or Path("exported_onnx") / f"{model.rpartition('/')[2]}.onnx"
     # torch's exporters print from C++ and are muted, which would freeze a live line.
-    with _progress(live=False) as progress:
+    with live_progress(live=False) as progress:
         result = run(
             model,
             target,
@@ -142,7 +123,7 @@ def export(
             fold_bn=fold_bn,
             dynamic_batch=not static_batch,
             progress=progress,
-            warn=_warn,
+            warn=warn,
         )
     out.print(
         f"{result.path}: {result.nodes} nodes, opset {result.opset}, "
@@ -156,20 +137,6 @@ def export(
         f"at |logit| {result.max_abs_logit:.1f}",
         highlight=False,
     )
-
-
-@contextmanager
-def _results() -> Iterator[None]:
-    """For what goes to stdout: a reader that goes away, as `head` does, is no failure."""
-    try:
-        yield
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _warn(message: str) -> None:
-    err.print(f"warning: {message}", style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -190,11 +157,11 @@ def inspect(
     from onnx2mvit.show import show_network
 
     if graph or why is not None:
-        with _results():
+        with results():
             print("\n".join(look(file, why)))
         return
     network = run(file)
-    with _results():
+    with results():
         if as_json:
             described = describe(network) | {"leftovers": leftovers(network)}
             print(json.dumps(described, indent=2, ensure_ascii=False))
@@ -237,7 +204,7 @@ def convert(
     from onnx2mvit.show import show_conversion
 
     size = parse_image_size(image_size) if image_size is not None else None
-    with _progress() as progress:
+    with live_progress() as progress:
         result = run(
             file,
             output,
@@ -249,8 +216,8 @@ def convert(
             progress=progress,
         )
     for warning in result.warnings():
-        _warn(warning)
-    with _results():
+        warn(warning)
+    with results():
         show_conversion(out, result)
     if result.passed is False:
         raise VerificationError(f"Keras and onnxruntime differ; see {result.folder}/report.json")
@@ -275,15 +242,18 @@ def verify(
     from onnx2mvit.conversion import verify as run
     from onnx2mvit.show import show_verification
 
-    with _progress() as progress:
+    with live_progress() as progress:
         result: Verification = run(file, target, images=images, inputs=inputs, progress=progress)
-    with _results():
+    with results():
         if as_json:
             print(json.dumps(result.as_dict(), indent=2, ensure_ascii=False))
         else:
             show_verification(out, result.as_dict())
     if not result.passed:
         raise VerificationError(f"{target} and {file} differ")
+
+
+app.command()(benchmark)
 
 
 def main() -> None:

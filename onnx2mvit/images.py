@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnx2mvit.errors import MissingDependencyError, UsageError
+from onnx2mvit.errors import UsageError
+from onnx2mvit.preprocessing import open_image
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 Images = np.ndarray[Any, np.dtype[np.float32]]
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"}
@@ -95,12 +99,6 @@ def load_images(folder: Path, height: int, width: int, channels: int, limit: int
         UsageError: no folder, no images in it, or one that cannot be read.
         MissingDependencyError: pillow is not installed.
     """
-    try:
-        from PIL import Image, ImageOps, UnidentifiedImageError
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Reading images needs pillow: pip install 'onnx2mvit[images]'."
-        ) from error
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder of images")
     if channels not in (1, 3):
@@ -108,15 +106,15 @@ def load_images(folder: Path, height: int, width: int, channels: int, limit: int
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)[:limit]
     if not paths:
         raise UsageError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))})")
-    images = []
-    for path in paths:
-        try:
-            with Image.open(path) as image:
-                fitted = ImageOps.fit(
-                    image.convert("RGB" if channels == 3 else "L"), (width, height)
-                )
-        except (UnidentifiedImageError, OSError) as error:
-            raise UsageError(f"{path} cannot be read as an image: {error}") from error
-        pixels = np.asarray(fitted, dtype=np.float32).reshape(height, width, channels) / 255
-        images.append(pixels.transpose(2, 0, 1))
-    return np.stack(images)
+    mode = "RGB" if channels == 3 else "L"
+    images = [_fitted(open_image(path, mode), height, width) for path in paths]
+    return np.stack(images).transpose(0, 3, 1, 2)
+
+
+def _fitted(image: Image, height: int, width: int) -> Images:
+    from PIL import ImageOps
+
+    pixels: Images = np.array(ImageOps.fit(image, (width, height)), dtype=np.float32)
+    pixels = pixels.reshape(height, width, -1)
+    pixels /= 255
+    return pixels

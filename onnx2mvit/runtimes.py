@@ -1,0 +1,135 @@
+"""One network in each runtime: onnxruntime on the file, Keras and LiteRT on the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnxruntime
+
+from onnx2mvit.backend import import_keras
+from onnx2mvit.errors import InvalidModelError, MissingDependencyError
+from onnx2mvit.images import Images
+from onnx2mvit.quiet import one_line, quiet
+from onnx2mvit.reference import FAILURES
+
+if TYPE_CHECKING:
+    import keras
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A network that is ready: `call` runs it once on its images and hands the outputs over."""
+
+    name: str
+    call: Callable[[], list[Array]]
+
+
+def onnxruntime_of(path: Path, images: Images, threads: int) -> Runtime:
+    """onnxruntime on a file, for images (N, C, H, W), as it is by default.
+
+    Raises:
+        InvalidModelError: it cannot load the file, or not run it on so many images.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = threads
+    try:
+        session = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
+        )
+        feed = {session.get_inputs()[0].name: images}
+        session.run(None, feed)
+    except FAILURES as error:
+        raise InvalidModelError(
+            f"onnxruntime cannot run {path} on {len(images)} images: {one_line(error)}"
+        ) from error
+    return Runtime("onnxruntime", lambda: session.run(None, feed))
+
+
+def keras_of(model: keras.Model, pixels: Images) -> Runtime:
+    """A model as a tf.function, with its weights as variables, for images (N, H, W, C)."""
+    tf = tensorflow()
+    tensor = tf.constant(pixels)
+    function = tf.function(lambda x: model(x, training=False), autograph=False)
+    function = function.get_concrete_function(tf.TensorSpec(tensor.shape, tensor.dtype))
+    return Runtime("Keras, tf.function", lambda: _arrays(function(tensor)))
+
+
+def litert_model(model: keras.Model, batch: int) -> bytes:
+    """A model as a LiteRT file in float32 for so many images at a time.
+
+    With the batch left open, some shapes are known only at run time, and XNNPACK does not take
+    the operators around them.
+    """
+    keras = import_keras()
+    tf = tensorflow()
+    inputs = keras.Input(batch_shape=(batch, *model.input_shape[1:]))
+    with quiet():
+        converter = tf.lite.TFLiteConverter.from_keras_model(keras.Model(inputs, model(inputs)))
+        content: bytes = converter.convert()
+    return content
+
+
+def litert() -> type[Any]:
+    """LiteRT's interpreter.
+
+    Raises:
+        MissingDependencyError: ai-edge-litert is not installed.
+    """
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError as error:
+        raise MissingDependencyError(
+            "LiteRT is not installed: pip install 'onnx2mvit[benchmark]'."
+        ) from error
+    interpreter: type[Any] = Interpreter
+    return interpreter
+
+
+def litert_of(content: bytes, pixels: Images, threads: int) -> Runtime:
+    """LiteRT with XNNPACK, its default, on a file for as many images (N, H, W, C)."""
+    with quiet():
+        interpreter = litert()(model_content=content, num_threads=threads)
+        interpreter.allocate_tensors()
+    (signature,) = interpreter.get_signature_list()
+    runner = interpreter.get_signature_runner(signature)
+    source = interpreter.get_input_details()[0]["index"]
+    outputs = [details["index"] for _, details in sorted(runner.get_output_details().items())]
+
+    def call() -> list[Array]:
+        interpreter.set_tensor(source, pixels)
+        interpreter.invoke()
+        return [interpreter.get_tensor(index) for index in outputs]
+
+    return Runtime("LiteRT float32", call)
+
+
+def tensorflow() -> ModuleType:
+    """TensorFlow, if Keras runs on it.
+
+    Raises:
+        MissingDependencyError: it does not.
+    """
+    keras = import_keras()
+    if keras.backend.backend() != "tensorflow":
+        raise MissingDependencyError(
+            f"Keras runs on {keras.backend.backend()} here; tf.function and LiteRT need it on "
+            "TensorFlow: pip install 'onnx2mvit[tensorflow]' and set KERAS_BACKEND=tensorflow."
+        )
+    import tensorflow
+
+    module: ModuleType = tensorflow
+    return module
+
+
+def _arrays(answer: Any) -> list[Array]:
+    import keras
+
+    return [tensor.numpy() for tensor in keras.tree.flatten(answer)]
