@@ -8,6 +8,15 @@ Importing this package imports neither Keras, nor TensorFlow, nor torch.
 """
 
 from onnx2mvit.conversion import Conversion, convert, inspect, verify
+from onnx2mvit.deploy import Deployment, deploy
 from onnx2mvit.version import __version__
 
-__all__ = ["Conversion", "__version__", "convert", "inspect", "verify"]
+__all__ = [
+    "Conversion",
+    "Deployment",
+    "__version__",
+    "convert",
+    "deploy",
+    "inspect",
+    "verify",
+]

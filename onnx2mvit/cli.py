@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from onnx2mvit.commands.deploy import deploy
 from onnx2mvit.errors import Onnx2mvitError, VerificationError
 from onnx2mvit.sizes import parse_image_size, parse_size
 from onnx2mvit.version import __version__
@@ -279,6 +280,9 @@ def verify(
             show_verification(out, result.as_dict())
     if not result.passed:
         raise VerificationError(f"{target} and {file} differ")
+
+
+app.command()(deploy)
 
 
 def main() -> None:

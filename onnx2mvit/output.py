@@ -16,8 +16,10 @@ MARK = "report.json"  # a folder with it is ours, and may be replaced
 
 
 @contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
+def whole_folder(target: Path, mark: str = MARK) -> Iterator[Path]:
     """A folder to write into that takes the place of `target` once everything went well.
+
+    `mark` is the file by which a folder that stands there is known as ours.
 
     Raises:
         UsageError: there is a folder in its place that `convert` did not write.
@@ -28,7 +30,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists() and not target.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, "it is a file")
-        if target.exists() and any(target.iterdir()) and not (target / MARK).exists():
+        if target.exists() and any(target.iterdir()) and not (target / mark).exists():
             raise UsageError(f"{target} holds something else: choose another --output or --name")
         work.mkdir()
     except OSError as error:
