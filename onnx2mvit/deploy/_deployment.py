@@ -100,6 +100,8 @@ def deploy(
     files take `batch` images, by default 1; the others any number, unless `batch` says another.
     All take float32 images (batch, height, width, channels).
 
+    Inputs and outputs bear the names that they have in Keras.
+
     The file is run and compared with the ONNX file `onnx`, or, if that is None and none lies
     where the report of the conversion says, with the Keras model: on the images of the folder
     `images`, or else of `calibration`, or on `inputs` structured ones that are made here.
@@ -119,12 +121,11 @@ def deploy(
     size = _size(model, image_size, source)
     batch = batch or (1 if format == "litert" else None)
     original = find_original(target, Path(onnx) if onnx is not None else None, source, size)
-    names = original.outputs if original else ()
     job = _Job(
         model=model,
         format=format,
         precision=precision,
-        interface=describe_model(model, batch, size, names),
+        interface=describe_model(model, batch, size),
         source=source.get("onnx", {}),
         labels=_labels(labels, model),
         progress=progress,
@@ -279,7 +280,8 @@ def _compare(
     for start in range(0, len(images), step):
         job.progress("compare", start, len(images))
         part = images[start : start + step]
-        expected.append(original(part))
+        answers = zip(job.interface.outputs, original(part), strict=True)
+        expected.append(dict(answers))
         ours.append(runner(_filled(part, step)))
     job.progress("compare", len(images), len(images))
     joined = [

@@ -25,10 +25,8 @@ class Interface:
         return self.shape[1], self.shape[2]
 
 
-def describe_model(
-    model: keras.Model, batch: int | None, size: tuple[int, int], outputs: tuple[str, ...] = ()
-) -> Interface:
-    """The interface of a model that takes images; `outputs` are other names than Keras's.
+def describe_model(model: keras.Model, batch: int | None, size: tuple[int, int]) -> Interface:
+    """The interface of a model that takes images, under Keras's names.
 
     Raises:
         UnsupportedError: the model takes something else than one batch of images.
@@ -39,8 +37,7 @@ def describe_model(
             f"only a model of one batch of images can be deployed; {model.name} takes {shapes}"
         )
     (image,) = model.inputs
-    names = outputs if len(outputs) == len(model.outputs) else tuple(model.output_names)
-    return Interface(image.name, (batch, *size, image.shape[-1]), names)
+    return Interface(image.name, (batch, *size, image.shape[-1]), tuple(model.output_names))
 
 
 def feature_extractor(model: keras.Model) -> keras.Model | None:

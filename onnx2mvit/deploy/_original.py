@@ -23,14 +23,13 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Original:
-    """Gives the right answers, all outputs by name, for images in the layout of the model."""
+    """Gives the right answers, in the order of outputs, for images in the layout of the model."""
 
     name: str
-    outputs: tuple[str, ...]
-    answer: Callable[[Array], dict[str, Array]]
+    answer: Callable[[Array], list[Array]]
     notes: tuple[str, ...] = ()
 
-    def __call__(self, images: Array) -> dict[str, Array]:
+    def __call__(self, images: Array) -> list[Array]:
         """The answers in Keras's layout."""
         return self.answer(images)
 
@@ -70,7 +69,6 @@ def find_original(
         return None
     return Original(
         f"onnxruntime on {path.name}",
-        tuple(network.graph.output_names),
         _onnxruntime(path, network),
     )
 
@@ -79,16 +77,15 @@ def keras_original(model: keras.Model, interface: Interface) -> Original:
     """The Keras model itself, with a note that says so."""
     import keras
 
-    def answer(images: Array) -> dict[str, Array]:
+    def answer(images: Array) -> list[Array]:
         answers = keras.tree.flatten(model(images, training=False))
-        arrays = [keras.ops.convert_to_numpy(each) for each in answers]
-        return dict(zip(interface.outputs, arrays, strict=True))
+        return [keras.ops.convert_to_numpy(each) for each in answers]
 
     note = (
         f"compared with the Keras model: no ONNX file for {interface.size[0]}×"
         f"{interface.size[1]} was given or found (--onnx FILE)"
     )
-    return Original("the Keras model", interface.outputs, answer, (note,))
+    return Original("the Keras model", answer, (note,))
 
 
 def _usual_place(target: Path, known: dict[str, Any]) -> Path | None:
@@ -104,7 +101,7 @@ def _usual_place(target: Path, known: dict[str, Any]) -> Path | None:
     return None
 
 
-def _onnxruntime(path: Path, network: Network) -> Callable[[Array], dict[str, Array]]:
+def _onnxruntime(path: Path, network: Network) -> Callable[[Array], list[Array]]:
     from onnx2mvit.layout import axes_between, output_order, plain
     from onnx2mvit.reference import Reference
 
@@ -117,8 +114,8 @@ def _onnxruntime(path: Path, network: Network) -> Callable[[Array], dict[str, Ar
     }
     back = axes_between(places[image].order, plain(4))
 
-    def answer(images: Array) -> dict[str, Array]:
+    def answer(images: Array) -> list[Array]:
         answers = reference(images.transpose(back))
-        return {name: answers[name].transpose(order) for name, order in orders.items()}
+        return [answers[name].transpose(order) for name, order in orders.items()]
 
     return answer
