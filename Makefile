@@ -31,7 +31,7 @@ golden: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[tensorflow-cpu,export,images,dev]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[tensorflow-cpu,export,images,deploy,dev]'
 	touch $@
 
 clean:
