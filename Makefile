@@ -44,7 +44,7 @@ notebooks: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[tensorflow-cpu,export,images,benchmark,notebooks,dev]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[tensorflow-cpu,export,images,benchmark,deploy,notebooks,dev]'
 	touch $@
 
 clean:

@@ -8,6 +8,7 @@ Importing this package imports neither Keras, nor TensorFlow, nor torch.
 """
 
 from onnx2mvit.conversion import Conversion, convert, inspect, verify
+from onnx2mvit.deploy import Deployment, deploy
 from onnx2mvit.features import features
 from onnx2mvit.preprocessing import IMAGENET_MEAN, IMAGENET_STD, preprocess
 from onnx2mvit.version import __version__
@@ -16,8 +17,10 @@ __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
     "Conversion",
+    "Deployment",
     "__version__",
     "convert",
+    "deploy",
     "features",
     "inspect",
     "preprocess",

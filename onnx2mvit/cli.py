@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onnx2mvit.commands.benchmark import benchmark
+from onnx2mvit.commands.deploy import deploy
 from onnx2mvit.console import err, live_progress, out, results, warn
 from onnx2mvit.errors import Onnx2mvitError, VerificationError
 from onnx2mvit.sizes import parse_image_size, parse_size
@@ -254,6 +255,7 @@ def verify(
 
 
 app.command()(benchmark)
+app.command()(deploy)
 
 
 def main() -> None:

@@ -24,11 +24,12 @@ ABANDONED = 60.0  # seconds after which a folder that nobody holds is one of a k
 
 
 @contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
+def whole_folder(target: Path, mark: str = MARK) -> Iterator[Path]:
     """A folder to write into that takes the place of `target` once everything went well.
 
     Two may be written for one target at once: each appears whole, and the later one stays. What
-    a killed process left beside the target is removed.
+    a killed process left beside the target is removed. `mark` is the file by which a folder that
+    stands there is known as ours.
 
     Raises:
         UsageError: there is a folder in its place that `convert` did not write.
@@ -40,7 +41,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists() and not target.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, "it is a file")
-        if target.exists() and any(target.iterdir()) and not (target / MARK).exists():
+        if target.exists() and any(target.iterdir()) and not (target / mark).exists():
             raise UsageError(f"{target} holds something else: choose another --output or --name")
         _sweep(target)
         work.mkdir()

@@ -1,0 +1,44 @@
+"""Packages that only `deploy` needs, imported late; none of them ships types."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from onnx2mvit.backend import import_keras
+from onnx2mvit.errors import MissingDependencyError
+from onnx2mvit.quiet import quiet
+
+# What the modules are called where they are installed from.
+PACKAGES = {"ai_edge_litert": "ai-edge-litert", "ai_edge_quantizer": "ai-edge-quantizer"}
+
+
+def optional(module: str) -> ModuleType:
+    """The module of an optional package.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
+    try:
+        with quiet():
+            return importlib.import_module(module)
+    except ImportError as error:
+        top = module.partition(".")[0]
+        raise MissingDependencyError(
+            f"This needs {PACKAGES.get(top, top)}: pip install 'onnx2mvit[deploy]'."
+        ) from error
+
+
+def import_tensorflow() -> ModuleType:
+    """TensorFlow, as the backend of Keras: no other one writes these files.
+
+    Raises:
+        MissingDependencyError: it is not installed, or Keras runs on another backend.
+    """
+    backend = import_keras().backend.backend()
+    if backend != "tensorflow":
+        raise MissingDependencyError(
+            f"Files to deploy are written by TensorFlow, and Keras runs on {backend}: set "
+            "KERAS_BACKEND=tensorflow (pip install 'onnx2mvit[tensorflow]')."
+        )
+    return optional("tensorflow")
