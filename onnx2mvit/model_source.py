@@ -21,11 +21,12 @@ from onnx2mvit.signature import Signature
 from onnx2mvit.sizes import ImageSize
 from onnx2mvit.source import HANDED_ON, Function, any_size_definitions, model_functions
 
-OWN = ("PYRAMID", "i", "inputs", "json", "keras", "layers", "model", "np", "ops", "pathlib", "x")
+GLOBAL = ("PYRAMID", "json", "keras", "layers", "np", "ops", "pathlib", *model_functions())
+LOCAL = ("i", "inputs", "model", "x", *HANDED_ON)
 ARGUMENTS = ("input_shape", "num_classes", "include_top", "pooling", "nested", "weights", "name")
-RESERVED = frozenset(
-    {*OWN, *ARGUMENTS, *HANDED_ON, *model_functions(), *keyword.kwlist, *dir(builtins)}
-)
+# Not to be the name of the model function, and not to be that of a variable in it.
+RESERVED = frozenset({*GLOBAL, *keyword.kwlist, *dir(builtins)})
+TAKEN = RESERVED | {*LOCAL, *ARGUMENTS}
 SHORTEST_LOOP = 3  # lines that differ only in a number are written as a loop
 
 
@@ -53,7 +54,7 @@ class ModelFunction:
         self.variables: dict[Value, str] = {}
         codes = [block.code.text for block in network.blocks if block.code is not None]
         called = re.findall(r"[A-Za-z_]\w*", " ".join(codes))
-        self.taken = {*RESERVED, *functions, *called}  # no names for variables
+        self.taken = {*TAKEN, *functions, *called}  # no names for variables
         self.readers = Counter(value for block in network.blocks for value in block.inputs)
         self.readers.update(self.graph.outputs)
 
