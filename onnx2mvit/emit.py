@@ -8,6 +8,7 @@ as numbers and as names made of ASCII letters, digits, dots and underscores.
 from __future__ import annotations
 
 import re
+import threading
 
 import black
 
@@ -26,6 +27,8 @@ from onnx2mvit.source import (
 )
 
 EXPLAINED = 60  # of the nodes that no pattern took, so many are looked into for the message
+# ast.parse fails now and then where two threads call it (CPython 3.11.7, gh-106905).
+ONE_AT_A_TIME = threading.Lock()
 LEVELS = "# The last blocks at the strides 4 to 32; onnx2mvit.features(model, PYRAMID) gives them."
 STYLE = black.Mode(line_length=100, magic_trailing_comma=False)
 
@@ -48,7 +51,8 @@ def emit(
             them; or the network holds for another size alone than the one asked for.
         UsageError: the network has no head to leave out or to replace.
     """
-    return black.format_str(unformatted(network, name, version, image_size, head), mode=STYLE)
+    with ONE_AT_A_TIME:
+        return black.format_str(unformatted(network, name, version, image_size, head), mode=STYLE)
 
 
 def unformatted(

@@ -97,7 +97,9 @@ class Erased(ast.NodeTransformer):
     def __init__(self, tree: ast.Module) -> None:
         names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
         self.variables = {node.id for node in names if isinstance(node.ctx, ast.Store)}
-        self.functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+        functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+        (self.own,) = (f.name for f in functions if "nested" in {arg.arg for arg in f.args.args})
+        self.functions = {function.name for function in functions} - {self.own}
         self.strings: set[str] = set()
         for node in ast.walk(tree):  # docstrings are no expressions of the module
             if isinstance(node, ast.Module | ast.FunctionDef) and ast.get_docstring(node):
@@ -115,7 +117,7 @@ class Erased(ast.NodeTransformer):
         return ast.Name("v" if node.id in self.variables else node.id, node.ctx)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        if node.name == self.functions[-1]:  # the model's own, called after the file
+        if node.name == self.own:  # the model's own, called after the file
             node.name = "model"
         return self.generic_visit(node)
 
