@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,7 +125,7 @@ def verify_model(
     probe = Probe(model, network.blocks)
     for number, part in enumerate(parts[: -(-BORDER_IMAGES // step)]):
         progress(number * step, len(images))
-        comparison.add(probe, part, _Inner(reference, network, borders, part), number)
+        comparison.add(probe, part, _Inner(reference, network, part), number)
     del reference
     progress(len(images), len(images))
     comparison.end_to_end(model, images)
@@ -135,23 +135,22 @@ def verify_model(
 class _Inner:
     """The reference's inner tensors for some images, held a piece of the network at a time."""
 
-    def __init__(
-        self, reference: Reference, network: Network, borders: Iterable[Value], images: Images
-    ) -> None:
+    def __init__(self, reference: Reference, network: Network, images: Images) -> None:
         self.reference, self.images = reference, images
         self.outputs = network.graph.output_names
         self.piece: dict[Value, int] = {}
         self.names: list[list[str]] = [[]]
-        held = 0
-        for value in borders:
-            if value.name not in {*reference.inner, *self.outputs}:
-                continue
+        known, held = {*reference.inner, *self.outputs}, 0
+        for top in network.blocks:  # what is in a block is looked at together
+            inside = dict.fromkeys(block.output for block in top.walk())
             if held > PIECE:
                 held = 0
                 self.names.append([])
-            held += 4 * len(images) * math.prod((value.shape or ())[1:])
-            self.piece[value] = len(self.names) - 1
-            self.names[-1].append(value.name)
+            for value in inside:
+                if value.name in known and value not in self.piece:
+                    held += 4 * len(images) * math.prod((value.shape or ())[1:])
+                    self.piece[value] = len(self.names) - 1
+                    self.names[-1].append(value.name)
         self.now: int | None = None
         self.arrays: dict[str, Array] = {}
 
