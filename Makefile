@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint unit bench fuzz random golden notebooks clean
+.PHONY: demo test test-all lint unit bench fuzz random golden notebooks clean
 
 demo: $(INSTALLED)
 	$(BIN)/onnx2mvit export mobilevit_xs --weights auto
@@ -20,6 +20,10 @@ lint: $(INSTALLED)
 
 unit: $(INSTALLED)
 	$(BIN)/pytest -n 2 --dist loadgroup
+
+# With the further cases that are marked as slow: twice as long.
+test-all: lint
+	$(BIN)/pytest -n 2 --dist loadgroup -m 'slow or not slow'
 
 # Seconds per doubling of the graph, up to 100,000 nodes.
 bench: $(INSTALLED)

@@ -85,7 +85,20 @@ def names_of(tree: list[Any]) -> list[Any]:
     return [(kind, name, names_of(children)) for kind, name, _, children in tree]
 
 
-@pytest.mark.parametrize("export_of", EXPORTS, ids=str)
+# The others are marked as slow: each exporter, each size and both batches are among these.
+FAST = {
+    "xxs-dynamo-folded-dynb",
+    "xxs-legacy-kept-dynb",
+    "xxs-legacy-folded-static",
+    "xs-dynamo-kept-dynb",
+    "s-legacy-kept-dynb",
+}
+MARKED = [
+    each if str(each) in FAST else pytest.param(each, marks=pytest.mark.slow) for each in EXPORTS
+]
+
+
+@pytest.mark.parametrize("export_of", MARKED, ids=str)
 def test_a_hugging_face_export_becomes_its_network(
     export_of: Export, filled: Callable[[str], Path], tmp_path: Path
 ) -> None:

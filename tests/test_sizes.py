@@ -25,10 +25,11 @@ pytestmark = pytest.mark.xdist_group("sizes")  # its fixtures are slow to make
 SIZES = [(256, 256), (320, 320), (192, 256), (224, 224), (250, 310)]
 TOLERANCE = 2e-5  # absolute, at logits of about 10
 
+OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in ("mobilevit_xs", "mobilevit_s")]
 Torch = Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]
 
 
-@pytest.fixture(scope="module", params=["mobilevit_xxs", "mobilevit_xs", "mobilevit_s"])
+@pytest.fixture(scope="module", params=["mobilevit_xxs", *OTHERS])
 def pair(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Torch, onnx2mvit.Conversion]:

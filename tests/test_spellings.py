@@ -44,6 +44,10 @@ OTHERS = tuple(sorted(set(ATTENTION) - set(CODE_BASES)))
 SDPA_FROM = 14  # the first opset in which legacy can write torch's own attention
 
 
+def slow(*values: Any) -> Any:
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 def name(request: Request) -> str:
     bn = "folded" if request.fold_bn else "kept"
     batch = "dynb" if request.dynamic_batch else "static"
@@ -102,8 +106,10 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Sequence[
 @pytest.mark.parametrize(
     ("spellings", "request_of"),
     [
-        *((CODE_BASES, request_of) for request_of in REQUESTS),
-        *((OTHERS, request_of) for request_of in FEW[1:]),
+        *((CODE_BASES, request_of) for request_of in REQUESTS[::3]),
+        *((OTHERS, request_of) for request_of in FEW[2:]),
+        *(slow(CODE_BASES, each) for each in REQUESTS if each not in REQUESTS[::3]),
+        *(slow(OTHERS, request_of) for request_of in FEW[1:2]),
     ],
     ids=lambda value: name(value) if isinstance(value, Request) else "-".join(value),
 )
@@ -158,7 +164,7 @@ VARIANTS: dict[str, tuple[Config, dict[str, Any], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("request_of", FEW, ids=name)
+@pytest.mark.parametrize("request_of", [*map(slow, FEW[:2]), FEW[2]], ids=name)
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_variant_is_read_off_the_file(variant: str, request_of: Request, tmp_path: Path) -> None:
     config, expected, expected_of_residual = VARIANTS[variant]

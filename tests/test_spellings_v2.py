@@ -55,7 +55,7 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     ("code_base", "request_of"),
-    CASES,
+    [*CASES[::2], *(pytest.param(*case, marks=pytest.mark.slow) for case in CASES[1::2])],
     ids=lambda value: name(value) if isinstance(value, Request) else value,
 )
 def test_where_patches_do_not_fill_the_image_it_is_the_same_network(

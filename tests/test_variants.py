@@ -96,7 +96,7 @@ def test_every_axis_of_the_image_may_be_declared_dynamic(tmp_path: Path) -> None
     assert result.report["sizes"]["file_elsewhere"] is not None
 
 
-@pytest.mark.parametrize("stride", [8, 16])
+@pytest.mark.parametrize("stride", [8, pytest.param(16, marks=pytest.mark.slow)])
 def test_a_backbone_for_segmentation_is_dilated(tmp_path: Path, stride: int) -> None:
     module = Logits(output_stride=stride)
     result = converted(exported(module, tmp_path / "net.onnx"), tmp_path)
