@@ -48,7 +48,7 @@ notebooks: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[tensorflow-cpu,export,images,benchmark,deploy,notebooks,dev]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[tensorflow-cpu,jax,export,images,benchmark,deploy,notebooks,dev]'
 	touch $@
 
 clean:

@@ -186,7 +186,7 @@ def test_a_conversion_says_how_far_it_is_on_stderr_and_what_came_out_on_stdout(
     assert all(name in ran.out for name in names)
     assert "passed" in ran.out
     stages = [line.split()[2] for line in ran.err.splitlines()]
-    assert list(dict.fromkeys(stages)) == ["read", "rewrite", "emit", "build", "save", "verify"]
+    assert list(dict.fromkeys(stages)) == ["read", "rewrite", "emit", "build", "verify", "save"]
 
     again = run("verify", tiny(tmp_path), folder, "--json", "--inputs", "2")
     assert again.code == 0
