@@ -19,7 +19,12 @@ from onnx2mvit.head import HeadChoice, own_head
 from onnx2mvit.images import Images, load_images, structured_images
 from onnx2mvit.output import whole_folder
 from onnx2mvit.read import read
-from onnx2mvit.report import describe, layout_transposes, shared_parameters
+from onnx2mvit.report import (
+    describe,
+    layout_transposes,
+    shared_parameters,
+    single_operators,
+)
 from onnx2mvit.rewrite import Network, rewrite, settled
 from onnx2mvit.sizes import (
     ELSEWHERE,
@@ -302,6 +307,7 @@ def _report(
             "layout_transposes": layout_transposes(network),
         },
         **described,
+        "single_operators": single_operators(network),
         "sizes": {
             "traced": list(traced_size(network)),
             "proven": [list(traced_size(network))] if verification is not None else [],

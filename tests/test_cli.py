@@ -115,7 +115,10 @@ def test_inspect_gives_json(run: Run, filled: Fill) -> None:
     ran = run("inspect", filled(XXS), "--json")
     assert ran.code == 0
     told = json.loads(ran.out)
-    assert set(told) == {"onnx", "coverage", "batch_normalization", "blocks", "leftovers"}
+    assert set(told) == {
+        *("onnx", "coverage", "simplification", "batch_normalization", "blocks", "connections"),
+        "leftovers",
+    }
     assert set(told["onnx"]) == {
         *(
             "file",
@@ -131,7 +134,8 @@ def test_inspect_gives_json(run: Run, filled: Fill) -> None:
     assert told["onnx"]["file"] == f"{XXS}.onnx"
     assert told["coverage"]["nodes"] == told["coverage"]["in_blocks"] > 0
     assert told["leftovers"] == []
-    keys = {"kind", "name", "path", "nodes", "params", "children"}
+    size = {"nodes", "output_shape", "parameters"}
+    keys = {"kind", "name", "path", "params", "children"} | size
     blocks = list(told["blocks"])
     for block in blocks:
         assert set(block) == keys
@@ -186,7 +190,7 @@ def test_a_conversion_says_how_far_it_is_on_stderr_and_what_came_out_on_stdout(
     assert all(name in ran.out for name in names)
     assert "passed" in ran.out
     stages = [line.split()[2] for line in ran.err.splitlines()]
-    assert list(dict.fromkeys(stages)) == ["read", "rewrite", "emit", "build", "save", "verify"]
+    assert list(dict.fromkeys(stages)) == ["read", "rewrite", "emit", "build", "verify", "save"]
 
     again = run("verify", tiny(tmp_path), folder, "--json", "--inputs", "2")
     assert again.code == 0
