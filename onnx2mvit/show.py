@@ -63,6 +63,13 @@ def show_network(console: Console, network: Network, depth: int = 0) -> None:
         console.print(f"  … and {len(unknown) - SHOWN_LEFTOVERS} more (--json lists them all)")
 
 
+def shown_params(params: dict[str, Any]) -> str:
+    """The hyperparameters that are not at their usual values."""
+    return ", ".join(
+        f"{key}={value}" for key, value in params.items() if key not in USUAL or value != USUAL[key]
+    )
+
+
 def show_coverage(console: Console, network: Network) -> None:
     """One line: how many nodes there were, and how many lie in blocks."""
     coverage = network.coverage
@@ -78,12 +85,7 @@ def show_coverage(console: Console, network: Network) -> None:
 
 def _add(parent: Tree, block: Block, outer: str, depth: int) -> None:
     name = block.name.removeprefix(outer + ".") if outer else block.name
-    shown = [
-        f"{key}={value}"
-        for key, value in block.params.items()
-        if key not in USUAL or value != USUAL[key]
-    ]
-    parts = [(block.kind, "cyan"), (name, "bold"), (", ".join(shown), "dim")]
+    parts = [(block.kind, "cyan"), (name, "bold"), (shown_params(block.params), "dim")]
     line = Text(" ").join(Text(text, style) for text, style in parts if text)
     line.append(f"  [{block.nodes}]")
     branch = parent.add(line)

@@ -185,12 +185,22 @@ def test_a_conversion_says_how_far_it_is_on_stderr_and_what_came_out_on_stdout(
     assert ran.code == 0
     folder = tmp_path / "out" / "tiny0"
     names = {path.name for path in folder.iterdir()}
-    assert names == {"report.json", "tiny0.keras", "tiny0.py", "tiny0.safetensors"}
+    assert names == {
+        *("report.html", "report.json", "tiny0.keras", "tiny0.py", "tiny0.safetensors")
+    }
     assert str(folder) in ran.out
     assert all(name in ran.out for name in names)
     assert "passed" in ran.out
     stages = [line.split()[2] for line in ran.err.splitlines()]
-    assert list(dict.fromkeys(stages)) == ["read", "rewrite", "emit", "build", "verify", "save"]
+    assert list(dict.fromkeys(stages)) == [
+        "read",
+        "rewrite",
+        "emit",
+        "build",
+        "verify",
+        "save",
+        "report",
+    ]
 
     again = run("verify", tiny(tmp_path), folder, "--json", "--inputs", "2")
     assert again.code == 0
