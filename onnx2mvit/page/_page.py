@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -128,9 +129,11 @@ def _environment() -> jinja2.Environment:
 
 def _visible(value: object) -> object:
     """Text without what moves the cursor or turns the direction of writing."""
-    if type(value) is not str:  # markup is ours
-        return value
-    return CONTROL.sub("�", value).encode(errors="replace").decode()
+    return _clean(value) if type(value) is str else value  # markup is ours
+
+
+def _clean(text: str) -> str:
+    return CONTROL.sub("�", text).encode(errors="replace").decode()
 
 
 def _error(value: float) -> str:
@@ -146,10 +149,13 @@ def _share(value: float) -> str:
     return f"{value:.0%}" if value >= 0.01 or value == 0 else "under 1%"
 
 
-def _shape(axes: tuple[int | None, ...] | None) -> str:
+def _shape(axes: Sequence[int | None] | None, *, images: bool = False) -> str:
+    """The axes, the batch by name; those of `images` may be free as well."""
     if axes is None:
         return "?"
-    return "×".join("batch" if axis is None else str(axis) for axis in axes) or "scalar"
+    free = ["batch", *["any" if images else "batch"] * len(axes)]
+    named = [free[at] if axis is None else str(axis) for at, axis in enumerate(axes)]
+    return "×".join(named) or "scalar"
 
 
 def _coloured(source: str) -> Markup:
@@ -159,7 +165,7 @@ def _coloured(source: str) -> Markup:
     from pygments.lexers import PythonLexer
 
     # It escapes what it colours.
-    return Markup(highlight(CONTROL.sub("�", source), PythonLexer(), HtmlFormatter(nowrap=True)))
+    return Markup(highlight(_clean(source), PythonLexer(), HtmlFormatter(nowrap=True)))
 
 
 def _source_style() -> Markup:
