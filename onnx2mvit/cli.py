@@ -195,6 +195,10 @@ def convert(
     head: Annotated[
         str, typer.Option(help="keep the classifier, none, or so many new classes.")
     ] = "keep",
+    as_json: Annotated[bool, typer.Option("--json", help="Show report.json instead.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Say nothing but errors (and --json).")
+    ] = False,
 ) -> None:
     """Convert an ONNX file to a Keras model, with its source, its weights and a proof.
 
@@ -205,7 +209,7 @@ def convert(
     from onnx2mvit.show import show_conversion
 
     size = parse_image_size(image_size) if image_size is not None else None
-    with live_progress() as progress:
+    with live_progress(quiet=quiet) as progress:
         result = run(
             file,
             output,
@@ -216,12 +220,15 @@ def convert(
             head=parse_head(head),
             progress=progress,
         )
-    for warning in result.warnings():
+    for warning in [] if quiet else result.warnings():
         warn(warning)
     with results():
-        show_conversion(out, result)
+        if as_json:
+            print(json.dumps(result.report, indent=2, ensure_ascii=False))
+        elif not quiet:
+            show_conversion(out, result)
     if result.passed is False:
-        raise VerificationError(f"Keras and onnxruntime differ; see {result.folder}/report.json")
+        raise VerificationError(f"Keras and onnxruntime differ; see {result.folder}/report.html")
 
 
 @app.command()
