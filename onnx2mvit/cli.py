@@ -105,7 +105,11 @@ def export(
 ) -> None:
     """Export a published PyTorch network to ONNX, and check the file against torch.
 
-    Example: onnx2mvit export mobilevit_xs --weights random
+    \b
+    Examples:
+      onnx2mvit export --list
+      onnx2mvit export mobilevit_xs --weights random
+      onnx2mvit export mobilevit_xxs --weights random --image-size 192x256
     """
     from onnx2mvit.export import export as run
 
@@ -150,7 +154,10 @@ def inspect(
 ) -> None:
     """Show the tree of blocks in an ONNX file, and what no pattern took. Needs no Keras.
 
-    Example: onnx2mvit inspect exported_onnx/mobilevit_xs.onnx --depth 2
+    \b
+    Examples:
+      onnx2mvit inspect exported_onnx/mobilevit_xs.onnx --depth 2
+      onnx2mvit inspect exported_onnx/mobilevit_xs.onnx --json
     """
     from onnx2mvit.conversion import inspect as run
     from onnx2mvit.look import look
@@ -202,7 +209,12 @@ def convert(
 ) -> None:
     """Convert an ONNX file to a Keras model, with its source, its weights and a proof.
 
-    Example: onnx2mvit convert exported_onnx/mobilevit_xs.onnx --image-size 192x256
+    \b
+    Examples:
+      onnx2mvit convert exported_onnx/mobilevit_xs.onnx
+      onnx2mvit convert exported_onnx/mobilevit_xs.onnx --image-size 192x256
+      onnx2mvit convert exported_onnx/mobilevit_xs.onnx --head 10 --name ten
+      onnx2mvit convert exported_onnx/mobilevit_xs.onnx --quiet --json
     """
     from onnx2mvit.conversion import convert as run
     from onnx2mvit.head import parse_head
@@ -245,7 +257,9 @@ def verify(
 ) -> None:
     """Compare a converted model with its ONNX file again, block by block.
 
-    Example: onnx2mvit verify exported_onnx/mobilevit_xs.onnx keras_out/mobilevit_xs
+    \b
+    Examples:
+      onnx2mvit verify exported_onnx/mobilevit_xs.onnx keras_out/mobilevit_xs
     """
     from onnx2mvit.conversion import verify as run
     from onnx2mvit.show import show_verification

@@ -75,15 +75,6 @@ def odd(path: Path, folder: Path) -> Path:
     return save(made, folder, "odd.onnx")
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_a_help_with_an_example(run: Run, command: str) -> None:
-    ran = run(command, "--help")
-    assert ran.code == 0
-    assert f"onnx2mvit {command} " in " ".join(ran.out.split())
-    assert "Example:" in ran.out
-    assert ran.err == ""
-
-
 def test_the_help_lists_the_commands_and_the_exit_codes(run: Run) -> None:
     ran = run("--help")
     assert ran.code == 0
