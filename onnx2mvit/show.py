@@ -41,8 +41,9 @@ USUAL = {
 }
 SHOWN_LEFTOVERS = 20
 FOLDED = (
-    "The exporter folded batch normalization into the convolutions; it cannot be brought back. "
-    "For fine-tuning, export again with it kept (docs: README)."
+    "There is no batch normalization in the file, and its convolutions have biases: if the network "
+    "had any, the exporter folded it, and it cannot be brought back. For fine-tuning, export again "
+    "with it kept (docs: README)."
 )
 
 

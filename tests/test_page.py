@@ -181,6 +181,12 @@ def test_errors_that_are_not_finite_have_a_page(converted: Converted) -> None:
     assert "over a million times" in page(report).words
 
 
+def test_a_file_that_is_wrong_at_other_sizes_is_told_of(converted: Converted) -> None:
+    report = copy.deepcopy(converted().report)
+    report["sizes"]["file_elsewhere"] = {"size": [320, 256], "onnxruntime": "stops"}
+    assert "but at 320×256 onnxruntime stops" in page(report).words
+
+
 def everywhere(value: Any, hostile: str) -> Any:
     """All names of a report with something before them."""
     if isinstance(value, str):
@@ -236,7 +242,7 @@ def test_the_page_of_a_real_network_is_small(filled: Callable[[str], Path]) -> N
     report = json.loads(json.dumps(describe(network)))
     report |= {"single_operators": [], "verification": None}
     report["model"] = {"name": "xs", "parameters": 1, "trainable_parameters": 1, "head": "keep"}
-    report["model"]["input_shape"] = [None, 256, 256, 3]
+    report["model"] |= {"input_shape": [None, 256, 256, 3], "layout_transposes": 0}
     report["sizes"] = {"traced": [256, 256], "proven": [], "by_rule": "any", "file_elsewhere": None}
     assert len(render(report, "x = 1\n" * 250)) < 400_000
 

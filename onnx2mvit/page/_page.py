@@ -14,6 +14,7 @@ from onnx2mvit.page._errors import histogram, scale_of
 from onnx2mvit.page._groups import grouped, sections
 from onnx2mvit.page._tree import Row, rows_of
 from onnx2mvit.rules import RULES
+from onnx2mvit.show import FOLDED
 from onnx2mvit.version import __version__
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def render(report: dict[str, Any], source: str) -> str:
             kinds=_kinds(rows),
             source=_coloured(source),
             source_style=_source_style(),
+            folded=FOLDED,
             lines=source.count("\n"),
             version=__version__,
         )
