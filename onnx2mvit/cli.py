@@ -105,7 +105,11 @@ def export(
 ) -> None:
     """Export a published PyTorch network to ONNX, and check the file against torch.
 
-    Example: onnx2mvit export mobilevit_xs --weights random
+    \b
+    Examples:
+      onnx2mvit export --list
+      onnx2mvit export mobilevit_xs --weights random
+      onnx2mvit export mobilevit_xxs --weights random --image-size 192x256
     """
     from onnx2mvit.export import export as run
 
@@ -150,7 +154,10 @@ def inspect(
 ) -> None:
     """Show the tree of blocks in an ONNX file, and what no pattern took. Needs no Keras.
 
-    Example: onnx2mvit inspect exported_onnx/mobilevit_xs.onnx --depth 2
+    \b
+    Examples:
+      onnx2mvit inspect exported_onnx/mobilevit_xs.onnx --depth 2
+      onnx2mvit inspect exported_onnx/mobilevit_xs.onnx --json
     """
     from onnx2mvit.conversion import inspect as run
     from onnx2mvit.look import look
@@ -195,17 +202,26 @@ def convert(
     head: Annotated[
         str, typer.Option(help="keep the classifier, none, or so many new classes.")
     ] = "keep",
+    as_json: Annotated[bool, typer.Option("--json", help="Show report.json instead.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Say nothing but errors (and --json).")
+    ] = False,
 ) -> None:
     """Convert an ONNX file to a Keras model, with its source, its weights and a proof.
 
-    Example: onnx2mvit convert exported_onnx/mobilevit_xs.onnx --image-size 192x256
+    \b
+    Examples:
+      onnx2mvit convert exported_onnx/mobilevit_xs.onnx
+      onnx2mvit convert exported_onnx/mobilevit_xs.onnx --image-size 192x256
+      onnx2mvit convert exported_onnx/mobilevit_xs.onnx --head 10 --name ten
+      onnx2mvit convert exported_onnx/mobilevit_xs.onnx --quiet --json
     """
     from onnx2mvit.conversion import convert as run
     from onnx2mvit.head import parse_head
     from onnx2mvit.show import show_conversion
 
     size = parse_image_size(image_size) if image_size is not None else None
-    with live_progress() as progress:
+    with live_progress(quiet=quiet) as progress:
         result = run(
             file,
             output,
@@ -216,12 +232,15 @@ def convert(
             head=parse_head(head),
             progress=progress,
         )
-    for warning in result.warnings():
+    for warning in [] if quiet else result.warnings():
         warn(warning)
     with results():
-        show_conversion(out, result)
+        if as_json:
+            print(json.dumps(result.report, indent=2, ensure_ascii=False))
+        elif not quiet:
+            show_conversion(out, result)
     if result.passed is False:
-        raise VerificationError(f"Keras and onnxruntime differ; see {result.folder}/report.json")
+        raise VerificationError(f"Keras and onnxruntime differ; see {result.folder}/report.html")
 
 
 @app.command()
@@ -238,7 +257,9 @@ def verify(
 ) -> None:
     """Compare a converted model with its ONNX file again, block by block.
 
-    Example: onnx2mvit verify exported_onnx/mobilevit_xs.onnx keras_out/mobilevit_xs
+    \b
+    Examples:
+      onnx2mvit verify exported_onnx/mobilevit_xs.onnx keras_out/mobilevit_xs
     """
     from onnx2mvit.conversion import verify as run
     from onnx2mvit.show import show_verification

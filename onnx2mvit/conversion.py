@@ -19,7 +19,12 @@ from onnx2mvit.head import HeadChoice, own_head
 from onnx2mvit.images import Images, load_images, structured_images
 from onnx2mvit.output import whole_folder
 from onnx2mvit.read import read
-from onnx2mvit.report import describe, layout_transposes, shared_parameters
+from onnx2mvit.report import (
+    describe,
+    layout_transposes,
+    shared_parameters,
+    single_operators,
+)
 from onnx2mvit.rewrite import Network, rewrite, settled
 from onnx2mvit.sizes import (
     ELSEWHERE,
@@ -109,8 +114,8 @@ def convert(
 ) -> Conversion:
     """Converts an ONNX file to a Keras model, in `output`/`name`/.
 
-    The folder gets NAME.py, NAME.safetensors (weights by layer path), NAME.keras and
-    report.json; an older one of that name is replaced. The model is compared with onnxruntime
+    The folder gets NAME.py, NAME.safetensors (weights by layer path), NAME.keras, report.json and
+    report.html; an older one of that name is replaced. The model is compared with onnxruntime
     unless `verify` is False, on structured images made here or on those in the folder `images`;
     a model that differs is written all the same, and its report says so.
 
@@ -150,10 +155,11 @@ def convert(
         model = whole if head == "keep" else _build(work, name)
         with stages("save"):
             model.save(work / f"{name}.keras")
-        report = _report(network, model, verification, elsewhere, stages.seconds)
-        report["model"]["head"] = head
-        text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
-        (work / "report.json").write_text(text, encoding="utf-8")
+        with stages("report"):
+            seconds = dict(stages.seconds)
+            report = _report(network, model, verification, elsewhere, seconds)
+            report["model"]["head"] = head
+            _write_report(work, report, source)
     return Conversion(model, network.blocks, target, target / f"{name}.py", report)
 
 
@@ -246,6 +252,14 @@ def _write(
     return model
 
 
+def _write_report(work: Path, report: dict[str, Any], source: str) -> None:
+    from onnx2mvit.page import render
+
+    text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+    (work / "report.json").write_text(text, encoding="utf-8")
+    (work / "report.html").write_text(render(report, source), encoding="utf-8")
+
+
 def _build(work: Path, name: str) -> keras.Model:
     from onnx2mvit.build import build
 
@@ -302,6 +316,7 @@ def _report(
             "layout_transposes": layout_transposes(network),
         },
         **described,
+        "single_operators": single_operators(network),
         "sizes": {
             "traced": list(traced_size(network)),
             "proven": [list(traced_size(network))] if verification is not None else [],

@@ -7,7 +7,7 @@ layout (images are NCHW).
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -80,7 +80,11 @@ class Source:
 
 
 class Graph:
-    """Nodes and the values between them."""
+    """Nodes and the values between them.
+
+    `folded` is how many nodes were left once constants were folded, before any rule; `fired` how
+    often each rule found its place.
+    """
 
     def __init__(self, inputs: Iterable[Value], outputs: Iterable[Value], source: Source) -> None:
         self.nx: networkx.DiGraph[Node] = networkx.DiGraph()
@@ -88,6 +92,8 @@ class Graph:
         self.outputs = list(outputs)
         self.source = source
         self.output_names = [value.name for value in self.outputs]
+        self.folded = 0
+        self.fired: Counter[str] = Counter()
         self._by_op: defaultdict[str, dict[Node, None]] = defaultdict(dict)
 
     def __len__(self) -> int:

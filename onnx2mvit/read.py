@@ -78,6 +78,7 @@ def graph_of(model: ir.Model, source: Source) -> Graph:
     simplify(model, source.file)
     graph = _convert(model, source)
     graph.output_names = names  # where two outputs are one value, simplifying keeps one name
+    graph.folded = len(graph)
     unify(graph)
     return graph
 

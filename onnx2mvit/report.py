@@ -8,10 +8,13 @@ from dataclasses import asdict
 from typing import Any
 
 from onnx2mvit.block import Block
-from onnx2mvit.graph import Value
-from onnx2mvit.layout import output_order
+from onnx2mvit.graph import Node, Value
+from onnx2mvit.layout import Place, output_order
 from onnx2mvit.lowering import wanted_orders
+from onnx2mvit.pattern import Pattern
 from onnx2mvit.rewrite import Network, explain
+
+EXPLAINED = 100  # single operators; a millisecond each
 
 
 def describe(network: Network) -> dict[str, Any]:
@@ -29,9 +32,59 @@ def describe(network: Network) -> dict[str, Any]:
             "dynamic_size": source.dynamic_size,
         },
         "coverage": asdict(network.coverage),
+        "simplification": {
+            "nodes": source.nodes,
+            "constants_folded": network.graph.folded,
+            "rules_applied": network.coverage.nodes,
+            "rules": dict(network.graph.fired),
+        },
         "batch_normalization": batch_normalization(network.blocks),
-        "blocks": [tree(block) for block in network.blocks],
+        "blocks": [tree(block, network.lowered.places) for block in network.blocks],
+        "connections": connections(network),
     }
+
+
+def connections(network: Network) -> dict[str, Any]:
+    """The inputs, the path of the block that gives each output, and what each block reads.
+
+    A block reads the paths of others and the names of inputs.
+    """
+    graph = network.graph
+    given = {block.output: block.path for block in network.blocks}
+    given.update({value: value.name for value in graph.inputs})
+    return {
+        "inputs": [value.name for value in graph.inputs],
+        "outputs": {
+            name: given.get(value)
+            for name, value in zip(graph.output_names, graph.outputs, strict=True)
+        },
+        "reads": {
+            block.path: [given[value] for value in block.inputs if value in given]
+            for block in network.blocks
+        },
+    }
+
+
+def single_operators(network: Network) -> list[dict[str, Any]]:
+    """The nodes that no pattern took but that could be converted.
+
+    The first few have the pattern that came closest and the first difference; others None.
+    """
+    single = [block for block in network.blocks if block.code is not None]
+    return [
+        {
+            "path": block.path,
+            "op": block.kind,
+            "module": block.matched[0].scope,
+            "closest": _closest(network, block.matched[0]) if number < EXPLAINED else None,
+        }
+        for number, block in enumerate(single)
+    ]
+
+
+def _closest(network: Network, node: Node) -> str | None:
+    failure = explain(network, node)
+    return str(failure) if failure is not None else None
 
 
 def leftovers(network: Network) -> list[dict[str, Any]]:
@@ -42,22 +95,38 @@ def leftovers(network: Network) -> list[dict[str, Any]]:
             "op": node.op,
             "module": node.scope,
             "why": network.lowered.refused[node],
-            "closest": str(failure) if (failure := explain(network, node)) else None,
+            "closest": _closest(network, node),
         }
         for node in network.leftovers
     ]
 
 
-def tree(block: Block) -> dict[str, Any]:
-    """A block and what is in it."""
+def tree(block: Block, places: dict[Value, Place]) -> dict[str, Any]:
+    """A block and what is in it; the shape is that of the traced size, in Keras's order."""
     return {
         "kind": block.kind,
         "name": block.name,
         "path": block.path,
         "nodes": block.nodes,
+        "output_shape": output_shape(block.output, places),
+        "parameters": parameters(block),
         "params": block.params,
-        "children": [tree(child) for child in block.children],
+        "children": [tree(child, places) for child in block.children],
     }
+
+
+def output_shape(value: Value, places: dict[Value, Place]) -> list[int | None] | None:
+    """The shape of a tensor in Keras's order, None for the batch; None if it is not known."""
+    if value.shape is None:
+        return None
+    rank = len(value.shape)
+    place = places.get(value) or Place(Pattern.order(rank), 0 if rank else None)
+    return [None if axis == place.batch else value.shape[axis] for axis in place.order]
+
+
+def parameters(block: Block) -> int:
+    """How many numbers the layers of a block hold."""
+    return sum(array.size for leaf in block.walk() for array in leaf.weights.values())
 
 
 def shared_parameters(blocks: Iterable[Block]) -> int:

@@ -9,6 +9,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from onnx2mvit.block import Block
+from onnx2mvit.console import show_rows
 from onnx2mvit.report import batch_normalization, leftovers
 from onnx2mvit.rewrite import Network
 
@@ -39,6 +40,11 @@ USUAL = {
     "use_bias": False,
 }
 SHOWN_LEFTOVERS = 20
+FOLDED = (
+    "There is no batch normalization in the file, and its convolutions have biases: if the network "
+    "had any, the exporter folded it, and it cannot be brought back. For fine-tuning, export again "
+    "with it kept (docs: README)."
+)
 
 
 def show_network(console: Console, network: Network, depth: int = 0) -> None:
@@ -63,6 +69,13 @@ def show_network(console: Console, network: Network, depth: int = 0) -> None:
         console.print(f"  … and {len(unknown) - SHOWN_LEFTOVERS} more (--json lists them all)")
 
 
+def shown_params(params: dict[str, Any]) -> str:
+    """The hyperparameters that are not at their usual values."""
+    return ", ".join(
+        f"{key}={value}" for key, value in params.items() if key not in USUAL or value != USUAL[key]
+    )
+
+
 def show_coverage(console: Console, network: Network) -> None:
     """One line: how many nodes there were, and how many lie in blocks."""
     coverage = network.coverage
@@ -78,12 +91,7 @@ def show_coverage(console: Console, network: Network) -> None:
 
 def _add(parent: Tree, block: Block, outer: str, depth: int) -> None:
     name = block.name.removeprefix(outer + ".") if outer else block.name
-    shown = [
-        f"{key}={value}"
-        for key, value in block.params.items()
-        if key not in USUAL or value != USUAL[key]
-    ]
-    parts = [(block.kind, "cyan"), (name, "bold"), (", ".join(shown), "dim")]
+    parts = [(block.kind, "cyan"), (name, "bold"), (shown_params(block.params), "dim")]
     line = Text(" ").join(Text(text, style) for text, style in parts if text)
     line.append(f"  [{block.nodes}]")
     branch = parent.add(line)
@@ -94,60 +102,68 @@ def _add(parent: Tree, block: Block, outer: str, depth: int) -> None:
 
 def show_verification(console: Console, verification: dict[str, Any]) -> None:
     """The verdict, what it rests on, and the block that is farthest off."""
+    show_rows(console, _proof(verification))
+
+
+def _proof(verification: dict[str, Any]) -> list[tuple[str, Text]]:
     passed = verification["verdict"] == "passed"
     blocks, agreement = verification["blocks"], verification["top1_agreement"]
-    rows = {
-        "verdict": Text(verification["verdict"], "bold green" if passed else "bold red"),
-        "inputs": Text(verification["images"]),
-        "output": Text(
-            f"max error {verification['max_abs_error']:.2e}, "
-            f"relative to the largest {verification['max_rel_error']:.2e} "
-            f"(allowed {verification['tolerance']:.0e}; "
-            f"onnxruntime differs from itself by {verification['noise_floor']:.2e})"
+    rows = [
+        ("verdict", Text(verification["verdict"], "bold green" if passed else "bold red")),
+        ("inputs", Text(verification["images"])),
+        (
+            "output",
+            Text(
+                f"max error {verification['max_abs_error']:.2e}, "
+                f"relative to the largest {verification['max_rel_error']:.2e} "
+                f"(allowed {verification['tolerance']:.0e}; "
+                f"onnxruntime differs from itself by {verification['noise_floor']:.2e})"
+            ),
         ),
-    }
+    ]
     if blocks:
         worst = max(blocks, key=lambda block: float(block["max_rel_error"]))
-        rows["blocks"] = Text(
+        far = (
             f"{len(blocks)} borders compared, the farthest off is {worst['name']} "
             f"({worst['kind']}) by {worst['max_rel_error']:.2e}"
         )
+        rows.append(("blocks", Text(far)))
     if agreement is not None:
-        rows["top-1"] = Text(f"{agreement:.1%} agree")
-    for key, value in rows.items():
-        console.print(Text(f"{key:9}") + value, soft_wrap=True)
+        rows.append(("top-1", Text(f"{agreement:.1%} agree")))
+    return rows
 
 
 def show_conversion(console: Console, conversion: Conversion) -> None:
-    """What was written, how big the model is, and the verdict."""
-    report = conversion.report
-    model, coverage = report["model"], report["coverage"]
-    console.print(f"{conversion.folder}/", style="bold", highlight=False, soft_wrap=True)
-    for path in sorted(conversion.folder.iterdir()):
-        console.print(f"  {path.name}  {path.stat().st_size / 1e6:.2f} MB", highlight=False)
-    console.print(
-        f"{model['parameters']:,} parameters ({model['trainable_parameters']:,} trainable), "
-        f"{coverage['in_blocks']} of {coverage['nodes']} nodes in blocks, "
-        f"batch normalization {report['batch_normalization']}, "
-        f"weights: {report['onnx']['weights']}",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
+    """What was written, what the model is, the verdict, and how long each stage took."""
+    report, folder = conversion.report, conversion.folder
+    files = ", ".join(
+        f"{path.name} {path.stat().st_size / 1e6:.2f} MB" for path in sorted(folder.iterdir())
     )
-    if report["batch_normalization"] == "folded":
-        console.print(
-            "The exporter folded batch normalization into the convolutions; it cannot be brought "
-            "back. For fine-tuning, export again with it kept (docs: README).",
-            highlight=False,
-            soft_wrap=True,
-        )
+    rows = [("folder", Text(f"{folder}/", "bold")), ("files", Text(files)), *_made(report)]
     if report["verification"] is None:
-        console.print("not verified (--no-verify)", style="yellow", highlight=False)
-        return
-    show_verification(console, report["verification"])
-    height, width = report["sizes"]["traced"]
-    console.print(
-        f"sizes    proven at {height}×{width}; other sizes: {report['sizes']['by_rule']}",
-        highlight=False,
-        soft_wrap=True,
+        rows.append(("verdict", Text("not verified (--no-verify)", "yellow")))
+    else:
+        height, width = report["sizes"]["traced"]
+        proven = f"proven at {height}×{width}; other sizes: {report['sizes']['by_rule']}"
+        rows += [*_proof(report["verification"]), ("sizes", Text(proven))]
+    stages = ", ".join(f"{name} {taken:.1f}" for name, taken in report["seconds"].items())
+    rows.append(("seconds", Text(f"{sum(report['seconds'].values()):.1f}: {stages}")))
+    rows.append(("look at", Text(f"{folder}/report.html")))
+    show_rows(console, rows)
+
+
+def _made(report: dict[str, Any]) -> list[tuple[str, Text]]:
+    model, coverage = report["model"], report["coverage"]
+    size = f"{model['parameters']:,} parameters ({model['trainable_parameters']:,} trainable)"
+    covered = (
+        f"{coverage['in_blocks']} of {coverage['nodes']} nodes in blocks, "
+        f"{coverage['single_ops']} single operators, "
+        f"batch normalization {report['batch_normalization']}"
     )
+    rows = [
+        ("model", Text(f"{size}, weights: {report['onnx']['weights']}")),
+        ("coverage", Text(covered)),
+    ]
+    if report["batch_normalization"] == "folded":
+        rows.append(("note", Text(FOLDED, "yellow")))
+    return rows

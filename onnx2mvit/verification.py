@@ -36,6 +36,7 @@ class Difference:
 
     name: str
     kind: str
+    path: str = ""
     max_abs_error: float = 0.0
     largest: float = 0.0
     seen: bool = False
@@ -172,7 +173,9 @@ class _Comparison:
 
     def __init__(self, network: Network, borders: dict[Value, Block]) -> None:
         self.network = network
-        self.borders = {v: Difference(block.name, block.kind) for v, block in borders.items()}
+        self.borders = {
+            v: Difference(block.name, block.kind, block.path) for v, block in borders.items()
+        }
         self.outputs = [Difference(name, "output") for name in network.graph.output_names]
         self.noise = 0.0
         self.expected: list[dict[str, Array]] = []
@@ -226,6 +229,7 @@ class _Comparison:
                 {
                     "name": each.name,
                     "kind": each.kind,
+                    "path": each.path,
                     "max_abs_error": each.max_abs_error,
                     "max_rel_error": each.max_rel_error,
                 }

@@ -36,7 +36,9 @@ def benchmark(
 ) -> None:
     """Time onnxruntime, Keras (tf.function) and LiteRT on the same images, in turns.
 
-    Example: onnx2mvit benchmark exported_onnx/mobilevit_xs.onnx keras_out/mobilevit_xs
+    \b
+    Examples:
+      onnx2mvit benchmark exported_onnx/mobilevit_xs.onnx keras_out/mobilevit_xs
     """
     from onnx2mvit.benchmark import benchmark as run
     from onnx2mvit.machine import BUSY

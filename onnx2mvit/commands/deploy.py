@@ -107,7 +107,11 @@ def deploy(
 ) -> None:
     """Write a converted model as a file for phones or servers, and compare its answers.
 
-    Example: onnx2mvit deploy keras_out/mobilevit_xs --format litert --precision int8
+    \b
+    Examples:
+      onnx2mvit deploy keras_out/mobilevit_xs
+      onnx2mvit deploy keras_out/mobilevit_xs --precision int8
+      onnx2mvit deploy keras_out/mobilevit_xs --format saved_model
     """
     from onnx2mvit.deploy import deploy as run
     from onnx2mvit.deploy.show import show_deployment

@@ -126,6 +126,8 @@ def apply_once(rule: Rule, graph: Graph) -> int:
             count += _applied(rule, graph, root)
         except MALFORMED as error:
             raise fault(root, rule.name, error) from error
+    if count:
+        graph.fired[rule.name] += count
     return count
 
 

@@ -1,0 +1,179 @@
+"""What a terminal shows: stages while they run, a table in the end, and examples that work."""
+
+import contextlib
+import io
+import json
+import re
+import shlex
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from rich.console import Console
+from rich.text import Text
+
+import onnx2mvit
+from onnx2mvit import cli, console
+from onnx2mvit.show import show_conversion
+from tests.graphs import model, save
+
+GROUP: Any = typer.main.get_command(cli.app)
+COMMANDS: dict[str, Any] = GROUP.commands
+WIDTH = 80
+
+
+@dataclass(frozen=True)
+class Ran:
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    def main(*arguments: str | Path) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["onnx2mvit", *map(str, arguments)])
+        capsys.readouterr()
+        try:
+            cli.main()
+            code: object = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        assert isinstance(code, int)
+        return Ran(code, *capsys.readouterr())
+
+    return main
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    text = """g (float[N,3,16,16] x) => (float[N,4,16,16] y) {
+        c = Conv(x, w, b)  s = Sigmoid(c)  y = Mul(c, s) }"""
+    return save(model(text, w=(4, 3, 1, 1), b=(4,)), tmp_path_factory.mktemp("tiny"), "tiny.onnx")
+
+
+def examples(command: str) -> list[str]:
+    """The command lines that a command's help shows."""
+    found = re.findall(r"onnx2mvit .*", COMMANDS[command].help or "")
+    return [line.strip() for line in found]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_examples_that_are_command_lines_of_it(command: str) -> None:
+    assert examples(command)
+    for example in examples(command):
+        program, name, *arguments = shlex.split(example)
+        assert (program, name) == ("onnx2mvit", command)
+        with contextlib.suppress(typer.Exit):  # --list, which shows and stops
+            COMMANDS[command].make_context(name, arguments)
+
+
+def test_an_example_that_is_no_command_line_would_be_found() -> None:
+    with pytest.raises(Exception, match="No such option"):
+        COMMANDS["convert"].make_context("convert", ["a.onnx", "--no-such-option"])
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_examples_are_not_broken_into_lines_by_a_terminal(
+    run: Run, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(WIDTH))
+    ran = run(command, "--help")
+    assert (ran.code, ran.err) == (0, "")
+    lines = [line.strip().removeprefix("Example: ") for line in ran.out.splitlines()]
+    assert [line for line in lines if line.startswith("onnx2mvit ")] == examples(command)
+
+
+def test_a_conversion_ends_with_a_table_without_colours_in_a_pipe(
+    run: Run, tiny: Path, tmp_path: Path
+) -> None:
+    ran = run("convert", tiny, "-o", tmp_path)
+    rows = dict(line.split(None, 1) for line in ran.out.splitlines())
+    assert list(rows)[:4] == ["folder", "files", "model", "coverage"]
+    assert rows["verdict"] == "passed"
+    stages = ("read", "rewrite", "emit", "build", "verify", "save")
+    assert all(re.search(rf"\b{stage} \d+\.\d", rows["seconds"]) for stage in stages)
+    assert rows["look"].endswith("report.html")
+    assert "\x1b" not in ran.out + ran.err
+
+
+def test_quiet_says_nothing(run: Run, tiny: Path, tmp_path: Path) -> None:
+    assert run("convert", tiny, "-o", tmp_path, "--quiet") == Ran(0, "", "")
+    assert (tmp_path / "tiny" / "report.html").is_file()
+
+
+def test_quiet_still_says_what_went_wrong(run: Run, tmp_path: Path) -> None:
+    ran = run("convert", tmp_path / "no.onnx", "-q")
+    assert (ran.code, ran.out) == (3, "")
+    assert ran.err.startswith("error: ") and ran.err.count("\n") == 1
+
+
+def test_json_is_the_report(run: Run, tiny: Path, tmp_path: Path) -> None:
+    ran = run("convert", tiny, "-o", tmp_path, "--json")
+    assert ran.code == 0
+    assert ran.out == (tmp_path / "tiny" / "report.json").read_text(encoding="utf-8")
+    assert "verify" in ran.err
+    quiet = run("convert", tiny, "-o", tmp_path, "--json", "--quiet", "--no-verify")
+    assert json.loads(quiet.out)["verification"] is None
+    assert quiet.err == ""
+
+
+def shown(made: onnx2mvit.Conversion, **options: bool | int) -> str:
+    file = io.StringIO()
+    show_conversion(Console(file=file, width=WIDTH, **options), made)  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+def test_colours_are_for_a_terminal_alone(tiny: Path, tmp_path: Path) -> None:
+    made = onnx2mvit.convert(tiny, tmp_path)
+    assert "\x1b[1;32mpassed" in shown(made, force_terminal=True, legacy_windows=False)
+    assert "\x1b" not in shown(made, force_terminal=False)
+
+
+def test_a_pipe_gets_whole_lines_and_a_terminal_gets_columns() -> None:
+    rows = [("name", Text("word " * 30 + "end")), ("other", Text("[red]x[/red]"))]
+    pipe, terminal = io.StringIO(), io.StringIO()
+    console.show_rows(Console(file=pipe, width=40), rows)
+    screen = Console(file=terminal, width=40, force_terminal=True, color_system=None)
+    console.show_rows(screen, rows)
+    assert len(pipe.getvalue().splitlines()) == 2
+    assert "[red]x[/red]" in pipe.getvalue()
+    lines = terminal.getvalue().splitlines()
+    assert len(lines) > 4 and all(len(line) <= 40 for line in lines)
+    assert all(line.startswith(" " * 7) for line in lines[1:-1])
+
+
+def test_a_terminal_shows_a_line_for_each_stage_with_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(
+        console,
+        "err",
+        Console(file=screen, width=WIDTH, force_terminal=True, color_system=None),
+    )
+    with console.live_progress() as progress:
+        for message in ("read", "verify", "verify (1 of 8 images)", "save"):
+            progress(message)
+    last = screen.getvalue().rpartition("\x1b[2K")[2]
+    lines = [line for line in last.splitlines() if line.strip()]
+    stages = [re.fullmatch(r"✓ +\d+\.\d s (\w+) *", line) for line in lines if "✓" in line]
+    assert [stage and stage[1] for stage in stages] == ["read", "verify", "save"]
+
+
+def test_elsewhere_a_stage_is_a_line_and_quiet_is_none(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with console.live_progress() as progress:
+        progress("read")
+    assert capsys.readouterr().err == "  0.0 s  read\n"
+    with console.live_progress(quiet=True) as progress:
+        progress("read")
+    assert capsys.readouterr().err == ""
