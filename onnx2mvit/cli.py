@@ -240,6 +240,7 @@ def verify(
 
     Example: onnx2mvit verify exported_onnx/mobilevit_xs.onnx keras_out/mobilevit_xs
     """
+    from onnx2mvit.conversion import repro_folder
     from onnx2mvit.conversion import verify as run
     from onnx2mvit.show import show_verification
 
@@ -251,7 +252,9 @@ def verify(
         else:
             show_verification(out, result.as_dict())
     if not result.passed:
-        raise VerificationError(f"{target} and {file} differ")
+        script = repro_folder(target) / "repro.py"
+        repro = f"; run {script} to see it" if result.begins and script.exists() else ""
+        raise VerificationError(f"{target} and {file} differ{repro}")
 
 
 app.command()(benchmark)

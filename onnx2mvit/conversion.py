@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.block import Block
 from onnx2mvit.emit import emit, model_name
-from onnx2mvit.errors import UnsupportedError, UsageError
+from onnx2mvit.errors import Onnx2mvitError, UnsupportedError, UsageError
 from onnx2mvit.faults import loading
 from onnx2mvit.head import HeadChoice, own_head
 from onnx2mvit.images import Images, load_images, structured_images
+from onnx2mvit.mismatch import FOLDER, SCRIPT_NAME
 from onnx2mvit.output import whole_folder
 from onnx2mvit.read import read
 from onnx2mvit.report import describe, layout_transposes, shared_parameters
@@ -147,6 +148,9 @@ def convert(
                 traced = at_size(whole, work, network, traced_size(network))
                 verification = _verify(path, network, traced, images, stages.progress)
                 elsewhere = _elsewhere(path, network, whole, work)
+                if verification.piece is not None:
+                    (work / FOLDER).mkdir()
+                    verification.piece.write(work / FOLDER)
         model = whole if head == "keep" else _build(work, name)
         with stages("save"):
             model.save(work / f"{name}.keras")
@@ -167,6 +171,9 @@ def verify(
 ) -> Verification:
     """Compares a converted model, a folder or a .keras file, with the ONNX file again.
 
+    Where they differ, a small repro of the first layer that does is written to the folder
+    mismatch/ in the model's folder, or beside the .keras file, if it can be.
+
     Raises:
         InvalidModelError: one of the two is not usable, or they are different networks.
     """
@@ -179,7 +186,19 @@ def verify(
         own = own_head(network) if target.is_dir() else {}
         model = at_size(load(target, **own), target, network, traced_size(network))
     with stages("verify"):
-        return _verify(path, network, model, images, stages.progress, inputs)
+        result = _verify(path, network, model, images, stages.progress, inputs)
+    if result.piece is not None:
+        try:
+            with whole_folder(repro_folder(target), mark=SCRIPT_NAME) as work:
+                result.piece.write(work)
+        except Onnx2mvitError as error:  # the verdict is what was asked for
+            stages.progress(f"without a repro: {error}")
+    return result
+
+
+def repro_folder(target: Path) -> Path:
+    """Where `verify` writes the repro of a mismatch in this folder or .keras file."""
+    return (target if target.is_dir() else target.parent) / FOLDER
 
 
 def at_size(

@@ -114,8 +114,21 @@ def show_verification(console: Console, verification: dict[str, Any]) -> None:
         )
     if agreement is not None:
         rows["top-1"] = Text(f"{agreement:.1%} agree")
+    if begins := verification["begins"]:
+        rows["begins"] = Text(f"in {_where(begins)}, on onnxruntime's own tensors")
     for key, value in rows.items():
         console.print(Text(f"{key:9}") + value, soft_wrap=True)
+
+
+def _where(begins: dict[str, Any]) -> str:
+    """The first layer that differs and the block around it."""
+    around = f", in {begins['block_kind']} {begins['block']}"
+    inside = around if begins["block"] != begins["layer"] else ""
+    if begins["shape"] != begins["expected_shape"]:
+        how = f"shape {begins['shape']} for {begins['expected_shape']}"
+    else:
+        how = f"by {begins['max_rel_error']:.2e}"
+    return f"{begins['kind']} {begins['layer']}{inside}: {how}"
 
 
 def show_conversion(console: Console, conversion: Conversion) -> None:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from onnx2mvit.block import Block
-from onnx2mvit.errors import InvalidModelError
+from onnx2mvit.difference import Difference
 from onnx2mvit.graph import Value
 from onnx2mvit.images import Images
-from onnx2mvit.probe import Probe, keras_inputs, outputs_of
+from onnx2mvit.mismatch import Piece, first_wrong, piece_before
+from onnx2mvit.probe import Border, Probe, keras_inputs, outputs_of
 from onnx2mvit.reference import Reference
 from onnx2mvit.rewrite import Network
 
@@ -30,43 +31,6 @@ PIECE = 48 * 2**20  # bytes of inner tensors at a time
 Array = np.ndarray[Any, Any]
 
 
-@dataclass
-class Difference:
-    """How far a tensor is from onnxruntime's. `max_rel_error` is against its largest value."""
-
-    name: str
-    kind: str
-    max_abs_error: float = 0.0
-    largest: float = 0.0
-    seen: bool = False
-
-    @property
-    def max_rel_error(self) -> float:
-        """The largest error as a share of the largest value."""
-        return self.max_abs_error / self.largest if self.largest else self.max_abs_error
-
-    def add(self, ours: Array, theirs: Array) -> None:
-        """Takes another pair of tensors into account; anything not finite is the largest error."""
-        if ours.shape != theirs.shape:
-            raise InvalidModelError(
-                f"{self.name}: Keras has shape {list(ours.shape)}, onnxruntime {list(theirs.shape)}"
-            )
-        self.seen = True
-        error = _largest(ours - theirs)
-        # Not a number is as far off as can be; JSON has no word for infinity.
-        worst = float(np.nan_to_num(np.float64(error), nan=np.finfo(np.float64).max))
-        self.max_abs_error = max(self.max_abs_error, worst)
-        largest = _largest(theirs)
-        if not np.isfinite(largest):
-            largest = _largest(np.nan_to_num(theirs, posinf=0, neginf=0))
-        self.largest = max(self.largest, largest)
-
-
-def _largest(array: Array) -> float:
-    """The largest magnitude in an array; not a number if there is such a value."""
-    return float(np.maximum(array.max(initial=0.0), -array.min(initial=0.0)))
-
-
 @dataclass(frozen=True)
 class Verification:
     """The proof, as it stands in the report.
@@ -74,6 +38,8 @@ class Verification:
     Errors are against onnxruntime on the same images: absolute, and relative to the largest
     value of the tensor. `noise_floor` is the absolute difference of onnxruntime to itself with
     its optimisations on and off. `top1_agreement` is a share, None if there are no classes.
+    `begins` says which layer is the first that is wrong on onnxruntime's own tensors, None if
+    none is; `piece` is that layer with those tensors, and no part of the report.
     """
 
     verdict: str
@@ -85,6 +51,8 @@ class Verification:
     top1_agreement: float | None
     noise_floor: float
     blocks: list[dict[str, Any]]
+    begins: dict[str, Any] | None = None
+    piece: Piece | None = field(default=None, compare=False, repr=False)
 
     @property
     def passed(self) -> bool:
@@ -93,7 +61,8 @@ class Verification:
 
     def as_dict(self) -> dict[str, Any]:
         """As plain values for JSON."""
-        return asdict(self)
+        names = [each.name for each in fields(self) if each.name != "piece"]
+        return {name: getattr(self, name) for name in names}
 
 
 def verify_model(
@@ -125,7 +94,9 @@ def verify_model(
     probe = Probe(model, network.blocks)
     for number, part in enumerate(parts[: -(-BORDER_IMAGES // step)]):
         progress(number * step, len(images))
-        comparison.add(probe, part, _Inner(reference, network, borders, part), number)
+        inner = _Inner(reference, network, borders, part)
+        comparison.add(probe, part, inner, number)
+        comparison.begin(inner, tolerance)
     del reference
     progress(len(images), len(images))
     comparison.end_to_end(model, images)
@@ -139,7 +110,7 @@ class _Inner:
         self, reference: Reference, network: Network, borders: Iterable[Value], images: Images
     ) -> None:
         self.reference, self.images = reference, images
-        self.outputs = network.graph.output_names
+        self.inputs, self.outputs = network.graph.inputs, network.graph.output_names
         self.piece: dict[Value, int] = {}
         self.names: list[list[str]] = [[]]
         held = 0
@@ -158,6 +129,8 @@ class _Inner:
     def __call__(self, value: Value) -> Array | None:
         """The tensor of a value, None if it is not known."""
         piece = self.piece.get(value)
+        if value in self.inputs:
+            return self.images
         if piece is None:
             return None
         if piece != self.now:
@@ -178,20 +151,35 @@ class _Comparison:
         self.noise = 0.0
         self.expected: list[dict[str, Array]] = []
         self.agreeing: list[bool] = []
+        self.places: dict[Border, float] = {}
+        self.piece: Piece | None = None
 
     def add(self, probe: Probe, images: Images, inner: _Inner, number: int) -> None:
         """Compares the borders of the blocks for these images, the part of this number."""
 
-        def look(value: Value, array: Array) -> None:
-            theirs = inner(value)
-            if theirs is not None and value in self.borders:
-                self.borders[value].add(array, theirs)
+        self.places = {}
+
+        def look(border: Border, array: Array) -> None:
+            theirs = inner(border.value)
+            if theirs is not None and border.value in self.borders:
+                here = Difference(border.value.name, "border")
+                here.add(array, theirs)
+                self.places[border] = here.max_rel_error
+                self.borders[border.value].add(array, theirs)
 
         probe(keras_inputs(self.network, images), inner, look)
         for name in self.network.graph.output_names:
             if name in inner.arrays:
                 difference = np.abs(inner.arrays[name] - self.expected[number][name]).max()
                 self.noise = max(self.noise, float(difference))
+
+    def begin(self, inner: _Inner, tolerance: float) -> None:
+        """Looks for the first piece that is wrong on these images, unless there is one already."""
+        if self.piece is None:
+            blocks = self.network.blocks
+            self.piece = first_wrong(
+                self.places, tolerance, lambda border: piece_before(border, blocks, inner)
+            )
 
     def end_to_end(self, model: keras.Model, images: Images) -> None:
         """Compares the answers: several images at once, against each of them by itself."""
@@ -232,6 +220,8 @@ class _Comparison:
                 }
                 for each in compared
             ],
+            begins=self.piece.as_dict() if self.piece is not None else None,
+            piece=self.piece,
         )
 
 
