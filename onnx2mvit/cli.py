@@ -13,7 +13,7 @@ import typer
 from onnx2mvit.commands.benchmark import benchmark
 from onnx2mvit.commands.deploy import deploy
 from onnx2mvit.console import err, live_progress, out, results, warn
-from onnx2mvit.errors import Onnx2mvitError, VerificationError
+from onnx2mvit.errors import Onnx2mvitError, UsageError, VerificationError
 from onnx2mvit.sizes import parse_image_size, parse_size
 from onnx2mvit.version import __version__
 
@@ -147,12 +147,20 @@ def inspect(
     depth: Annotated[int, typer.Option(help="Levels of the tree to show; 0 shows all.", min=0)] = 0,
     graph: Annotated[bool, typer.Option("--graph", help="Show which block reads which.")] = False,
     why: Annotated[str | None, typer.Option(help="Say why a kind is not found where.")] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say why no pattern took what is left, or NODE.")
+    ] = False,
+    node: Annotated[
+        str | None,
+        typer.Argument(help="With --explain: a node, an output, a module or a block of the file."),
+    ] = None,
 ) -> None:
     """Show the tree of blocks in an ONNX file, and what no pattern took. Needs no Keras.
 
     Example: onnx2mvit inspect exported_onnx/mobilevit_xs.onnx --depth 2
     """
     from onnx2mvit.conversion import inspect as run
+    from onnx2mvit.explain import explain_lines, explanations
     from onnx2mvit.look import look
     from onnx2mvit.report import describe, leftovers
     from onnx2mvit.show import show_network
@@ -161,9 +169,17 @@ def inspect(
         with results():
             print("\n".join(look(file, why)))
         return
+    if node is not None and not explain:
+        raise UsageError(f"{node!r} is to be explained: add --explain")
     network = run(file)
     with results():
-        if as_json:
+        if explain and as_json:
+            found = [each.as_dict() for each in explanations(network, node)]
+            print(json.dumps(found, indent=2, ensure_ascii=False))
+        elif explain:
+            for line in explain_lines(network, node):
+                out.print(line, markup=False, highlight=False, soft_wrap=True)
+        elif as_json:
             described = describe(network) | {"leftovers": leftovers(network)}
             print(json.dumps(described, indent=2, ensure_ascii=False))
         else:

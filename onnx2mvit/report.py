@@ -8,10 +8,11 @@ from dataclasses import asdict
 from typing import Any
 
 from onnx2mvit.block import Block
+from onnx2mvit.explain import Explainer
 from onnx2mvit.graph import Value
 from onnx2mvit.layout import output_order
 from onnx2mvit.lowering import wanted_orders
-from onnx2mvit.rewrite import Network, explain
+from onnx2mvit.rewrite import Network
 
 
 def describe(network: Network) -> dict[str, Any]:
@@ -36,13 +37,14 @@ def describe(network: Network) -> dict[str, Any]:
 
 def leftovers(network: Network) -> list[dict[str, Any]]:
     """The nodes that cannot be converted: why not, and the pattern that came closest."""
+    explainer = Explainer(network)
     return [
         {
             "node": node.name or node.output.name,
             "op": node.op,
             "module": node.scope,
             "why": network.lowered.refused[node],
-            "closest": str(failure) if (failure := explain(network, node)) else None,
+            "closest": str(failure) if (failure := explainer.closest(node)) else None,
         }
         for node in network.leftovers
     ]

@@ -16,7 +16,7 @@ from onnx2mvit.errors import MALFORMED
 from onnx2mvit.faults import fault
 from onnx2mvit.graph import Graph, Node
 from onnx2mvit.lowering import Lowered, lower
-from onnx2mvit.matcher import Failure, Match, Trace, find
+from onnx2mvit.matcher import Match, find
 from onnx2mvit.naming import name_blocks
 from onnx2mvit.pattern import Pattern
 from onnx2mvit.registry import builtin_patterns
@@ -155,32 +155,3 @@ def _children(match: Match) -> tuple[Block, ...]:
             node.block.role = roles.get(node, node.op.lower())
             children.append(node.block)
     return tuple(children)
-
-
-def explain(network: Network, node: Node) -> Failure | None:
-    """For a node that no pattern took: the attempt that came furthest with it, and its end."""
-    best: Failure | None = None
-    nearby = [node, *_downstream(network.graph, node, limit=24)]
-    for pattern in network.patterns:
-        for root in nearby:
-            if root.op not in pattern.roots:
-                continue
-            trace = Trace(pattern.kind)
-            find(pattern, network.graph, root, trace)
-            failure = trace.furthest
-            if failure is None or node not in trace.touched:
-                continue
-            if best is None or failure.fitted > best.fitted:
-                best = failure
-    return best
-
-
-def _downstream(graph: Graph, node: Node, limit: int) -> list[Node]:
-    found: dict[Node, None] = {}
-    queue = [node]
-    while queue and len(found) < limit:
-        for reader in graph.nx.successors(queue.pop(0)):
-            if reader not in found:
-                found[reader] = None
-                queue.append(reader)
-    return list(found)
