@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from onnx2mvit.errors import UsageError
@@ -53,7 +52,7 @@ class Explainer:
                 failure = trace.furthest
                 if failure is None or node not in trace.touched:
                     continue
-                if _closeness(failure, node) > _closeness(best, node):
+                if _closeness(failure) > _closeness(best):
                     best = failure
         return best
 
@@ -68,12 +67,9 @@ class Explainer:
         return self.traces[key]
 
 
-def _closeness(failure: Failure | None, node: Node) -> tuple[int, bool, bool]:
-    """At the same number of nodes: what ends at the node itself, then a wrong detail of one."""
-    if failure is None:
-        return -1, False, False
-    detail = isinstance(failure.complaint, Complaint) and failure.complaint.keyword is not None
-    return failure.fitted, failure.node is node, failure.whole or detail
+def _closeness(failure: Failure | None) -> tuple[int, bool]:
+    """What fits as a whole and is refused is closer than what ends after as many nodes."""
+    return (-1, False) if failure is None else (failure.fitted, failure.whole)
 
 
 def _downstream(graph: Graph, node: Node, limit: int) -> list[Node]:
@@ -129,7 +125,7 @@ def explanations(network: Network, wanted: str | None = None) -> list[Explanatio
         explainer = Explainer(network)
         inside = [explainer.closest(node) for node in nodes]
     return [
-        _explanation(network, node, max(pair, key=partial(_closeness, node=node)))
+        _explanation(network, node, max(pair, key=_closeness))
         for node, *pair in zip(nodes, closest, inside, strict=True)
     ]
 
