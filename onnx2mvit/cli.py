@@ -12,6 +12,7 @@ import typer
 
 from onnx2mvit.commands.benchmark import benchmark
 from onnx2mvit.commands.deploy import deploy
+from onnx2mvit.commands.patterns import patterns
 from onnx2mvit.console import err, live_progress, out, results, warn
 from onnx2mvit.errors import Onnx2mvitError, UsageError, VerificationError
 from onnx2mvit.sizes import parse_image_size, parse_size
@@ -29,6 +30,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+Patterns = Annotated[
+    list[Path] | None,
+    typer.Option("--patterns", help="A Python file with patterns of your own; it is executed."),
+]
 
 
 class Exporter(StrEnum):
@@ -154,6 +161,7 @@ def inspect(
         str | None,
         typer.Argument(help="With --explain: a node, an output, a module or a block of the file."),
     ] = None,
+    patterns: Patterns = None,
 ) -> None:
     """Show the tree of blocks in an ONNX file, and what no pattern took. Needs no Keras.
 
@@ -167,11 +175,11 @@ def inspect(
 
     if graph or why is not None:
         with results():
-            print("\n".join(look(file, why)))
+            print("\n".join(look(file, why, patterns or ())))
         return
     if node is not None and not explain:
         raise UsageError(f"{node!r} is to be explained: add --explain")
-    network = run(file)
+    network = run(file, patterns or ())
     with results():
         if explain and as_json:
             found = [each.as_dict() for each in explanations(network, node)]
@@ -211,6 +219,7 @@ def convert(
     head: Annotated[
         str, typer.Option(help="keep the classifier, none, or so many new classes.")
     ] = "keep",
+    patterns: Patterns = None,
 ) -> None:
     """Convert an ONNX file to a Keras model, with its source, its weights and a proof.
 
@@ -230,6 +239,7 @@ def convert(
             images=images,
             image_size=size,
             head=parse_head(head),
+            patterns=patterns or (),
             progress=progress,
         )
     for warning in result.warnings():
@@ -251,6 +261,7 @@ def verify(
     ] = None,
     inputs: Annotated[int, typer.Option(help="How many images to make.", min=1)] = 8,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    patterns: Patterns = None,
 ) -> None:
     """Compare a converted model with its ONNX file again, block by block.
 
@@ -261,7 +272,9 @@ def verify(
     from onnx2mvit.show import show_verification
 
     with live_progress() as progress:
-        result: Verification = run(file, target, images=images, inputs=inputs, progress=progress)
+        result: Verification = run(
+            file, target, images=images, inputs=inputs, patterns=patterns or (), progress=progress
+        )
     with results():
         if as_json:
             print(json.dumps(result.as_dict(), indent=2, ensure_ascii=False))
@@ -275,6 +288,7 @@ def verify(
 
 app.command()(benchmark)
 app.command()(deploy)
+app.command()(patterns)
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,7 @@ from onnx2mvit.sizes import (
     single_operators_fit,
     traced_size,
 )
+from onnx2mvit.user_patterns import all_patterns, building
 from onnx2mvit.version import __version__
 
 if TYPE_CHECKING:
@@ -87,14 +88,16 @@ class Stages:
         self.seconds[name] = round(time.perf_counter() - start, 3)
 
 
-def inspect(path: str | Path) -> Network:
-    """Reads and rewrites a file, without Keras.
+def inspect(path: str | Path, patterns: Sequence[str | Path] = ()) -> Network:
+    """Reads and rewrites a file, without Keras. `patterns` are files with patterns of one's own.
 
     Raises:
+        UsageError: one of those files cannot be used.
         InvalidModelError: it is not a usable ONNX file.
         UnsupportedError: its opset, inputs or data types are not converted.
     """
-    return settled(rewrite(read(path)))
+    own = all_patterns(patterns)
+    return settled(rewrite(read(path), own))
 
 
 def convert(
@@ -106,6 +109,7 @@ def convert(
     images: str | Path | None = None,
     image_size: ImageSize | None = None,
     head: HeadChoice = "keep",
+    patterns: Sequence[str | Path] = (),
     progress: Progress | None = None,
 ) -> Conversion:
     """Converts an ONNX file to a Keras model, in `output`/`name`/.
@@ -121,20 +125,24 @@ def convert(
     `head` is "keep", "none" for a model that gives the features its classifier read, or the
     number of classes of a fresh one. The comparison is made with the file's own before.
 
+    `patterns` are Python files with patterns of one's own; they are executed.
+
     Raises:
         InvalidModelError: it is not a usable ONNX file.
         UnsupportedError: something in it is not supported.
-        UsageError: the name is no Python identifier, `images` holds none, or there is no head.
+        UsageError: the name is no Python identifier, `images` holds none, there is no head, or a
+            file of patterns cannot be used.
         MissingDependencyError: Keras has no backend here.
     """
     path, stages = Path(path), Stages(progress)
     name = name or model_name(path.stem)
     if name != model_name(name):
         raise UsageError(f"{name!r} is not a name for a module: try {model_name(name)!r}")
+    own = all_patterns(patterns)
     with stages("read"):
         graph = read(path)
     with stages("rewrite"):
-        network = settled(rewrite(graph))
+        network = settled(rewrite(graph, own))
     if not len(graph):
         raise UnsupportedError(f"{path} computes nothing: its output is its input or a constant")
     with stages("emit"):
@@ -167,6 +175,7 @@ def verify(
     *,
     images: str | Path | None = None,
     inputs: int = INPUTS,
+    patterns: Sequence[str | Path] = (),
     progress: Progress | None = None,
 ) -> Verification:
     """Compares a converted model, a folder or a .keras file, with the ONNX file again.
@@ -181,7 +190,7 @@ def verify(
 
     path, target, stages = Path(path), Path(target), Stages(progress)
     with stages("read"):
-        network = inspect(path)
+        network = inspect(path, patterns)
     with stages("load"), loading(target):
         own = own_head(network) if target.is_dir() else {}
         model = at_size(load(target, **own), target, network, traced_size(network))
@@ -259,7 +268,8 @@ def _write(
     metadata = {"source": origin.file, "sha256": origin.sha256, "weights": origin.weights}
     weights = block_weights(network.blocks)
     save_weights(weights, work / f"{name}.safetensors", metadata)
-    with stages("build"), single_operators_fit(network, image_size):
+    fits = single_operators_fit(network, image_size)
+    with stages("build"), fits, building(network.patterns):
         model = build(work, name, **own_head(network))
     check_weights(model, weights, "the file")
     return model

@@ -11,7 +11,7 @@ import re
 
 import black
 
-from onnx2mvit.errors import UnsupportedError
+from onnx2mvit.errors import UnsupportedError, UsageError
 from onnx2mvit.explain import Explainer
 from onnx2mvit.head import HeadChoice, check_choice, pyramid
 from onnx2mvit.model_source import RESERVED, ModelFunction
@@ -64,7 +64,10 @@ def unformatted(
     refuse_leftovers(network)
     refuse_other_sizes(network, image_size)
     any_size = image_size == "any"
-    functions = functions_of(network.blocks, relative_names(network.blocks), any_size)
+    roles = relative_names(network.blocks)
+    functions = functions_of(network.blocks, roles, any_size, network.patterns)
+    if name in functions:
+        raise UsageError(f"a pattern has a function {name!r}: choose another --name")
     layers = any_size_layers(functions) if any_size else []
     model = ModelFunction(network, functions, name, image_size, head).text()
     parts = [*layers, *(function.text for function in functions.values())]
