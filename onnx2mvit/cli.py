@@ -220,6 +220,9 @@ def convert(
         str, typer.Option(help="keep the classifier, none, or so many new classes.")
     ] = "keep",
     patterns: Patterns = None,
+    blocks: Annotated[
+        bool, typer.Option("--blocks", help="Write NAME.blocks.onnx: each block a function.")
+    ] = False,
 ) -> None:
     """Convert an ONNX file to a Keras model, with its source, its weights and a proof.
 
@@ -240,6 +243,7 @@ def convert(
             image_size=size,
             head=parse_head(head),
             patterns=patterns or (),
+            blocks=blocks,
             progress=progress,
         )
     for warning in result.warnings():

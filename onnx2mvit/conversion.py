@@ -11,13 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import onnx
+
 from onnx2mvit.block import Block
+from onnx2mvit.block_functions import block_model
 from onnx2mvit.emit import emit, model_name
 from onnx2mvit.errors import Onnx2mvitError, UnsupportedError, UsageError
 from onnx2mvit.faults import loading
 from onnx2mvit.head import HeadChoice, own_head
 from onnx2mvit.images import Images, load_images, structured_images
 from onnx2mvit.mismatch import FOLDER, SCRIPT_NAME
+from onnx2mvit.node_data import NAME as NODE_DATA
+from onnx2mvit.node_data import node_data
 from onnx2mvit.output import whole_folder
 from onnx2mvit.read import read
 from onnx2mvit.report import describe, layout_transposes, shared_parameters
@@ -110,6 +115,7 @@ def convert(
     image_size: ImageSize | None = None,
     head: HeadChoice = "keep",
     patterns: Sequence[str | Path] = (),
+    blocks: bool = False,
     progress: Progress | None = None,
 ) -> Conversion:
     """Converts an ONNX file to a Keras model, in `output`/`name`/.
@@ -126,6 +132,10 @@ def convert(
     number of classes of a fresh one. The comparison is made with the file's own before.
 
     `patterns` are Python files with patterns of one's own; they are executed.
+
+    With `blocks` the folder gets NAME.blocks.onnx as well: the rewritten graph, whose blocks are
+    functions in ONNX, with the weights once more. A proof comes with node_data.json, the errors
+    as an overlay for Model Explorer.
 
     Raises:
         InvalidModelError: it is not a usable ONNX file.
@@ -156,9 +166,13 @@ def convert(
                 traced = at_size(whole, work, network, traced_size(network))
                 verification = _verify(path, network, traced, images, stages.progress)
                 elsewhere = _elsewhere(path, network, whole, work)
+                data = node_data(path, verification)
+                (work / NODE_DATA).write_text(json.dumps(data, indent=1), encoding="utf-8")
                 if verification.piece is not None:
                     (work / FOLDER).mkdir()
                     verification.piece.write(work / FOLDER)
+        if blocks:
+            onnx.save(block_model(network), work / f"{name}.blocks.onnx")
         model = whole if head == "keep" else _build(work, name)
         with stages("save"):
             model.save(work / f"{name}.keras")

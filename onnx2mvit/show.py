@@ -114,6 +114,12 @@ def show_verification(console: Console, verification: dict[str, Any]) -> None:
         )
     if agreement is not None:
         rows["top-1"] = Text(f"{agreement:.1%} agree")
+    rewrite = verification["rewrite"]
+    if rewrite["max_rel_error"] is not None:
+        said = f"the blocks as ONNX functions answer to {rewrite['max_rel_error']:.2e} as the file"
+    else:
+        said = f"not run as ONNX functions: {rewrite['why']}"
+    rows["rewrite"] = Text(said)
     if begins := verification["begins"]:
         rows["begins"] = Text(f"in {_where(begins)}, on onnxruntime's own tensors")
     for key, value in rows.items():
