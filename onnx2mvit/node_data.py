@@ -15,7 +15,7 @@ from onnx2mvit.verification import Verification
 NAME = "node_data.json"
 # Up to the value; green is noise, yellow is allowed, red is not.
 FINE, ALLOWED, WRONG = "#b7e1cd", "#fce8b2", "#f4c7c3"
-NOISE = 0.1  # of what is allowed
+NOISE = 10  # this part of what is allowed
 MOST = 1e308
 
 
@@ -27,13 +27,15 @@ def node_data(path: Path, proof: Verification) -> dict[str, Any]:
     largest value of the tensor. Nodes that do not depend on the input have none.
     """
     graph = onnx.load(path, load_external_data=False).graph
+    places = {name: place for place, node in enumerate(graph.node) for name in node.output}
     makers = {name: node for node in graph.node for name in node.output if name}
     depend = {value.name for value in graph.input} - {value.name for value in graph.initializer}
     errors: dict[str, float] = {}
     for node in graph.node:
         if depend.intersection(node.input):
             depend.update(node.output)
-    for border in proof.blocks:  # in the order of the network
+    borders = [border for border in proof.blocks if border["tensor"] in places]
+    for border in sorted(borders, key=lambda border: places[border["tensor"]]):
         stack = [border["tensor"]]
         while stack:
             tensor = stack.pop()
@@ -43,7 +45,7 @@ def node_data(path: Path, proof: Verification) -> dict[str, Any]:
             errors[_key(maker)] = min(border["max_rel_error"], MOST)
             stack.extend(maker.input)
     thresholds = [
-        {"value": proof.tolerance * NOISE, "bgColor": FINE},
+        {"value": proof.tolerance / NOISE, "bgColor": FINE},
         {"value": proof.tolerance, "bgColor": ALLOWED},
         {"value": MOST, "bgColor": WRONG},
     ]
