@@ -12,8 +12,9 @@ import typer
 
 from onnx2mvit.commands.benchmark import benchmark
 from onnx2mvit.commands.deploy import deploy
+from onnx2mvit.commands.patterns import patterns
 from onnx2mvit.console import err, live_progress, out, results, warn
-from onnx2mvit.errors import Onnx2mvitError, VerificationError
+from onnx2mvit.errors import Onnx2mvitError, UsageError, VerificationError
 from onnx2mvit.sizes import parse_image_size, parse_size
 from onnx2mvit.version import __version__
 
@@ -29,6 +30,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+Patterns = Annotated[
+    list[Path] | None,
+    typer.Option("--patterns", help="A Python file with patterns of your own; it is executed."),
+]
 
 
 class Exporter(StrEnum):
@@ -151,6 +158,14 @@ def inspect(
     depth: Annotated[int, typer.Option(help="Levels of the tree to show; 0 shows all.", min=0)] = 0,
     graph: Annotated[bool, typer.Option("--graph", help="Show which block reads which.")] = False,
     why: Annotated[str | None, typer.Option(help="Say why a kind is not found where.")] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say why no pattern took what is left, or NODE.")
+    ] = False,
+    node: Annotated[
+        str | None,
+        typer.Argument(help="With --explain: a node, an output, a module or a block of the file."),
+    ] = None,
+    patterns: Patterns = None,
 ) -> None:
     """Show the tree of blocks in an ONNX file, and what no pattern took. Needs no Keras.
 
@@ -160,17 +175,26 @@ def inspect(
       onnx2mvit inspect exported_onnx/mobilevit_xs.onnx --json
     """
     from onnx2mvit.conversion import inspect as run
+    from onnx2mvit.explain import explain_lines, explanations
     from onnx2mvit.look import look
     from onnx2mvit.report import describe, leftovers
     from onnx2mvit.show import show_network
 
     if graph or why is not None:
         with results():
-            print("\n".join(look(file, why)))
+            print("\n".join(look(file, why, patterns or ())))
         return
-    network = run(file)
+    if node is not None and not explain:
+        raise UsageError(f"{node!r} is to be explained: add --explain")
+    network = run(file, patterns or ())
     with results():
-        if as_json:
+        if explain and as_json:
+            found = [each.as_dict() for each in explanations(network, node)]
+            print(json.dumps(found, indent=2, ensure_ascii=False))
+        elif explain:
+            for line in explain_lines(network, node):
+                out.print(line, markup=False, highlight=False, soft_wrap=True)
+        elif as_json:
             described = describe(network) | {"leftovers": leftovers(network)}
             print(json.dumps(described, indent=2, ensure_ascii=False))
         else:
@@ -202,6 +226,10 @@ def convert(
     head: Annotated[
         str, typer.Option(help="keep the classifier, none, or so many new classes.")
     ] = "keep",
+    patterns: Patterns = None,
+    blocks: Annotated[
+        bool, typer.Option("--blocks", help="Write NAME.blocks.onnx: each block a function.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Show report.json instead.")] = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Say nothing but errors (and --json).")
@@ -230,6 +258,8 @@ def convert(
             images=images,
             image_size=size,
             head=parse_head(head),
+            patterns=patterns or (),
+            blocks=blocks,
             progress=progress,
         )
     for warning in [] if quiet else result.warnings():
@@ -254,6 +284,7 @@ def verify(
     ] = None,
     inputs: Annotated[int, typer.Option(help="How many images to make.", min=1)] = 8,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    patterns: Patterns = None,
 ) -> None:
     """Compare a converted model with its ONNX file again, block by block.
 
@@ -261,22 +292,28 @@ def verify(
     Examples:
       onnx2mvit verify exported_onnx/mobilevit_xs.onnx keras_out/mobilevit_xs
     """
+    from onnx2mvit.conversion import repro_folder
     from onnx2mvit.conversion import verify as run
     from onnx2mvit.show import show_verification
 
     with live_progress() as progress:
-        result: Verification = run(file, target, images=images, inputs=inputs, progress=progress)
+        result: Verification = run(
+            file, target, images=images, inputs=inputs, patterns=patterns or (), progress=progress
+        )
     with results():
         if as_json:
             print(json.dumps(result.as_dict(), indent=2, ensure_ascii=False))
         else:
             show_verification(out, result.as_dict())
     if not result.passed:
-        raise VerificationError(f"{target} and {file} differ")
+        script = repro_folder(target) / "repro.py"
+        repro = f"; run {script} to see it" if result.begins and script.exists() else ""
+        raise VerificationError(f"{target} and {file} differ{repro}")
 
 
 app.command()(benchmark)
 app.command()(deploy)
+app.command()(patterns)
 
 
 def main() -> None:

@@ -5,18 +5,24 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import onnx
+
 from onnx2mvit.block import Block
+from onnx2mvit.block_functions import block_model
 from onnx2mvit.emit import emit, model_name
-from onnx2mvit.errors import UnsupportedError, UsageError
+from onnx2mvit.errors import Onnx2mvitError, UnsupportedError, UsageError
 from onnx2mvit.faults import loading
 from onnx2mvit.head import HeadChoice, own_head
 from onnx2mvit.images import Images, load_images, structured_images
+from onnx2mvit.mismatch import FOLDER, SCRIPT_NAME
+from onnx2mvit.node_data import NAME as NODE_DATA
+from onnx2mvit.node_data import node_data
 from onnx2mvit.output import whole_folder
 from onnx2mvit.read import read
 from onnx2mvit.report import (
@@ -35,6 +41,7 @@ from onnx2mvit.sizes import (
     single_operators_fit,
     traced_size,
 )
+from onnx2mvit.user_patterns import all_patterns, building
 from onnx2mvit.version import __version__
 
 if TYPE_CHECKING:
@@ -91,14 +98,16 @@ class Stages:
         self.seconds[name] = round(time.perf_counter() - start, 3)
 
 
-def inspect(path: str | Path) -> Network:
-    """Reads and rewrites a file, without Keras.
+def inspect(path: str | Path, patterns: Sequence[str | Path] = ()) -> Network:
+    """Reads and rewrites a file, without Keras. `patterns` are files with patterns of one's own.
 
     Raises:
+        UsageError: one of those files cannot be used.
         InvalidModelError: it is not a usable ONNX file.
         UnsupportedError: its opset, inputs or data types are not converted.
     """
-    return settled(rewrite(read(path)))
+    own = all_patterns(patterns)
+    return settled(rewrite(read(path), own))
 
 
 def convert(
@@ -110,6 +119,8 @@ def convert(
     images: str | Path | None = None,
     image_size: ImageSize | None = None,
     head: HeadChoice = "keep",
+    patterns: Sequence[str | Path] = (),
+    blocks: bool = False,
     progress: Progress | None = None,
 ) -> Conversion:
     """Converts an ONNX file to a Keras model, in `output`/`name`/.
@@ -125,20 +136,28 @@ def convert(
     `head` is "keep", "none" for a model that gives the features its classifier read, or the
     number of classes of a fresh one. The comparison is made with the file's own before.
 
+    `patterns` are Python files with patterns of one's own; they are executed.
+
+    With `blocks` the folder gets NAME.blocks.onnx as well: the rewritten graph, whose blocks are
+    functions in ONNX, with the weights once more. A proof comes with node_data.json, the errors
+    as an overlay for Model Explorer.
+
     Raises:
         InvalidModelError: it is not a usable ONNX file.
         UnsupportedError: something in it is not supported.
-        UsageError: the name is no Python identifier, `images` holds none, or there is no head.
+        UsageError: the name is no Python identifier, `images` holds none, there is no head, or a
+            file of patterns cannot be used.
         MissingDependencyError: Keras has no backend here.
     """
     path, stages = Path(path), Stages(progress)
     name = name or model_name(path.stem)
     if name != model_name(name):
         raise UsageError(f"{name!r} is not a name for a module: try {model_name(name)!r}")
+    own = all_patterns(patterns)
     with stages("read"):
         graph = read(path)
     with stages("rewrite"):
-        network = settled(rewrite(graph))
+        network = settled(rewrite(graph, own))
     if not len(graph):
         raise UnsupportedError(f"{path} computes nothing: its output is its input or a constant")
     with stages("emit"):
@@ -152,6 +171,13 @@ def convert(
                 traced = at_size(whole, work, network, traced_size(network))
                 verification = _verify(path, network, traced, images, stages.progress)
                 elsewhere = _elsewhere(path, network, whole, work)
+                data = node_data(path, verification)
+                (work / NODE_DATA).write_text(json.dumps(data, indent=1), encoding="utf-8")
+                if verification.piece is not None:
+                    (work / FOLDER).mkdir()
+                    verification.piece.write(work / FOLDER)
+        if blocks:
+            onnx.save(block_model(network), work / f"{name}.blocks.onnx")
         model = whole if head == "keep" else _build(work, name)
         with stages("save"):
             model.save(work / f"{name}.keras")
@@ -169,9 +195,13 @@ def verify(
     *,
     images: str | Path | None = None,
     inputs: int = INPUTS,
+    patterns: Sequence[str | Path] = (),
     progress: Progress | None = None,
 ) -> Verification:
     """Compares a converted model, a folder or a .keras file, with the ONNX file again.
+
+    Where they differ, a small repro of the first layer that does is written to the folder
+    mismatch/ in the model's folder, or beside the .keras file, if it can be.
 
     Raises:
         InvalidModelError: one of the two is not usable, or they are different networks.
@@ -180,12 +210,24 @@ def verify(
 
     path, target, stages = Path(path), Path(target), Stages(progress)
     with stages("read"):
-        network = inspect(path)
+        network = inspect(path, patterns)
     with stages("load"), loading(target):
         own = own_head(network) if target.is_dir() else {}
         model = at_size(load(target, **own), target, network, traced_size(network))
     with stages("verify"):
-        return _verify(path, network, model, images, stages.progress, inputs)
+        result = _verify(path, network, model, images, stages.progress, inputs)
+    if result.piece is not None:
+        try:
+            with whole_folder(repro_folder(target), mark=SCRIPT_NAME) as work:
+                result.piece.write(work)
+        except Onnx2mvitError as error:  # the verdict is what was asked for
+            stages.progress(f"without a repro: {error}")
+    return result
+
+
+def repro_folder(target: Path) -> Path:
+    """Where `verify` writes the repro of a mismatch in this folder or .keras file."""
+    return (target if target.is_dir() else target.parent) / FOLDER
 
 
 def at_size(
@@ -246,7 +288,8 @@ def _write(
     metadata = {"source": origin.file, "sha256": origin.sha256, "weights": origin.weights}
     weights = block_weights(network.blocks)
     save_weights(weights, work / f"{name}.safetensors", metadata)
-    with stages("build"), single_operators_fit(network, image_size):
+    fits = single_operators_fit(network, image_size)
+    with stages("build"), fits, building(network.patterns):
         model = build(work, name, **own_head(network))
     check_weights(model, weights, "the file")
     return model

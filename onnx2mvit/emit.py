@@ -12,12 +12,13 @@ import threading
 
 import black
 
-from onnx2mvit.errors import UnsupportedError
+from onnx2mvit.errors import UnsupportedError, UsageError
+from onnx2mvit.explain import Explainer
 from onnx2mvit.head import HeadChoice, check_choice, pyramid
 from onnx2mvit.model_source import RESERVED, ModelFunction
 from onnx2mvit.naming import identifier, relative_names
 from onnx2mvit.registry import builtin_patterns
-from onnx2mvit.rewrite import Network, explain
+from onnx2mvit.rewrite import Network
 from onnx2mvit.sizes import ImageSize, traced_size
 from onnx2mvit.source import (
     any_size_layers,
@@ -67,7 +68,10 @@ def unformatted(
     refuse_leftovers(network)
     refuse_other_sizes(network, image_size)
     any_size = image_size == "any"
-    functions = functions_of(network.blocks, relative_names(network.blocks), any_size)
+    roles = relative_names(network.blocks)
+    functions = functions_of(network.blocks, roles, any_size, network.patterns)
+    if name in functions:
+        raise UsageError(f"a pattern has a function {name!r}: choose another --name")
     layers = any_size_layers(functions) if any_size else []
     model = ModelFunction(network, functions, name, image_size, head).text()
     parts = [*layers, *(function.text for function in functions.values())]
@@ -87,7 +91,8 @@ def refuse_leftovers(network: Network) -> None:
     """Raises UnsupportedError for what cannot be converted: for the node closest to a pattern."""
     if not network.leftovers:
         return
-    tried = [(explain(network, node), node) for node in network.leftovers[:EXPLAINED]]
+    explainer = Explainer(network)
+    tried = [(explainer.closest(node), node) for node in network.leftovers[:EXPLAINED]]
     failure, first = max(tried, key=lambda pair: pair[0].fitted if pair[0] is not None else -1)
     node = failure.node if failure is not None and failure.node in network.leftovers else first
     count = len(network.leftovers)

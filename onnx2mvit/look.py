@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from onnx2mvit.errors import UsageError
@@ -14,12 +14,17 @@ from onnx2mvit.read import read
 from onnx2mvit.registry import builtin_patterns
 from onnx2mvit.rewrite import rewrite
 from onnx2mvit.show import USUAL
+from onnx2mvit.user_patterns import all_patterns
 
 
-def look(path: Path, kind: str | None) -> Iterator[str]:
-    """The lines that `inspect --graph` prints, or with a kind those of `inspect --why KIND`."""
+def look(path: Path, kind: str | None, files: Sequence[Path] = ()) -> Iterator[str]:
+    """The lines that `inspect --graph` prints, or with a kind those of `inspect --why KIND`.
+
+    `files` hold patterns of one's own.
+    """
+    every = all_patterns(files)
     graph = read(path)
-    return lines_of(rewrite(graph).graph) if kind is None else why_lines(graph, kind)
+    return lines_of(rewrite(graph, every).graph) if kind is None else why_lines(graph, kind, every)
 
 
 def lines_of(graph: Graph) -> Iterator[str]:
@@ -52,9 +57,9 @@ def _operand(value: Value | None, numbers: dict[Value, str]) -> str:
     return f"{value.const.item():g}" if value.const.size == 1 else str(list(value.const.shape))
 
 
-def why_lines(graph: Graph, kind: str) -> Iterator[str]:
+def why_lines(graph: Graph, kind: str, every: Sequence[Pattern] | None = None) -> Iterator[str]:
     """How often a pattern holds, and what keeps it from holding elsewhere, the closest first."""
-    count, failures = why_not(graph, kind)
+    count, failures = why_not(graph, kind, every)
     yield f"{kind} holds at {count} places"
     reasons: dict[str, list[str]] = {}
     for node, failure in failures:
@@ -65,7 +70,9 @@ def why_lines(graph: Graph, kind: str) -> Iterator[str]:
         yield f"{len(places):4} ×  {reason}; first at {places[0]}"
 
 
-def why_not(graph: Graph, kind: str) -> tuple[int, list[tuple[Node, Failure]]]:
+def why_not(
+    graph: Graph, kind: str, every: Sequence[Pattern] | None = None
+) -> tuple[int, list[tuple[Node, Failure]]]:
     """How often a pattern holds in a graph that was read, and why it does not elsewhere.
 
     The graph is rewritten by the patterns that this one is made of, and by itself. For every
@@ -74,11 +81,11 @@ def why_not(graph: Graph, kind: str) -> tuple[int, list[tuple[Node, Failure]]]:
     Raises:
         UsageError: there is no pattern of this kind.
     """
-    patterns = {pattern.kind: pattern for pattern in builtin_patterns()}
+    patterns = {pattern.kind: pattern for pattern in every or builtin_patterns()}
     if kind not in patterns:
         raise UsageError(f"there is no pattern {kind!r}; there are {', '.join(sorted(patterns))}")
     pattern = patterns[kind]
-    network = rewrite(graph, [*made_of(pattern), pattern])
+    network = rewrite(graph, [*made_of(pattern, every), pattern])
     failures = []
     for node in network.graph.of(pattern.roots):
         trace = Trace(kind)
@@ -89,9 +96,9 @@ def why_not(graph: Graph, kind: str) -> tuple[int, list[tuple[Node, Failure]]]:
     return len(network.graph.of([kind])), failures
 
 
-def made_of(pattern: Pattern) -> list[Pattern]:
+def made_of(pattern: Pattern, every: Sequence[Pattern] | None = None) -> list[Pattern]:
     """The patterns that a pattern is made of, however deep, in the order to apply them."""
-    every = builtin_patterns()
+    every = every or builtin_patterns()
     below: set[str] = set()
     wanted = [pattern]
     while wanted:

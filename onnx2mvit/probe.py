@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,23 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 Reference = Callable[[Value], Array | None]  # its tensor of a value, where it is known
-Look = Callable[[Value, Array], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Border:
+    """A place in a model where a value of the graph is seen.
+
+    `tensor` is Keras's symbolic one in `probe.model`, `block` what ends there, as deep as it is
+    still in this model; None for an input.
+    """
+
+    probe: Probe
+    tensor: Any
+    value: Value
+    block: Block | None
+
+
+Look = Callable[[Border, Array], None]
 
 
 class Probe:
@@ -36,12 +53,15 @@ class Probe:
 
     def __init__(self, model: keras.Model, blocks: Sequence[Block]) -> None:
         self.model = model
+        # What the model takes, if it is one tensor: the first block reads it.
+        self.source = blocks[0].inputs[0] if blocks and len(model.inputs) == 1 else None
         self.ends = {block.output for block in blocks}
         self.orders: dict[Value, Order] = {}
-        self.made: dict[Any, Value] = {}  # by the layer that makes it
-        self.read: dict[Any, Value] = {}  # by the layer that reads it
+        self.made: dict[Any, Border] = {}  # by the layer that makes it
+        self.read: dict[Any, Border] = {}  # by the layer that reads it
         self.nested: dict[Any, Probe] = {}
         layers = {operation.name: operation for operation in model.operations}
+        ends = {block.output: block for block in _inside(blocks)}
         for block in _layers(blocks):
             source = block.inputs[0]
             self.orders.setdefault(source, block.pattern.order(_rank(source)))
@@ -52,9 +72,9 @@ class Probe:
             if name not in layers:
                 raise InvalidModelError(f"the Keras model has no layer {block.path!r}")
             layer = layers[name]
-            self.made[layer] = block.output
             if block.code is None and self._is_read_by(layer, block):
-                self.read[layer] = source
+                self.read[layer] = Border(self, _read_by(layer), source, ends.get(source))
+            self.made[layer] = Border(self, _made_by(layer), block.output, block)
             if block.pattern.nested:
                 self.nested[layer] = Probe(layer, block.children)
 
@@ -74,16 +94,16 @@ class Probe:
         source, read = block.inputs[0], _read_by(layer)
         order = block.pattern.order(_rank(source))
         straight = block.pattern.any_order or self.orders[source] == order
-        made = source in self.made.values()
+        made = any(border.value is source for border in self.made.values())
         return not made and straight and not _is_padded(read) and _same_shape(source, order, read)
 
     def __call__(self, inputs: Any, reference: Reference, look: Look) -> None:
         """Runs the model on these inputs, in Keras's layout, and shows each tensor, in ONNX's."""
         import keras
 
-        def show(value: Value, tensor: Any) -> None:
+        def show(border: Border, tensor: Any) -> None:
             array = keras.ops.convert_to_numpy(tensor)
-            look(value, to_onnx(array, self.orders[value]))
+            look(border, to_onnx(array, self.orders[border.value]))
 
         def run(layer: Any, *args: Any, **kwargs: Any) -> Any:
             if layer in self.read:
@@ -93,7 +113,8 @@ class Probe:
             answer = layer(*args, **kwargs)
             if layer not in self.made:
                 return answer
-            show(value := self.made[layer], answer)
+            show(self.made[layer], answer)
+            value = self.made[layer].value
             known = reference(value) if value in self.ends else None
             if known is None:
                 return answer
@@ -110,6 +131,18 @@ def _layers(blocks: Sequence[Block]) -> Iterator[Block]:
             yield block
         else:
             yield from _layers(block.children)
+
+
+def _inside(blocks: Sequence[Block]) -> Iterator[Block]:
+    """The blocks in the model that these are in, but not in models in it, parents first."""
+    for block in blocks:
+        yield block
+        if not block.pattern.nested:
+            yield from _inside(block.children)
+
+
+def _made_by(layer: Any) -> Any:
+    return layer._inbound_nodes[-1].output_tensors[0]
 
 
 def _read_by(layer: Any) -> Any:

@@ -34,13 +34,20 @@ class Reference:
     without, the file is run as it is.
     """
 
-    def __init__(self, path: Path, inner: Sequence[str] = (), optimized: bool = True) -> None:
+    def __init__(
+        self,
+        path: Path,
+        inner: Sequence[str] = (),
+        optimized: bool = True,
+        instead: bytes | None = None,
+    ) -> None:
+        """With `instead` it is a session on that model, which was made of the file."""
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         options.enable_cpu_mem_arena = False  # it would keep every inner tensor a second time
         if not optimized:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        source: str | bytes = str(path)
+        source: str | bytes = str(path) if instead is None else instead
         self.inner = list(inner)
         if inner:
             # The weights of a large model stay in their own file, beside the original.

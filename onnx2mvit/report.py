@@ -8,11 +8,12 @@ from dataclasses import asdict
 from typing import Any
 
 from onnx2mvit.block import Block
+from onnx2mvit.explain import Explainer
 from onnx2mvit.graph import Node, Value
 from onnx2mvit.layout import Place, output_order
 from onnx2mvit.lowering import wanted_orders
 from onnx2mvit.pattern import Pattern
-from onnx2mvit.rewrite import Network, explain
+from onnx2mvit.rewrite import Network
 
 EXPLAINED = 100  # single operators; a millisecond each
 
@@ -71,31 +72,32 @@ def single_operators(network: Network) -> list[dict[str, Any]]:
     The first few have the pattern that came closest and the first difference; others None.
     """
     single = [block for block in network.blocks if block.code is not None]
+    explainer = Explainer(network)
+
+    def closest(node: Node) -> str | None:
+        return str(failure) if (failure := explainer.closest(node)) else None
+
     return [
         {
             "path": block.path,
             "op": block.kind,
             "module": block.matched[0].scope,
-            "closest": _closest(network, block.matched[0]) if number < EXPLAINED else None,
+            "closest": closest(block.matched[0]) if number < EXPLAINED else None,
         }
         for number, block in enumerate(single)
     ]
 
 
-def _closest(network: Network, node: Node) -> str | None:
-    failure = explain(network, node)
-    return str(failure) if failure is not None else None
-
-
 def leftovers(network: Network) -> list[dict[str, Any]]:
     """The nodes that cannot be converted: why not, and the pattern that came closest."""
+    explainer = Explainer(network)
     return [
         {
             "node": node.name or node.output.name,
             "op": node.op,
             "module": node.scope,
             "why": network.lowered.refused[node],
-            "closest": _closest(network, node),
+            "closest": str(failure) if (failure := explainer.closest(node)) else None,
         }
         for node in network.leftovers
     ]

@@ -8,6 +8,7 @@ block (with its activation, with its residual) is seen before the shorter ones.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from onnx2mvit.block import Block
@@ -16,10 +17,11 @@ from onnx2mvit.errors import MALFORMED
 from onnx2mvit.faults import fault
 from onnx2mvit.graph import Graph, Node
 from onnx2mvit.lowering import Lowered, lower
-from onnx2mvit.matcher import Failure, Match, Trace, find
+from onnx2mvit.matcher import Match, find
 from onnx2mvit.naming import name_blocks
 from onnx2mvit.pattern import Pattern
 from onnx2mvit.registry import builtin_patterns
+from onnx2mvit.user_patterns import blamed, file_of, is_users
 
 
 @dataclass(frozen=True)
@@ -81,15 +83,27 @@ def rewrite(
     """
     used = tuple(builtin_patterns() if patterns is None else patterns)
     for pattern in used:
-        for root in reversed(graph.of(pattern.roots)):
-            if root not in graph:
-                continue
-            try:
-                if (found := find(pattern, graph, root)) is not None:
-                    _collapse(graph, pattern, *found)
-            except MALFORMED as error:
-                raise fault(root, pattern.kind, error) from error
+        with _faults_of(pattern):
+            _apply(graph, pattern)
     return _network(graph, used, batch_axis)
+
+
+def _faults_of(pattern: Pattern) -> AbstractContextManager[None]:
+    """A user's pattern is to blame for whatever it raises; what ours may raise is the file's."""
+    what = f"the pattern {pattern.kind} failed while it was matched"
+    return blamed(file_of(pattern), what) if is_users(pattern) else nullcontext()
+
+
+def _apply(graph: Graph, pattern: Pattern) -> None:
+    failures = () if is_users(pattern) else MALFORMED
+    for root in reversed(graph.of(pattern.roots)):
+        if root not in graph:
+            continue
+        try:
+            if (found := find(pattern, graph, root)) is not None:
+                _collapse(graph, pattern, *found)
+        except failures as error:
+            raise fault(root, pattern.kind, error) from error
 
 
 def settled(network: Network) -> Network:
@@ -155,32 +169,3 @@ def _children(match: Match) -> tuple[Block, ...]:
             node.block.role = roles.get(node, node.op.lower())
             children.append(node.block)
     return tuple(children)
-
-
-def explain(network: Network, node: Node) -> Failure | None:
-    """For a node that no pattern took: the attempt that came furthest with it, and its end."""
-    best: Failure | None = None
-    nearby = [node, *_downstream(network.graph, node, limit=24)]
-    for pattern in network.patterns:
-        for root in nearby:
-            if root.op not in pattern.roots:
-                continue
-            trace = Trace(pattern.kind)
-            find(pattern, network.graph, root, trace)
-            failure = trace.furthest
-            if failure is None or node not in trace.touched:
-                continue
-            if best is None or failure.fitted > best.fitted:
-                best = failure
-    return best
-
-
-def _downstream(graph: Graph, node: Node, limit: int) -> list[Node]:
-    found: dict[Node, None] = {}
-    queue = [node]
-    while queue and len(found) < limit:
-        for reader in graph.nx.successors(queue.pop(0)):
-            if reader not in found:
-                found[reader] = None
-                queue.append(reader)
-    return list(found)

@@ -17,13 +17,50 @@ COMMUTATIVE = frozenset({"Add", "Mul", "Max", "Min", "And", "Or", "Xor", "Equal"
 
 
 @dataclass(frozen=True, slots=True)
+class Complaint:
+    """How a node, None for an input or a constant, is not what an expression says of it.
+
+    `found` and `expected` (a value, or a predicate that is not satisfied) are those of `keyword`;
+    without one it is another operator, or another output than the first.
+    """
+
+    op: str
+    role: str | None
+    node: Node | None
+    value: Value | None
+    keyword: str | None = None
+    found: Any = None
+    expected: Any = None
+
+    def __str__(self) -> str:
+        wanted = f"{self.role} ({self.op})" if self.role else self.op
+        if self.node is None:
+            return f"{wanted} expected, but {self.value!r} is an input or a constant"
+        if self.keyword is not None:
+            instead = "" if callable(self.expected) else f", not {self.expected!r}"
+            return f"{wanted}: {self.keyword} is {self.found!r}{instead}"
+        if self.node.op != self.op:
+            return f"{wanted} expected, found {self.node!r}"
+        return f"{wanted}: another output than the first is used"
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a pattern does not hold: how many nodes fitted, where it ended and what was different."""
+    """Why a pattern does not hold: how many nodes fitted, where it ended and what was different.
+
+    `whole` is true where all of the nodes fitted, but not their hyperparameters or their readers.
+    """
 
     pattern: str
     fitted: int
     node: Node | None
-    reason: str
+    complaint: str | Complaint
+    whole: bool = False
+
+    @property
+    def reason(self) -> str:
+        """What was different, in short."""
+        return str(self.complaint)
 
     def __str__(self) -> str:
         return f"{self.pattern}: {self.reason}"
@@ -37,13 +74,15 @@ class Trace:
     furthest: Failure | None = None
     touched: set[Node] = field(default_factory=set)
 
-    def note(self, fitted: int, node: Node | None, reason: str, whole: bool = False) -> None:
+    def note(
+        self, fitted: int, node: Node | None, reason: str | Complaint, whole: bool = False
+    ) -> None:
         """Keeps a failure if it came further than those before.
 
         At the same number of nodes a match that is `whole`, and refused, came further.
         """
         if self.furthest is None or (fitted, whole) > (self.furthest.fitted, False):
-            self.furthest = Failure(self.pattern, fitted, node, reason)
+            self.furthest = Failure(self.pattern, fitted, node, reason, whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +216,7 @@ def _chain(
     expr: Chain, value: Value | None, bound: Bindings, trace: Trace | None
 ) -> Iterator[Bindings]:
     links: list[Node] = []
-    complaint: str | None = None
+    complaint: Complaint | None = None
     node: Node | None = None
     while value is not None:
         node = value.producer
@@ -199,21 +238,13 @@ def _chain(
 
 def _fits(
     op: str, attrs: dict[str, Any], role: str | None, node: Node | None, value: Value | None
-) -> str | None:
+) -> Complaint | None:
     """Compares one node with what is expected; the complaint, or None if it fits."""
-    wanted = f"{role} ({op})" if role else op
-    if node is None:
-        return f"{wanted} expected, but {value!r} is an input or a constant"
-    if node.op != op:
-        return f"{wanted} expected, found {node!r}"
-    if node.output is not value:
-        return f"{wanted}: another output than the first is used"
+    if node is None or node.op != op or node.output is not value:
+        return Complaint(op, role, node, value)
     actual = node.block.params if node.block is not None else node.attrs
     for name, expected in attrs.items():
         found = actual.get(name)
-        if callable(expected):
-            if not expected(found):
-                return f"{wanted}: {name} is {found!r}"
-        elif found != expected:
-            return f"{wanted}: {name} is {found!r}, not {expected!r}"
+        if not expected(found) if callable(expected) else found != expected:
+            return Complaint(op, role, node, value, name, found, expected)
     return None

@@ -130,7 +130,26 @@ def _proof(verification: dict[str, Any]) -> list[tuple[str, Text]]:
         rows.append(("blocks", Text(far)))
     if agreement is not None:
         rows.append(("top-1", Text(f"{agreement:.1%} agree")))
+    rewrite = verification["rewrite"]
+    if rewrite["max_rel_error"] is not None:
+        said = f"the blocks as ONNX functions answer to {rewrite['max_rel_error']:.2e} as the file"
+    else:
+        said = f"not run as ONNX functions: {rewrite['why']}"
+    rows.append(("rewrite", Text(said)))
+    if begins := verification["begins"]:
+        rows.append(("begins", Text(f"in {_where(begins)}, on onnxruntime's own tensors")))
     return rows
+
+
+def _where(begins: dict[str, Any]) -> str:
+    """The first layer that differs and the block around it."""
+    around = f", in {begins['block_kind']} {begins['block']}"
+    inside = around if begins["block"] != begins["layer"] else ""
+    if begins["shape"] != begins["expected_shape"]:
+        how = f"shape {begins['shape']} for {begins['expected_shape']}"
+    else:
+        how = f"by {begins['max_rel_error']:.2e}"
+    return f"{begins['kind']} {begins['layer']}{inside}: {how}"
 
 
 def show_conversion(console: Console, conversion: Conversion) -> None:

@@ -46,16 +46,24 @@ HANDED_ON = ("dropout", "classifier_activation")
 
 
 def functions_of(
-    blocks: Sequence[Block], roles: Roles, any_size: bool = False
+    blocks: Sequence[Block],
+    roles: Roles,
+    any_size: bool = False,
+    among: Sequence[Pattern] | None = None,
 ) -> dict[str, Function]:
     """The functions that these blocks need, those that are called first.
+
+    They may call those of the patterns `among`, all built-in ones by default.
 
     With `any_size`, those in `patterns/_any_size.py` take the place of others of their name.
     """
     instead = any_size_definitions()[1] if any_size else {}
     everything = [block for top in blocks for block in top.walk()]
     # A function may call that of a block which this network does not have at the traced size.
-    known = [*builtin_patterns(), *(block.pattern for block in everything)]
+    known = [
+        *(builtin_patterns() if among is None else among),
+        *(block.pattern for block in everything),
+    ]
     patterns = {pattern.keras: pattern for pattern in known if pattern.keras is not None}
     there = {b.pattern for b in everything if b.pattern.keras is not None}
     sources = [_source_of(pattern) for pattern in there]
@@ -135,6 +143,11 @@ def any_size_layers(functions: dict[str, Function]) -> list[str]:
     body = "".join(function.text for function in functions.values())
     classes, _ = any_size_definitions()
     return [text for name, text in classes.items() if re.search(rf"\b{name}\(", body)]
+
+
+def emitted(pattern: Pattern) -> str:
+    """The function of a pattern as it lands in a module, with all of its options."""
+    return _function(_source_of(pattern), pattern, (), {}, set()).text
 
 
 def _source_of(pattern: Pattern) -> str:

@@ -4,15 +4,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
 import onnx
 import pytest
 import torch
 
-from onnx2mvit.export._exporter import Request, to_onnx
+from onnx2mvit.export._exporter import Logits, Request, to_onnx
 from tests.torch_mobilevit import Config, MobileViT
 
-SCRIPT = '''
+SCRIPT = """
 import sys
 import keras
 import numpy as np
@@ -63,13 +64,13 @@ quantized = build(result.folder)
 quantized.quantize("int8")
 assert np.abs(answer(quantized) - expected).max() <= 0.1 * scale
 print("all of it works on", keras.backend.backend())
-'''
+"""
 
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("net") / "net.onnx"
-    network = MobileViT(Config(("hf",)))
+    network = cast(Logits, MobileViT(Config(("hf",))))
     onnx.save(to_onnx(network, torch.rand(2, 3, 32, 32), Request("legacy", 17, False, True)), path)
     return path
 

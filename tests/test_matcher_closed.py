@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
+from onnx2mvit.explain import Explainer
 from onnx2mvit.matcher import Match, Trace, find
 from onnx2mvit.pattern import Expr, Mismatch, Ops, Var, any_of, maybe
 from onnx2mvit.read import read
 from onnx2mvit.registry import in_order
-from onnx2mvit.rewrite import explain, rewrite
+from onnx2mvit.rewrite import rewrite
 from tests import graphs
 from tests.sought import Sought, failure, held, last, small
 
@@ -95,12 +96,12 @@ def test_what_no_pattern_took_is_explained(tmp_path: Path) -> None:
     network = rewrite(small(tmp_path, "a = Tan(x) b = Sin(a) y = Sigmoid(b)"), patterns)
     tan, sin, sigmoid = network.unrecognised
     for node in (tan, sin, sigmoid):
-        assert str(explain(network, node)) == "Long: Cos expected, found <Tan>"
+        assert str(Explainer(network).closest(node)) == "Long: Cos expected, found <Tan>"
 
 
 def test_what_no_pattern_is_like_has_no_explanation(tmp_path: Path) -> None:
     network = rewrite(small(tmp_path, "a = Tan(x) y = Sigmoid(a)"), in_order([Sought(two_sines)]))
-    assert [explain(network, node) for node in network.unrecognised] == [None, None]
+    assert [Explainer(network).closest(node) for node in network.unrecognised] == [None, None]
 
 
 def test_a_value_without_a_known_shape_is_in_no_match(tmp_path: Path) -> None:
