@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnx2mvit.conversion import at_size, inspect
+from onnx2mvit.conversion import inspect
 from onnx2mvit.errors import UsageError, VerificationError
 from onnx2mvit.head import own_head
 from onnx2mvit.images import structured_images
 from onnx2mvit.layout import output_order
 from onnx2mvit.machine import Others, load_average, memory, peak_memory, share_of_others
 from onnx2mvit.probe import keras_inputs, to_onnx
+from onnx2mvit.proof import at_size
 from onnx2mvit.rewrite import Network
 from onnx2mvit.runtimes import Runtime, keras_of, litert, litert_model, litert_of, onnxruntime_of
 from onnx2mvit.sizes import image_shape, traced_size

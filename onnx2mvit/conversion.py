@@ -19,11 +19,11 @@ from onnx2mvit.emit import emit, model_name
 from onnx2mvit.errors import Onnx2mvitError, UnsupportedError, UsageError
 from onnx2mvit.faults import loading
 from onnx2mvit.head import HeadChoice, own_head
-from onnx2mvit.images import Images, load_images, structured_images
 from onnx2mvit.mismatch import FOLDER, SCRIPT_NAME
 from onnx2mvit.node_data import NAME as NODE_DATA
 from onnx2mvit.node_data import node_data
 from onnx2mvit.output import whole_folder
+from onnx2mvit.proof import INPUTS, at_size, elsewhere, prove
 from onnx2mvit.read import read
 from onnx2mvit.report import (
     describe,
@@ -32,15 +32,7 @@ from onnx2mvit.report import (
     single_operators,
 )
 from onnx2mvit.rewrite import Network, rewrite, settled
-from onnx2mvit.sizes import (
-    ELSEWHERE,
-    ImageSize,
-    by_rule,
-    image_shape,
-    look_elsewhere,
-    single_operators_fit,
-    traced_size,
-)
+from onnx2mvit.sizes import ImageSize, by_rule, single_operators_fit, traced_size
 from onnx2mvit.user_patterns import all_patterns, building
 from onnx2mvit.version import __version__
 
@@ -49,7 +41,6 @@ if TYPE_CHECKING:
 
     from onnx2mvit.verification import Verification
 
-INPUTS = 8
 Progress = Callable[[str], None]
 
 
@@ -165,12 +156,12 @@ def convert(
     target = Path(output) / name
     with whole_folder(target) as work:
         whole = _write(work, name, source, network, stages, image_size)
-        verification, elsewhere = None, None
+        verification, other_size = None, None
         if verify:
             with stages("verify"):
                 traced = at_size(whole, work, network, traced_size(network))
-                verification = _verify(path, network, traced, images, stages.progress)
-                elsewhere = _elsewhere(path, network, whole, work)
+                verification = prove(path, network, traced, images, stages.progress)
+                other_size = elsewhere(path, network, whole, work)
                 data = node_data(path, verification)
                 (work / NODE_DATA).write_text(json.dumps(data, indent=1), encoding="utf-8")
                 if verification.piece is not None:
@@ -183,7 +174,7 @@ def convert(
             model.save(work / f"{name}.keras")
         with stages("report"):
             seconds = dict(stages.seconds)
-            report = _report(network, model, verification, elsewhere, seconds)
+            report = _report(network, model, verification, other_size, seconds)
             report["model"]["head"] = head
             _write_report(work, report, source)
     return Conversion(model, network.blocks, target, target / f"{name}.py", report)
@@ -215,7 +206,7 @@ def verify(
         own = own_head(network) if target.is_dir() else {}
         model = at_size(load(target, **own), target, network, traced_size(network))
     with stages("verify"):
-        result = _verify(path, network, model, images, stages.progress, inputs)
+        result = prove(path, network, model, images, stages.progress, inputs)
     if result.piece is not None:
         try:
             with whole_folder(repro_folder(target), mark=SCRIPT_NAME) as work:
@@ -228,47 +219,6 @@ def verify(
 def repro_folder(target: Path) -> Path:
     """Where `verify` writes the repro of a mismatch in this folder or .keras file."""
     return (target if target.is_dir() else target.parent) / FOLDER
-
-
-def at_size(
-    model: keras.Model, source: Path, network: Network, size: tuple[int, int]
-) -> keras.Model:
-    """The model for images of this size, built again from its folder if need be.
-
-    Raises:
-        UsageError: it is a .keras file for another size, which cannot be built again.
-    """
-    from onnx2mvit.build import build
-
-    _, *own, channels = model.input_shape
-    if all(theirs in (ours, None) for ours, theirs in zip(size, own, strict=True)):
-        return model
-    if not source.is_dir():
-        raise UsageError(
-            f"{source} takes images of {own[0]}×{own[1]}, the ONNX file was traced at "
-            f"{size[0]}×{size[1]}: verify the folder that it came in instead"
-        )
-    return build(source, input_shape=(*size, channels), **own_head(network))
-
-
-def _elsewhere(
-    path: Path, network: Network, model: keras.Model, folder: Path
-) -> dict[str, Any] | None:
-    """What the file makes of another size than the traced one, if it declares to take others.
-
-    None too where the model can be made for no other.
-    """
-    if not network.graph.source.dynamic_size or network.fixed_by is not None:
-        return None
-    traced = traced_size(network)
-    own = tuple(model.input_shape[1:3])
-    size = (traced[0] + ELSEWHERE, traced[1]) if own in (traced, (None, None)) else own
-    try:
-        with single_operators_fit(network, size):
-            there = at_size(model, folder, network, size)
-    except UnsupportedError:
-        return None
-    return look_elsewhere(path, network, there, size)
 
 
 def _write(
@@ -309,41 +259,11 @@ def _build(work: Path, name: str) -> keras.Model:
     return build(work, name)
 
 
-def _images(network: Network, folder: str | Path | None, count: int) -> tuple[Images, str]:
-    channels, height, width = image_shape(network)
-    if folder is not None:
-        images = load_images(Path(folder), height, width, channels)
-        return images, f"{len(images)} images from {Path(folder).name}"
-    images = structured_images(count, height, width, channels)
-    return images, f"{count} structured images (seed 0)"
-
-
-def _verify(
-    path: Path,
-    network: Network,
-    model: keras.Model,
-    folder: str | Path | None,
-    progress: Progress,
-    count: int = INPUTS,
-) -> Verification:
-    from onnx2mvit.verification import verify_model
-
-    images, description = _images(network, folder, count)
-    return verify_model(
-        path,
-        network,
-        model,
-        images,
-        description,
-        progress=lambda done, total: progress(f"verify ({done} of {total} images)"),
-    )
-
-
 def _report(
     network: Network,
     model: keras.Model,
     verification: Verification | None,
-    elsewhere: dict[str, Any] | None,
+    other_size: dict[str, Any] | None,
     seconds: dict[str, float],
 ) -> dict[str, Any]:
     described = describe(network)
@@ -364,7 +284,7 @@ def _report(
             "traced": list(traced_size(network)),
             "proven": [list(traced_size(network))] if verification is not None else [],
             "by_rule": by_rule(network),
-            "file_elsewhere": elsewhere,
+            "file_elsewhere": other_size,
         },
         "verification": verification.as_dict() if verification is not None else None,
         "seconds": seconds,

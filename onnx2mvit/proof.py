@@ -1,0 +1,101 @@
+"""What a proof needs beside the comparison itself: the images, and the model at their size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from onnx2mvit.errors import UnsupportedError, UsageError
+from onnx2mvit.head import own_head
+from onnx2mvit.images import Images, load_images, structured_images
+from onnx2mvit.sizes import (
+    ELSEWHERE,
+    image_shape,
+    look_elsewhere,
+    single_operators_fit,
+    traced_size,
+)
+
+if TYPE_CHECKING:
+    import keras
+
+    from onnx2mvit.rewrite import Network
+    from onnx2mvit.verification import Verification
+
+INPUTS = 8
+
+
+def prove(
+    path: Path,
+    network: Network,
+    model: keras.Model,
+    folder: str | Path | None,
+    progress: Callable[[str], None],
+    count: int = INPUTS,
+) -> Verification:
+    """Compares a model, which takes images of the traced size, with the file.
+
+    The images are those in `folder`, or `count` structured ones.
+    """
+    from onnx2mvit.verification import verify_model
+
+    images, description = _images(network, folder, count)
+    return verify_model(
+        path,
+        network,
+        model,
+        images,
+        description,
+        progress=lambda done, total: progress(f"verify ({done} of {total} images)"),
+    )
+
+
+def _images(network: Network, folder: str | Path | None, count: int) -> tuple[Images, str]:
+    channels, height, width = image_shape(network)
+    if folder is not None:
+        images = load_images(Path(folder), height, width, channels)
+        return images, f"{len(images)} images from {Path(folder).name}"
+    images = structured_images(count, height, width, channels)
+    return images, f"{count} structured images (seed 0)"
+
+
+def at_size(
+    model: keras.Model, source: Path, network: Network, size: tuple[int, int]
+) -> keras.Model:
+    """The model for images of this size, built again from its folder if need be.
+
+    Raises:
+        UsageError: it is a .keras file for another size, which cannot be built again.
+    """
+    from onnx2mvit.build import build
+
+    _, *own, channels = model.input_shape
+    if all(theirs in (ours, None) for ours, theirs in zip(size, own, strict=True)):
+        return model
+    if not source.is_dir():
+        raise UsageError(
+            f"{source} takes images of {own[0]}×{own[1]}, the ONNX file was traced at "
+            f"{size[0]}×{size[1]}: verify the folder that it came in instead"
+        )
+    return build(source, input_shape=(*size, channels), **own_head(network))
+
+
+def elsewhere(
+    path: Path, network: Network, model: keras.Model, folder: Path
+) -> dict[str, Any] | None:
+    """What the file makes of another size than the traced one, if it declares to take others.
+
+    None too where the model can be made for no other.
+    """
+    if not network.graph.source.dynamic_size or network.fixed_by is not None:
+        return None
+    traced = traced_size(network)
+    own = tuple(model.input_shape[1:3])
+    size = (traced[0] + ELSEWHERE, traced[1]) if own in (traced, (None, None)) else own
+    try:
+        with single_operators_fit(network, size):
+            there = at_size(model, folder, network, size)
+    except UnsupportedError:
+        return None
+    return look_elsewhere(path, network, there, size)
