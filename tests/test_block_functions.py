@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -54,9 +55,7 @@ def test_a_network_of_functions_answers_as_its_file(filled: Fill, name: str) -> 
     assert any(node.domain == DOMAIN for each in made.functions for node in each.node)
 
 
-def text_network(
-    folder: Path, nodes: str, opset: int = 20, **weights: object
-) -> tuple[Path, Network]:
+def text_network(folder: Path, nodes: str, opset: int = 20, **weights: Any) -> tuple[Path, Network]:
     body = f"g (float[2,8,8,8] x) => (float y) {{ {nodes} }}"
     file = save(model(body, opset=opset, **weights), folder)
     return file, inspect(file)
