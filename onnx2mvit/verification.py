@@ -181,12 +181,13 @@ class _Comparison:
 
     def check_rewrite(self, path: Path, images: Images) -> None:
         """Runs the blocks by onnxruntime, on as many images as the graph was read for."""
-        count = min((self.network.graph.inputs[0].shape or (1,))[0], len(images))
+        step = self.network.lowered.batch or CHUNK
+        read_for = (self.network.graph.inputs[0].shape or (1,))[0]
+        parts = self.expected[: max(1, read_for // step)]
         names = self.network.graph.output_names
-        expected = {
-            name: np.concatenate([part[name] for part in self.expected])[:count] for name in names
-        }
-        self.rewrite = check_rewrite(path, self.network, images[:count], expected)
+        expected = {name: np.concatenate([part[name] for part in parts]) for name in names}
+        images = images[: len(parts) * step]
+        self.rewrite = check_rewrite(path, self.network, images, expected)
 
     def begin(self, inner: _Inner, tolerance: float) -> None:
         """Looks for the first piece that is wrong on these images, unless there is one already."""

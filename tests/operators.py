@@ -68,8 +68,8 @@ def converted(
     result = convert(save(made, folder), folder / "out")
     assert result.report["verification"]["verdict"] == "passed"
     source = result.source.read_text(encoding="utf-8")
-    function = ast.parse(source).body[-1]
-    assert isinstance(function, ast.FunctionDef)
+    functions = [each for each in ast.parse(source).body if isinstance(each, ast.FunctionDef)]
+    (function,) = (each for each in functions if each.name == "model")
     lines = "\n".join(ast.unparse(statement) for statement in function.body[1:])
     images = np.random.default_rng(0).normal(size=(2, *result.model.input_shape[1:]))
     ours, theirs = (

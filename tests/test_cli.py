@@ -177,7 +177,14 @@ def test_a_conversion_says_how_far_it_is_on_stderr_and_what_came_out_on_stdout(
     folder = tmp_path / "out" / "tiny0"
     names = {path.name for path in folder.iterdir()}
     assert names == {
-        *("report.html", "report.json", "tiny0.keras", "tiny0.py", "tiny0.safetensors")
+        *(
+            "node_data.json",
+            "report.html",
+            "report.json",
+            "tiny0.keras",
+            "tiny0.py",
+            "tiny0.safetensors",
+        )
     }
     assert str(folder) in ran.out
     assert all(name in ran.out for name in names)
