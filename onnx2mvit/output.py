@@ -41,7 +41,7 @@ def whole_folder(target: Path, mark: str = MARK) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists() and not target.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, "it is a file")
-        if target.exists() and any(target.iterdir()) and not (target / mark).exists():
+        if _is_of_others(target, mark):
             raise UsageError(f"{target} holds something else: choose another --output or --name")
         _sweep(target)
         work.mkdir()
@@ -58,6 +58,15 @@ def whole_folder(target: Path, mark: str = MARK) -> Iterator[Path]:
     finally:
         shutil.rmtree(work, ignore_errors=True)
         _remove_empty(missing)
+
+
+def _is_of_others(target: Path, mark: str) -> bool:
+    """True if a folder holds something and no mark; others may be exchanging it just now."""
+    try:
+        names = {path.name for path in target.iterdir()}
+    except FileNotFoundError:
+        return False
+    return bool(names) and mark not in names
 
 
 def _sweep(target: Path) -> None:

@@ -51,7 +51,7 @@ class Converted:
     @property
     def transposes(self) -> int:
         """How often data is moved, other than to hand it out as the file does."""
-        return self.lines.rpartition("return")[0].count("ops.transpose(")
+        return self.lines.partition("model = keras.Model(")[0].count("ops.transpose(")
 
 
 def converted(

@@ -93,7 +93,6 @@ SHAPE = f"{HEAD} heads of {HEADS}"
         (scale(DIM**-0.5), "the scale is 0.353553, not 1/sqrt(4) = 0.5"),
         (scale(0.5 * (1 + 2e-5)), "the scale is 0.50001, not 1/sqrt(4) = 0.5"),
         (scale(-0.5), "the scale is -0.5, not 1/sqrt(4) = 0.5"),
-        (scale(float("nan")), "the scale is nan, not 1/sqrt(4) = 0.5"),
         (ATTENTION.but("scaled = Div(scores, root)", "scaled = Add(scores, root)"),
          "Mul expected, found <Add>"),
         (ATTENTION.but("scaled = Div(scores, root)", "scaled = Mul(scores, mask)",
