@@ -16,6 +16,8 @@ from tests.benchmark_adversarial import (
 )
 from tests.benchmark_matching import Writer
 
+# Times are for benchmarks: with the other slow cases, not where a busy machine decides.
+pytestmark = pytest.mark.slow
 LIKELY = (residuals, near_misses, commutative, doubling, clashing_names)  # `make bench`: all
 
 
