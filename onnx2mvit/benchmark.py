@@ -12,14 +12,20 @@ import numpy as np
 
 from onnx2mvit.conversion import inspect
 from onnx2mvit.errors import UsageError, VerificationError
-from onnx2mvit.head import own_head
 from onnx2mvit.images import structured_images
 from onnx2mvit.layout import output_order
 from onnx2mvit.machine import Others, load_average, memory, peak_memory, share_of_others
 from onnx2mvit.probe import keras_inputs, to_onnx
-from onnx2mvit.proof import at_size
+from onnx2mvit.proof import load_traced
 from onnx2mvit.rewrite import Network
-from onnx2mvit.runtimes import Runtime, keras_of, litert, litert_model, litert_of, onnxruntime_of
+from onnx2mvit.runtimes import (
+    Runtime,
+    import_litert,
+    keras_of,
+    litert_model,
+    litert_of,
+    onnxruntime_of,
+)
 from onnx2mvit.sizes import image_shape, traced_size
 from onnx2mvit.timing import ROUNDS, TIMED, WARM_UP, Ratio, interleave
 
@@ -93,19 +99,16 @@ def benchmark(
         VerificationError: a runtime does not answer what onnxruntime answers.
         MissingDependencyError: LiteRT, TensorFlow or psutil is not installed.
     """
-    from onnx2mvit.build import load
-
     if not batches or min(batches) < 1:
         raise UsageError("A batch has at least one image")
-    litert()  # said before the long work, not after it
+    import_litert()  # said before the long work, not after it
     threads = threads or os.cpu_count() or 1
     path, target = Path(path), Path(target)
     before = share_of_others()
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(threads))
     progress("load")
     network = inspect(path)
-    own = own_head(network) if target.is_dir() else {}
-    model = at_size(load(target, **own), target, network, traced_size(network))
+    model = load_traced(target, network)
     rows: list[Row] = []
     for batch in batches:
         runtimes, errors, taken = _ready(path, network, model, batch, threads, progress)

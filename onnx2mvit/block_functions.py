@@ -22,7 +22,6 @@ from onnx2mvit.graph import Node, Value
 from onnx2mvit.images import Images
 from onnx2mvit.naming import safe
 from onnx2mvit.quiet import one_line
-from onnx2mvit.reference import Reference
 from onnx2mvit.rewrite import Network
 from onnx2mvit.spelling import Speller
 
@@ -71,6 +70,8 @@ def check_rewrite(
 
     Relative to the largest value; where it cannot be told, the reason.
     """
+    from onnx2mvit.reference import Reference
+
     constants = {value for node in network.graph for value in _constants(node)}
     if sum(value.const.nbytes for value in constants if value.const is not None) > LARGEST:
         return {"max_rel_error": None, "why": "the weights are too large for one message"}

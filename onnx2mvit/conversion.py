@@ -23,7 +23,7 @@ from onnx2mvit.mismatch import FOLDER, SCRIPT_NAME
 from onnx2mvit.node_data import NAME as NODE_DATA
 from onnx2mvit.node_data import node_data
 from onnx2mvit.output import whole_folder
-from onnx2mvit.proof import INPUTS, at_size, elsewhere, prove
+from onnx2mvit.proof import INPUTS, at_size, elsewhere, load_traced, prove
 from onnx2mvit.read import read
 from onnx2mvit.report import (
     describe,
@@ -197,14 +197,11 @@ def verify(
     Raises:
         InvalidModelError: one of the two is not usable, or they are different networks.
     """
-    from onnx2mvit.build import load
-
     path, target, stages = Path(path), Path(target), Stages(progress)
     with stages("read"):
         network = inspect(path, patterns)
     with stages("load"), loading(target):
-        own = own_head(network) if target.is_dir() else {}
-        model = at_size(load(target, **own), target, network, traced_size(network))
+        model = load_traced(target, network)
     with stages("verify"):
         result = prove(path, network, model, images, stages.progress, inputs)
     if result.piece is not None:

@@ -28,6 +28,12 @@ class Difference:
         relative = self.max_abs_error / self.largest if self.largest else self.max_abs_error
         return min(relative, FARTHEST)
 
+    def join(self, other: Difference) -> None:
+        """Takes the pairs of another into account."""
+        self.seen |= other.seen
+        self.max_abs_error = max(self.max_abs_error, other.max_abs_error)
+        self.largest = max(self.largest, other.largest)
+
     def add(self, ours: Array, theirs: Array) -> None:
         """Takes another pair of tensors into account.
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Images = np.ndarray[Any, np.dtype[np.float32]]
+FROM_FOLDER = 64  # images at most, unless somebody says otherwise
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"}
 
 
@@ -90,7 +91,9 @@ def _clouds(rng: np.random.Generator, y: Plane, x: Plane) -> Plane:
     return (plane - plane.min()) / np.ptp(plane)
 
 
-def load_images(folder: Path, height: int, width: int, channels: int, limit: int = 64) -> Images:
+def load_images(
+    folder: Path, height: int, width: int, channels: int, limit: int = FROM_FOLDER
+) -> Images:
     """The images of a folder, RGB or grey, as (count, channels, height, width) in [0, 1].
 
     The shorter side is brought to the size and the centre cut out; at most `limit` are read.
@@ -109,6 +112,27 @@ def load_images(folder: Path, height: int, width: int, channels: int, limit: int
     mode = "RGB" if channels == 3 else "L"
     images = [_fitted(open_image(path, mode), height, width) for path in paths]
     return np.stack(images).transpose(0, 3, 1, 2)
+
+
+def some_images(
+    folder: str | Path | None,
+    count: int,
+    height: int,
+    width: int,
+    channels: int,
+    seed: int = 0,
+    limit: int = FROM_FOLDER,
+) -> tuple[Images, str]:
+    """The images of `folder`, or `count` structured ones without it, and what they are.
+
+    Raises:
+        UsageError: as `load_images`.
+    """
+    if folder is not None:
+        images = load_images(Path(folder), height, width, channels, limit)
+        return images, f"{len(images)} images from {Path(folder).name}"
+    images = structured_images(count, height, width, channels, seed)
+    return images, f"{count} structured images (seed {seed})"
 
 
 def _fitted(image: Image, height: int, width: int) -> Images:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from types import ModuleType, TracebackType
+from types import TracebackType
 
-from onnx2mvit.errors import MissingDependencyError
+from onnx2mvit.optional import optional
 
 BUSY = 0.1  # of the processors at the hands of others: more than that shows in the figures
 LOOK = 1.0  # seconds
@@ -36,7 +36,7 @@ class Others:
     @staticmethod
     def _now() -> tuple[float, float, float]:
         """Seconds of processor time that all took, that we took, and of the clock."""
-        psutil = _psutil()
+        psutil = optional("psutil", extra="benchmark")
         everyone = psutil.cpu_times()
         idle = everyone.idle + getattr(everyone, "iowait", 0.0)
         # Linux counts a guest's time into that of its host once more.
@@ -54,7 +54,7 @@ def share_of_others(seconds: float = LOOK) -> float:
 
 def memory() -> int:
     """Bytes of memory that this process has at the moment."""
-    used: int = _psutil().Process().memory_info().rss
+    used: int = optional("psutil", extra="benchmark").Process().memory_info().rss
     return used
 
 
@@ -71,14 +71,3 @@ def peak_memory() -> int:
 def load_average() -> float | None:
     """How many processes wanted a processor over the last minute; None where nobody counts."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-
-
-def _psutil() -> ModuleType:
-    try:
-        import psutil
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Measuring needs psutil: pip install 'onnx2mvit[benchmark]'."
-        ) from error
-    module: ModuleType = psutil
-    return module

@@ -6,11 +6,12 @@ Google's Model Explorer shows ONNX files by its onnx adapter; "Custom node data"
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnx
 
-from onnx2mvit.verification import Verification
+if TYPE_CHECKING:
+    from onnx2mvit.verification import Verification
 
 NAME = "node_data.json"
 # Up to the value; green is noise, yellow is allowed, red is not.

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnx2mvit.errors import MissingDependencyError, UsageError
+from onnx2mvit.errors import UsageError
+from onnx2mvit.optional import optional
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -80,12 +81,9 @@ def open_image(source: Source, mode: str = "RGB") -> Image:
         UsageError: it is none of these.
         MissingDependencyError: pillow is not installed.
     """
-    try:
-        from PIL import Image, ImageOps, UnidentifiedImageError
-    except ImportError as error:
-        raise MissingDependencyError(
-            "Reading images needs pillow: pip install 'onnx2mvit[images]'."
-        ) from error
+    optional("PIL", extra="images")
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
     if isinstance(source, str | Path):
         try:
             with Image.open(source) as image:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.errors import UnsupportedError, UsageError
 from onnx2mvit.head import own_head
-from onnx2mvit.images import Images, load_images, structured_images
+from onnx2mvit.images import some_images
 from onnx2mvit.sizes import (
     ELSEWHERE,
     image_shape,
@@ -40,7 +40,8 @@ def prove(
     """
     from onnx2mvit.verification import verify_model
 
-    images, description = _images(network, folder, count)
+    channels, height, width = image_shape(network)
+    images, description = some_images(folder, count, height, width, channels)
     return verify_model(
         path,
         network,
@@ -51,13 +52,17 @@ def prove(
     )
 
 
-def _images(network: Network, folder: str | Path | None, count: int) -> tuple[Images, str]:
-    channels, height, width = image_shape(network)
-    if folder is not None:
-        images = load_images(Path(folder), height, width, channels)
-        return images, f"{len(images)} images from {Path(folder).name}"
-    images = structured_images(count, height, width, channels)
-    return images, f"{count} structured images (seed 0)"
+def load_traced(target: Path, network: Network) -> keras.Model:
+    """A converted model with the head of the file, for images of the traced size.
+
+    Raises:
+        InvalidModelError: it is not what `convert` wrote.
+        UsageError: it is a .keras file for another size, which cannot be built again.
+    """
+    from onnx2mvit.build import load
+
+    own = own_head(network) if target.is_dir() else {}
+    return at_size(load(target, **own), target, network, traced_size(network))
 
 
 def at_size(

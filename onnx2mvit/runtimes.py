@@ -12,8 +12,9 @@ import numpy as np
 import onnxruntime
 
 from onnx2mvit.backend import import_keras
-from onnx2mvit.errors import InvalidModelError, MissingDependencyError
+from onnx2mvit.errors import InvalidModelError
 from onnx2mvit.images import Images
+from onnx2mvit.optional import import_tensorflow, optional
 from onnx2mvit.quiet import one_line, quiet
 from onnx2mvit.reference import FAILURES
 
@@ -55,7 +56,7 @@ def onnxruntime_of(path: Path, images: Images, threads: int) -> Runtime:
 
 def keras_of(model: keras.Model, pixels: Images) -> Runtime:
     """A model as a tf.function, with its weights as variables, for images (N, H, W, C)."""
-    tf = tensorflow()
+    tf = import_tensorflow()
     tensor = tf.constant(pixels)
     function = tf.function(lambda x: model(x, training=False), autograph=False)
     function = function.get_concrete_function(tf.TensorSpec(tensor.shape, tensor.dtype))
@@ -69,7 +70,7 @@ def litert_model(model: keras.Model, batch: int) -> bytes:
     the operators around them.
     """
     keras = import_keras()
-    tf = tensorflow()
+    tf = import_tensorflow()
     inputs = keras.Input(batch_shape=(batch, *model.input_shape[1:]))
     with quiet():
         converter = tf.lite.TFLiteConverter.from_keras_model(keras.Model(inputs, model(inputs)))
@@ -77,26 +78,19 @@ def litert_model(model: keras.Model, batch: int) -> bytes:
     return content
 
 
-def litert() -> type[Any]:
-    """LiteRT's interpreter.
+def import_litert() -> ModuleType:
+    """The module of LiteRT's interpreter.
 
     Raises:
         MissingDependencyError: ai-edge-litert is not installed.
     """
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError as error:
-        raise MissingDependencyError(
-            "LiteRT is not installed: pip install 'onnx2mvit[benchmark]'."
-        ) from error
-    interpreter: type[Any] = Interpreter
-    return interpreter
+    return optional("ai_edge_litert.interpreter", extra="benchmark")
 
 
 def litert_of(content: bytes, pixels: Images, threads: int) -> Runtime:
     """LiteRT with XNNPACK, its default, on a file for as many images (N, H, W, C)."""
     with quiet():
-        interpreter = litert()(model_content=content, num_threads=threads)
+        interpreter = import_litert().Interpreter(model_content=content, num_threads=threads)
         interpreter.allocate_tensors()
     (signature,) = interpreter.get_signature_list()
     runner = interpreter.get_signature_runner(signature)
@@ -109,24 +103,6 @@ def litert_of(content: bytes, pixels: Images, threads: int) -> Runtime:
         return [interpreter.get_tensor(index) for index in outputs]
 
     return Runtime("LiteRT float32", call)
-
-
-def tensorflow() -> ModuleType:
-    """TensorFlow, if Keras runs on it.
-
-    Raises:
-        MissingDependencyError: it does not.
-    """
-    keras = import_keras()
-    if keras.backend.backend() != "tensorflow":
-        raise MissingDependencyError(
-            f"Keras runs on {keras.backend.backend()} here; tf.function and LiteRT need it on "
-            "TensorFlow: pip install 'onnx2mvit[tensorflow]' and set KERAS_BACKEND=tensorflow."
-        )
-    import tensorflow
-
-    module: ModuleType = tensorflow
-    return module
 
 
 def _arrays(answer: Any) -> list[Array]:

@@ -88,7 +88,7 @@ class Signature:
         answer = "logits" if self.head is not None else "features"
         own = ["Args:"]
         own += [f"    {argument.name}: {argument.meaning}" for argument in self.arguments]
-        own += ["", "Raises:", "    ValueError: arguments do not go together, or weights not fit."]
+        own += ["", "Raises:", f"    ValueError: {REFUSED}"]
         first = f"From images (batch, height, width, channels) to {answer}."
         if not self.is_image:
             first = "The network as a function of its inputs."
@@ -107,6 +107,7 @@ class Signature:
             yield f"    raise ValueError({ANY_SIZE!r})"
 
 
+REFUSED = "arguments do not go together, or the weights do not fit."
 INCLUDE_TOP = "False for the features that the head reads, without it."
 POOLING = 'of those features: None, or "avg" or "max" for a vector.'
 ACTIVATION = '"softmax" for probabilities; None for logits.'

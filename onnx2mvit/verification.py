@@ -171,7 +171,7 @@ class _Comparison:
                 here = Difference(border.value.name, "border")
                 here.add(array, theirs)
                 self.places[border] = here.max_rel_error
-                self.borders[border.value].add(array, theirs)
+                self.borders[border.value].join(here)
 
         probe(keras_inputs(self.network, images), inner, look)
         for name in self.network.graph.output_names:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from onnx2mvit import cli
 from tests.bad_inputs import Bad, corpus
+from tests.command_line import exit_code
 
 TARGET = Path(__file__).parent.parent / "docs" / "bad_input.md"
 INTRODUCTION = """\
@@ -39,15 +38,9 @@ class Ending:
 
 def run(*arguments: str) -> Ending:
     """Runs the command line in this process."""
-    before, sys.argv = sys.argv, ["onnx2mvit", *arguments]
-    err, code = io.StringIO(), 0
-    try:
-        with contextlib.redirect_stderr(err), contextlib.redirect_stdout(io.StringIO()):
-            cli.main()
-    except SystemExit as end:
-        code = int(end.code or 0)
-    finally:
-        sys.argv = before
+    err = io.StringIO()
+    with contextlib.redirect_stderr(err), contextlib.redirect_stdout(io.StringIO()):
+        code = exit_code(*arguments)
     lines = (line.rstrip() for line in err.getvalue().splitlines())
     return Ending(
         code, tuple(line for line in lines if not line.endswith((" read", " rewrite", " emit")))

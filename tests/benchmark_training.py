@@ -17,7 +17,7 @@ from onnx2mvit.conversion import convert
 from onnx2mvit.export import export
 from onnx2mvit.export._models import load
 from onnx2mvit.machine import Others
-from onnx2mvit.runtimes import tensorflow
+from onnx2mvit.optional import import_tensorflow
 from onnx2mvit.timing import interleave
 
 RATE, MOMENTUM = 1e-3, 0.9
@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--timed", type=int, default=5, help="steps of a round that count")
     given = parser.parse_args()
-    tensorflow()
+    import_tensorflow()
     rng = np.random.default_rng(0)
     images = rng.uniform(size=(given.batch, 256, 256, 3)).astype(np.float32)
     labels = rng.integers(0, 1000, given.batch)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests import skeletons
+from tests.command_line import Ran, Run, exit_code
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +21,15 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         return made[name]
 
     return fill
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """run("inspect", path) runs a command line in this process."""
+
+    def main(*arguments: object) -> Ran:
+        capsys.readouterr()
+        code = exit_code(*arguments)
+        return Ran(code, *capsys.readouterr())
+
+    return main

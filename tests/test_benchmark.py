@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from onnx2mvit import benchmark as measuring
-from onnx2mvit import cli, convert
+from onnx2mvit import convert
 from onnx2mvit.commands.benchmark import _batches
 from onnx2mvit.errors import MissingDependencyError, UsageError, VerificationError
 from onnx2mvit.images import Images
 from onnx2mvit.runtimes import Runtime, litert_of
+from tests.command_line import exit_code
 from tests.graphs import model, save
 
 pytest.importorskip("psutil")
@@ -69,7 +70,8 @@ def test_the_table_goes_to_stdout_and_the_figures_to_the_file(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    run(monkeypatch, *network, "--batch", "2", "--rounds", "1", "--json", tmp_path / "b.json")
+    arguments = ("--batch", 2, "--rounds", 1, "--json", tmp_path / "b.json")
+    assert exit_code("benchmark", *network, *arguments) == 0
     written = json.loads((tmp_path / "b.json").read_text())
     assert [row["runtime"] for row in written["rows"]] == RUNTIMES
     shown = capsys.readouterr().out
@@ -90,7 +92,7 @@ def test_a_busy_machine_is_warned_of(
         return measuring.Benchmark(2, 1, (32, 32), [], share, None, 100.0)
 
     monkeypatch.setattr(measuring, "benchmark", measured)
-    run(monkeypatch, *network)
+    assert exit_code("benchmark", *network) == 0
     assert ("warning: other processes took 50%" in capsys.readouterr().err) is warned
 
 
@@ -108,10 +110,3 @@ def test_batches_are_numbers_of_images() -> None:
     for text in ("", "0", "1,", "many", "-1"):
         with pytest.raises(UsageError, match="--batch"):
             _batches(text)
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
-    monkeypatch.setattr(sys, "argv", ["onnx2mvit", "benchmark", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    assert not stop.value.code

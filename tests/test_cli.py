@@ -4,14 +4,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 import pytest
 
-from onnx2mvit import cli
 from onnx2mvit.version import __version__
+from tests.command_line import Ran, Run
 from tests.graphs import model, save
 
 Fill = Callable[[str], Path]
@@ -20,34 +19,6 @@ TINY = """g (float[N,3,32,32] x) => (float[N,4,32,32] y) {
     c = Conv(x, w, b)  s = Sigmoid(c)  y = Mul(c, s)
 }"""
 COMMANDS = ["export", "inspect", "convert", "verify", "patterns", "benchmark", "deploy"]
-
-
-@dataclass(frozen=True)
-class Ran:
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ran]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command line in this process."""
-
-    def main(*arguments: str | Path) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["onnx2mvit", *map(str, arguments)])
-        capsys.readouterr()
-        try:
-            cli.main()
-            code: object = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        assert isinstance(code, int)
-        return Ran(code, *capsys.readouterr())
-
-    return main
 
 
 def alone(*arguments: str | Path, **environment: str) -> Ran:
@@ -284,7 +255,9 @@ def test_a_backend_that_is_not_there_is_refused_with_6_and_what_to_install(tmp_p
 def test_no_framework_is_imported_that_is_not_needed(tmp_path: Path, use: str) -> None:
     if use == "inspect":
         use = f"import onnx2mvit; onnx2mvit.inspect({str(tiny(tmp_path))!r})"
-    loaded = "{'keras', 'tensorflow', 'torch', 'jax', 'transformers'} & set(sys.modules)"
+    loaded = (
+        "{'keras', 'tensorflow', 'torch', 'jax', 'transformers', 'onnxruntime'} & set(sys.modules)"
+    )
     ran = alone("-c", f"import sys; {use}; print({loaded} or 'none')")
     assert (ran.code, ran.out) == (0, "none\n"), ran.err
 

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 import onnx2mvit
-from onnx2mvit import cli
 from onnx2mvit.deploy import Deployment
 from onnx2mvit.deploy._comparison import compare, sqnr
 from onnx2mvit.deploy._int8 import GOAL, SPENT, Loss, choose
 from onnx2mvit.deploy._litert import LiteRT, operators, read_metadata, refuse_flex
-from onnx2mvit.deploy._optional import import_tensorflow, optional
 from onnx2mvit.deploy._saved_model import SavedModel
 from onnx2mvit.errors import MissingDependencyError, UnsupportedError, UsageError
+from onnx2mvit.optional import import_tensorflow, optional
+from tests.command_line import exit_code
 from tests.graphs import model, save
 
 for package in ("ai_edge_litert", "ai_edge_quantizer", "tf2onnx"):
@@ -77,18 +77,6 @@ def int8(folder: Path, output: Path) -> Deployment:
 
 def images(count: int) -> Array:
     return np.random.default_rng(0).uniform(size=(count, *SIZE, 3)).astype(np.float32)
-
-
-def run(*arguments: object) -> int:
-    """The command line's exit code."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["onnx2mvit", *map(str, arguments)])
-        try:
-            cli.main()
-        except SystemExit as stop:
-            assert isinstance(stop.code, int)
-            return stop.code
-    return 0
 
 
 def test_a_litert_file_answers_as_onnxruntime_does(whole: Deployment) -> None:
@@ -152,7 +140,7 @@ def test_int8_is_a_quarter_and_names_the_blocks_that_lose_most(
 
 
 def test_int8_weights_have_a_scale_for_each_channel(int8: Deployment) -> None:
-    flatbuffer_utils = optional("ai_edge_litert.tools.flatbuffer_utils")
+    flatbuffer_utils = optional("ai_edge_litert.tools.flatbuffer_utils", extra="deploy")
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(int8.file.read_bytes()))
     graph = model.subgraphs[0]
     scales = [
@@ -216,7 +204,7 @@ def test_a_wrong_answer_is_a_failure_with_5(
         return {name: array + 0.01 for name, array in answer(self, images).items()}
 
     monkeypatch.setattr(LiteRT, "__call__", wrong)
-    assert run("deploy", small, "--inputs", 1, "-o", tmp_path) == 5
+    assert exit_code("deploy", small, "--inputs", 1, "-o", tmp_path) == 5
     report = json.loads((tmp_path / "small_litert_float32/deploy.json").read_text())
     assert report["verdict"] == "failed"
 
@@ -241,7 +229,7 @@ def test_what_cannot_be_done_is_one_message_and_a_code(
     code: int,
     message: str,
 ) -> None:
-    assert run("deploy", small, "-o", tmp_path / "out", *arguments) == code
+    assert exit_code("deploy", small, "-o", tmp_path / "out", *arguments) == code
     err = capsys.readouterr().err
     assert message in err
     assert "Traceback" not in err
@@ -249,14 +237,14 @@ def test_what_cannot_be_done_is_one_message_and_a_code(
 
 
 def test_what_is_no_converted_model_is_refused_with_3(tmp_path: Path) -> None:
-    assert run("deploy", tmp_path) == 3
+    assert exit_code("deploy", tmp_path) == 3
 
 
 def test_a_folder_of_someone_else_is_left_alone(small: Path, tmp_path: Path) -> None:
     theirs = tmp_path / "small_litert_float32"
     theirs.mkdir()
     (theirs / "diary.txt").write_text("mine")
-    assert run("deploy", small, "-o", tmp_path) == 2
+    assert exit_code("deploy", small, "-o", tmp_path) == 2
     assert (theirs / "diary.txt").read_text() == "mine"
 
 

@@ -11,8 +11,8 @@ from onnx2mvit.errors import UsageError
 from onnx2mvit.explain import explain_lines, explanations, in_words
 from onnx2mvit.look import why_not
 from onnx2mvit.rewrite import settled
+from tests.command_line import Run
 from tests.graphs import model, save
-from tests.test_cli import Run, run  # noqa: F401 - a fixture
 from tests.texts import Text, mobilevit, residual
 
 LAST = "y = Add(x, project)"
@@ -72,7 +72,7 @@ def test_equal_explanations_come_once(filled: Callable[[str], Path]) -> None:
     assert list(explain_lines(network)) == ["every node lies in a block"]
 
 
-def test_the_command_line_explains_a_node_by_any_of_its_names(run: Run, tmp_path: Path) -> None:  # noqa: F811
+def test_the_command_line_explains_a_node_by_any_of_its_names(run: Run, tmp_path: Path) -> None:
     body = f"g (float[2,8,8,8] x) => (float y) {{ {SOFTMAX.nodes} }}"
     file = save(model(body, **SOFTMAX.weights), tmp_path)
     ran = run("inspect", file, "--explain", "a_share")

@@ -16,8 +16,9 @@ from onnx2mvit.conversion import inspect
 from onnx2mvit.images import structured_images
 from onnx2mvit.rewrite import Network
 from onnx2mvit.verification import Verification, verify_model
+from tests.command_line import exit_code
 from tests.graphs import model, save
-from tests.test_verify import QUERY, run, spoil
+from tests.test_verify import QUERY, spoil
 from tests.texts import mobilevit
 
 pytestmark = pytest.mark.xdist_group("mismatch")
@@ -116,7 +117,7 @@ def test_the_repro_shows_the_difference_with_keras_and_numpy_alone(
     file = filled("hf-mobilevit_xxs.legacy17.bn.dynb")
     right = onnx2mvit.convert(file, tmp_path, name="net", verify=False).folder
     wrong = spoil(right, tmp_path / "wrong", QUERY, lambda bias: bias + 0.05)
-    assert run("verify", file, wrong, "--inputs", 1) == 5
+    assert exit_code("verify", file, wrong, "--inputs", 1) == 5
     shown = capsys.readouterr()
     layer_path = QUERY.removesuffix("/query/bias")
     assert f"begins   in MultiHeadAttention {layer_path}, in MobileViTBlock" in shown.out

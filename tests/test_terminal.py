@@ -5,9 +5,6 @@ import io
 import json
 import re
 import shlex
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,37 +16,12 @@ from rich.text import Text
 import onnx2mvit
 from onnx2mvit import cli, console
 from onnx2mvit.show import show_conversion
+from tests.command_line import Ran, Run
 from tests.graphs import model, save
 
 GROUP: Any = typer.main.get_command(cli.app)
 COMMANDS: dict[str, Any] = GROUP.commands
 WIDTH = 80
-
-
-@dataclass(frozen=True)
-class Ran:
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ran]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def main(*arguments: str | Path) -> Ran:
-        monkeypatch.setattr(sys, "argv", ["onnx2mvit", *map(str, arguments)])
-        capsys.readouterr()
-        try:
-            cli.main()
-            code: object = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        assert isinstance(code, int)
-        return Ran(code, *capsys.readouterr())
-
-    return main
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ import pytest
 import onnx2mvit
 from onnx2mvit.errors import UsageError
 from onnx2mvit.user_patterns import all_patterns
+from tests.command_line import Run
 from tests.graphs import model, save
-from tests.test_cli import Run, run  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.xdist_group("user_patterns")
 
@@ -41,7 +41,7 @@ def network(folder: Path) -> Path:
     )
 
 
-def test_the_example_on_the_page_is_converted_and_verified(run: Run, tmp_path: Path) -> None:  # noqa: F811
+def test_the_example_on_the_page_is_converted_and_verified(run: Run, tmp_path: Path) -> None:
     file, own = network(tmp_path), written(tmp_path, example())
     assert "GatedConv" not in run("inspect", file).out
     assert "GatedConv" in run("inspect", file, "--patterns", own).out
@@ -59,7 +59,7 @@ def test_the_example_on_the_page_is_converted_and_verified(run: Run, tmp_path: P
     assert run("verify", file, tmp_path / "out" / "net", "--patterns", own).code == 0
 
 
-def test_the_list_and_one_pattern_are_shown(run: Run, tmp_path: Path) -> None:  # noqa: F811
+def test_the_list_and_one_pattern_are_shown(run: Run, tmp_path: Path) -> None:
     own = written(tmp_path, example())
     ours = {each["kind"]: each for each in json.loads(run("patterns", "--json").out)}
     assert ours["InvertedResidual"]["papers"][0] == "1801.04381"
@@ -96,7 +96,7 @@ BROKEN = [
 
 @pytest.mark.parametrize(("change", "message"), BROKEN)
 def test_a_broken_file_is_told_with_its_line(
-    run: Run,  # noqa: F811
+    run: Run,
     tmp_path: Path,
     change: str | tuple[str, str],
     message: str,
@@ -111,7 +111,7 @@ def test_a_broken_file_is_told_with_its_line(
 
 
 @pytest.mark.parametrize("fault", ["nothing.here", 'raise ValueError("own")'])
-def test_a_function_that_fails_is_told_with_its_line(run: Run, tmp_path: Path, fault: str) -> None:  # noqa: F811
+def test_a_function_that_fails_is_told_with_its_line(run: Run, tmp_path: Path, fault: str) -> None:
     text = example().replace("    y = layers.Multiply", f"    {fault}\n    y = layers.Multiply")
     own = written(tmp_path, text)
     ran = run("convert", network(tmp_path), "--patterns", own, "-o", tmp_path / "out")

@@ -12,8 +12,8 @@ import safetensors.numpy
 from PIL import Image
 
 import onnx2mvit
-from onnx2mvit import cli
 from onnx2mvit.errors import InvalidModelError, UsageError
+from tests.command_line import exit_code
 
 pytestmark = pytest.mark.xdist_group("verify")  # its fixtures are slow to make
 
@@ -31,17 +31,6 @@ def folder(file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return onnx2mvit.convert(file, output, name="net", verify=False).folder
 
 
-def run(*arguments: object) -> int:
-    """The command line's exit code."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["onnx2mvit", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-    code = exit_.value.code
-    assert isinstance(code, int)
-    return code
-
-
 def test_a_folder_and_a_keras_file_give_the_same_proof(file: Path, folder: Path) -> None:
     ours = onnx2mvit.verify(file, folder, inputs=2)
     saved = onnx2mvit.verify(file, folder / "net.keras", inputs=2)
@@ -52,7 +41,6 @@ def test_a_folder_and_a_keras_file_give_the_same_proof(file: Path, folder: Path)
 
 def test_the_keras_file_loads_where_only_keras_and_a_backend_are(folder: Path) -> None:
     code = f"""
-import sys
 OTHERS = ("onnx2mvit", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "torch", "networkx")
 class NotInstalled:
     def find_spec(self, name, *_):
@@ -105,9 +93,9 @@ def test_numbers_that_are_none_fail(file: Path, folder: Path, tmp_path: Path) ->
 
 def test_exit_codes_tell_right_from_wrong(file: Path, folder: Path, tmp_path: Path) -> None:
     wrong = spoil(folder, tmp_path / "wrong", QUERY, lambda bias: bias[::-1])
-    assert run("verify", file, folder, "--inputs", 1) == 0
-    assert run("verify", file, wrong, "--inputs", 1) == 5
-    assert run("verify", file, tmp_path / "nothing") == 3
+    assert exit_code("verify", file, folder, "--inputs", 1) == 0
+    assert exit_code("verify", file, wrong, "--inputs", 1) == 5
+    assert exit_code("verify", file, tmp_path / "nothing") == 3
 
 
 def test_images_of_a_folder_are_compared(
@@ -117,7 +105,7 @@ def test_images_of_a_folder_are_compared(
     for number in range(3):
         pixels = rng.integers(0, 256, size=(300, 280 + number, 3)).astype(np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"{number}.png")
-    assert run("verify", file, folder, "--images", tmp_path, "--json") == 0
+    assert exit_code("verify", file, folder, "--images", tmp_path, "--json") == 0
     proof = json.loads(capsys.readouterr().out)
     assert proof["inputs"] == 3
     assert tmp_path.name in proof["images"]

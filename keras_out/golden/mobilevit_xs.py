@@ -228,7 +228,7 @@ def mobilevit_xs(
         name: that of the model.
 
     Raises:
-        ValueError: arguments do not go together, or weights not fit.
+        ValueError: arguments do not go together, or the weights do not fit.
     """
     check_arguments(include_top, pooling, classifier_activation, dropout)
     if None in input_shape:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from onnx2mvit.difference import Difference
+
 Array = np.ndarray[Any, Any]
 
 # What a file is allowed. float32: as everywhere; float16 has 11 bits, so 5e-4 at each layer;
@@ -57,12 +59,10 @@ def compare(
     for name, expected in theirs.items():
         if ours[name].shape != expected.shape:
             raise ValueError(f"{name}: {ours[name].shape} is compared with {expected.shape}")
-        error = np.abs(ours[name] - expected).max(initial=0.0)
-        # Not a number is as far off as can be; JSON has no word for infinity.
-        error = float(np.nan_to_num(np.float64(error), nan=np.finfo(np.float64).max))
-        largest = float(np.abs(expected).max(initial=0.0))
-        errors.append(error)
-        relative.append(error / largest if largest else error)
+        difference = Difference(name, "output")
+        difference.add(ours[name], expected)
+        errors.append(difference.max_abs_error)
+        relative.append(difference.max_rel_error)
     first = next(iter(theirs))
     classes = _classes(ours[first], theirs[first])
     return Comparison(

@@ -14,10 +14,10 @@ import numpy as np
 from onnx2mvit.deploy import _int8, _litert, _onnx, _saved_model
 from onnx2mvit.deploy._comparison import Comparison, compare
 from onnx2mvit.deploy._interface import Interface, describe_model, feature_extractor
-from onnx2mvit.deploy._optional import import_tensorflow, optional
 from onnx2mvit.deploy._original import Original, find_original, keras_original
 from onnx2mvit.errors import UsageError
-from onnx2mvit.images import load_images, structured_images
+from onnx2mvit.images import some_images
+from onnx2mvit.optional import import_tensorflow, optional
 from onnx2mvit.output import whole_folder
 from onnx2mvit.version import __version__
 
@@ -161,11 +161,11 @@ def _packages(format_: str, precision: str) -> None:
     """Finds out what is missing before anything long is done."""
     import_tensorflow()
     if format_ == "litert":
-        optional("ai_edge_litert.interpreter")
+        optional("ai_edge_litert.interpreter", extra="deploy")
     if precision == "int8":
-        optional("ai_edge_quantizer.quantizer")
+        optional("ai_edge_quantizer.quantizer", extra="deploy")
     if format_ == "onnx":
-        optional("tf2onnx")
+        optional("tf2onnx", extra="deploy")
 
 
 def _load(target: Path, size: tuple[int, int] | None) -> tuple[keras.Model, dict[str, Any]]:
@@ -221,12 +221,7 @@ def _images(
 ) -> tuple[Array, str]:
     """Images (N, height, width, channels) in [0, 1], and what they are."""
     channels = interface.shape[3]
-    if folder is not None:
-        made = load_images(Path(folder), *interface.size, channels, MOST_IMAGES)
-        described = f"{len(made)} images from {Path(folder).name}"
-    else:
-        made = structured_images(count, *interface.size, channels, seed)
-        described = f"{count} structured images (seed {seed})"
+    made, described = some_images(folder, count, *interface.size, channels, seed, MOST_IMAGES)
     return np.ascontiguousarray(made.transpose(0, 2, 3, 1)), described
 
 

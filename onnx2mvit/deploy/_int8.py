@@ -17,8 +17,8 @@ import numpy as np
 
 from onnx2mvit.deploy._comparison import sqnr
 from onnx2mvit.deploy._litert import LiteRT
-from onnx2mvit.deploy._optional import optional
 from onnx2mvit.errors import UnsupportedError
+from onnx2mvit.optional import optional
 from onnx2mvit.quiet import quiet
 
 Array = np.ndarray[Any, Any]
@@ -122,8 +122,8 @@ def _db(decibel: float | None) -> float:
 
 def _quantizable(content: bytes) -> list[Operator]:
     """The operators of a kind in TAKEN that have constant weights."""
-    tools = optional("ai_edge_litert.tools.flatbuffer_utils")
-    scopes = optional("ai_edge_quantizer.utils.tfl_flatbuffer_utils")
+    tools = optional("ai_edge_litert.tools.flatbuffer_utils", extra="deploy")
+    scopes = optional("ai_edge_quantizer.utils.tfl_flatbuffer_utils", extra="deploy")
     model = tools.read_model_from_bytearray(bytearray(content))
     found = []
     for graph in model.subgraphs:
@@ -160,8 +160,8 @@ def _by_block(operators: Sequence[Operator], blocks: Sequence[str]) -> dict[str,
 
 
 def _quantized(content: bytes, members: Sequence[Operator]) -> bytes:
-    quantizer = optional("ai_edge_quantizer.quantizer")
-    kinds = optional("ai_edge_quantizer.qtyping").TFLOperationName
+    quantizer = optional("ai_edge_quantizer.quantizer", extra="deploy")
+    kinds = optional("ai_edge_quantizer.qtyping", extra="deploy").TFLOperationName
     with quiet():
         work = quantizer.Quantizer(bytearray(content))
         for member in members:

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from onnx2mvit.deploy._optional import import_tensorflow, optional
 from onnx2mvit.deploy._saved_model import SERVE
 from onnx2mvit.errors import UnsupportedError
+from onnx2mvit.optional import import_tensorflow, optional
 from onnx2mvit.quiet import one_line, quiet
 
 Array = np.ndarray[Any, Any]
@@ -50,7 +50,7 @@ def convert_saved_model(folder: Path, half: bool = False) -> bytes:
 
 def operators(content: bytes) -> Counter[str]:
     """How often each operator stands in a LiteRT file; custom ones by their own name."""
-    tools = optional("ai_edge_litert.tools.flatbuffer_utils")
+    tools = optional("ai_edge_litert.tools.flatbuffer_utils", extra="deploy")
     model = tools.read_model_from_bytearray(bytearray(content))
     return Counter(
         _name(tools, model, operator.opcodeIndex)
@@ -82,8 +82,8 @@ def refuse_flex(content: bytes) -> None:
 
 def add_metadata(content: bytes, entries: dict[str, Any]) -> bytes:
     """The file with these entries as JSON in a metadata buffer named `onnx2mvit`."""
-    tools = optional("ai_edge_litert.tools.flatbuffer_utils")
-    schema = optional("ai_edge_litert.schema_py_generated")
+    tools = optional("ai_edge_litert.tools.flatbuffer_utils", extra="deploy")
+    schema = optional("ai_edge_litert.schema_py_generated", extra="deploy")
     model = tools.read_model_from_bytearray(bytearray(content))
     buffer, entry = schema.BufferT(), schema.MetadataT()
     text = json.dumps(entries, ensure_ascii=False)
@@ -96,7 +96,7 @@ def add_metadata(content: bytes, entries: dict[str, Any]) -> bytes:
 
 def read_metadata(content: bytes) -> dict[str, Any]:
     """What `add_metadata` wrote; empty if there is nothing."""
-    tools = optional("ai_edge_litert.tools.flatbuffer_utils")
+    tools = optional("ai_edge_litert.tools.flatbuffer_utils", extra="deploy")
     model = tools.read_model_from_bytearray(bytearray(content))
     for entry in model.metadata or ():
         name = entry.name.decode() if isinstance(entry.name, bytes) else entry.name
@@ -110,7 +110,7 @@ class LiteRT:
     """Runs a LiteRT file's signature on as many images at a time as it takes."""
 
     def __init__(self, content: bytes, threads: int = THREADS) -> None:
-        interpreter = optional("ai_edge_litert.interpreter")
+        interpreter = optional("ai_edge_litert.interpreter", extra="deploy")
         with quiet():
             self.interpreter = interpreter.Interpreter(model_content=content, num_threads=threads)
             self.interpreter.allocate_tensors()

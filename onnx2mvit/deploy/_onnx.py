@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnx2mvit.deploy._interface import Interface
-from onnx2mvit.deploy._optional import import_tensorflow, optional
+from onnx2mvit.optional import import_tensorflow, optional
 from onnx2mvit.quiet import quiet
-from onnx2mvit.reference import Reference
 
 if TYPE_CHECKING:
     import keras
@@ -30,7 +29,7 @@ def write_onnx(
         MissingDependencyError: tf2onnx is not installed, or Keras does not run on TensorFlow.
     """
     import_tensorflow()
-    optional("tf2onnx")
+    optional("tf2onnx", extra="deploy")
     import keras
     import onnx
 
@@ -66,6 +65,8 @@ class Onnx:
     """Runs an ONNX file by onnxruntime on images in the model's own layout."""
 
     def __init__(self, path: Path) -> None:
+        from onnx2mvit.reference import Reference
+
         self.reference = Reference(path)
 
     def __call__(self, images: Array) -> dict[str, Array]:

@@ -102,7 +102,8 @@ def _usual_place(target: Path, known: dict[str, Any]) -> Path | None:
 
 
 def _onnxruntime(path: Path, network: Network) -> Callable[[Array], list[Array]]:
-    from onnx2mvit.layout import axes_between, output_order, plain
+    from onnx2mvit.layout import output_order
+    from onnx2mvit.probe import to_keras, to_onnx
     from onnx2mvit.reference import Reference
 
     reference = Reference(path)
@@ -112,10 +113,9 @@ def _onnxruntime(path: Path, network: Network) -> Callable[[Array], list[Array]]
         name: output_order(places[value].order)
         for name, value in zip(network.graph.output_names, network.graph.outputs, strict=True)
     }
-    back = axes_between(places[image].order, plain(4))
 
     def answer(images: Array) -> list[Array]:
-        answers = reference(images.transpose(back))
-        return [answers[name].transpose(order) for name, order in orders.items()]
+        answers = reference(to_onnx(images, places[image].order))
+        return [to_keras(answers[name], order) for name, order in orders.items()]
 
     return answer

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnx2mvit.deploy._interface import Interface
-from onnx2mvit.deploy._optional import import_tensorflow
+from onnx2mvit.optional import import_tensorflow
 from onnx2mvit.quiet import quiet
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Packages that only `deploy` needs, imported late; none of them ships types."""
+"""Packages that only some commands need, imported late; none of them ships types."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from onnx2mvit.errors import MissingDependencyError
 from onnx2mvit.quiet import quiet
 
 # What the modules are called where they are installed from.
-PACKAGES = {"ai_edge_litert": "ai-edge-litert", "ai_edge_quantizer": "ai-edge-quantizer"}
+PACKAGES = {
+    "PIL": "pillow",
+    "ai_edge_litert": "ai-edge-litert",
+    "ai_edge_quantizer": "ai-edge-quantizer",
+}
 
 
-def optional(module: str) -> ModuleType:
-    """The module of an optional package.
+def optional(module: str, extra: str) -> ModuleType:
+    """The module of a package that `pip install 'onnx2mvit[extra]'` brings.
 
     Raises:
         MissingDependencyError: it is not installed.
@@ -25,12 +29,12 @@ def optional(module: str) -> ModuleType:
     except ImportError as error:
         top = module.partition(".")[0]
         raise MissingDependencyError(
-            f"This needs {PACKAGES.get(top, top)}: pip install 'onnx2mvit[deploy]'."
+            f"This needs {PACKAGES.get(top, top)}: pip install 'onnx2mvit[{extra}]'."
         ) from error
 
 
 def import_tensorflow() -> ModuleType:
-    """TensorFlow, as the backend of Keras: no other one writes these files.
+    """TensorFlow, as the backend of Keras: tf.function and files to deploy need it.
 
     Raises:
         MissingDependencyError: it is not installed, or Keras runs on another backend.
@@ -38,7 +42,7 @@ def import_tensorflow() -> ModuleType:
     backend = import_keras().backend.backend()
     if backend != "tensorflow":
         raise MissingDependencyError(
-            f"Files to deploy are written by TensorFlow, and Keras runs on {backend}: set "
+            f"This needs TensorFlow, and Keras runs on {backend}: set "
             "KERAS_BACKEND=tensorflow (pip install 'onnx2mvit[tensorflow]')."
         )
-    return optional("tensorflow")
+    return optional("tensorflow", extra="tensorflow")
