@@ -39,8 +39,6 @@ def whole_folder(target: Path, mark: str = MARK) -> Iterator[Path]:
     missing = [parent for parent in target.parents if not parent.exists()]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        if target.exists() and not target.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, "it is a file")
         if _is_of_others(target, mark):
             raise UsageError(f"{target} holds something else: choose another --output or --name")
         _sweep(target)
@@ -62,11 +60,17 @@ def whole_folder(target: Path, mark: str = MARK) -> Iterator[Path]:
 
 def _is_of_others(target: Path, mark: str) -> bool:
     """True if a folder holds something and no mark; others may be exchanging it just now."""
-    try:
-        names = {path.name for path in target.iterdir()}
-    except FileNotFoundError:
-        return False
-    return bool(names) and mark not in names
+    for _ in range(ATTEMPTS):
+        try:
+            folder = target.stat().st_ino
+            names = os.listdir(target)
+            if target.stat().st_ino == folder:  # else it was taken away, and maybe emptied
+                return bool(names) and mark not in names
+        except FileNotFoundError:
+            return False
+        except NotADirectoryError as error:
+            raise NotADirectoryError(errno.ENOTDIR, "it is a file") from error
+    return False  # one that is replaced again and again is ours
 
 
 def _sweep(target: Path) -> None:
@@ -114,10 +118,10 @@ def _swap_in_two_steps(work: Path, target: Path) -> None:
     try:
         work.rename(target)
     except OSError:
-        if target.exists():  # somebody else was faster
-            shutil.rmtree(old, ignore_errors=True)
-        else:
+        try:
             old.rename(target)
+        except OSError:  # somebody else was faster
+            shutil.rmtree(old, ignore_errors=True)
         raise
     shutil.rmtree(old, ignore_errors=True)
 

@@ -41,6 +41,7 @@ def test_a_folder_and_a_keras_file_give_the_same_proof(file: Path, folder: Path)
 
 def test_the_keras_file_loads_where_only_keras_and_a_backend_are(folder: Path) -> None:
     code = f"""
+import sys
 OTHERS = ("onnx2mvit", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "torch", "networkx")
 class NotInstalled:
     def find_spec(self, name, *_):
