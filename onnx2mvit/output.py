@@ -63,7 +63,7 @@ def _is_of_others(target: Path, mark: str) -> bool:
     for _ in range(ATTEMPTS):
         try:
             folder = target.stat().st_ino
-            names = os.listdir(target)
+            names = {path.name for path in target.iterdir()}
             if target.stat().st_ino == folder:  # else it was taken away, and maybe emptied
                 return bool(names) and mark not in names
         except FileNotFoundError:
