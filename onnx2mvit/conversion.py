@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from onnx2mvit.mismatch import FOLDER, SCRIPT_NAME
 from onnx2mvit.node_data import NAME as NODE_DATA
 from onnx2mvit.node_data import node_data
 from onnx2mvit.output import whole_folder
-from onnx2mvit.proof import INPUTS, at_size, elsewhere, load_traced, prove
+from onnx2mvit.proof import INPUTS, at_size, elsewhere, expected, load_traced, prove
 from onnx2mvit.read import read
 from onnx2mvit.report import (
     describe,
@@ -154,13 +155,15 @@ def convert(
     with stages("emit"):
         source = emit(network, name, __version__, image_size, head)
     target = Path(output) / name
-    with whole_folder(target) as work:
+    with whole_folder(target) as work, ThreadPoolExecutor(1) as meanwhile:
+        # onnxruntime answers while Keras is imported and the model is made.
+        answers = meanwhile.submit(expected, path, network, images) if verify else None
         whole = _write(work, name, source, network, stages, image_size)
         verification, other_size = None, None
-        if verify:
+        if answers is not None:
             with stages("verify"):
                 traced = at_size(whole, work, network, traced_size(network))
-                verification = prove(path, network, traced, images, stages.progress)
+                verification = prove(path, network, traced, answers.result(), stages.progress)
                 other_size = elsewhere(path, network, whole, work)
                 data = node_data(path, verification)
                 (work / NODE_DATA).write_text(json.dumps(data, indent=1), encoding="utf-8")
@@ -200,10 +203,12 @@ def verify(
     path, target, stages = Path(path), Path(target), Stages(progress)
     with stages("read"):
         network = inspect(path, patterns)
-    with stages("load"), loading(target):
-        model = load_traced(target, network)
-    with stages("verify"):
-        result = prove(path, network, model, images, stages.progress, inputs)
+    with ThreadPoolExecutor(1) as meanwhile:
+        answers = meanwhile.submit(expected, path, network, images, inputs)
+        with stages("load"), loading(target):
+            model = load_traced(target, network)
+        with stages("verify"):
+            result = prove(path, network, model, answers.result(), stages.progress)
     if result.piece is not None:
         try:
             with whole_folder(repro_folder(target), mark=SCRIPT_NAME) as work:

@@ -20,34 +20,39 @@ from onnx2mvit.sizes import (
 if TYPE_CHECKING:
     import keras
 
+    from onnx2mvit.expectation import Expectation
     from onnx2mvit.rewrite import Network
     from onnx2mvit.verification import Verification
 
 INPUTS = 8
 
 
+def expected(
+    path: Path, network: Network, folder: str | Path | None, count: int = INPUTS
+) -> Expectation:
+    """What onnxruntime answers to the images in `folder`, or to `count` structured ones."""
+    from onnx2mvit.expectation import expect
+
+    channels, height, width = image_shape(network)
+    images, description = some_images(folder, count, height, width, channels)
+    return expect(path, network, images, description)
+
+
 def prove(
     path: Path,
     network: Network,
     model: keras.Model,
-    folder: str | Path | None,
+    expectation: Expectation,
     progress: Callable[[str], None],
-    count: int = INPUTS,
 ) -> Verification:
-    """Compares a model, which takes images of the traced size, with the file.
-
-    The images are those in `folder`, or `count` structured ones.
-    """
+    """Compares a model, which takes images of the traced size, with the file."""
     from onnx2mvit.verification import verify_model
 
-    channels, height, width = image_shape(network)
-    images, description = some_images(folder, count, height, width, channels)
     return verify_model(
         path,
         network,
         model,
-        images,
-        description,
+        expectation,
         progress=lambda done, total: progress(f"verify ({done} of {total} images)"),
     )
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnx2mvit.block import Block
-from onnx2mvit.block_functions import check_rewrite
 from onnx2mvit.difference import Difference
+from onnx2mvit.expectation import Expectation
 from onnx2mvit.graph import Value
 from onnx2mvit.images import Images
 from onnx2mvit.mismatch import Piece, first_wrong, piece_before
@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     import keras
 
 TOLERANCE = 1e-5
-CHUNK = 1  # images at a time, so that little is in memory at once
 BORDER_IMAGES = 2  # so many of the images are looked at inside of the network
-BATCH = 2  # so many are answered at once in the end: they must not see each other
+BATCH = 4  # so many are answered at once in the end: they must not see each other
 PIECE = 48 * 2**20  # bytes of inner tensors at a time
 
 Array = np.ndarray[Any, Any]
@@ -72,12 +71,11 @@ def verify_model(
     path: Path,
     network: Network,
     model: keras.Model,
-    images: Images,
-    description: str,
+    expectation: Expectation,
     tolerance: float = TOLERANCE,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Verification:
-    """Compares a model with the file it came from on images (N, C, H, W).
+    """Compares a model with the file it came from, on the images of the expectation.
 
     The answers are compared for all of them, the borders of the blocks for the first few.
 
@@ -85,26 +83,19 @@ def verify_model(
         InvalidModelError: onnxruntime cannot run the file.
     """
     borders = _borders(network)
-    step = network.lowered.batch or CHUNK
-    images = np.resize(images, (-(-len(images) // step) * step, *images.shape[1:]))
-    parts = [images[start : start + step] for start in range(0, len(images), step)]
-    comparison = _Comparison(network, borders)
-    unoptimized = Reference(path, optimized=False)
-    for part in parts:
-        comparison.expected.append(unoptimized(part))
-    del unoptimized
-    comparison.check_rewrite(path, images)
+    step, count = expectation.step, len(expectation.images)
+    comparison = _Comparison(network, borders, expectation)
     reference = Reference(path, [value.name for value in borders])
     probe = Probe(model, network.blocks)
-    for number, part in enumerate(parts[: -(-BORDER_IMAGES // step)]):
-        progress(number * step, len(images))
+    for number, part in enumerate(expectation.parts[: -(-BORDER_IMAGES // step)]):
+        progress(number * step, count)
         inner = _Inner(reference, network, part)
         comparison.add(probe, part, inner, number)
         comparison.begin(inner, tolerance)
     del reference
-    progress(len(images), len(images))
-    comparison.end_to_end(model, images)
-    return comparison.result(len(images), description, tolerance)
+    progress(count, count)
+    comparison.end_to_end(model)
+    return comparison.result(tolerance)
 
 
 class _Inner:
@@ -147,18 +138,19 @@ class _Inner:
 class _Comparison:
     """Adds up what every image shows."""
 
-    def __init__(self, network: Network, borders: dict[Value, Block]) -> None:
+    def __init__(
+        self, network: Network, borders: dict[Value, Block], expectation: Expectation
+    ) -> None:
         self.network = network
+        self.expectation = expectation
         self.borders = {
             v: Difference(block.name, block.kind, block.path) for v, block in borders.items()
         }
         self.outputs = [Difference(name, "output") for name in network.graph.output_names]
         self.noise = 0.0
-        self.expected: list[dict[str, Array]] = []
         self.agreeing: list[bool] = []
         self.places: dict[Border, float] = {}
         self.piece: Piece | None = None
-        self.rewrite: dict[str, Any] = {}
 
     def add(self, probe: Probe, images: Images, inner: _Inner, number: int) -> None:
         """Compares the borders of the blocks for these images, the part of this number."""
@@ -176,18 +168,9 @@ class _Comparison:
         probe(keras_inputs(self.network, images), inner, look)
         for name in self.network.graph.output_names:
             if name in inner.arrays:
-                difference = np.abs(inner.arrays[name] - self.expected[number][name]).max()
+                expected = self.expectation.answers[number][name]
+                difference = np.abs(inner.arrays[name] - expected).max()
                 self.noise = max(self.noise, float(difference))
-
-    def check_rewrite(self, path: Path, images: Images) -> None:
-        """Runs the blocks by onnxruntime, on as many images as the graph was read for."""
-        step = self.network.lowered.batch or CHUNK
-        read_for = (self.network.graph.inputs[0].shape or (1,))[0]
-        parts = self.expected[: max(1, read_for // step)]
-        names = self.network.graph.output_names
-        expected = {name: np.concatenate([part[name] for part in parts]) for name in names}
-        images = images[: len(parts) * step]
-        self.rewrite = check_rewrite(path, self.network, images, expected)
 
     def begin(self, inner: _Inner, tolerance: float) -> None:
         """Looks for the first piece that is wrong on these images, unless there is one already."""
@@ -197,21 +180,21 @@ class _Comparison:
                 self.places, tolerance, lambda border: piece_before(border, blocks, inner)
             )
 
-    def end_to_end(self, model: keras.Model, images: Images) -> None:
+    def end_to_end(self, model: keras.Model) -> None:
         """Compares the answers: several images at once, against each of them by itself."""
-        step = self.network.lowered.batch or BATCH
+        step, images = self.network.lowered.batch or BATCH, self.expectation.images
         parts = [
             outputs_of(model, self.network, images[start : start + step])
             for start in range(0, len(images), step)
         ]
         for output in self.outputs:
             ours = np.concatenate([part[output.name] for part in parts])
-            theirs = np.concatenate([part[output.name] for part in self.expected])
+            theirs = self.expectation.answer(output.name)
             output.add(ours, theirs)
             if ours.ndim == 2:
                 self.agreeing += (ours.argmax(-1) == theirs.argmax(-1)).tolist()
 
-    def result(self, inputs: int, images: str, tolerance: float) -> Verification:
+    def result(self, tolerance: float) -> Verification:
         """The verdict; an output that was not seen is no proof."""
         worst = max(self.outputs, key=lambda output: output.max_rel_error)
         compared = [border for border in self.borders.values() if border.seen]
@@ -220,17 +203,18 @@ class _Comparison:
         )
         # What onnxruntime is unsure of itself is no fault of the rewrite.
         allowed = max(tolerance, self.noise / worst.largest if worst.largest else self.noise)
-        passed = passed and (self.rewrite["max_rel_error"] or 0.0) <= allowed
+        rewrite = self.expectation.rewrite
+        passed = passed and (rewrite["max_rel_error"] or 0.0) <= allowed
         return Verification(
             verdict="passed" if passed else "failed",
-            inputs=inputs,
-            images=images,
+            inputs=len(self.expectation.images),
+            images=self.expectation.description,
             max_abs_error=worst.max_abs_error,
             max_rel_error=worst.max_rel_error,
             tolerance=tolerance,
             top1_agreement=sum(self.agreeing) / len(self.agreeing) if self.agreeing else None,
             noise_floor=self.noise,
-            rewrite=self.rewrite,
+            rewrite=rewrite,
             blocks=[
                 {
                     "name": each.name,

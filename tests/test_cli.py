@@ -240,7 +240,7 @@ def test_brackets_in_a_message_are_not_taken_for_colours(run: Run, tmp_path: Pat
 
 def test_a_backend_that_is_not_there_is_refused_with_6_and_what_to_install(tmp_path: Path) -> None:
     ran = alone(
-        *("-m", "onnx2mvit.cli", "convert", tiny(tmp_path), "-o", tmp_path / "out"),
+        *("-m", "onnx2mvit", "convert", tiny(tmp_path), "-o", tmp_path / "out"),
         KERAS_BACKEND="nonexistent",
     )
     assert ran.code == 6
@@ -263,7 +263,7 @@ def test_no_framework_is_imported_that_is_not_needed(tmp_path: Path, use: str) -
 
 
 def test_a_reader_that_goes_away_is_no_failure(filled: Fill) -> None:
-    command = f"{sys.executable} -m onnx2mvit.cli inspect {filled(XXS)} --json | head -n 1"
+    command = f"{sys.executable} -m onnx2mvit inspect {filled(XXS)} --json | head -n 1"
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False
     )

@@ -13,6 +13,7 @@ import pytest
 import onnx2mvit
 from onnx2mvit.build import build
 from onnx2mvit.conversion import inspect
+from onnx2mvit.expectation import expect
 from onnx2mvit.images import structured_images
 from onnx2mvit.rewrite import Network
 from onnx2mvit.verification import Verification, verify_model
@@ -41,7 +42,8 @@ def proof(block: tuple[Path, Path, Network], change: Callable[[Any], None]) -> V
     file, folder, network = block
     keras_model = build(folder)
     change(keras_model)
-    return verify_model(file, network, keras_model, structured_images(2, 8, 8, 8), "")
+    expectation = expect(file, network, structured_images(2, 8, 8, 8), "")
+    return verify_model(file, network, keras_model, expectation)
 
 
 def layer(keras_model: Any, path: str) -> Any:

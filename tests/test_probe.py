@@ -9,6 +9,7 @@ import pytest
 import onnx2mvit
 from onnx2mvit.build import build
 from onnx2mvit.conversion import inspect
+from onnx2mvit.expectation import expect
 from onnx2mvit.images import structured_images
 from onnx2mvit.reference import Reference, exact_means
 from onnx2mvit.verification import verify_model
@@ -26,11 +27,12 @@ def test_only_the_layer_that_is_wrong_is_accused(tmp_path: Path) -> None:
     made = model(CHAIN, w0=(8, 3, 3, 3), w1=(8, 8, 3, 3), w2=(8, 8, 3, 3), **CLIP)
     file = save(made, tmp_path)
     folder = onnx2mvit.convert(file, tmp_path, name="net", verify=False).folder
-    network, wrong, images = inspect(file), build(folder), structured_images(2, 32, 32, 3)
-    assert verify_model(file, network, wrong, images, "").passed
+    network, wrong = inspect(file), build(folder)
+    expectation = expect(file, network, structured_images(2, 32, 32, 3), "")
+    assert verify_model(file, network, wrong, expectation).passed
     kernel = wrong.get_layer("conv_bn_act_1_conv").kernel
     kernel.assign(np.asarray(kernel) * 1.01)
-    result = verify_model(file, network, wrong, images, "")
+    result = verify_model(file, network, wrong, expectation)
     bad = [block["name"] for block in result.blocks if block["max_rel_error"] > result.tolerance]
     assert bad == ["conv_bn_act_1", "conv_bn_act_1.conv"]
     assert result.verdict == "failed" and result.max_rel_error > 1e-4
