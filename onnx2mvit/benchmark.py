@@ -25,6 +25,7 @@ from onnx2mvit.runtimes import (
     litert_model,
     litert_of,
     onnxruntime_of,
+    unfused_batch_norms,
 )
 from onnx2mvit.sizes import image_shape, traced_size
 from onnx2mvit.timing import ROUNDS, TIMED, WARM_UP, Ratio, interleave
@@ -62,7 +63,8 @@ class Row:
 class Benchmark:
     """All runtimes at all batches, and what the machine was doing.
 
-    `others_before` is the share of all processors that other processes took before it began.
+    `others_before` is the share of all processors that other processes took before it began;
+    `unfused_batch_norms` are those that onnxruntime runs one by one, which makes it slow.
     """
 
     threads: int
@@ -72,6 +74,7 @@ class Benchmark:
     others_before: float
     load_average: float | None
     peak_memory_mb: float
+    unfused_batch_norms: int
 
     def as_dict(self) -> dict[str, Any]:
         """As plain values for JSON."""
@@ -141,6 +144,7 @@ def benchmark(
         others_before=before,
         load_average=load_average(),
         peak_memory_mb=peak_memory() / MB,
+        unfused_batch_norms=unfused_batch_norms(path),
     )
 
 

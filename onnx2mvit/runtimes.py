@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx
 import onnxruntime
 
 from onnx2mvit.backend import import_keras
@@ -52,6 +54,28 @@ def onnxruntime_of(path: Path, images: Images, threads: int) -> Runtime:
             f"onnxruntime cannot run {path} on {len(images)} images: {one_line(error)}"
         ) from error
     return Runtime("onnxruntime", lambda: session.run(None, feed))
+
+
+def unfused_batch_norms(path: Path) -> int:
+    """How many BatchNormalization onnxruntime still has after its optimisations of a file.
+
+    It folds them into convolutions whose weights and bias are constants. Torch's dynamo exporter
+    computes the biases when it is not to fold (`optimize=False`); the file then takes nearly
+    twice as long (MobileViT-XS, onnxruntime 1.31).
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    # The last level would write them as convolutions, where the processor likes that.
+    level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.graph_optimization_level = level
+    with tempfile.TemporaryDirectory() as folder:
+        options.optimized_model_filepath = str(Path(folder) / "optimized.onnx")
+        try:
+            onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except FAILURES as error:
+            raise InvalidModelError(f"onnxruntime cannot load {path}: {one_line(error)}") from error
+        optimized = onnx.load(options.optimized_model_filepath, load_external_data=False)
+    return sum(node.op_type == "BatchNormalization" for node in optimized.graph.node)
 
 
 def keras_of(model: keras.Model, pixels: Images) -> Runtime:

@@ -4,6 +4,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +14,8 @@ from onnx2mvit import convert
 from onnx2mvit.commands.benchmark import _batches
 from onnx2mvit.errors import MissingDependencyError, UsageError, VerificationError
 from onnx2mvit.images import Images
-from onnx2mvit.runtimes import Runtime, litert_of
-from tests.command_line import exit_code
+from onnx2mvit.runtimes import Runtime, litert_of, unfused_batch_norms
+from tests.command_line import Run, exit_code
 from tests.graphs import model, save
 
 pytest.importorskip("psutil")
@@ -89,11 +90,28 @@ def test_a_busy_machine_is_warned_of(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     def measured(*_: object, **__: object) -> measuring.Benchmark:
-        return measuring.Benchmark(2, 1, (32, 32), [], share, None, 100.0)
+        return measuring.Benchmark(2, 1, (32, 32), [], share, None, 100.0, 0)
 
     monkeypatch.setattr(measuring, "benchmark", measured)
     assert exit_code("benchmark", *network) == 0
     assert ("warning: other processes took 50%" in capsys.readouterr().err) is warned
+
+
+@pytest.mark.parametrize(
+    ("nodes", "left"), [("n = Conv(x, w, b)", 0), ("c = Conv(x, w, b)  n = Sigmoid(c)", 1)]
+)
+def test_batch_norms_that_onnxruntime_cannot_fold_are_warned_of(
+    tmp_path: Path, run: Run, nodes: str, left: int
+) -> None:
+    text = f"""g (float[N,3,8,8] x) => (float[N,4,8,8] y) {{
+        {nodes}  y = BatchNormalization(n, scale, shift, mean, variance) }}"""
+    weights: dict[str, Any] = dict.fromkeys(("b", "scale", "shift", "mean"), (4,))
+    weights |= {"w": (4, 3, 1, 1), "variance": np.ones(4, np.float32)}
+    path = save(model(text, **weights), tmp_path, "net.onnx")
+    assert unfused_batch_norms(path) == left
+    ran = run("benchmark", path, convert(path, tmp_path).folder, "--batch", 1, "--rounds", 1)
+    assert ran.code == 0
+    assert ("cannot fold 1 BatchNormalization" in ran.err) is bool(left)
 
 
 def test_without_litert_it_says_what_to_install(

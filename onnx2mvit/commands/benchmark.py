@@ -54,6 +54,11 @@ def benchmark(
             f"other processes took {busy:.0%} of the processors: these figures are not those of "
             "a quiet machine, where onnxruntime gains most"
         )
+    if result.unfused_batch_norms:
+        warn(
+            f"onnxruntime cannot fold {result.unfused_batch_norms} BatchNormalization of this file "
+            "and is slow on it: compare with a file exported with them folded (--fold-bn), too"
+        )
     if json_file is not None:
         try:
             json_file.write_text(json.dumps(result.as_dict(), indent=2) + "\n", encoding="utf-8")
