@@ -48,6 +48,6 @@ def alike(const: Array) -> bool:
 
 def class_token(x: KerasTensor, num_tokens: int = 1, *, name: str) -> KerasTensor:
     """Puts learned tokens before the others."""
-    index = ops.zeros_like(x[:, :1, 0], dtype="int32") + ops.arange(num_tokens)
+    index = ops.zeros_like(x[:, :1, 0], dtype="int32") + np.arange(num_tokens, dtype="int32")
     tokens = layers.Embedding(num_tokens, x.shape[-1], name=name)(index)
     return layers.Concatenate(axis=1)([tokens, x])

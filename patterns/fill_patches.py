@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from onnx2mvit.matcher import Match
 from onnx2mvit.pattern import Expr, Ops, Pattern, Var, require
 
@@ -36,7 +38,7 @@ def fill_patches(x: KerasTensor, patch_size: int) -> KerasTensor:
         size = x.shape[axis]
         whole = -(-size // patch_size) * patch_size
         if whole != size:
-            places = ops.linspace(0, size - 1, whole)
-            distances = ops.abs(places[:, None] - ops.arange(size, dtype=places.dtype))
-            x = ops.einsum(along, x, ops.relu(1 - distances))
+            places = np.linspace(0, size - 1, whole, dtype="float32")
+            distances = np.abs(places[:, None] - np.arange(size, dtype="float32"))
+            x = ops.einsum(along, x, np.maximum(1 - distances, 0))
     return x

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from onnx2mvit.matcher import Match
 from onnx2mvit.pattern import Array, Expr, Ops, Pattern, Var, constant, require
 
@@ -54,7 +56,7 @@ def position_embedding(
     (a = -0.75), half-pixel centres, no antialiasing. Without a grid there is no other size.
     """
     dim = x.shape[-1]
-    index = ops.zeros_like(x[:1, :1, 0], dtype="int32") + ops.arange(num_positions)
+    index = ops.zeros_like(x[:1, :1, 0], dtype="int32") + np.arange(num_positions, dtype="int32")
     table = layers.Embedding(num_positions, dim, name=name)(index)
     if grid:
         size = (image.shape[1] // patch_size, image.shape[2] // patch_size)
@@ -62,13 +64,13 @@ def position_embedding(
             special, patches = ops.split(table, [num_positions - grid[0] * grid[1]], axis=1)
             patches = ops.reshape(patches, (*grid, dim))
             for old, new in zip(grid[::-1], size[::-1], strict=True):
-                places = (ops.arange(new, dtype="float32") + 0.5) * (old / new) - 0.5
-                neighbours = ops.arange(-2, old + 2)
-                d = ops.abs(places[:, None] - ops.cast(neighbours, "float32"))
+                places = (np.arange(new, dtype="float32") + 0.5) * (old / new) - 0.5
+                neighbours = np.arange(-2, old + 2)
+                d = np.abs(places[:, None] - neighbours.astype("float32"))
                 near = (1.25 * d - 2.25) * d * d + 1
                 far = ((3.75 - 0.75 * d) * d - 6) * d + 3
-                weights = ops.where(d < 1, near, ops.where(d < 2, far, 0.0))
-                patches = ops.take(patches, ops.clip(neighbours, 0, old - 1), axis=1)
+                weights = np.where(d < 1, near, np.where(d < 2, far, 0)).astype("float32")
+                patches = ops.take(patches, np.clip(neighbours, 0, old - 1), axis=1)
                 patches = ops.swapaxes(ops.matmul(weights, patches), 0, 1)
             table = ops.concatenate([special, ops.reshape(patches, (1, -1, dim))], axis=1)
     if table.shape[1] != x.shape[1]:

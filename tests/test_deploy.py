@@ -171,6 +171,36 @@ def test_an_onnx_file_has_the_names_and_any_batch(small: Path, output: Path) -> 
     assert scores.shape == (3, 10)
 
 
+TOKENS = """g (float[N,3,32,32] pixels) => (float[N,10] scores) {
+    c = Conv<strides=[8,8]>(pixels, w, b)  r = Reshape(c, shape)  t = Transpose<perm=[0,2,1]>(r)
+    p = Add(t, positions)  h = MatMul(p, v)  g = Gelu(h)
+    m = ReduceMean<keepdims=0>(g, axis)  scores = Gemm<transB=1>(m, u, d)
+}"""
+
+
+def test_an_onnx_file_may_hold_what_tf2onnx_does_not_know(output: Path, tmp_path: Path) -> None:
+    """The error function of an exact GELU, and constants that are added: a ViT has both."""
+    weights: dict[str, Any] = {"w": (8, 3, 8, 8), "b": (8,), "v": (8, 12), "u": (10, 12)}
+    weights |= {"d": (10,), "positions": (1, 16, 8)}
+    weights |= {"shape": np.array([0, 8, 16]), "axis": np.array([1])}
+    path = save(model(TOKENS, opset=20, **weights), tmp_path, "tokens.onnx")
+    folder = onnx2mvit.convert(path, tmp_path, verify=False).folder
+    made = onnx2mvit.deploy(folder, output, format="onnx", onnx=path, inputs=3)
+    assert made.passed
+    assert made.comparison.against == "onnxruntime on tokens.onnx"
+
+
+def test_an_operation_that_tf2onnx_cannot_write_is_named(tmp_path: Path) -> None:
+    import keras
+
+    inputs = keras.Input((8, 8, 3))
+    outputs = keras.ops.erfinv(keras.ops.tanh(inputs))
+    keras.Model(inputs, outputs, name="net").save(tmp_path / "net.keras")
+    with pytest.raises(UnsupportedError, match=r"tf2onnx cannot write this model.*Erfinv"):
+        onnx2mvit.deploy(tmp_path / "net.keras", tmp_path / "out", format="onnx")
+    assert not (tmp_path / "out").exists()
+
+
 def test_labels_and_layout_are_in_the_metadata(small: Path, output: Path, tmp_path: Path) -> None:
     labels = tmp_path / "labels.txt"
     labels.write_text("\n".join(f"class {number}" for number in range(10)))

@@ -44,6 +44,8 @@ MEANS = [
     (17, "ReduceMean<axes=[2,3]>(x)"),
     (13, "ReduceMean<axes=[-1,-2]>(x)"),
     (20, "ReduceMean(x, axes)"),
+    (17, "ReduceMean<axes=[0,2,3]>(x)"),
+    (17, "ReduceMean<axes=[3,0,2]>(x)"),
 ]
 
 
@@ -58,7 +60,7 @@ def test_the_reference_has_exact_means(tmp_path: Path, opset: int, mean: str) ->
 
 
 @pytest.mark.parametrize(
-    "mean", ["ReduceMean<axes=[3]>(x)", "ReduceMean<axes=[1,3]>(x)", "ReduceMean<keepdims=0>(x)"]
+    "mean", ["ReduceMean<axes=[3]>(x)", "ReduceMean<axes=[1,-1]>(x)", "ReduceMean<keepdims=0>(x)"]
 )
 def test_other_means_are_left_alone(tmp_path: Path, mean: str) -> None:
     made = model(f"g (float[2,3,4,5] x) => (float y) {{ y = {mean} }}", opset=17)

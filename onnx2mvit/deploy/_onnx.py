@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnx2mvit.deploy._interface import Interface
+from onnx2mvit.errors import UnsupportedError
 from onnx2mvit.optional import import_tensorflow, optional
-from onnx2mvit.quiet import quiet
+from onnx2mvit.quiet import one_line, quiet
 
 if TYPE_CHECKING:
     import keras
@@ -25,13 +26,18 @@ def write_onnx(
 ) -> None:
     """Writes a model under the names of the interface, with `entries` as metadata.
 
+    Means over several axes are taken one after another: onnxruntime is inexact otherwise.
+
     Raises:
         MissingDependencyError: tf2onnx is not installed, or Keras does not run on TensorFlow.
+        UnsupportedError: tf2onnx cannot write an operation of this model.
     """
     import_tensorflow()
-    optional("tf2onnx", extra="deploy")
+    _teach_erfc()
     import keras
     import onnx
+
+    from onnx2mvit.reference import exact_means
 
     signature = keras.InputSpec(shape=interface.shape, dtype="float32", name=interface.input)
     with tempfile.TemporaryDirectory() as folder, quiet():
@@ -44,13 +50,35 @@ def write_onnx(
             opset_version=OPSET,
         )
         made = onnx.load(file)
-    own = [value.name for value in (*made.graph.input, *made.graph.output)]
+    weights = {tensor.name for tensor in made.graph.initializer}
+    inputs = [value for value in made.graph.input if value.name not in weights]
+    del made.graph.input[:]
+    made.graph.input.extend(inputs)
+    own = [value.name for value in (*inputs, *made.graph.output)]
     _rename(made.graph, dict(zip(own, (interface.input, *interface.outputs), strict=True)))
     for key, value in entries.items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         made.metadata_props.add(key=f"onnx2mvit.{key}", value=text)
-    onnx.checker.check_model(made)
+    exact_means(made)
+    try:
+        onnx.checker.check_model(made)
+    except onnx.checker.ValidationError as error:
+        raise UnsupportedError(f"tf2onnx cannot write this model: {one_line(error)}") from error
     onnx.save(made, path)
+
+
+def _teach_erfc() -> None:
+    """Tells tf2onnx (1.17) of TensorFlow's Erfc, which Keras's exact GELU is made of."""
+
+    @optional("tf2onnx.handler", extra="deploy").tf_op("Erfc")
+    class _Erfc:
+        @classmethod
+        def version_9(cls, context: Any, node: Any, **_: Any) -> None:
+            """Erfc(x) = 1 - Erf(x)."""
+            node.type, erf = "Erf", node.output[0]
+            one = context.make_const(f"{node.name}_one", np.array(1, np.float32)).output[0]
+            name = f"{node.name}_complement"
+            context.insert_new_node_on_output("Sub", erf, name=name, inputs=[one, erf])
 
 
 def _rename(graph: Any, names: dict[str, str]) -> None:
