@@ -292,8 +292,8 @@ def verify(
     Examples:
       onnx2mvit verify exported_onnx/mobilevit_xs.onnx keras_out/mobilevit_xs
     """
-    from onnx2mvit.conversion import repro_folder
     from onnx2mvit.conversion import verify as run
+    from onnx2mvit.repro import repro_folder
     from onnx2mvit.show import show_verification
 
     with live_progress() as progress:

@@ -37,7 +37,10 @@ def live_progress(live: bool = True, quiet: bool = False) -> Iterator[Say]:
     else:
         start = time.perf_counter()
         yield lambda message: err.print(
-            f"{time.perf_counter() - start:5.1f} s  {message}", markup=False, highlight=False
+            f"{time.perf_counter() - start:5.1f} s  {message}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
         )
 
 

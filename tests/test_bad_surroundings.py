@@ -132,6 +132,22 @@ def test_a_working_directory_that_may_not_be_written(tmp_path: Path) -> None:
     assert [path.name for path in here.iterdir()] == ["net.onnx"]
 
 
+@pytest.mark.skipif(not MOUNTS, reason=NO_MOUNT)
+def test_an_old_repro_that_may_not_be_removed(tmp_path: Path) -> None:
+    path = network(tmp_path)
+    folder = onnx2mvit.convert(path, tmp_path, name="net", verify=False).folder
+    right = (folder / "net.py").read_text()
+    (folder / "net.py").write_text(right.replace('"relu"', '"tanh"'))
+    assert not onnx2mvit.verify(path, folder, inputs=1).passed
+    (folder / "net.py").write_text(right)
+    verify = command("verify", path, folder, "--inputs", 1)
+    done = surroundings.run(in_read_only(verify, folder))
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if "mismatch" in line]
+    assert line.endswith("mismatch is out of date and cannot be removed: Read-only file system")
+    assert (folder / "mismatch" / "repro.py").is_file()
+
+
 def test_two_conversions_into_one_folder_at_once_each_in_a_thread(tmp_path: Path) -> None:
     paths = [network(tmp_path, f"{seed}.onnx", 8 + seed, seed) for seed in range(2)]
     results: dict[int, onnx2mvit.Conversion] = {}
