@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -37,7 +38,10 @@ def live_progress(live: bool = True, quiet: bool = False) -> Iterator[Say]:
     else:
         start = time.perf_counter()
         yield lambda message: err.print(
-            f"{time.perf_counter() - start:5.1f} s  {message}", markup=False, highlight=False
+            f"{time.perf_counter() - start:5.1f} s  {message}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
         )
 
 
@@ -94,13 +98,21 @@ def show_rows(console: Console, rows: Iterable[tuple[str, Text]]) -> None:
 
 
 @contextmanager
-def results() -> Iterator[None]:
-    """For what goes to stdout: a reader that goes away, as `head` does, is no failure."""
+def results(quiet: bool = False) -> Iterator[Console]:
+    """The console for what goes to stdout, which shows nothing if it is `quiet`.
+
+    A reader that goes away, as `head` does, is no failure.
+    """
     try:
-        yield
+        yield Console(quiet=True) if quiet else out
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def print_json(value: object) -> None:
+    """What `--json` shows, to be read by programs; there is no quiet about it."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def warn(message: str) -> None:

@@ -17,10 +17,10 @@ import onnx
 from onnx2mvit.block import Block
 from onnx2mvit.block_functions import block_model
 from onnx2mvit.emit import emit, model_name
-from onnx2mvit.errors import Onnx2mvitError, UnsupportedError, UsageError
+from onnx2mvit.errors import UnsupportedError, UsageError
 from onnx2mvit.faults import loading
 from onnx2mvit.head import HeadChoice, own_head
-from onnx2mvit.mismatch import FOLDER, SCRIPT_NAME
+from onnx2mvit.mismatch import FOLDER
 from onnx2mvit.node_data import NAME as NODE_DATA
 from onnx2mvit.node_data import node_data
 from onnx2mvit.output import whole_folder
@@ -32,6 +32,7 @@ from onnx2mvit.report import (
     shared_parameters,
     single_operators,
 )
+from onnx2mvit.repro import renew_repro
 from onnx2mvit.rewrite import Network, rewrite, settled
 from onnx2mvit.sizes import ImageSize, by_rule, single_operators_fit, traced_size
 from onnx2mvit.user_patterns import all_patterns, building
@@ -169,7 +170,7 @@ def convert(
                 (work / NODE_DATA).write_text(json.dumps(data, indent=1), encoding="utf-8")
                 if verification.piece is not None:
                     (work / FOLDER).mkdir()
-                    verification.piece.write(work / FOLDER)
+                    verification.piece.write(work / FOLDER, work)
         if blocks:
             onnx.save(block_model(network), work / f"{name}.blocks.onnx")
         model = whole if head == "keep" else _build(work, name)
@@ -195,7 +196,8 @@ def verify(
     """Compares a converted model, a folder or a .keras file, with the ONNX file again.
 
     Where they differ, a small repro of the first layer that does is written to the folder
-    mismatch/ in the model's folder, or beside the .keras file, if it can be.
+    mismatch/ in the model's folder, or beside the .keras file, if it can be. One of an earlier
+    time is removed where they no longer do.
 
     Raises:
         InvalidModelError: one of the two is not usable, or they are different networks.
@@ -209,18 +211,8 @@ def verify(
             model = load_traced(target, network)
         with stages("verify"):
             result = prove(path, network, model, answers.result(), stages.progress)
-    if result.piece is not None:
-        try:
-            with whole_folder(repro_folder(target), mark=SCRIPT_NAME) as work:
-                result.piece.write(work)
-        except Onnx2mvitError as error:  # the verdict is what was asked for
-            stages.progress(f"without a repro: {error}")
+    renew_repro(target, result.piece, stages.progress)
     return result
-
-
-def repro_folder(target: Path) -> Path:
-    """Where `verify` writes the repro of a mismatch in this folder or .keras file."""
-    return (target if target.is_dir() else target.parent) / FOLDER
 
 
 def _write(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 FOLDER = "mismatch"
 SCRIPT_NAME = "repro.py"
 SCRIPT = '''"""Keras and onnxruntime differ in {name}: run this where keras and numpy are."""
+{of}
 
 import pathlib
 {imports}
@@ -83,8 +84,11 @@ class Piece:
             "expected_shape": list(self.expected.shape),
         }
 
-    def write(self, folder: Path) -> None:
-        """Writes part.json, weights.npz, inputs.npz and repro.py, a script of a dozen lines."""
+    def write(self, folder: Path, target: Path) -> None:
+        """Writes part.json, weights.npz, inputs.npz and repro.py, a script of a dozen lines.
+
+        `target` is the model: the folder above, or a .keras file in it.
+        """
         text = self.model.to_json(indent=1)
         own = _has_own_layers(json.loads(text))
         (folder / "part.json").write_text(text, encoding="utf-8")
@@ -92,10 +96,22 @@ class Piece:
         np.savez(folder / "inputs.npz", *self.inputs, self.expected)
         script = SCRIPT.format(
             name=self.layer.path,
+            of=_of(target),
             imports="import runpy\n" if own else "",
             before=REGISTERED if own else "",
         )
         (folder / SCRIPT_NAME).write_text(script, encoding="utf-8")
+
+
+def is_of(folder: Path, target: Path) -> bool:
+    """True if this is the repro of this target; several .keras files may lie beside it."""
+    script = folder / SCRIPT_NAME
+    return script.is_file() and _of(target).encode() in script.read_bytes().splitlines()
+
+
+def _of(target: Path) -> str:
+    """The line of the script that says which model it is of: a folder may be renamed."""
+    return f"# Of {'the folder above' if target.is_dir() else ascii(target.name)}."
 
 
 def _has_own_layers(config: Any) -> bool:

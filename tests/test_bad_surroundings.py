@@ -1,13 +1,17 @@
 """No rights, a full disk, a kill in the middle, two at once: one line, and what was there stays."""
 
+import json
 import os
 import signal
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+import safetensors
 
 import onnx2mvit
 from onnx2mvit.build import build
@@ -132,6 +136,22 @@ def test_a_working_directory_that_may_not_be_written(tmp_path: Path) -> None:
     assert [path.name for path in here.iterdir()] == ["net.onnx"]
 
 
+@pytest.mark.skipif(not MOUNTS, reason=NO_MOUNT)
+def test_an_old_repro_that_may_not_be_removed(tmp_path: Path) -> None:
+    path = network(tmp_path)
+    folder = onnx2mvit.convert(path, tmp_path, name="net", verify=False).folder
+    right = (folder / "net.py").read_text()
+    (folder / "net.py").write_text(right.replace('"relu"', '"tanh"'))
+    assert not onnx2mvit.verify(path, folder, inputs=1).passed
+    (folder / "net.py").write_text(right)
+    verify = command("verify", path, folder, "--inputs", 1)
+    done = surroundings.run(in_read_only(verify, folder))
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if "mismatch" in line]
+    assert line.endswith("mismatch is out of date and cannot be removed: Read-only file system")
+    assert (folder / "mismatch" / "repro.py").is_file()
+
+
 def test_two_conversions_into_one_folder_at_once_each_in_a_thread(tmp_path: Path) -> None:
     paths = [network(tmp_path, f"{seed}.onnx", 8 + seed, seed) for seed in range(2)]
     results: dict[int, onnx2mvit.Conversion] = {}
@@ -153,6 +173,53 @@ def test_two_conversions_into_one_folder_at_once_each_in_a_thread(tmp_path: Path
     image = np.ones((1, 16, 16, 8), np.float32)
     expected = results[winner - 8].model(image)
     np.testing.assert_array_equal(there(image), expected)
+
+
+# Each says that it is about to take the place of the folder, and waits for the other.
+MEET = """
+import pathlib, time
+swap = output._swap
+def met(work, target):
+    here = pathlib.Path({folder!r})
+    (here / str(os.getpid())).touch()
+    while len(list(here.iterdir())) < 2:
+        time.sleep(0.001)
+    swap(work, target)
+output._swap = met"""
+
+
+@pytest.mark.parametrize("met", [False, True], ids=["as they come", "meeting at the swap"])
+def test_two_conversions_into_one_folder_at_once_each_in_a_process(
+    tmp_path: Path, met: bool
+) -> None:
+    out, meeting = tmp_path / "out", tmp_path / "meeting"
+    meeting.mkdir()
+    paths = [network(tmp_path, f"{seed}.onnx", 8 + seed, seed) for seed in range(2)]
+
+    def conversion(path: Path) -> list[str]:
+        arguments = ["convert", str(path), "-o", str(out), "--name", "net"]
+        if met:
+            return command(*arguments, before=MEET.format(folder=str(meeting)))
+        return [sys.executable, "-m", "onnx2mvit", *arguments]
+
+    with ThreadPoolExecutor() as threads:
+        ended = list(threads.map(surroundings.run, map(conversion, paths)))
+    assert [done.returncode for done in ended] == [0, 0], ended
+    assert len(list(meeting.iterdir())) == 2 * met
+    assert [path.name for path in out.iterdir()] == ["net"]
+    alone = onnx2mvit.convert(paths[0], tmp_path / "alone", name="net").folder
+    assert file_names(out / "net") == file_names(alone)
+    # Report, weights, module and Keras file are of one and the same conversion.
+    report = json.loads((out / "net" / "report.json").read_text())
+    winner = Path(report["onnx"]["file"])
+    with safetensors.safe_open(out / "net" / "net.safetensors", "numpy") as weights:
+        assert weights.metadata()["source"] == winner.name
+    for there in (out / "net", out / "net" / "net.keras"):
+        assert onnx2mvit.verify(tmp_path / winner.name, there, inputs=1).passed
+
+
+def file_names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
 
 
 def test_what_is_in_memory_is_never_written_over_what_was_read(tmp_path: Path) -> None:

@@ -97,20 +97,56 @@ WRONG_STRIDE = """g (float[N,3,32,32] x) => (float[N,4,16,16] y) {
 }"""
 
 
-def test_a_wrong_stride_is_named_with_its_shapes(tmp_path: Path) -> None:
+@pytest.fixture
+def strided(tmp_path: Path) -> tuple[Path, Path]:
+    """A file with a stride of two in its middle, and the folder that it was converted to."""
     made = model(WRONG_STRIDE, w0=(8, 3, 3, 3), w1=(8, 8, 3, 3), w2=(4, 8, 1, 1))
     file = save(made, tmp_path)
-    folder = onnx2mvit.convert(file, tmp_path, name="net", verify=False).folder
+    return file, onnx2mvit.convert(file, tmp_path, name="net", verify=False).folder
+
+
+def lose_stride(folder: Path) -> str:
+    """Takes the stride out of the source, and returns the source that was right."""
     source = (folder / "net.py").read_text()
     call = 'x = conv_bn_act(x, 8, kernel_size=3, strides=2, name="conv_bn_act_1")'
     assert call in source
     (folder / "net.py").write_text(source.replace(call, call.replace("strides=2, ", "")))
+    return source
+
+
+def test_a_wrong_stride_is_named_with_its_shapes(strided: tuple[Path, Path]) -> None:
+    file, folder = strided
+    lose_stride(folder)
     wrong = onnx2mvit.verify(file, folder, inputs=1)
     assert wrong.begins is not None
     assert wrong.begins["layer"] == "conv_bn_act_1_conv"
     assert wrong.begins["shape"] == [1, 32, 32, 8]
     assert wrong.begins["expected_shape"] == [1, 16, 16, 8]
     json.dumps(wrong.as_dict(), allow_nan=False)
+
+
+def test_a_repro_is_gone_once_its_model_passes(strided: tuple[Path, Path]) -> None:
+    file, folder = strided
+    before = sorted(path.name for path in folder.iterdir())
+    right = lose_stride(folder)
+    onnx2mvit.verify(file, folder, inputs=1)
+    assert (folder / "mismatch" / "repro.py").is_file()
+    assert onnx2mvit.verify(file, folder / "net.keras", inputs=1).passed
+    assert (folder / "mismatch").is_dir()  # it is of the source, which is still wrong
+    (folder / "net.py").write_text(right)
+    assert onnx2mvit.verify(file, folder, inputs=1).passed
+    assert sorted(path.name for path in folder.iterdir() if path.name != "__pycache__") == before
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "repro.py"])
+def test_a_folder_of_somebody_else_of_that_name_stays(
+    strided: tuple[Path, Path], name: str
+) -> None:
+    file, folder = strided
+    (folder / "mismatch").mkdir()
+    (folder / "mismatch" / name).write_bytes(b"mine \xff")
+    assert onnx2mvit.verify(file, folder, inputs=1).passed
+    assert (folder / "mismatch" / name).read_bytes() == b"mine \xff"
 
 
 def test_the_repro_shows_the_difference_with_keras_and_numpy_alone(

@@ -15,6 +15,7 @@ from rich.text import Text
 
 import onnx2mvit
 from onnx2mvit import cli, console
+from onnx2mvit.export import ExportResult
 from onnx2mvit.show import show_conversion
 from tests.command_line import Ran, Run
 from tests.graphs import model, save
@@ -85,6 +86,78 @@ def test_quiet_still_says_what_went_wrong(run: Run, tmp_path: Path) -> None:
     ran = run("convert", tmp_path / "no.onnx", "-q")
     assert (ran.code, ran.out) == (3, "")
     assert ran.err.startswith("error: ") and ran.err.count("\n") == 1
+
+
+@pytest.fixture(scope="module")
+def converted(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return onnx2mvit.convert(tiny, tmp_path_factory.mktemp("converted"), verify=False).folder
+
+
+@pytest.mark.parametrize("command", ["export", "convert", "verify", "benchmark", "deploy"])
+def test_every_command_that_takes_its_time_can_be_quiet(run: Run, command: str) -> None:
+    (option,) = [each for each in COMMANDS[command].params if each.name == "quiet"]
+    assert option.opts == ["--quiet", "-q"]
+    assert option.help == "Say nothing but errors and warnings (and --json, if there is one)."
+
+
+def test_a_quiet_verification_has_its_verdict_in_the_code(
+    run: Run, tiny: Path, converted: Path, tmp_path: Path
+) -> None:
+    verify = ("verify", tiny, converted / "tiny.keras", "--inputs", 1, "--quiet")
+    assert run(*verify) == Ran(0, "", "")
+    ran = run(*verify, "--json")
+    assert json.loads(ran.out)["verdict"] == "passed" and ran.err == ""
+    text = (converted / "tiny.py").read_text()
+    assert '"silu"' in text
+    wrong = tmp_path / "wrong"
+    wrong.mkdir()
+    (wrong / "tiny.py").write_text(text.replace('"silu"', '"tanh"'))
+    (wrong / "tiny.safetensors").write_bytes((converted / "tiny.safetensors").read_bytes())
+    ran = run("verify", tiny, wrong, "--inputs", 1, "-q")
+    assert (ran.code, ran.out) == (5, "")
+    assert ran.err.startswith("error: ") and ran.err.count("\n") == 1
+
+
+def test_a_quiet_deployment(run: Run, converted: Path, tmp_path: Path) -> None:
+    deploy = ("deploy", converted, "--inputs", 1, "-o", tmp_path, "--quiet")
+    assert run(*deploy) == Ran(0, "", "")
+    ran = run(*deploy, "--json")
+    assert (ran.code, ran.err) == (0, "")
+    assert json.loads(ran.out)["format"] == "litert"
+
+
+def test_a_quiet_benchmark_still_warns(
+    run: Run, tiny: Path, converted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onnx2mvit.machine.BUSY", -1.0)
+    figures = tmp_path / "figures.json"
+    arguments = ("--batch", 1, "--rounds", 1, "--json", figures, "--quiet")
+    ran = run("benchmark", tiny, converted, *arguments)
+    assert (ran.code, ran.out) == (0, "")
+    assert ran.err.startswith("warning: other processes") and ran.err.count("\n") == 1
+    assert json.loads(figures.read_text())["rows"]
+
+
+def test_a_quiet_export_still_warns(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exported(*_: object, progress: Any, warn: Any, **__: object) -> ExportResult:
+        progress("load")
+        warn("no hub")
+        return ExportResult(tmp_path / "net.onnx", 1, 20, "random (seed 0)", 0.0, 1.0, 1, 0.1)
+
+    monkeypatch.setattr("onnx2mvit.export.export", exported)
+    assert run("export", "mobilevit_xs", "--quiet") == Ran(0, "", "warning: no hub\n")
+    loud = run("export", "mobilevit_xs")
+    assert "1 nodes, opset 20" in loud.out and "load" in loud.err
+
+
+def test_a_quiet_conversion_still_warns(
+    run: Run, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx2mvit.Conversion, "warnings", lambda self: ["look"])
+    ran = run("convert", tiny, "-o", tmp_path, "--no-verify", "--quiet")
+    assert ran == Ran(0, "", "warning: look\n")
 
 
 def test_json_is_the_report(run: Run, tiny: Path, tmp_path: Path) -> None:

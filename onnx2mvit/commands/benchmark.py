@@ -10,7 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from onnx2mvit.console import live_progress, out, results, warn
+from onnx2mvit.commands.options import Quiet
+from onnx2mvit.console import live_progress, results, warn
 from onnx2mvit.errors import Onnx2mvitError, UsageError
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def benchmark(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the figures to this file as well.")
     ] = None,
+    quiet: Quiet = False,
 ) -> None:
     """Time onnxruntime, Keras (tf.function) and LiteRT on the same images, in turns.
 
@@ -44,7 +46,7 @@ def benchmark(
     from onnx2mvit.machine import BUSY
 
     batches = _batches(batch)
-    with live_progress() as progress:
+    with live_progress(quiet=quiet) as progress:
         result = run(
             file, target, batches=batches, threads=threads, rounds=rounds, progress=progress
         )
@@ -64,8 +66,8 @@ def benchmark(
             json_file.write_text(json.dumps(result.as_dict(), indent=2) + "\n", encoding="utf-8")
         except OSError as error:
             raise Onnx2mvitError(f"{json_file} cannot be written: {error.strerror}") from error
-    with results():
-        show(out, result)
+    with results(quiet) as shown:
+        show(shown, result)
 
 
 def show(console: Console, result: Benchmark) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -13,7 +11,8 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from onnx2mvit.console import err, out, results
+from onnx2mvit.commands.options import Quiet
+from onnx2mvit.console import err, live_progress, print_json, results
 from onnx2mvit.errors import VerificationError
 from onnx2mvit.sizes import parse_size
 
@@ -37,18 +36,18 @@ class Precision(StrEnum):
 
 
 @contextmanager
-def _progress() -> Iterator[Report]:
+def _progress(quiet: bool) -> Iterator[Report]:
     """A bar for each stage on a terminal; a line when a stage begins elsewhere."""
-    start, seen = time.perf_counter(), set[str]()
+    if quiet or not err.is_terminal:
+        with live_progress(quiet=quiet) as say:
+            seen = set[str]()
 
-    def line(stage: str, done: int, total: int) -> None:
-        if stage not in seen:
-            seen.add(stage)
-            seconds = f"{time.perf_counter() - start:5.1f} s  {stage}"
-            err.print(seconds, markup=False, highlight=False)
+            def line(stage: str, done: int, total: int) -> None:
+                if stage not in seen:
+                    seen.add(stage)
+                    say(stage)
 
-    if not err.is_terminal:
-        yield line
+            yield line
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=err, transient=True) as bars:
@@ -104,6 +103,7 @@ def deploy(
         typer.Option("--output", "-o", help="The folder in which NAME_FORMAT_PRECISION/ goes."),
     ] = Path("deployed"),
     as_json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Write a converted model as a file for phones or servers, and compare its answers.
 
@@ -117,7 +117,7 @@ def deploy(
     from onnx2mvit.deploy.show import show_deployment
 
     size = parse_size(image_size) if image_size is not None else None
-    with _progress() as progress:
+    with _progress(quiet) as progress:
         result = run(
             target,
             output,
@@ -132,11 +132,11 @@ def deploy(
             onnx=onnx,
             progress=progress,
         )
-    with results():
+    with results(quiet) as console:
         if as_json:
-            print(json.dumps(result.report, indent=2, ensure_ascii=False))
+            print_json(result.report)
         else:
-            show_deployment(out, result)
+            show_deployment(console, result)
     if not result.passed:
         raise VerificationError(
             f"{result.file} and {result.comparison.against} differ; see {result.folder}/deploy.json"

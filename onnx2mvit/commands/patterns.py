@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import re
 import sys
 import textwrap
@@ -14,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from onnx2mvit.console import out, results
+from onnx2mvit.console import out, print_json, results
 from onnx2mvit.errors import UsageError
 from onnx2mvit.pattern import Pattern
 
@@ -43,7 +42,7 @@ def patterns(
             for line in shown(every[kind]):
                 out.print(line, markup=False, highlight=False, soft_wrap=True)
         elif as_json:
-            print(json.dumps([row(pattern) for pattern in every.values()], indent=2))
+            print_json([row(pattern) for pattern in every.values()])
         else:
             out.print(table(every.values()))
 
