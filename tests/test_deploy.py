@@ -190,15 +190,30 @@ def test_an_onnx_file_may_hold_what_tf2onnx_does_not_know(output: Path, tmp_path
     assert made.comparison.against == "onnxruntime on tokens.onnx"
 
 
-def test_an_operation_that_tf2onnx_cannot_write_is_named(tmp_path: Path) -> None:
+def test_an_onnx_file_resizes_to_the_very_pixel(output: Path, tmp_path: Path) -> None:
+    """6 times the float32 of 5/6 is less than 5; a MobileViT block at odd sizes has that."""
+    text = """g (float[2,3,6,6] pixels) => (float[2,3,5,5] y) {
+        c = Conv(pixels, w, b)
+        y = Resize<mode="linear", coordinate_transformation_mode="half_pixel">(c, , , sizes)
+    }"""
+    made = model(text, w=(3, 3, 1, 1), b=(3,), sizes=np.array([2, 3, 5, 5]))
+    path = save(made, tmp_path, "odd.onnx")
+    folder = onnx2mvit.convert(path, tmp_path, verify=False).folder
+    assert onnx2mvit.deploy(folder, output, format="onnx", inputs=2, batch=2).passed
+
+
+def test_what_tf2onnx_cannot_write_is_refused_with_a_reason(tmp_path: Path) -> None:
     import keras
 
-    inputs = keras.Input((8, 8, 3))
-    outputs = keras.ops.erfinv(keras.ops.tanh(inputs))
-    keras.Model(inputs, outputs, name="net").save(tmp_path / "net.keras")
-    with pytest.raises(UnsupportedError, match=r"tf2onnx cannot write this model.*Erfinv"):
-        onnx2mvit.deploy(tmp_path / "net.keras", tmp_path / "out", format="onnx")
-    assert not (tmp_path / "out").exists()
+    inputs = keras.Input((8, 8, 4))
+    for outputs, reason in (
+        (keras.ops.erfinv(keras.ops.tanh(inputs)), "Erfinv"),
+        (keras.layers.Conv2D(4, 3, groups=2)(inputs), "grouped convolution"),
+    ):
+        keras.Model(inputs, outputs, name="net").save(tmp_path / "net.keras")
+        with pytest.raises(UnsupportedError, match=f"tf2onnx cannot write this model.*{reason}"):
+            onnx2mvit.deploy(tmp_path / "net.keras", tmp_path / "out", format="onnx")
+        assert not (tmp_path / "out").exists()
 
 
 def test_labels_and_layout_are_in_the_metadata(small: Path, output: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 OPSET = 18  # the newest that tf2onnx 1.17 writes
+GROUPED = "StatefulPartitionedCall"
 
 
 def write_onnx(
@@ -26,7 +27,8 @@ def write_onnx(
 ) -> None:
     """Writes a model under the names of the interface, with `entries` as metadata.
 
-    Means over several axes are taken one after another: onnxruntime is inexact otherwise.
+    Means over several axes are taken one after another (onnxruntime is inexact otherwise), and
+    images are resized to a number of pixels, not by a scale.
 
     Raises:
         MissingDependencyError: tf2onnx is not installed, or Keras does not run on TensorFlow.
@@ -60,10 +62,14 @@ def write_onnx(
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         made.metadata_props.add(key=f"onnx2mvit.{key}", value=text)
     exact_means(made)
+    _exact_sizes(made)
     try:
         onnx.checker.check_model(made)
     except onnx.checker.ValidationError as error:
-        raise UnsupportedError(f"tf2onnx cannot write this model: {one_line(error)}") from error
+        why = one_line(error)
+        if GROUPED in why:
+            why = "Keras makes a grouped convolution by XLA on TensorFlow; litert can hold it"
+        raise UnsupportedError(f"tf2onnx cannot write this model: {why}") from error
     onnx.save(made, path)
 
 
@@ -87,6 +93,30 @@ def _rename(graph: Any, names: dict[str, str]) -> None:
     for node in graph.node:
         for tensors in (node.input, node.output):
             tensors[:] = [names.get(name, name) for name in tensors]
+
+
+def _exact_sizes(model: Any) -> None:
+    """Gives each Resize (operator version 18, NCHW) its height and width in the place of scales.
+
+    tf2onnx writes scales in float32, and 6 pixels times 5/6 become 4.
+    """
+    import onnx
+
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type != "Resize" or len(node.input) != 3 or node.input[2] not in constants:
+            continue
+        # Anew each time: what a Resize before was thought to make may have been wrong.
+        inferred = onnx.shape_inference.infer_shapes(model).graph
+        known = {value.name: value.type.tensor_type.shape.dim for value in inferred.value_info}
+        old = [length.dim_value for length in known.get(node.input[0], ())[2:]]
+        if len(old) == 2 and all(old):
+            scales = onnx.numpy_helper.to_array(constants[node.input[2]])[2:]
+            name = f"{node.output[0]}/sizes"
+            sizes = np.round(old * scales).astype(np.int64)
+            model.graph.initializer.append(onnx.numpy_helper.from_array(sizes, name))
+            node.input[1:] = ["", "", name]
+            node.attribute.append(onnx.helper.make_attribute("axes", [2, 3]))
 
 
 class Onnx:
