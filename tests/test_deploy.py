@@ -192,9 +192,10 @@ def test_an_onnx_file_may_hold_what_tf2onnx_does_not_know(output: Path, tmp_path
 
 def test_an_onnx_file_resizes_to_the_very_pixel(output: Path, tmp_path: Path) -> None:
     """6 times the float32 of 5/6 is less than 5; a MobileViT block at odd sizes has that."""
-    text = """g (float[2,3,6,6] pixels) => (float[2,3,5,5] y) {
-        c = Conv(pixels, w, b)
-        y = Resize<mode="linear", coordinate_transformation_mode="half_pixel">(c, , , sizes)
+    text = """g (float[2,3,6,6] pixels) => (float[2,6,5,5] y) {
+        c = Conv(pixels, w, b)  p = MaxPool<kernel_shape=[2,2]>(c)
+        r = Resize<mode="linear", coordinate_transformation_mode="half_pixel">(c, , , sizes)
+        y = Concat<axis=1>(p, r)
     }"""
     made = model(text, w=(3, 3, 1, 1), b=(3,), sizes=np.array([2, 3, 5, 5]))
     path = save(made, tmp_path, "odd.onnx")
