@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 from onnx_ir.traversal import RecursiveGraphIterator
 
-from onnx2mvit.errors import UnsupportedError
+from onnx2mvit.errors import InvalidModelError, UnsupportedError
 
 MOST_INLINED = 100_000  # operators that the local functions of a file may expand to
 LARGEST_FOLDED = 1 << 28  # bytes of one folded constant
@@ -80,7 +80,10 @@ FEW = 1 << 12  # elements on which they are computed all the same
 
 
 def refuse_expansion(model: ir.Model, file: str) -> None:
-    """Raises UnsupportedError if calls of local functions multiply to too many operators."""
+    """Raises UnsupportedError if calls of local functions multiply to too many operators.
+
+    Raises InvalidModelError if they go round: ONNX's checker looks from IR version 8 on alone.
+    """
     sizes: dict[ir.OperatorIdentifier, int] = {}
     calls = {
         name: {node.op_identifier() for node in RecursiveGraphIterator(function)}
@@ -91,7 +94,14 @@ def refuse_expansion(model: ir.Model, file: str) -> None:
     def size(nodes: ir.Function | ir.Graph) -> int:
         return sum(sizes.get(node.op_identifier(), 1) for node in RecursiveGraphIterator(nodes))
 
-    for name in graphlib.TopologicalSorter(calls).static_order():
+    try:
+        order = list(graphlib.TopologicalSorter(calls).static_order())
+    except graphlib.CycleError as error:
+        ring = ", ".join(sorted(f"{domain}::{name}" for domain, name, _ in error.args[1][1:]))
+        raise InvalidModelError(
+            f"{file} has local functions that call each other without end: {ring}"
+        ) from error
+    for name in order:
         sizes[name] = min(size(model.functions[name]), MOST_INLINED + 1)
     total = size(model.graph)
     if total > max(MOST_INLINED, len(model.graph)):

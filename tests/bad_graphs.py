@@ -147,5 +147,19 @@ def functions(levels: int, calls: int) -> Make:
     return make
 
 
+def recursion(length: int, ir_version: int) -> Make:
+    """Local functions that call each other round and round; ONNX looks at them from 8 on."""
+
+    def make(folder: Path) -> Path:
+        path = functions(length, 1)(folder)
+        made = onnx.load(path)
+        first = made.functions[0].node[0]
+        first.op_type, first.domain = f"f{length - 1}", "own"
+        made.ir_version = ir_version
+        return save(made, folder)
+
+    return make
+
+
 NOT_A_NUMBER = np.array([1.0, np.nan] * 6, np.float32).reshape(4, 3, 1, 1)
 INFINITE = np.array([1.0, np.inf] * 6, np.float32).reshape(4, 3, 1, 1)

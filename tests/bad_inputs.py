@@ -181,6 +181,10 @@ def _not_converted() -> Iterator[Bad]:
 
 def _growing() -> Iterator[Bad]:
     calls = graphs.functions(10, 10)
+    itself = graphs.recursion(1, 8)
+    yield Bad("a local function that calls itself", INVALID, "own::f0 -> own::f0", itself)
+    ring = graphs.recursion(3, 7)
+    yield Bad("local functions in a ring", INVALID, "own::f0, own::f1, own::f2", ring)
     yield Bad("10 levels of functions of 10 calls", UNSUPPORTED, "100,000 operators", calls)
     big: dict[str, Any] = {"big": [1 << 40], "one": np.ones(1, np.float32)}
     for what, node in {
