@@ -210,6 +210,7 @@ def test_what_tf2onnx_cannot_write_is_refused_with_a_reason(tmp_path: Path) -> N
     for outputs, reason in (
         (keras.ops.erfinv(keras.ops.tanh(inputs)), "Erfinv"),
         (keras.layers.Conv2D(4, 3, groups=2)(inputs), "grouped convolution"),
+        (inputs + keras.ops.ones((8, 8, 4)), "constants for inputs"),
     ):
         keras.Model(inputs, outputs, name="net").save(tmp_path / "net.keras")
         with pytest.raises(UnsupportedError, match=f"tf2onnx cannot write this model.*{reason}"):

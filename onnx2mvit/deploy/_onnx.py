@@ -52,11 +52,13 @@ def write_onnx(
             opset_version=OPSET,
         )
         made = onnx.load(file)
-    weights = {tensor.name for tensor in made.graph.initializer}
-    inputs = [value for value in made.graph.input if value.name not in weights]
-    del made.graph.input[:]
-    made.graph.input.extend(inputs)
-    own = [value.name for value in (*inputs, *made.graph.output)]
+    _, *lost = [value.name for value in made.graph.input]
+    if lost:
+        # Tensors of TensorFlow that stand in the model; arrays of NumPy would be kept.
+        raise UnsupportedError(
+            f"tf2onnx cannot write this model: it takes constants for inputs: {', '.join(lost)}"
+        )
+    own = [value.name for value in (*made.graph.input, *made.graph.output)]
     _rename(made.graph, dict(zip(own, (interface.input, *interface.outputs), strict=True)))
     for key, value in entries.items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
