@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from types import ModuleType
 
 from onnx2mvit.backend import import_keras
@@ -23,6 +24,8 @@ def optional(module: str, extra: str) -> ModuleType:
     Raises:
         MissingDependencyError: it is not installed.
     """
+    if loaded := sys.modules.get(module):  # this may be asked for with every image
+        return loaded
     try:
         with quiet():
             return importlib.import_module(module)

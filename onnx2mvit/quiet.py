@@ -6,13 +6,26 @@ import logging
 import os
 import re
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
+
+# What is redirected belongs to the whole process: two at once would restore each other's.
+ONE_AT_A_TIME = threading.RLock()
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Drop warnings, log records and whatever is printed; exceptions pass."""
+    """Drop warnings, log records and whatever is printed; exceptions pass.
+
+    Another thread that wants to be quiet waits for this one.
+    """
+    with ONE_AT_A_TIME, _dropped():
+        yield
+
+
+@contextlib.contextmanager
+def _dropped() -> Iterator[None]:
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
