@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 
+from onnx2mvit.collector import collector_paused
+
 
 def command() -> None:
     """Runs the command line, and never looks for garbage.
@@ -11,13 +13,13 @@ def command() -> None:
     A command makes little of it, but TensorFlow's import makes a million objects, and looking
     through them again and again took 2 of the 11 seconds of a conversion.
     """
-    gc.disable()
-    from onnx2mvit.cli import main
+    with collector_paused():
+        from onnx2mvit.cli import main
 
-    try:
-        main()
-    finally:
-        gc.freeze()  # nor when the process ends
+        try:
+            main()
+        finally:
+            gc.freeze()  # nor when the process ends
 
 
 if __name__ == "__main__":

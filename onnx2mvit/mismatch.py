@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,7 @@ class Piece:
     inputs: list[Array]
     expected: Array
 
+    @cached_property
     def answer(self) -> Array:
         """What Keras makes of the inputs."""
         import keras
@@ -69,7 +71,7 @@ class Piece:
     def error(self) -> float:
         """The largest error of Keras's answer, relative to the largest expected value."""
         difference = Difference(self.layer.name, self.layer.kind)
-        difference.add(self.answer(), self.expected)
+        difference.add(self.answer, self.expected)
         return difference.max_rel_error
 
     def as_dict(self) -> dict[str, Any]:
@@ -80,7 +82,7 @@ class Piece:
             "layer": self.layer.path,
             "kind": self.layer.kind,
             "max_rel_error": self.error(),
-            "shape": list(self.answer().shape),
+            "shape": list(self.answer.shape),
             "expected_shape": list(self.expected.shape),
         }
 

@@ -73,19 +73,20 @@ def single_operators(network: Network) -> list[dict[str, Any]]:
     """
     single = [block for block in network.blocks if block.code is not None]
     explainer = Explainer(network)
-
-    def closest(node: Node) -> str | None:
-        return str(failure) if (failure := explainer.closest(node)) else None
-
     return [
         {
             "path": block.path,
             "op": block.kind,
             "module": block.matched[0].scope,
-            "closest": closest(block.matched[0]) if number < EXPLAINED else None,
+            "closest": _closest(explainer, block.matched[0]) if number < EXPLAINED else None,
         }
         for number, block in enumerate(single)
     ]
+
+
+def _closest(explainer: Explainer, node: Node) -> str | None:
+    failure = explainer.closest(node)
+    return str(failure) if failure is not None else None
 
 
 def leftovers(network: Network) -> list[dict[str, Any]]:
@@ -97,7 +98,7 @@ def leftovers(network: Network) -> list[dict[str, Any]]:
             "op": node.op,
             "module": node.scope,
             "why": network.lowered.refused[node],
-            "closest": str(failure) if (failure := explainer.closest(node)) else None,
+            "closest": _closest(explainer, node),
         }
         for node in network.leftovers
     ]

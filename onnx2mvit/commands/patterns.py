@@ -7,12 +7,12 @@ import re
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
+from onnx2mvit.commands.options import Patterns
 from onnx2mvit.console import out, print_json, results
 from onnx2mvit.errors import UsageError
 from onnx2mvit.pattern import Pattern
@@ -22,10 +22,7 @@ PAPER = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 
 def patterns(
     kind: Annotated[str | None, typer.Argument(help="Show this one, before and after.")] = None,
-    files: Annotated[
-        list[Path] | None,
-        typer.Option("--patterns", help="A Python file with patterns of your own as well."),
-    ] = None,
+    files: Patterns = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """List the patterns, with their papers and what they become; or show one of them.
