@@ -27,24 +27,24 @@ test-all: lint
 
 # Seconds per doubling of the graph, up to 100,000 nodes.
 bench: $(INSTALLED)
-	$(BIN)/python -m tests.benchmark_matching
-	$(BIN)/python -m tests.benchmark_adversarial
+	$(BIN)/python -m tests.performance.matching
+	$(BIN)/python -m tests.performance.adversarial
 
 # Coverage-guided fuzzing of read and rewrite, and 500 random networks; about an hour, and ten minutes.
 fuzz: $(INSTALLED)
 	$(BIN)/pip install --quiet atheris
-	$(BIN)/python -m tests.fuzz_read build/fuzz
+	$(BIN)/python -m tests.fuzz.read build/fuzz
 
 random: $(INSTALLED)
-	$(BIN)/python -m tests.random_networks
+	$(BIN)/python -m tests.support.random_networks
 
 # Writes the golden example anew; look at the difference before you commit it.
 golden: $(INSTALLED)
-	$(BIN)/python -m tests.golden
+	$(BIN)/python -m tests.support.golden
 
 # Runs notebooks/*.py and writes each as a notebook with what it showed.
 notebooks: $(INSTALLED)
-	$(BIN)/python -m tests.notebooks
+	$(BIN)/python -m tests.support.notebooks
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

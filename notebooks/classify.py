@@ -19,7 +19,7 @@ import skimage.data
 from sklearn.datasets import load_sample_image
 
 import onnx2mvit
-from onnx2mvit.export import export
+from onnx2mvit.exporter import export
 
 folder = Path(tempfile.mkdtemp())
 

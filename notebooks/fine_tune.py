@@ -18,7 +18,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 import onnx2mvit
-from onnx2mvit.export import export
+from onnx2mvit.exporter import export
 
 folder = Path(tempfile.mkdtemp())
 
@@ -69,7 +69,7 @@ plt.show()
 # %%
 import keras
 
-from onnx2mvit.build import build
+from onnx2mvit.builder.build import build
 
 keras.utils.set_random_seed(0)
 model = build(converted.folder, num_classes=10)

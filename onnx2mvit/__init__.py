@@ -7,10 +7,10 @@
 Importing this package imports neither Keras, nor TensorFlow, nor torch.
 """
 
-from onnx2mvit.conversion import Conversion, convert, inspect, verify
-from onnx2mvit.deploy import Deployment, deploy
-from onnx2mvit.features import features
-from onnx2mvit.preprocessing import IMAGENET_MEAN, IMAGENET_STD, preprocess
+from onnx2mvit.api import Conversion, convert, inspect, verify
+from onnx2mvit.builder.features import features
+from onnx2mvit.deployment import Deployment, deploy
+from onnx2mvit.runtimes.preprocessing import IMAGENET_MEAN, IMAGENET_STD, preprocess
 from onnx2mvit.version import __version__
 
 __all__ = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 
-from onnx2mvit.collector import collector_paused
+from onnx2mvit.base.collector import collector_paused
 
 
 def command() -> None:
@@ -14,7 +14,7 @@ def command() -> None:
     through them again and again took 2 of the 11 seconds of a conversion.
     """
     with collector_paused():
-        from onnx2mvit.cli import main
+        from onnx2mvit.cli.main import main
 
         try:
             main()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from onnx2mvit.matcher import Match
-from onnx2mvit.pattern import Expr, Ops, Pattern, Var, any_of, require, scalar
+from onnx2mvit.matcher.match import Match
+from onnx2mvit.matcher.pattern import Expr, Ops, Pattern, Var, any_of, require, scalar
 
 FUNCTIONS = ("silu", "relu", "relu6", "gelu", "hard_silu", "hard_sigmoid", "sigmoid", "tanh")
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from onnx2mvit.matcher import Match
-from onnx2mvit.padding import is_same, like_tensorflow
-from onnx2mvit.pattern import Array, Expr, Ops, Pattern, Var, constant, optional, require
+from onnx2mvit.ir.padding import is_same, like_tensorflow
+from onnx2mvit.matcher.match import Match
+from onnx2mvit.matcher.pattern import Array, Expr, Ops, Pattern, Var, constant, optional, require
 
 
 def geometry(m: Match) -> dict[str, Any]:

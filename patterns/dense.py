@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from onnx2mvit.layout import plain
-from onnx2mvit.matcher import Match
-from onnx2mvit.pattern import Array, Expr, Ops, Pattern, Var, any_of, constant, require
+from onnx2mvit.ir.layout import plain
+from onnx2mvit.matcher.match import Match
+from onnx2mvit.matcher.pattern import Array, Expr, Ops, Pattern, Var, any_of, constant, require
 
 
 class Dense(Pattern):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from onnx2mvit.matcher import Match
-from onnx2mvit.numbers import shortest
-from onnx2mvit.pattern import Array, Expr, Ops, Pattern, Var, constant, require
+from onnx2mvit.base.numbers import shortest
+from onnx2mvit.matcher.match import Match
+from onnx2mvit.matcher.pattern import Array, Expr, Ops, Pattern, Var, constant, require
 
 
 class GroupNorm(Pattern):

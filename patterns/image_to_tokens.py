@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from onnx2mvit.matcher import Match
-from onnx2mvit.pattern import Expr, Ops, Pattern, Var, any_of, require
+from onnx2mvit.matcher.match import Match
+from onnx2mvit.matcher.pattern import Expr, Ops, Pattern, Var, any_of, require
 
 if TYPE_CHECKING:
     from keras import KerasTensor, layers

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from onnx2mvit.graph import Graph
-from onnx2mvit.matcher import Match
-from onnx2mvit.pattern import Expr, Ops, Pattern, Var, maybe, one_or_more, require
+from onnx2mvit.ir.graph import Graph
+from onnx2mvit.matcher.match import Match
+from onnx2mvit.matcher.pattern import Expr, Ops, Pattern, Var, maybe, one_or_more, require
 
 from .conv_bn_act import FULL, STYLE, conv_bn_act
 from .fill_patches import fill_patches

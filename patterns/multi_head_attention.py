@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from onnx2mvit.matcher import Match
-from onnx2mvit.pattern import Array, Expr, Ops, Pattern, Var, require, scalar
+from onnx2mvit.matcher.match import Match
+from onnx2mvit.matcher.pattern import Array, Expr, Ops, Pattern, Var, require, scalar
 
 
 class MultiHeadAttention(Pattern):

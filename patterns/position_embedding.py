@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnx2mvit.matcher import Match
-from onnx2mvit.pattern import Array, Expr, Ops, Pattern, Var, constant, require
+from onnx2mvit.matcher.match import Match
+from onnx2mvit.matcher.pattern import Array, Expr, Ops, Pattern, Var, constant, require
 
 from .class_token import alike
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import skeletons
-from tests.command_line import Ran, Run, exit_code
+from tests.support import skeletons
+from tests.support.command_line import Ran, Run, exit_code
 
 
 @pytest.fixture(scope="session")

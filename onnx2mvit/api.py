@@ -1,0 +1,285 @@
+"""The whole way: read → rewrite → emit → build → verify."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import onnx
+
+from onnx2mvit.base.output import whole_folder
+from onnx2mvit.builder.sizes import ImageSize, by_rule, single_operators_fit, traced_size
+from onnx2mvit.emitter.emit import emit, model_name
+from onnx2mvit.emitter.onnx_functions import block_model
+from onnx2mvit.errors import UnsupportedError, UsageError
+from onnx2mvit.ir.block import Block
+from onnx2mvit.ir.error_context import loading
+from onnx2mvit.lifter.head import HeadChoice, own_head
+from onnx2mvit.lifter.lift import Network, rewrite, settled
+from onnx2mvit.matcher.user_patterns import all_patterns, building
+from onnx2mvit.reader.read import read
+from onnx2mvit.reports.node_data import NAME as NODE_DATA
+from onnx2mvit.reports.node_data import node_data
+from onnx2mvit.reports.report import (
+    describe,
+    layout_transposes,
+    shared_parameters,
+    single_operators,
+)
+from onnx2mvit.verifier.mismatch import FOLDER
+from onnx2mvit.verifier.proof import INPUTS, at_size, elsewhere, expected, load_traced, prove
+from onnx2mvit.verifier.repro import renew_repro
+from onnx2mvit.version import __version__
+
+if TYPE_CHECKING:
+    import keras
+
+    from onnx2mvit.verifier.verification import Verification
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What `convert` made: the model, where it came from, and the proof."""
+
+    model: keras.Model
+    blocks: tuple[Block, ...]
+    folder: Path
+    source: Path
+    report: dict[str, Any]
+
+    @property
+    def passed(self) -> bool | None:
+        """Whether the numbers agree; None if that was not asked for."""
+        verification = self.report["verification"]
+        return verification["verdict"] == "passed" if verification else None
+
+    def warnings(self) -> list[str]:
+        """What a user should know although the conversion succeeded."""
+        found = []
+        elsewhere = self.report["sizes"]["file_elsewhere"]
+        if elsewhere is not None and elsewhere["onnxruntime"] != "agrees":
+            height, width = elsewhere["size"]
+            found.append(
+                f"the ONNX file declares any height and width, but at {height}×{width} onnxruntime "
+                f"{elsewhere['onnxruntime']}; the model goes by the rule of its blocks there"
+            )
+        return found
+
+
+class Stages:
+    """Says which stage runs and remembers how long each took."""
+
+    def __init__(self, progress: Progress | None = None) -> None:
+        self.progress = progress or (lambda message: None)
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Times what is done in it."""
+        self.progress(name)
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - start, 3)
+
+
+def inspect(path: str | Path, patterns: Sequence[str | Path] = ()) -> Network:
+    """Reads and rewrites a file, without Keras. `patterns` are files with patterns of one's own.
+
+    Raises:
+        UsageError: one of those files cannot be used.
+        InvalidModelError: it is not a usable ONNX file.
+        UnsupportedError: its opset, inputs or data types are not converted.
+    """
+    own = all_patterns(patterns)
+    return settled(rewrite(read(path), own))
+
+
+def convert(
+    path: str | Path,
+    output: str | Path = "keras_out",
+    *,
+    name: str | None = None,
+    verify: bool = True,
+    images: str | Path | None = None,
+    image_size: ImageSize | None = None,
+    head: HeadChoice = "keep",
+    patterns: Sequence[str | Path] = (),
+    blocks: bool = False,
+    progress: Progress | None = None,
+) -> Conversion:
+    """Converts an ONNX file to a Keras model, in `output`/`name`/.
+
+    The folder gets NAME.py, NAME.safetensors (weights by layer path), NAME.keras, report.json and
+    report.html; an older one of that name is replaced. The model is compared with onnxruntime
+    unless `verify` is False, on structured images made here or on those in the folder `images`;
+    a model that differs is written all the same, and its report says so.
+
+    `image_size` is (height, width), or "any" for one model for all sizes with two layers of its
+    own; by default what the file was traced at. The comparison is made at the traced size.
+
+    `head` is "keep", "none" for a model that gives the features its classifier read, or the
+    number of classes of a fresh one. The comparison is made with the file's own before.
+
+    `patterns` are Python files with patterns of one's own; they are executed.
+
+    With `blocks` the folder gets NAME.blocks.onnx as well: the rewritten graph, whose blocks are
+    functions in ONNX, with the weights once more. A proof comes with node_data.json, the errors
+    as an overlay for Model Explorer.
+
+    Raises:
+        InvalidModelError: it is not a usable ONNX file.
+        UnsupportedError: something in it is not supported.
+        UsageError: the name is no Python identifier, `images` holds none, there is no head, or a
+            file of patterns cannot be used.
+        MissingDependencyError: Keras has no backend here.
+    """
+    path, stages = Path(path), Stages(progress)
+    name = name or model_name(path.stem)
+    if name != model_name(name):
+        raise UsageError(f"{name!r} is not a name for a module: try {model_name(name)!r}")
+    own = all_patterns(patterns)
+    with stages("read"):
+        graph = read(path)
+    with stages("rewrite"):
+        network = settled(rewrite(graph, own))
+    if not len(graph):
+        raise UnsupportedError(f"{path} computes nothing: its output is its input or a constant")
+    with stages("emit"):
+        source = emit(network, name, __version__, image_size, head)
+    target = Path(output) / name
+    with whole_folder(target) as work, ThreadPoolExecutor(1) as meanwhile:
+        # onnxruntime answers while Keras is imported and the model is made.
+        answers = meanwhile.submit(expected, path, network, images) if verify else None
+        whole = _write(work, name, source, network, stages, image_size)
+        verification, other_size = None, None
+        if answers is not None:
+            with stages("verify"):
+                traced = at_size(whole, work, network, traced_size(network))
+                verification = prove(path, network, traced, answers.result(), stages.progress)
+                other_size = elsewhere(path, network, whole, work)
+                data = node_data(path, verification)
+                (work / NODE_DATA).write_text(json.dumps(data, indent=1), encoding="utf-8")
+                if verification.piece is not None:
+                    (work / FOLDER).mkdir()
+                    verification.piece.write(work / FOLDER, work)
+        if blocks:
+            onnx.save(block_model(network), work / f"{name}.blocks.onnx")
+        model = whole if head == "keep" else _build(work, name)
+        with stages("save"):
+            model.save(work / f"{name}.keras")
+        with stages("report"):
+            seconds = dict(stages.seconds)
+            report = _report(network, model, verification, other_size, seconds)
+            report["model"]["head"] = head
+            _write_report(work, report, source)
+    return Conversion(model, network.blocks, target, target / f"{name}.py", report)
+
+
+def verify(
+    path: str | Path,
+    target: str | Path,
+    *,
+    images: str | Path | None = None,
+    inputs: int = INPUTS,
+    patterns: Sequence[str | Path] = (),
+    progress: Progress | None = None,
+) -> Verification:
+    """Compares a converted model, a folder or a .keras file, with the ONNX file again.
+
+    Where they differ, a small repro of the first layer that does is written to the folder
+    mismatch/ in the model's folder, or beside the .keras file, if it can be. One of an earlier
+    time is removed where they no longer do.
+
+    Raises:
+        InvalidModelError: one of the two is not usable, or they are different networks.
+    """
+    path, target, stages = Path(path), Path(target), Stages(progress)
+    with stages("read"):
+        network = inspect(path, patterns)
+    with ThreadPoolExecutor(1) as meanwhile:
+        answers = meanwhile.submit(expected, path, network, images, inputs)
+        with stages("load"), loading(target):
+            model = load_traced(target, network)
+        with stages("verify"):
+            result = prove(path, network, model, answers.result(), stages.progress)
+    renew_repro(target, result.piece, stages.progress)
+    return result
+
+
+def _write(
+    work: Path,
+    name: str,
+    source: str,
+    network: Network,
+    stages: Stages,
+    image_size: ImageSize | None,
+) -> keras.Model:
+    """Writes source and weights, and makes the model with the head that the file has."""
+    from onnx2mvit.builder.build import build
+    from onnx2mvit.builder.weights import block_weights, check_weights, save_weights
+
+    (work / f"{name}.py").write_text(source, encoding="utf-8")
+    origin = network.graph.source
+    metadata = {"source": origin.file, "sha256": origin.sha256, "weights": origin.weights}
+    weights = block_weights(network.blocks)
+    save_weights(weights, work / f"{name}.safetensors", metadata)
+    fits = single_operators_fit(network, image_size)
+    with stages("build"), fits, building(network.patterns):
+        model = build(work, name, **own_head(network))
+    check_weights(model, weights, "the file")
+    return model
+
+
+def _write_report(work: Path, report: dict[str, Any], source: str) -> None:
+    from onnx2mvit.reports.page import render
+
+    text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+    (work / "report.json").write_text(text, encoding="utf-8")
+    (work / "report.html").write_text(render(report, source), encoding="utf-8")
+
+
+def _build(work: Path, name: str) -> keras.Model:
+    from onnx2mvit.builder.build import build
+
+    return build(work, name)
+
+
+def _report(
+    network: Network,
+    model: keras.Model,
+    verification: Verification | None,
+    other_size: dict[str, Any] | None,
+    seconds: dict[str, float],
+) -> dict[str, Any]:
+    described = describe(network)
+    trainable = sum(math.prod(variable.shape) for variable in model.trainable_weights)
+    return {
+        "onnx": described.pop("onnx"),
+        "model": {
+            "name": model.name,
+            "input_shape": list(model.input_shape),
+            "parameters": model.count_params(),
+            "trainable_parameters": trainable,
+            "copied_parameters": shared_parameters(network.blocks),
+            "layout_transposes": layout_transposes(network),
+        },
+        **described,
+        "single_operators": single_operators(network),
+        "sizes": {
+            "traced": list(traced_size(network)),
+            "proven": [list(traced_size(network))] if verification is not None else [],
+            "by_rule": by_rule(network),
+            "file_elsewhere": other_size,
+        },
+        "verification": verification.as_dict() if verification is not None else None,
+        "seconds": seconds,
+    }

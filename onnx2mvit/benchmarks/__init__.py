@@ -1,0 +1,4 @@
+"""How fast a network is in each runtime, in turns on the same images.
+
+In: a file and a converted folder. Out: times and ratios. Begin with `benchmark`.
+"""

@@ -1,0 +1,87 @@
+"""Stage four: the emitted module is imported and its weights are loaded.
+
+There is no second way to make the model, so the source cannot lie.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from onnx2mvit.base.backend import import_keras
+from onnx2mvit.base.quiet import one_line
+from onnx2mvit.errors import InvalidModelError, UnsupportedError
+
+if TYPE_CHECKING:
+    import keras
+
+
+def import_module(path: Path) -> ModuleType:
+    """Imports a Python file under a name of its own; sys.modules is left alone."""
+    spec = importlib.util.spec_from_file_location(f"onnx2mvit_emitted.{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise InvalidModelError(f"{path} is not a Python module")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def build(folder: str | Path, name: str | None = None, **arguments: Any) -> keras.Model:
+    """Makes the model that `convert` wrote to a folder: NAME.py with NAME.safetensors.
+
+    `arguments` go to the model function; its docstring has them. The module is executed: only
+    build folders that you trust.
+
+    Raises:
+        InvalidModelError: the folder holds no such model, or its weights do not fit.
+        UnsupportedError: the model cannot be made with these arguments.
+    """
+    folder = Path(folder)
+    if name is None:
+        modules = sorted(
+            path for path in folder.glob("*.py") if path.with_suffix(".safetensors").exists()
+        )
+        if len(modules) != 1:
+            raise InvalidModelError(f"{folder} is not a folder that `onnx2mvit convert` wrote")
+        name = modules[0].stem
+    import_keras()
+    function = getattr(import_module(folder / f"{name}.py"), name)
+    unknown = arguments.keys() - inspect.signature(function).parameters.keys()
+    if unknown:
+        raise UnsupportedError(f"{name} has no argument {min(unknown)!r}: see {folder}/{name}.py")
+    try:
+        model: keras.Model = function(**arguments)
+    except OSError as error:
+        raise InvalidModelError(f"{folder}: its weights cannot be read: {error}") from error
+    except ValueError as error:
+        if any(frame.name == "load_weights" for frame in traceback.extract_tb(error.__traceback__)):
+            raise InvalidModelError(f"{folder}: {one_line(error)}") from error
+        raise UnsupportedError(f"{name} cannot be made so: {one_line(error)}") from error
+    return model
+
+
+def load(target: Path, **arguments: Any) -> keras.Model:
+    """A converted model: a .keras file, or a folder that `convert` wrote, with these arguments.
+
+    Raises:
+        InvalidModelError: it is neither.
+    """
+    if target.is_dir():
+        return build(target, **arguments)
+    if target.suffix != ".keras" or not target.is_file():
+        raise InvalidModelError(
+            f"{target} is neither a folder that `convert` wrote nor a .keras file"
+        )
+    keras_module = import_keras()
+    source = target.with_suffix(".py")
+    if source.is_file() and "register_keras_serializable" in source.read_text(encoding="utf-8"):
+        import_module(source)  # a model for any size needs the layers that it registers
+    try:
+        model: keras.Model = keras_module.models.load_model(target)
+    except (ValueError, OSError, TypeError, KeyError) as error:
+        raise InvalidModelError(f"{target} cannot be loaded by Keras: {error}") from error
+    return model

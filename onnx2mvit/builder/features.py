@@ -1,0 +1,78 @@
+"""Feature maps of a converted model: a second model with the same layers and other outputs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from onnx2mvit.base.backend import import_keras
+from onnx2mvit.errors import UsageError
+
+if TYPE_CHECKING:
+    import keras
+
+
+def features(model: keras.Model, names: Iterable[str]) -> keras.Model:
+    """A model that answers with a list of what the named blocks give, in the order of `names`.
+
+    Names are those of `summary(expand_nested=True)` or of the emitted module, with a slash
+    between a block and what is in it: "encoder.layer.2", "encoder.layer.2/transformer.layer.0".
+    Nested and flat models take the same ones. The emitted module has the last blocks at the
+    strides 4, 8, 16 and 32 as `PYRAMID`. Weights are shared with `model`.
+
+    Raises:
+        UsageError: the model has no block of such a name.
+    """
+    keras_module = import_keras()
+    names = [names] if isinstance(names, str) else list(names)
+    if not names:
+        raise UsageError("no name of a block is given")
+    inputs, seen = _run(model, [_key(name) for name in names])
+    outputs = [_output(seen, name, model.name) for name in names]
+    return keras_module.Model(inputs, outputs, name=f"{model.name}_features")
+
+
+def _run(model: keras.Model, wanted: list[str]) -> tuple[Any, dict[str, Any]]:
+    """A model's layers on new inputs, and what each of them gives, by its key, the last one last.
+
+    A nested model with something wanted in it gives that as well.
+    """
+    import keras
+
+    seen: dict[str, Any] = {}
+
+    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        own = _key(layer.name)
+        inside = [key.removeprefix(f"{own}_") for key in wanted if key.startswith(f"{own}_")]
+        if isinstance(layer, keras.Model) and inside:
+            inputs, below = _run(layer, inside)
+            answers = keras.Model(inputs, list(below.values()))(args[0])
+            seen.update(zip((f"{own}_{key}" for key in below), answers, strict=True))
+            answer = answers[-1]
+        else:
+            answer = layer(*args, **kwargs)
+        seen.pop(own, None)
+        seen[own] = answer
+        return answer
+
+    clone = keras.models.clone_model(model, None, lambda layer: layer, call)
+    return clone.input, seen
+
+
+def _key(path: str) -> str:
+    """A path in the form that nested and flat models share."""
+    return re.sub(r"[./]", "_", path)
+
+
+def _output(seen: dict[str, Any], name: str, model: str) -> Any:
+    """What a layer or nested block gives; a block of several layers, what its last one gives."""
+    key = _key(name)
+    if key in seen:
+        return seen[key]
+    inside = [answer for own, answer in seen.items() if own.startswith(f"{key}_")]
+    if not inside:
+        raise UsageError(
+            f"{model} has no block {name!r}: `model.summary(expand_nested=True)` shows their names"
+        )
+    return inside[-1]

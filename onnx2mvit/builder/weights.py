@@ -1,0 +1,73 @@
+"""Weights by layer path, `encoder.layer.0.layer.0/expand_1x1_convolution/kernel`.
+
+A path is the names of the models around a layer, the layer, and Keras's name of the variable,
+with slashes between. It survives another head, another size and added layers without weights,
+where `.weights.h5`, which goes by class and order, does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import safetensors.numpy
+
+from onnx2mvit.errors import InvalidModelError
+from onnx2mvit.ir.block import Block
+
+if TYPE_CHECKING:
+    import keras
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+
+
+def block_weights(blocks: Iterable[Block]) -> Arrays:
+    """All tensors of these block trees, in Keras's layout."""
+    return {
+        f"{leaf.path}/{name}": np.ascontiguousarray(array, dtype=np.float32)
+        for top in blocks
+        for leaf in top.walk()
+        for name, array in leaf.weights.items()
+    }
+
+
+def save_weights(weights: Arrays, path: Path, metadata: dict[str, str]) -> None:
+    """Writes a safetensors file."""
+    safetensors.numpy.save_file(weights, path, metadata=metadata)
+
+
+def variables_by_path(model: keras.Model, inside: str = "") -> Iterator[tuple[str, Any]]:
+    """All weights of a model and of the models in it, with their paths."""
+    from keras import Model
+
+    for layer in model.layers:
+        if isinstance(layer, Model):
+            yield from variables_by_path(layer, f"{inside}{layer.name}/")
+        else:
+            for variable in layer.weights:
+                yield inside + variable.path, variable
+
+
+def check_weights(model: keras.Model, arrays: Arrays, origin: str) -> None:
+    """Compares the weights of a model with arrays by path; `origin` says where those are from.
+
+    Raises:
+        InvalidModelError: a weight is missing, left over, or of another shape.
+    """
+    variables = dict(variables_by_path(model))
+    wrong = [
+        *(f"{key} is missing" for key in variables.keys() - arrays.keys()),
+        *(f"{key} is not in the model" for key in arrays.keys() - variables.keys()),
+        *(
+            f"{key} is {list(arrays[key].shape)}, not {list(variables[key].shape)}"
+            for key in variables.keys() & arrays.keys()
+            if tuple(arrays[key].shape) != tuple(variables[key].shape)
+        ),
+    ]
+    if wrong:
+        listed = "\n  ".join(sorted(wrong)[:20])
+        raise InvalidModelError(
+            f"{origin} does not fit the model in {len(wrong)} weights:\n  {listed}"
+        )

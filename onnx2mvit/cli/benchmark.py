@@ -1,0 +1,115 @@
+"""`onnx2mvit benchmark`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from onnx2mvit.cli.console import live_progress, results, warn
+from onnx2mvit.cli.options import Quiet
+from onnx2mvit.errors import Onnx2mvitError, UsageError
+
+if TYPE_CHECKING:
+    from onnx2mvit.benchmarks.benchmark import Benchmark
+
+
+def benchmark(
+    file: Annotated[Path, typer.Argument(help="The ONNX file.")],
+    target: Annotated[
+        Path, typer.Argument(help="What `convert` wrote: a folder or a .keras file.")
+    ],
+    batch: Annotated[str, typer.Option(help="Images at a time, with commas between.")] = "1,8",
+    threads: Annotated[
+        int | None,
+        typer.Option(help="For each runtime; by default one for each processor.", min=1),
+    ] = None,
+    rounds: Annotated[
+        int, typer.Option(help="How often each has its turn, of 3 calls and 15 timed ones.", min=1)
+    ] = 8,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the figures to this file as well.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Time onnxruntime, Keras (tf.function) and LiteRT on the same images, in turns.
+
+    \b
+    Examples:
+      onnx2mvit benchmark exported_onnx/mobilevit_xs.onnx keras_out/mobilevit_xs
+    """
+    from onnx2mvit.benchmarks.benchmark import benchmark as run
+    from onnx2mvit.benchmarks.machine import BUSY
+
+    batches = _batches(batch)
+    with live_progress(quiet=quiet) as progress:
+        result = run(
+            file, target, batches=batches, threads=threads, rounds=rounds, progress=progress
+        )
+    busy = max([result.others_before, *(row.others for row in result.rows)])
+    if busy > BUSY:
+        warn(
+            f"other processes took {busy:.0%} of the processors: these figures are not those of "
+            "a quiet machine, where onnxruntime gains most"
+        )
+    if result.unfused_batch_norms:
+        warn(
+            f"onnxruntime cannot fold {result.unfused_batch_norms} BatchNormalization of this file "
+            "and is slow on it: compare with a file exported with them folded (--fold-bn), too"
+        )
+    if json_file is not None:
+        try:
+            json_file.write_text(json.dumps(result.as_dict(), indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise Onnx2mvitError(f"{json_file} cannot be written: {error.strerror}") from error
+    with results(quiet) as shown:
+        show(shown, result)
+
+
+def show(console: Console, result: Benchmark) -> None:
+    """The figures as a table, and what they were measured on."""
+    height, width = result.image_size
+    table = Table(title=f"{height}×{width}, {result.threads} threads, {result.rounds} rounds")
+    table.add_column("batch", justify="right")
+    table.add_column("runtime")
+    for title in ("ms", "to onnxruntime", "of a round", "max error", "memory MB", "others"):
+        table.add_column(title, justify="right")
+    before = None
+    for row in result.rows:
+        ratio = row.ratio
+        first = row.batch != before
+        if first and before is not None:
+            table.add_section()
+        before = row.batch
+        table.add_row(
+            str(row.batch) if first else "",
+            row.runtime,
+            f"{row.milliseconds:.1f}",
+            "" if first else f"{ratio.median:.2f}",
+            "" if first else f"{ratio.least:.2f}–{ratio.greatest:.2f}",
+            "" if first else f"{row.max_rel_error:.0e}",
+            f"{row.memory_mb:.0f}",
+            f"{row.others:.0%}" if first else "",
+        )
+    console.print(table)
+    load = "" if result.load_average is None else f", load average {result.load_average:.1f}"
+    console.print(
+        f"other processes took {result.others_before:.0%} of the processors before{load}; "
+        f"this one took {result.peak_memory_mb:.0f} MB of memory at most",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _batches(text: str) -> list[int]:
+    try:
+        batches = [int(part) for part in text.split(",")]
+    except ValueError:
+        batches = []
+    if not batches or min(batches) < 1:
+        raise UsageError(f"--batch {text!r}: give numbers of images, as in 1,8")
+    return batches

@@ -1,0 +1,82 @@
+"""`onnx2mvit convert`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from onnx2mvit.builder.sizes import parse_image_size
+from onnx2mvit.cli.console import live_progress, print_json, results, warn
+from onnx2mvit.cli.options import Patterns, Quiet
+from onnx2mvit.errors import VerificationError
+
+
+def convert(
+    file: Annotated[Path, typer.Argument(help="An ONNX file.", readable=False)],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The folder in which NAME/ is written.")
+    ] = Path("keras_out"),
+    name: Annotated[
+        str | None, typer.Option(help="By default the file's name, made an identifier.")
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify/--no-verify", help="Compare with onnxruntime.")
+    ] = True,
+    images: Annotated[
+        Path | None, typer.Option(help="Compare on the images of this folder instead.")
+    ] = None,
+    image_size: Annotated[
+        str | None,
+        typer.Option(
+            help="Pixels, HEIGHTxWIDTH, or any for one model for all sizes (with two layers of "
+            "its own); by default what the file was traced at."
+        ),
+    ] = None,
+    head: Annotated[
+        str, typer.Option(help="keep the classifier, none, or so many new classes.")
+    ] = "keep",
+    patterns: Patterns = None,
+    blocks: Annotated[
+        bool, typer.Option("--blocks", help="Write NAME.blocks.onnx: each block a function.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Show report.json instead.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Convert an ONNX file to a Keras model, with its source, its weights and a proof.
+
+    \b
+    Examples:
+      onnx2mvit convert exported_onnx/mobilevit_xs.onnx
+      onnx2mvit convert exported_onnx/mobilevit_xs.onnx --image-size 192x256
+      onnx2mvit convert exported_onnx/mobilevit_xs.onnx --head 10 --name ten
+      onnx2mvit convert exported_onnx/mobilevit_xs.onnx --quiet --json
+    """
+    from onnx2mvit.api import convert as run
+    from onnx2mvit.cli.show import show_conversion
+    from onnx2mvit.lifter.head import parse_head
+
+    size = parse_image_size(image_size) if image_size is not None else None
+    with live_progress(quiet=quiet) as progress:
+        result = run(
+            file,
+            output,
+            name=name,
+            verify=verify,
+            images=images,
+            image_size=size,
+            head=parse_head(head),
+            patterns=patterns or (),
+            blocks=blocks,
+            progress=progress,
+        )
+    for warning in result.warnings():
+        warn(warning)
+    with results(quiet) as console:
+        if as_json:
+            print_json(result.report)
+        else:
+            show_conversion(console, result)
+    if result.passed is False:
+        raise VerificationError(f"Keras and onnxruntime differ; see {result.folder}/report.html")

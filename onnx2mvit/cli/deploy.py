@@ -1,0 +1,143 @@
+"""`onnx2mvit deploy`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from onnx2mvit.builder.sizes import parse_size
+from onnx2mvit.cli.console import err, live_progress, print_json, results
+from onnx2mvit.cli.options import Quiet
+from onnx2mvit.errors import VerificationError
+
+Report = Callable[[str, int, int], None]
+
+
+class Format(StrEnum):
+    """What can be written."""
+
+    LITERT = "litert"
+    SAVED_MODEL = "saved_model"
+    ONNX = "onnx"
+
+
+class Precision(StrEnum):
+    """Of the weights; images and answers are always float32."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    INT8 = "int8"
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Report]:
+    """A bar for each stage on a terminal; a line when a stage begins elsewhere."""
+    if quiet or not err.is_terminal:
+        with live_progress(quiet=quiet) as say:
+            seen = set[str]()
+
+            def line(stage: str, done: int, total: int) -> None:
+                if stage not in seen:
+                    seen.add(stage)
+                    say(stage)
+
+            yield line
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=err, transient=True) as bars:
+        tasks = {}
+
+        def bar(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                for task in bars.tasks:  # what came before is done
+                    bars.update(task.id, completed=task.total)
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done, total=total)
+
+        yield bar
+
+
+def deploy(
+    target: Annotated[
+        Path, typer.Argument(help="What `convert` wrote: a folder or a .keras file.")
+    ],
+    format_: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.LITERT,
+    precision: Annotated[
+        Precision, typer.Option(help="float16 and int8 are for litert.")
+    ] = Precision.FLOAT32,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="A folder of images on which int8 measures what each block loses."),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Compare on the images of this folder; else those of --calibration."),
+    ] = None,
+    inputs: Annotated[
+        int | None,
+        typer.Option(help="How many images to make; by default 16, 32 or, for int8, 128.", min=1),
+    ] = None,
+    image_size: Annotated[
+        str | None,
+        typer.Option(help="Pixels, or HEIGHTxWIDTH; by default that of the model."),
+    ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(help="Images at a time; by default 1 for litert, any number else.", min=1),
+    ] = None,
+    onnx: Annotated[
+        Path | None,
+        typer.Option(help="The ONNX file to compare with; looked for in the usual places."),
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Names of the classes, one a line, for the metadata.")
+    ] = None,
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="The folder in which NAME_FORMAT_PRECISION/ goes."),
+    ] = Path("deployed"),
+    as_json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a converted model as a file for phones or servers, and compare its answers.
+
+    \b
+    Examples:
+      onnx2mvit deploy keras_out/mobilevit_xs
+      onnx2mvit deploy keras_out/mobilevit_xs --precision int8
+      onnx2mvit deploy keras_out/mobilevit_xs --format saved_model
+    """
+    from onnx2mvit.cli.show_deployment import show_deployment
+    from onnx2mvit.deployment import deploy as run
+
+    size = parse_size(image_size) if image_size is not None else None
+    with _progress(quiet) as progress:
+        result = run(
+            target,
+            output,
+            format=format_.value,
+            precision=precision.value,
+            image_size=size,
+            batch=batch,
+            calibration=calibration,
+            images=images,
+            inputs=inputs,
+            labels=labels,
+            onnx=onnx,
+            progress=progress,
+        )
+    with results(quiet) as console:
+        if as_json:
+            print_json(result.report)
+        else:
+            show_deployment(console, result)
+    if not result.passed:
+        raise VerificationError(
+            f"{result.file} and {result.comparison.against} differ; see {result.folder}/deploy.json"
+        )

@@ -1,0 +1,109 @@
+"""`onnx2mvit export`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from onnx2mvit.builder.sizes import parse_size
+from onnx2mvit.cli.console import live_progress, out, results, warn
+from onnx2mvit.cli.options import Quiet
+
+
+class Exporter(StrEnum):
+    """torch's two ONNX exporters."""
+
+    DYNAMO = "dynamo"
+    LEGACY = "legacy"
+
+
+def _list_models(wanted: bool) -> None:
+    if wanted:
+        from onnx2mvit.exporter import names
+
+        out.print("\n".join(names()), highlight=False)
+        raise typer.Exit
+
+
+def export(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A name of --list (mobilevit_xs, resnet_50, …), or a Hugging Face repository"
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The file; exported_onnx/MODEL.onnx by default."),
+    ] = None,
+    weights: Annotated[
+        str,
+        typer.Option(
+            help="hub: the published ones; random: seeded, for tests; auto: hub, or random if no "
+            "hub answers; FILE.pt: a checkpoint of transformers, or of Apple's ml-cvnets."
+        ),
+    ] = "hub",
+    seed: Annotated[int, typer.Option(help="For random weights.")] = 0,
+    exporter: Annotated[Exporter, typer.Option(help="Which of torch's.")] = Exporter.DYNAMO,
+    opset: Annotated[
+        int | None, typer.Option(help="By default 20 (dynamo) or 17 (legacy).")
+    ] = None,
+    image_size: Annotated[
+        str | None,
+        typer.Option(help="Pixels, or HEIGHTxWIDTH; by default as the network was published."),
+    ] = None,
+    fold_bn: Annotated[
+        bool, typer.Option("--fold-bn", help="Fold batch normalization into the convolutions.")
+    ] = False,
+    static_batch: Annotated[
+        bool, typer.Option("--static-batch", help="Fix the batch to 1 instead of leaving it free.")
+    ] = False,
+    names: Annotated[
+        bool,
+        typer.Option("--list", callback=_list_models, is_eager=True, help="Show all names, stop."),
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Export a published PyTorch network to ONNX, and check the file against torch.
+
+    \b
+    Examples:
+      onnx2mvit export --list
+      onnx2mvit export mobilevit_xs --weights random
+      onnx2mvit export mobilevit_xxs --weights random --image-size 192x256
+    """
+    from onnx2mvit.exporter import export as run
+
+    size = parse_size(image_size) if image_size is not None else None
+    target = output or Path("exported_onnx") / f"{model.rpartition('/')[2]}.onnx"
+    # torch's exporters print from C++ and are muted, which would freeze a live line.
+    with live_progress(live=False, quiet=quiet) as progress:
+        result = run(
+            model,
+            target,
+            weights=weights,
+            seed=seed,
+            exporter=exporter.value,
+            opset=opset,
+            image_size=size,
+            fold_bn=fold_bn,
+            dynamic_batch=not static_batch,
+            progress=progress,
+            warn=warn,
+        )
+    with results(quiet) as console:
+        console.print(
+            f"{result.path}: {result.nodes} nodes, opset {result.opset}, "
+            f"{result.parameters:,} parameters, weights: {result.weights}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+        console.print(
+            f"onnxruntime agrees with torch to {result.max_abs_error:.1e} "
+            f"at |logit| {result.max_abs_logit:.1f}",
+            highlight=False,
+        )

@@ -1,0 +1,102 @@
+"""`onnx2mvit patterns`."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from onnx2mvit.cli.console import out, print_json, results
+from onnx2mvit.cli.options import Patterns
+from onnx2mvit.errors import UsageError
+from onnx2mvit.matcher.pattern import Pattern
+
+PAPER = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
+
+
+def patterns(
+    kind: Annotated[str | None, typer.Argument(help="Show this one, before and after.")] = None,
+    files: Patterns = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """List the patterns, with their papers and what they become; or show one of them.
+
+    Example: onnx2mvit patterns InvertedResidual
+    """
+    from onnx2mvit.matcher.user_patterns import all_patterns
+
+    every = {pattern.kind: pattern for pattern in all_patterns(files or ())}
+    if kind is not None and kind not in every:
+        raise UsageError(f"there is no pattern {kind!r}; there are {', '.join(sorted(every))}")
+    with results():
+        if kind is not None:
+            for line in shown(every[kind]):
+                out.print(line, markup=False, highlight=False, soft_wrap=True)
+        elif as_json:
+            print_json([row(pattern) for pattern in every.values()])
+        else:
+            out.print(table(every.values()))
+
+
+def row(pattern: Pattern) -> dict[str, str | list[str]]:
+    """A pattern as plain values: kind, papers, leaf or block, and what it becomes."""
+    return {
+        "kind": pattern.kind,
+        "papers": papers(pattern),
+        "is": "leaf" if pattern.is_leaf else "model" if pattern.nested else "block",
+        "becomes": f"layers.{pattern.layer}" if pattern.is_leaf else f"{pattern.keras}(…)",
+    }
+
+
+def papers(pattern: Pattern) -> list[str]:
+    """The arXiv numbers in the pattern's docstring, or else in that of its file."""
+    module = sys.modules[type(pattern).__module__]
+    for text in (type(pattern).__doc__, module.__doc__):
+        if found := PAPER.findall(text or ""):
+            return list(dict.fromkeys(found))
+    return []
+
+
+def table(every: Iterable[Pattern]) -> Table:
+    """All patterns in the order in which they are applied."""
+    made = Table(title="Applied in this order; a model is a block that Keras shows as one")
+    for title in ("pattern", "is", "becomes", "arXiv"):
+        made.add_column(title)
+    for pattern in every:
+        told = row(pattern)
+        made.add_row(
+            *(str(told[key]) for key in ("kind", "is", "becomes")), ", ".join(told["papers"])
+        )
+    return made
+
+
+def shown(pattern: Pattern) -> Iterator[str]:
+    """A pattern's docstring, its ONNX expression and the Keras function that it becomes."""
+    import black
+
+    from onnx2mvit.emitter.emit import STYLE
+    from onnx2mvit.emitter.functions import emitted
+
+    yield f"{pattern.kind}  ({row(pattern)['is']})"
+    yield ""
+    yield textwrap.indent(inspect.getdoc(type(pattern)) or "", "    ")
+    yield "\nIn ONNX:\n"
+    yield _source(type(pattern).onnx)
+    yield "In Keras:\n"
+    if pattern.keras is not None:
+        yield textwrap.indent(black.format_str(emitted(pattern), mode=STYLE), "    ")
+        return
+    yield f"    layers.{pattern.layer}(…)\n"
+    if type(pattern).weights is not Pattern.weights:
+        yield _source(type(pattern).weights)
+
+
+def _source(method: object) -> str:
+    assert inspect.isfunction(method)
+    return textwrap.indent(textwrap.dedent(inspect.getsource(method)), "    ")

@@ -1,0 +1,188 @@
+"""Networks, conversions and proofs for people, on a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.text import Text
+from rich.tree import Tree
+
+from onnx2mvit.cli.console import show_rows
+from onnx2mvit.ir.block import Block
+from onnx2mvit.lifter.lift import Network
+from onnx2mvit.reports.report import batch_normalization, leftovers
+
+if TYPE_CHECKING:
+    from onnx2mvit.api import Conversion
+
+# What stays at its usual value says nothing about a block.
+USUAL = {
+    "attention_bias": True,
+    "batch_norm": True,
+    "bn_epsilon": 1e-5,
+    "bn_momentum": 0.9,
+    "branch_activation": None,
+    "depthwise": False,
+    "dilation": 1,
+    "epsilon": 1e-5,
+    "fusion": True,
+    "gate": "sigmoid",
+    "groups": 1,
+    "momentum": 0.9,
+    "padding": None,
+    "shortcut_pool": False,
+    "squeeze_activation": "relu",
+    "squeeze_bias": True,
+    "squeeze_gate": "sigmoid",
+    "strides": 1,
+    "strides_first": False,
+    "use_bias": False,
+}
+SHOWN_LEFTOVERS = 20
+FOLDED = (
+    "There is no batch normalization in the file, and its convolutions have biases: if the network "
+    "had any, the exporter folded it, and it cannot be brought back. For fine-tuning, export again "
+    "with it kept (docs: README)."
+)
+
+
+def show_network(console: Console, network: Network, depth: int = 0) -> None:
+    """The tree of blocks, then coverage, then what no pattern took."""
+    source = network.graph.source
+    root = Tree(
+        Text.assemble(
+            (source.file, "bold"),
+            f"  opset {source.opset}, {source.producer}, weights: {source.weights}",
+        )
+    )
+    for block in network.blocks:
+        _add(root, block, "", depth)
+    console.print(root)
+    show_coverage(console, network)
+    unknown = leftovers(network)
+    for entry in unknown[:SHOWN_LEFTOVERS]:
+        closest = f" (closest: {entry['closest']})" if entry["closest"] else ""
+        line = f"  {entry['op']} in {entry['module'] or '?'}: {entry['why']}{closest}"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if len(unknown) > SHOWN_LEFTOVERS:
+        console.print(f"  … and {len(unknown) - SHOWN_LEFTOVERS} more (--json lists them all)")
+
+
+def shown_params(params: dict[str, Any]) -> str:
+    """The hyperparameters that are not at their usual values."""
+    return ", ".join(
+        f"{key}={value}" for key, value in params.items() if key not in USUAL or value != USUAL[key]
+    )
+
+
+def show_coverage(console: Console, network: Network) -> None:
+    """One line: how many nodes there were, and how many lie in blocks."""
+    coverage = network.coverage
+    console.print(
+        f"{network.graph.source.nodes} nodes, {coverage.nodes} after simplification, "
+        f"{coverage.in_blocks} in blocks ({coverage.percent:.1f} %), "
+        f"{coverage.single_ops} single operators, {coverage.unsupported} not supported; "
+        f"batch normalization {batch_normalization(network.blocks)}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _add(parent: Tree, block: Block, outer: str, depth: int) -> None:
+    name = block.name.removeprefix(outer + ".") if outer else block.name
+    parts = [(block.kind, "cyan"), (name, "bold"), (shown_params(block.params), "dim")]
+    line = Text(" ").join(Text(text, style) for text, style in parts if text)
+    line.append(f"  [{block.nodes}]")
+    branch = parent.add(line)
+    if depth != 1:
+        for child in block.children:
+            _add(branch, child, block.name, depth - 1)
+
+
+def show_verification(console: Console, verification: dict[str, Any]) -> None:
+    """The verdict, what it rests on, and the block that is farthest off."""
+    show_rows(console, _proof(verification))
+
+
+def _proof(verification: dict[str, Any]) -> list[tuple[str, Text]]:
+    passed = verification["verdict"] == "passed"
+    blocks, agreement = verification["blocks"], verification["top1_agreement"]
+    rows = [
+        ("verdict", Text(verification["verdict"], "bold green" if passed else "bold red")),
+        ("inputs", Text(verification["images"])),
+        (
+            "output",
+            Text(
+                f"max error {verification['max_abs_error']:.2e}, "
+                f"relative to the largest {verification['max_rel_error']:.2e} "
+                f"(allowed {verification['tolerance']:.0e}; "
+                f"onnxruntime differs from itself by {verification['noise_floor']:.2e})"
+            ),
+        ),
+    ]
+    if blocks:
+        worst = max(blocks, key=lambda block: float(block["max_rel_error"]))
+        far = (
+            f"{len(blocks)} borders compared, the farthest off is {worst['name']} "
+            f"({worst['kind']}) by {worst['max_rel_error']:.2e}"
+        )
+        rows.append(("blocks", Text(far)))
+    if agreement is not None:
+        rows.append(("top-1", Text(f"{agreement:.1%} agree")))
+    rewrite = verification["rewrite"]
+    if rewrite["max_rel_error"] is not None:
+        said = f"the blocks as ONNX functions answer to {rewrite['max_rel_error']:.2e} as the file"
+    else:
+        said = f"not run as ONNX functions: {rewrite['why']}"
+    rows.append(("rewrite", Text(said)))
+    if begins := verification["begins"]:
+        rows.append(("begins", Text(f"in {_where(begins)}, on onnxruntime's own tensors")))
+    return rows
+
+
+def _where(begins: dict[str, Any]) -> str:
+    """The first layer that differs and the block around it."""
+    around = f", in {begins['block_kind']} {begins['block']}"
+    inside = around if begins["block"] != begins["layer"] else ""
+    if begins["shape"] != begins["expected_shape"]:
+        how = f"shape {begins['shape']} for {begins['expected_shape']}"
+    else:
+        how = f"by {begins['max_rel_error']:.2e}"
+    return f"{begins['kind']} {begins['layer']}{inside}: {how}"
+
+
+def show_conversion(console: Console, conversion: Conversion) -> None:
+    """What was written, what the model is, the verdict, and how long each stage took."""
+    report, folder = conversion.report, conversion.folder
+    files = ", ".join(
+        f"{path.name} {path.stat().st_size / 1e6:.2f} MB" for path in sorted(folder.iterdir())
+    )
+    rows = [("folder", Text(f"{folder}/", "bold")), ("files", Text(files)), *_made(report)]
+    if report["verification"] is None:
+        rows.append(("verdict", Text("not verified (--no-verify)", "yellow")))
+    else:
+        height, width = report["sizes"]["traced"]
+        proven = f"proven at {height}×{width}; other sizes: {report['sizes']['by_rule']}"
+        rows += [*_proof(report["verification"]), ("sizes", Text(proven))]
+    stages = ", ".join(f"{name} {taken:.1f}" for name, taken in report["seconds"].items())
+    rows.append(("seconds", Text(f"{sum(report['seconds'].values()):.1f}: {stages}")))
+    rows.append(("look at", Text(f"{folder}/report.html")))
+    show_rows(console, rows)
+
+
+def _made(report: dict[str, Any]) -> list[tuple[str, Text]]:
+    model, coverage = report["model"], report["coverage"]
+    size = f"{model['parameters']:,} parameters ({model['trainable_parameters']:,} trainable)"
+    covered = (
+        f"{coverage['in_blocks']} of {coverage['nodes']} nodes in blocks, "
+        f"{coverage['single_ops']} single operators, "
+        f"batch normalization {report['batch_normalization']}"
+    )
+    rows = [
+        ("model", Text(f"{size}, weights: {report['onnx']['weights']}")),
+        ("coverage", Text(covered)),
+    ]
+    if report["batch_normalization"] == "folded":
+        rows.append(("note", Text(FOLDED, "yellow")))
+    return rows

@@ -1,8 +1,0 @@
-"""A converted model as a file for phones and servers, compared with the network it came from.
-
-Importing this package imports neither Keras, nor TensorFlow, nor LiteRT.
-"""
-
-from onnx2mvit.deploy._deployment import FORMATS, PRECISIONS, Deployment, deploy
-
-__all__ = ["FORMATS", "PRECISIONS", "Deployment", "deploy"]

@@ -1,0 +1,144 @@
+"""Stage three: the block tree is written as one Python module that imports nothing but Keras.
+
+The module holds the functions of the blocks that the network uses and one function that makes
+the model, in the style of keras.applications. Nothing of the file reaches the code other than
+as numbers and as names made of ASCII letters, digits, dots and underscores.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+
+import black
+
+from onnx2mvit.builder.sizes import ImageSize, traced_size
+from onnx2mvit.emitter.functions import (
+    any_size_layers,
+    called_model_functions,
+    functions_of,
+    operator_functions,
+)
+from onnx2mvit.emitter.model_function import RESERVED, ModelFunction
+from onnx2mvit.errors import UnsupportedError, UsageError
+from onnx2mvit.lifter.head import HeadChoice, check_choice, pyramid
+from onnx2mvit.lifter.lift import Network
+from onnx2mvit.lifter.naming import identifier, relative_names
+from onnx2mvit.matcher.diagnosis import Explainer
+from onnx2mvit.matcher.registry import builtin_patterns
+
+EXPLAINED = 60  # of the nodes that no pattern took, so many are looked into for the message
+# ast.parse fails now and then where two threads call it (CPython 3.11.7, gh-106905).
+ONE_AT_A_TIME = threading.Lock()
+LEVELS = "# The last blocks at the strides 4 to 32; onnx2mvit.features(model, PYRAMID) gives them."
+STYLE = black.Mode(line_length=100, magic_trailing_comma=False)
+
+
+def emit(
+    network: Network,
+    name: str,
+    version: str,
+    image_size: ImageSize | None = None,
+    head: HeadChoice = "keep",
+) -> str:
+    """Writes the network as the source of a Python module; `name` is that of its function.
+
+    `image_size` is the height and width of the default `input_shape`, or "any" for a model
+    that takes images of any size; by default those that the file was traced at. `head` is the
+    default of what is done with the classifier: "keep", "none", or a number of classes.
+
+    Raises:
+        UnsupportedError: some nodes cannot be converted, and the message names the first of
+            them; or the network holds for another size alone than the one asked for.
+        UsageError: the network has no head to leave out or to replace.
+    """
+    with ONE_AT_A_TIME:
+        return black.format_str(unformatted(network, name, version, image_size, head), mode=STYLE)
+
+
+def unformatted(
+    network: Network,
+    name: str,
+    version: str,
+    image_size: ImageSize | None = None,
+    head: HeadChoice = "keep",
+) -> str:
+    """The same before it is brought into form, which takes longer than all else."""
+    check_choice(network, head)
+    refuse_leftovers(network)
+    refuse_other_sizes(network, image_size)
+    any_size = image_size == "any"
+    roles = relative_names(network.blocks)
+    functions = functions_of(network.blocks, roles, any_size, network.patterns)
+    if name in functions:
+        raise UsageError(f"a pattern has a function {name!r}: choose another --name")
+    layers = any_size_layers(functions) if any_size else []
+    model = ModelFunction(network, functions, name, image_size, head).text()
+    parts = [*layers, *(function.text for function in functions.values())]
+    parts += operator_functions(model, functions)
+    levels = pyramid(network)
+    if levels:
+        parts.append(f"{LEVELS}\nPYRAMID = {levels!r}\n")
+    body = "\n\n".join([*parts, model, *called_model_functions(model)])
+    keras_parts = ", ".join(part for part in ("layers", "ops") if f"{part}." in body)
+    head_lines = [f'"""{_docstring(network, name, version)}"""\n']
+    head_lines += ["import json\nimport pathlib\n", "import keras\nimport numpy as np"]
+    head_lines += [f"from keras import {keras_parts}"] if keras_parts else []
+    return "\n".join([*head_lines, "", body])
+
+
+def refuse_leftovers(network: Network) -> None:
+    """Raises UnsupportedError for what cannot be converted: for the node closest to a pattern."""
+    if not network.leftovers:
+        return
+    explainer = Explainer(network)
+    tried = [(explainer.closest(node), node) for node in network.leftovers[:EXPLAINED]]
+    failure, first = max(tried, key=lambda pair: pair[0].fitted if pair[0] is not None else -1)
+    node = failure.node if failure is not None and failure.node in network.leftovers else first
+    count = len(network.leftovers)
+    others = f" (and {count - 1} more)" if count > 1 else ""
+    module = f", in module {node.scope!r}" if node.scope else ""
+    closest = f" The closest pattern is {failure}." if failure is not None else ""
+    raise UnsupportedError(
+        f"node {node.name or node.output.name!r} ({node.op}, opset {network.graph.source.opset}"
+        f"{module}) is not part of a known block{others}, and as a single operator it cannot be "
+        f"converted: {network.lowered.refused[node]}.{closest} "
+        "See `onnx2mvit inspect` for all of them."
+    )
+
+
+def refuse_other_sizes(network: Network, image_size: ImageSize | None) -> None:
+    """Raises UnsupportedError if a single operator holds for the traced size alone."""
+    block = network.fixed_by
+    if block is None or image_size is None:
+        return
+    if image_size != traced_size(network):
+        height, width = traced_size(network)
+        raise UnsupportedError(
+            f"the model can only be made for images of {height}×{width}: {block.name!r} "
+            f"({block.kind}), which is not part of a known block, holds for that size alone. "
+            "Export the network at the size that you need."
+        )
+
+
+def model_name(stem: str) -> str:
+    """A file's stem as the name of a Python function: "mobilevit-xs.v2" is "mobilevit_xs_v2"."""
+    name = re.sub(r"_+", "_", identifier(stem)).strip("_").lower()
+    taken = {pattern.keras for pattern in builtin_patterns()} | RESERVED
+    if not name or name[0].isdigit() or name in taken:
+        name = f"model_{name}".rstrip("_")
+    return name
+
+
+def _docstring(network: Network, name: str, version: str) -> str:
+    source = network.graph.source
+    return (
+        f"{name}, lifted from {_text(source.file)} by onnx2mvit {version}.\n\n"
+        f"Source: {_text(source.file)}, opset {source.opset}, {_text(source.producer)}\n"
+        f"SHA-256: {source.sha256}\n"
+        f"Weights: {_text(source.weights)}; by layer path in {name}.safetensors\n"
+    )
+
+
+def _text(text: str) -> str:
+    return re.sub(r"[^0-9A-Za-z_.,:;+()/ -]", "?", text)[:200]

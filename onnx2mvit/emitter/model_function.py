@@ -1,0 +1,250 @@
+"""The function that makes the whole model: one line for each block at the top."""
+
+from __future__ import annotations
+
+import builtins
+import itertools
+import keyword
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from onnx2mvit.builder.sizes import ImageSize
+from onnx2mvit.emitter.functions import HANDED_ON, Function, any_size_definitions, model_functions
+from onnx2mvit.emitter.signature import Signature
+from onnx2mvit.errors import UnsupportedError
+from onnx2mvit.ir.block import Block
+from onnx2mvit.ir.graph import Graph, Value
+from onnx2mvit.ir.layout import Order, axes_between, output_order
+from onnx2mvit.lifter.head import HeadChoice, head_of
+from onnx2mvit.lifter.lift import Network
+from onnx2mvit.lifter.naming import identifier, layer_name
+from onnx2mvit.lowering.lower import wanted_orders
+
+GLOBAL = ("PYRAMID", "json", "keras", "layers", "np", "ops", "pathlib", *model_functions())
+LOCAL = ("i", "inputs", "model", "x", *HANDED_ON)
+ARGUMENTS = ("input_shape", "num_classes", "include_top", "pooling", "nested", "weights", "name")
+# Not to be the name of the model function, and not to be that of a variable in it.
+RESERVED = frozenset({*GLOBAL, *keyword.kwlist, *dir(builtins)})
+TAKEN = RESERVED | {*LOCAL, *ARGUMENTS}
+SHORTEST_LOOP = 3  # lines that differ only in a number are written as a loop
+
+
+class ModelFunction:
+    """Writes the function `name`; `functions` are those of the blocks, by name."""
+
+    def __init__(
+        self,
+        network: Network,
+        functions: dict[str, Function],
+        name: str,
+        image_size: ImageSize | None,
+        head: HeadChoice = "keep",
+    ) -> None:
+        self.network = network
+        self.graph: Graph = network.graph
+        self.places = network.lowered.places
+        self.functions = functions
+        self.name = name
+        self.head = head_of(network)
+        top = [functions[b.pattern.keras] for b in network.blocks if b.pattern.keras is not None]
+        handed_on = {key for key in HANDED_ON for function in top if key in function.defaults}
+        self.signature = Signature(network, name, self.head, head, image_size, handed_on)
+        self.needs_size = image_size != "any" and any_size_definitions()[1].keys() & functions
+        self.variables: dict[Value, str] = {}
+        codes = [block.code.text for block in network.blocks if block.code is not None]
+        called = re.findall(r"[A-Za-z_]\w*", " ".join(codes))
+        self.taken = {*TAKEN, *functions, *called}  # no names for variables
+        self.readers = Counter(value for block in network.blocks for value in block.inputs)
+        self.readers.update(self.graph.outputs)
+
+    def text(self) -> str:
+        """The source of the function."""
+        signature, head = self.signature, self.head
+        lines = [*signature.checks(bool(self.needs_size)), *self._inputs()]
+        last = head.blocks if head is not None and signature.separable else ()
+        lines += self._lines(block for block in self.network.blocks if block not in last)
+        if last:
+            features = self._in_order(*wanted_orders(last[0], self.places)[0])
+            made = self._lines(last)
+            answer = self._answer()
+            made += [f"x = {answer}"] if answer != "x" else []
+            lines += ["if include_top:", *(f"    {line}" for line in made)]
+            lines += ["else:", f"    x = pooled({features}, pooling)"]
+            answer = "x"
+        else:
+            answer = self._answer()
+            answer = f"pooled({answer}, pooling)" if signature.pools else answer
+        names = ", ".join(self.variables[value] for value in self.graph.inputs)
+        inputs = names if len(self.graph.inputs) == 1 else f"[{names}]"
+        lines += [
+            f"model = keras.Model({inputs}, {answer}, name=name)",
+            "if not nested:",
+            "    model = flatten(model)",
+            "if weights is not None:",
+            f"    load_weights(model, weights{self._fresh()})",
+            "return model",
+        ]
+        body = "\n    ".join([f'"""{signature.docstring()}"""', *lines])
+        return f"def {self.name}({signature.defaults()}):\n    {body}\n"
+
+    def _fresh(self) -> str:
+        if self.head is None:
+            return ""
+        own = self.head.num_classes
+        return f", fresh=() if num_classes == {own} else {self.head.layers!r}"
+
+    def _lines(self, blocks: Iterable[Block]) -> list[str]:
+        """A line for each block, or for several that are alike."""
+        lines = []
+        for block in blocks:
+            call = self._call(block)
+            self.readers.subtract(block.inputs)
+            if call in self.variables.values():  # another order of the same tensor
+                self.variables[block.output] = call
+                continue
+            variable = self._variable(block)
+            self.variables[block.output] = variable
+            lines.append(f"{variable} = {call}")
+        return loops(lines)
+
+    def _answer(self) -> str:
+        """The outputs of the network, several as a list."""
+        constant = [value.name for value in self.graph.outputs if value not in self.variables]
+        if constant:
+            raise UnsupportedError(f"output {constant[0]!r} does not depend on the input")
+        outputs = ", ".join(
+            self._in_order(value, output_order(self.places[value].order))
+            for value in self.graph.outputs
+        )
+        return outputs if len(self.graph.outputs) == 1 else f"[{outputs}]"
+
+    def _inputs(self) -> Iterator[str]:
+        """The lines for what the model takes: one image, or tensors at large."""
+        batch = self.network.lowered.batch
+        if self.signature.is_image:
+            (image,) = self.graph.inputs
+            self.variables[image] = "inputs"
+            fixed = "" if batch is None else f"batch_size={batch}, "
+            yield f"inputs = keras.Input(input_shape, {fixed}name={self._input_name(image)!r})"
+            return
+        for number, value in enumerate(self.graph.inputs):
+            place, shape = self.places[value], value.shape or ()
+            lengths = tuple(None if axis == place.batch else shape[axis] for axis in place.order)
+            self.variables[value] = f"inputs_{number}"
+            name = self._input_name(value)
+            yield f"inputs_{number} = keras.Input(batch_shape={lengths}, name={name!r})"
+
+    def _input_name(self, image: Value) -> str:
+        """The name of the input in the file, unless a layer is called so."""
+        name = identifier(image.name) or "image"
+        paths = [block.path for top in self.network.blocks for block in top.walk()]
+        return f"{name}_input" if name in paths else name
+
+    def _variable(self, block: Block) -> str:
+        held = {name for value, name in self.variables.items() if self.readers[value] > 0}
+        if "x" not in held:
+            return "x"
+        name = stem = identifier(block.name).lower()
+        if name[0].isdigit() or name in self.taken:
+            name = stem = f"x_{name}"
+        for number in itertools.count(2):
+            if name not in held:
+                break
+            name = f"{stem}_{number}"
+        return name
+
+    def _in_order(self, value: Value, order: Order) -> str:
+        """The variable that holds a tensor, transposed if its axes have another order."""
+        variable, have = self.variables[value], self.places[value].order
+        return (
+            variable if have == order else f"ops.transpose({variable}, {axes_between(have, order)})"
+        )
+
+    def _call(self, block: Block) -> str:
+        pattern = block.pattern
+        name = layer_name(block, block.name)
+        inputs = [self._in_order(*wanted) for wanted in wanted_orders(block, self.places)]
+        if block.code is not None:
+            return fill(block.code.text, inputs, name)
+        if pattern.keras is None:
+            arguments = [f"{key}={value!r}" for key, value in block.params.items()]
+            made = f"layers.{pattern.layer}({', '.join([*arguments, f'name={name!r}'])})"
+            return f"{made}({', '.join(inputs * pattern.takes)})"
+        function = self.functions[pattern.keras]
+        missing = [key for key in function.required if key not in block.params]
+        if missing:
+            raise UnsupportedError(
+                f"block {block.name!r} ({block.kind}) stands where its {missing[0]} is not known"
+            )
+        defaults = {
+            key: value
+            for forward in function.forwards
+            for key, value in self.functions[forward].defaults.items()
+        } | function.defaults
+        arguments = list(inputs)
+        for index, key in enumerate(function.required):
+            value = self._value(block, key)
+            arguments.append(value if index == 0 else f"{key}={value}")
+        for key, value in block.params.items():
+            if key in function.required or key in function.left_out:
+                continue
+            if value != defaults.get(key, _Missing):
+                arguments.append(f"{key}={value!r}")
+        handed_on = [key for key in HANDED_ON if key in function.defaults]
+        arguments += [f"{key}={key}" for key in handed_on if key in self.signature.names]
+        if function.takes_name:
+            arguments.append(f"name={name!r}")
+        return f"{function.name}({', '.join(arguments)})"
+
+    def _value(self, block: Block, key: str) -> str:
+        if key == "num_classes" and self.head is not None and block in self.head.blocks:
+            return key
+        return repr(block.params[key])
+
+
+class _Missing:
+    """No default: unlike any value."""
+
+
+def fill(text: str, operands: Sequence[str], name: str) -> str:
+    """A converter's expression with variables for `$0`, `$1`, … and a layer's name for `$name`."""
+
+    def replacement(found: re.Match[str]) -> str:
+        return repr(name) if found[1] == "name" else operands[int(found[1])]
+
+    return re.sub(r"\$(\w+)", replacement, text)
+
+
+def loops(lines: Sequence[str]) -> list[str]:
+    """Runs of lines that differ only in a number of the layer's name, written as loops."""
+    written: list[str] = []
+    rest = list(lines)
+    while rest:
+        template, first, count = _run(rest)
+        if count >= SHORTEST_LOOP:
+            numbers = f"range({first}, {first + count})" if first else f"range({count})"
+            written += [f"for i in {numbers}:", f"    {template}"]
+        else:
+            written.append(rest[0])
+            count = 1
+        rest = rest[count:]
+    return written
+
+
+def _run(lines: Sequence[str]) -> tuple[str, int, int]:
+    """The longest run at the beginning: its line with `{i}` for the number, the first, how many."""
+    best = (lines[0], 0, 1)
+    named = re.search(r"name=('[^'\n]*')\)", lines[0])
+    for number in re.finditer(r"(?<![0-9])(0|[1-9][0-9]{0,5})(?![0-9])", named[1] if named else ""):
+        assert named is not None
+        start = named.start(1) + number.start()
+        before, after, first = lines[0][:start], lines[0][start + len(number[0]) :], int(number[0])
+        count = 1
+        while count < len(lines) and lines[count] == f"{before}{first + count}{after}":
+            count += 1
+        if count > best[2]:
+            quote = named.start(1)
+            template = f"{before[:quote]}f{before[quote:]}{{i}}{after}"
+            best = (template, first, count)
+    return best

@@ -1,0 +1,121 @@
+"""Leaves out of a Keras function what the network at hand has no use for.
+
+A pattern with options is one function with branches, `if squeeze is not None: …`. A network in
+which no block has the option gets the function without it, as one would write it by hand.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TypeGuard
+
+from onnx2mvit.emitter.source_edits import Edit, Offsets, edited
+from onnx2mvit.ir.block import Block
+
+
+def handed_on(texts: Iterable[str], name: str) -> set[str]:
+    """The arguments that the function `name` may be given by these functions.
+
+    A call that hands on `**arguments` may hold any that is given by name somewhere.
+    """
+    every = [node for text in texts for node in ast.walk(ast.parse(text))]
+    calls = [call for call in every if isinstance(call, ast.Call)]
+    own = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == name]
+    if any(keyword.arg is None for call in own for keyword in call.keywords):
+        own = calls
+    return {keyword.arg for call in own for keyword in call.keywords if keyword.arg is not None}
+
+
+def arguments_of(text: str) -> list[str]:
+    """The names of a function's arguments."""
+    (tree,) = ast.parse(text).body
+    assert isinstance(tree, ast.FunctionDef)
+    every = [*tree.args.posonlyargs, *tree.args.args, *tree.args.kwonlyargs]
+    return [argument.arg for argument in every]
+
+
+def prune(text: str, blocks: Sequence[Block], given: Collection[str]) -> str:
+    """A function's source without branches that none of its blocks takes.
+
+    Left out are `if option:`, `if option is not None:` and joins of them by `and`, without an
+    else, where the option is an argument that is false by default and never given, and arguments
+    used there alone. What other functions hand on by name is `given`.
+    """
+    (tree,) = ast.parse(text).body
+    assert isinstance(tree, ast.FunctionDef)
+    never = {
+        argument.arg: default.value
+        for argument, default in _optional(tree)
+        if isinstance(default, ast.Constant)
+        and argument.arg not in given
+        and all(block.params.get(argument.arg, default.value) == default.value for block in blocks)
+    }
+    unset = {name: value for name, value in never.items() if value in (None, False)}
+    before = _names(tree)
+    while (edit := _first_edit(text, unset)) is not None:
+        text = edited(text, [edit])
+    (tree,) = ast.parse(text).body
+    assert isinstance(tree, ast.FunctionDef)
+    gone = (before - _names(tree)) & never.keys()
+    at, cuts = Offsets(text), []
+    for argument, default in _optional(tree):
+        if argument.arg in gone:
+            start, end = at.start(argument), at.end(default)
+            cuts.append((len(text[:start].rstrip()), text.index(",", end) + 1, ""))
+    return edited(text, cuts)
+
+
+def _first_edit(text: str, unset: Mapping[str, object]) -> Edit | None:
+    """What to change of the first branch that is never taken, or asks more than it need."""
+    at = Offsets(text)
+    for node in ast.walk(ast.parse(text)):
+        if not isinstance(node, ast.If) or node.orelse:
+            continue
+        parts = node.test.values if _is_and(node.test) else [node.test]
+        if any(_never_holds(part, unset) for part in parts):
+            return *at.statement(node), ""
+        needed = [part for part in parts if not _always_holds(part, unset)]
+        if needed and len(needed) < len(parts):
+            asked = " and ".join(ast.unparse(part) for part in needed)
+            return at.start(node.test), at.end(node.test), asked
+    return None
+
+
+def _is_and(test: ast.expr) -> TypeGuard[ast.BoolOp]:
+    return isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And)
+
+
+def _never_holds(test: ast.expr, unset: Mapping[str, object]) -> bool:
+    """True for `option` and `option is not None` where it is never given."""
+    match test:
+        case ast.Name(id=name):
+            return name in unset
+        case ast.Compare(ast.Name(id=name), [ast.IsNot()], [ast.Constant(value=None)]):
+            return name in unset and unset[name] is None
+    return False
+
+
+def _always_holds(test: ast.expr, unset: Mapping[str, object]) -> bool:
+    """True for `not option` where it is never given."""
+    match test:
+        case ast.UnaryOp(op=ast.Not(), operand=ast.Name(id=name)):
+            return name in unset
+    return False
+
+
+def _names(tree: ast.FunctionDef) -> set[str]:
+    parts = (part for statement in tree.body for part in ast.walk(statement))
+    return {part.id for part in parts if isinstance(part, ast.Name)}
+
+
+def _optional(tree: ast.FunctionDef) -> list[tuple[ast.arg, ast.expr]]:
+    """The arguments that have a default, with it."""
+    with_default = tree.args.args[len(tree.args.args) - len(tree.args.defaults) :]
+    pairs = list(zip(with_default, tree.args.defaults, strict=True))
+    pairs += [
+        (argument, default)
+        for argument, default in zip(tree.args.kwonlyargs, tree.args.kw_defaults, strict=True)
+        if default is not None
+    ]
+    return pairs

@@ -1,0 +1,116 @@
+"""The arguments of the model function, in the manner of keras.applications."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import NamedTuple
+
+from onnx2mvit.builder.sizes import ImageSize, image_shape, traced_size
+from onnx2mvit.lifter.head import Head, HeadChoice
+from onnx2mvit.lifter.lift import Network
+
+# What `check_arguments` takes, and what it gets where the function has no such argument.
+CHECKED = {
+    "include_top": "False",
+    "pooling": "None",
+    "classifier_activation": "None",
+    "dropout": "0.0",
+}
+
+
+class Argument(NamedTuple):
+    """An argument of the model function: its default, as text, and what it is."""
+
+    name: str
+    default: str
+    meaning: str
+
+
+class Signature:
+    """The arguments that make sense for a network, and what is checked of them.
+
+    `handed_on` are those that functions of its blocks take, `choice` is about the head.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        name: str,
+        head: Head | None,
+        choice: HeadChoice,
+        image_size: ImageSize | None,
+        handed_on: Collection[str],
+    ) -> None:
+        inputs, outputs = network.graph.inputs, network.graph.outputs
+        self.network, self.head, self.choice = network, head, choice
+        self.is_image = len(inputs) == 1 and len(inputs[0].shape or ()) == 4
+        self.separable = head is not None and head.features is not None
+        maps = len(outputs) == 1 and len(outputs[0].shape or ()) in (3, 4)
+        self.pools = self.separable or (head is None and maps and self.is_image)
+        self.arguments = [*self._of_images(image_size), *self._of_head(handed_on)]
+        self.arguments += [
+            Argument("nested", "True", "False for a flat model, without models for its blocks."),
+            Argument("weights", f"'{name}.safetensors'", WEIGHTS),
+            Argument("name", repr(name), "that of the model."),
+        ]
+        self.names = {argument.name for argument in self.arguments}
+
+    def _of_images(self, image_size: ImageSize | None) -> Iterator[Argument]:
+        if self.is_image:
+            channels, *traced = image_shape(self.network)
+            size = (None, None) if image_size == "any" else image_size or traced
+            meaning = "(height, width, channels) of the images; the weights fit any size."
+            if self.network.fixed_by is not None:
+                meaning = "(height, width, channels): some operations hold for this one alone."
+            yield Argument("input_shape", f"({size[0]}, {size[1]}, {channels})", meaning)
+
+    def _of_head(self, handed_on: Collection[str]) -> Iterator[Argument]:
+        if self.head is not None:
+            own = self.head.num_classes
+            classes = self.choice if isinstance(self.choice, int) else own
+            meaning = f"another number than {own} makes a fresh head on the same weights."
+            yield Argument("num_classes", str(classes), meaning)
+        if self.separable:
+            yield Argument("include_top", str(self.choice != "none"), INCLUDE_TOP)
+        if self.pools:
+            yield Argument("pooling", "None", POOLING)
+        if self.head is not None and "classifier_activation" in handed_on:
+            yield Argument("classifier_activation", "None", ACTIVATION)
+        if "dropout" in handed_on:
+            yield Argument("dropout", "0.0", DROPOUT)
+
+    def defaults(self) -> str:
+        """The arguments as they stand in the function's first line."""
+        return ", ".join(f"{argument.name}={argument.default}" for argument in self.arguments)
+
+    def docstring(self) -> str:
+        """What it makes, of what, and its arguments."""
+        answer = "logits" if self.head is not None else "features"
+        own = ["Args:"]
+        own += [f"    {argument.name}: {argument.meaning}" for argument in self.arguments]
+        own += ["", "Raises:", f"    ValueError: {REFUSED}"]
+        first = f"From images (batch, height, width, channels) to {answer}."
+        if not self.is_image:
+            first = "The network as a function of its inputs."
+        return "\n    ".join([first, "", *own, ""])
+
+    def checks(self, by_size: bool) -> Iterator[str]:
+        """Lines that refuse arguments; `by_size` says that a block must know its image's size."""
+        if not self.names.isdisjoint(CHECKED):
+            values = [name if name in self.names else value for name, value in CHECKED.items()]
+            yield f"check_arguments({', '.join(values)})"
+        if self.is_image and self.network.fixed_by is not None:
+            yield f"if tuple(input_shape[:2]) != {traced_size(self.network)}:"
+            yield "    raise ValueError('some operations hold for the default input_shape alone')"
+        elif self.is_image and by_size:
+            yield "if None in input_shape:"
+            yield f"    raise ValueError({ANY_SIZE!r})"
+
+
+REFUSED = "arguments do not go together, or the weights do not fit."
+INCLUDE_TOP = "False for the features that the head reads, without it."
+POOLING = 'of those features: None, or "avg" or "max" for a vector.'
+ACTIVATION = '"softmax" for probabilities; None for logits.'
+DROPOUT = "a rate, for training: before the head, and in transformer layers."
+WEIGHTS = "a safetensors file, beside this module or anywhere; None for a fresh model."
+ANY_SIZE = "height and width must be known: or convert with --image-size any"

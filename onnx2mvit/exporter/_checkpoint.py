@@ -1,0 +1,165 @@
+"""Reads checkpoints, transformers' own and Apple's ml-cvnets', into the models of transformers."""
+
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel
+
+from onnx2mvit.base.quiet import one_line
+from onnx2mvit.errors import InvalidModelError
+
+# From a key of transformers to Apple's: every row is applied, in this order. In this direction
+# the model itself says which keys a checkpoint must have.
+_CONVOLUTIONS = (
+    (r"^mobilevit(v2)?\.", ""),
+    (r"^encoder\.layer\.0\.", "layer_1."),
+    (r"^encoder\.layer\.1\.", "layer_2."),
+    (r"^encoder\.layer\.2\.", "layer_3."),
+    (r"^encoder\.layer\.3\.", "layer_4."),
+    (r"^encoder\.layer\.4\.", "layer_5."),
+    # Inverted residuals: layers 1 and 2 are nothing else, layers 3 to 5 begin with one.
+    (r"^(layer_[12])\.layer\.(\d+)\.", r"\1.\2.block."),
+    (r"^(layer_[345])\.downsampling_layer\.", r"\1.0.block."),
+    (r"\.block\.expand_1x1\.", ".block.exp_1x1.block."),
+    (r"\.block\.conv_3x3\.", ".block.conv_3x3.block."),
+    (r"\.block\.reduce_1x1\.", ".block.red_1x1.block."),
+    # MobileViT blocks. The last norm counts on from the 2, 4 or 3 transformer layers.
+    (r"^(layer_[345])\.(?!0\.block\.)", r"\1.1."),
+    (r"^layer_3\.1\.layernorm\.", "layer_3.1.global_rep.2."),
+    (r"^layer_4\.1\.layernorm\.", "layer_4.1.global_rep.4."),
+    (r"^layer_5\.1\.layernorm\.", "layer_5.1.global_rep.3."),
+    (r"\.1\.conv_projection\.", ".1.conv_proj.block."),
+    (r"\.transformer\.layer\.(\d+)\.", r".global_rep.\1."),
+    # Stem, and what is in every convolution.
+    (r"^conv_stem\.", "conv_1.block."),
+    (r"^conv_1x1_exp\.", "conv_1x1_exp.block."),
+    (r"\.convolution\.", ".conv."),
+    (r"\.normalization\.", ".norm."),
+)
+APPLE_KEYS = {
+    "mobilevit": (
+        *_CONVOLUTIONS,
+        (r"\.1\.conv_kxk\.", ".1.local_rep.conv_3x3.block."),
+        (r"\.1\.conv_1x1\.", ".1.local_rep.conv_1x1.block."),
+        (r"\.1\.fusion\.", ".1.fusion.block."),
+        (r"\.layernorm_before\.", ".pre_norm_mha.0."),
+        (r"\.attention\.attention\.(query|key|value)\.", ".pre_norm_mha.1.qkv_proj."),
+        (r"\.attention\.output\.dense\.", ".pre_norm_mha.1.out_proj."),
+        (r"\.layernorm_after\.", ".pre_norm_ffn.0."),
+        (r"\.intermediate\.dense\.", ".pre_norm_ffn.1."),
+        (r"\.output\.dense\.", ".pre_norm_ffn.4."),
+        (r"^classifier\.", "classifier.fc."),
+    ),
+    "mobilevitv2": (
+        *_CONVOLUTIONS,
+        (r"\.1\.conv_kxk\.", ".1.local_rep.0.block."),
+        (r"\.1\.conv_1x1\.", ".1.local_rep.1.block."),
+        (r"\.layernorm_before\.", ".pre_norm_attn.0."),
+        (r"\.attention\.(qkv_proj|out_proj)\.", r".pre_norm_attn.1.\1.block."),
+        (r"\.layernorm_after\.", ".pre_norm_ffn.0."),
+        (r"\.ffn\.conv1\.", ".pre_norm_ffn.1.block."),
+        (r"\.ffn\.conv2\.", ".pre_norm_ffn.3.block."),
+        (r"^classifier\.", "classifier.1."),
+    ),
+}
+
+_THIRDS = ("query", "key", "value")
+_LISTED = 20
+
+
+def apple_key(name: str, family: str) -> str:
+    """Return what a checkpoint of Apple calls the tensor `name` of a model of transformers."""
+    for pattern, replacement in APPLE_KEYS[family]:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
+    """Read a flat state_dict, without running any code that the file may hold.
+
+    Raises:
+        InvalidModelError: the file holds something else.
+    """
+    try:
+        content: object = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.PickleError) as error:
+        raise InvalidModelError(
+            f"{path.name} is not a checkpoint of torch: {one_line(error)}"
+        ) from error
+    if not isinstance(content, Mapping) or not content:
+        raise InvalidModelError(f"{path.name} holds no state_dict (a mapping of names to tensors)")
+    state: dict[str, torch.Tensor] = {}
+    for key, value in content.items():
+        if not isinstance(key, str) or not isinstance(value, torch.Tensor):
+            raise InvalidModelError(
+                f"{path.name} is not a flat state_dict: {key!r} is a {type(value).__name__}"
+            )
+        state[key] = value
+    return state
+
+
+def classes_in(state: Mapping[str, torch.Tensor]) -> int | None:
+    """How many labels the head of a checkpoint has, by the names that heads go by."""
+    for name in ("classifier.fc.weight", "classifier.1.weight", "classifier.weight"):
+        head = state.get(name)
+        if head is not None and head.ndim == 2:
+            return int(head.shape[0])
+    return None
+
+
+def load_checkpoint(model: PreTrainedModel, state: Mapping[str, torch.Tensor], source: str) -> None:
+    """Put the tensors of `state` into a model of transformers.
+
+    They are named as in the model itself, or as Apple's ml-cvnets names those of MobileViT and
+    MobileViTv2.
+
+    Raises:
+        InvalidModelError: keys are missing or left over, or shapes differ; it lists them.
+    """
+    family = model.config.model_type
+    targets = model.state_dict()
+    keys = {name: name for name in targets}
+    if family in APPLE_KEYS and not keys.keys() & state.keys():
+        keys = {name: apple_key(name, family) for name in targets}
+    elif not keys.keys() & state.keys():
+        raise InvalidModelError(
+            f"{source} has not one tensor of the model: its keys must be those of transformers' "
+            f"{type(model).__name__} (ml-cvnets' own are known for {', '.join(APPLE_KEYS)})"
+        )
+    fused = {name: _third(name) if keys[name] != name else None for name in targets}
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, tensor in targets.items():
+        shape = tuple(tensor.shape)
+        shapes[keys[name]] = shape if fused[name] is None else (3 * shape[0], *shape[1:])
+    problems = {
+        "missing": [key for key in shapes if key not in state],
+        "unexpected": [key for key in state if key not in shapes],
+        "of another shape": [
+            f"{key} {tuple(state[key].shape)} instead of {shape}"
+            for key, shape in shapes.items()
+            if key in state and tuple(state[key].shape) != shape
+        ],
+    }
+    if any(problems.values()):
+        parts = [_listing(kind, names) for kind, names in problems.items() if names]
+        raise InvalidModelError(f"{source} does not fit the model: {'; '.join(parts)}")
+
+    loaded: dict[str, torch.Tensor] = {}
+    for name in targets:
+        tensor, third = state[keys[name]], fused[name]
+        loaded[name] = tensor if third is None else tensor.chunk(3)[third]
+    model.load_state_dict(loaded)
+
+
+def _third(name: str) -> int | None:
+    """Return which third of qkv_proj `name` is, if it is one."""
+    match = re.search(r"\.attention\.attention\.(query|key|value)\.", name)
+    return None if match is None else _THIRDS.index(match.group(1))
+
+
+def _listing(kind: str, keys: list[str]) -> str:
+    more = ", ..." if len(keys) > _LISTED else ""
+    return f"{len(keys)} {kind} ({', '.join(keys[:_LISTED])}{more})"

@@ -1,0 +1,160 @@
+"""Calls the exporters of torch."""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+import onnx
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from onnx2mvit.base.quiet import one_line, quiet
+from onnx2mvit.errors import UnsupportedError, UsageError
+from onnx2mvit.exporter._models import own_size
+
+INPUT = "pixel_values"
+OUTPUT = "logits"
+
+DEFAULT_OPSETS = {"dynamo": 20, "legacy": 17}
+
+# As measured. Below 9, legacy makes every weight a graph input; from 26 on, dynamo goes through
+# ONNX's own version converter, which drops the module paths that a conversion reads.
+_OPSETS = {"dynamo": range(18, 26), "legacy": range(9, 21)}
+
+_STACK_TRACE = "pkg.torch.onnx.stack_trace"
+
+
+class Logits(nn.Module):
+    """Returns nothing but the logits, in eval mode like everything inside it."""
+
+    def __init__(self, model: PreTrainedModel, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.model = model
+        # ViT has a position for every patch of one size; for others it interpolates if asked to.
+        asked = model.config.model_type in ("vit", "deit") and size != own_size(model)
+        self.options = {"interpolate_pos_encoding": True} if asked else {}
+        # A wrapper left in training mode makes the legacy exporter leave its BatchNormalization
+        # in training mode, too.
+        self.eval()
+
+    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """Return the logits of a batch of images, NCHW."""
+        return cast(torch.Tensor, self.model(pixel_values=pixel_values, **self.options).logits)
+
+
+@dataclass(frozen=True)
+class Request:
+    """How to export; the fields are as in `onnx2mvit.exporter.export`."""
+
+    exporter: str
+    opset: int
+    fold_bn: bool
+    dynamic_batch: bool
+
+    @property
+    def description(self) -> str:
+        """Say how, for the file's metadata."""
+        folded = "folded" if self.fold_bn else "kept"
+        version = torch.__version__.split("+")[0]
+        return f"torch {version} {self.exporter}, opset {self.opset}, BatchNormalization {folded}"
+
+
+def check_opset(exporter: str, opset: int | None) -> int:
+    """Return the opset to write.
+
+    Raises:
+        UsageError: there is no such exporter, or it cannot write this opset.
+    """
+    if exporter not in _OPSETS:
+        raise UsageError(f"unknown exporter {exporter!r}: choose one of {', '.join(_OPSETS)}")
+    if opset is None:
+        return DEFAULT_OPSETS[exporter]
+    allowed = _OPSETS[exporter]
+    if opset not in allowed:
+        raise UsageError(
+            f"the {exporter} exporter writes opsets {allowed[0]} to {allowed[-1]}, not {opset}"
+        )
+    return opset
+
+
+def to_onnx(module: Logits, images: torch.Tensor, request: Request) -> onnx.ModelProto:
+    """Export `module` at the size of `images`.
+
+    Raises:
+        UnsupportedError: the exporter failed, or wrote another opset than was asked for.
+    """
+    write = _dynamo if request.exporter == "dynamo" else _legacy
+    try:
+        with quiet():
+            model = write(module, images, request)
+    # Exporters fail with errors of any kind, from each of the layers below them.
+    except Exception as error:
+        raise UnsupportedError(
+            f"the {request.exporter} exporter failed: {one_line(error)}"
+        ) from error
+    written = opset_of(model)
+    if written != request.opset:
+        raise UnsupportedError(
+            f"the {request.exporter} exporter wrote opset {written} instead of {request.opset}"
+        )
+    _strip_paths(model)
+    return model
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """Return the version of ONNX's own operators that `model` uses."""
+    versions = (entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    return int(next(versions))
+
+
+# torch.onnx.export has parts without types; mypy --strict would stop at every call.
+_export: Callable[..., Any] = torch.onnx.export
+
+
+def _dynamo(module: Logits, images: torch.Tensor, request: Request) -> onnx.ModelProto:
+    program = _export(
+        module,
+        (images,),
+        dynamo=True,
+        # The optimizer is what folds BatchNormalization here.
+        optimize=request.fold_bn,
+        opset_version=request.opset,
+        input_names=[INPUT],
+        output_names=[OUTPUT],
+        dynamic_shapes=({0: torch.export.Dim("batch", min=1)},) if request.dynamic_batch else None,
+        verbose=False,
+    )
+    return cast(onnx.ModelProto, program.model_proto)
+
+
+def _legacy(module: Logits, images: torch.Tensor, request: Request) -> onnx.ModelProto:
+    mode = torch.onnx.TrainingMode
+    axes = {INPUT: {0: "batch"}, OUTPUT: {0: "batch"}}
+    buffer = io.BytesIO()
+    _export(
+        module,
+        (images,),
+        buffer,
+        dynamo=False,
+        training=mode.EVAL if request.fold_bn else mode.PRESERVE,
+        do_constant_folding=request.fold_bn,
+        opset_version=request.opset,
+        input_names=[INPUT],
+        output_names=[OUTPUT],
+        dynamic_axes=axes if request.dynamic_batch else None,
+    )
+    return onnx.load_model_from_string(buffer.getvalue())
+
+
+def _strip_paths(model: onnx.ModelProto) -> None:
+    """Drop the stack traces: they name folders of this machine."""
+    nodes = list(model.graph.node)
+    for function in model.functions:
+        nodes.extend(function.node)
+    for node in nodes:
+        node.doc_string = ""
+        kept = [entry for entry in node.metadata_props if entry.key != _STACK_TRACE]
+        del node.metadata_props[:]
+        node.metadata_props.extend(kept)

@@ -1,0 +1,110 @@
+"""Asks the Hugging Face hub, or its local cache, without waiting for a hub that is not there."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from huggingface_hub import HfApi
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from onnx2mvit.base.quiet import one_line, quiet
+from onnx2mvit.errors import InvalidModelError, Onnx2mvitError, UnsupportedError
+from onnx2mvit.exporter._variants import CLASSIFIERS
+
+_T = TypeVar("_T")
+_SECONDS = 10.0
+
+
+class HubError(Onnx2mvitError):
+    """The hub cannot be reached, or has no such repository."""
+
+
+def probe(repository: str) -> None:
+    """Raise at once what a download would raise only after half a minute of retries."""
+    HfApi().model_info(repository, timeout=_SECONDS)
+
+
+def read_config(repository: str) -> tuple[PreTrainedConfig, type[PreTrainedModel]]:
+    """Return the configuration of an image classifier, and its class.
+
+    Raises:
+        HubError: there is none to be had.
+        UnsupportedError: it is another kind of model.
+    """
+
+    def read(cached: bool) -> object:
+        return PreTrainedConfig.get_config_dict(repository, local_files_only=cached)[0]
+
+    fields = _from_cache_or_hub(read, repository)
+    family = fields.get("model_type") if isinstance(fields, dict) else None
+    if not isinstance(fields, dict) or family not in CLASSIFIERS:
+        raise UnsupportedError(
+            f"{repository} is a {family or 'unknown'} model, not one of {', '.join(CLASSIFIERS)}"
+        )
+    architectures = fields.get("architectures") or []
+    known = {classifier.__name__: classifier for classifier in CLASSIFIERS[family]}
+    if len(architectures) != 1 or architectures[0] not in known:
+        raise UnsupportedError(
+            f"{repository} is no image classifier: its architectures are {architectures}"
+        )
+    classifier = known[architectures[0]]
+    make = classifier.config_class
+    assert make is not None
+    try:
+        return make(**fields), classifier
+    except (TypeError, ValueError) as error:
+        raise UnsupportedError(
+            f"{repository} has an unusable configuration: {one_line(error)}"
+        ) from error
+
+
+def read_model(repository: str, classifier: type[PreTrainedModel]) -> PreTrainedModel:
+    """Return the published model.
+
+    Raises:
+        HubError: it is not to be had.
+        InvalidModelError: its weights are incomplete.
+    """
+
+    def read(cached: bool) -> tuple[object, object]:
+        # Its type does not say that it returns two things when it is asked for both.
+        load: Callable[..., Any] = classifier.from_pretrained
+        model, info = load(repository, local_files_only=cached, output_loading_info=True)
+        return model, info
+
+    model, info = _from_cache_or_hub(read, repository)
+    assert isinstance(model, PreTrainedModel)
+    missing = sorted(info.get("missing_keys", ())) if isinstance(info, dict) else []
+    if missing:
+        raise InvalidModelError(
+            f"{repository} lacks {len(missing)} weights: {', '.join(missing[:20])}"
+        )
+    return model
+
+
+def _from_cache_or_hub(read: Callable[[bool], _T], repository: str) -> _T:
+    """Call `read(True)` for what is on this machine, then `read(False)` for the hub."""
+    # Where a repository has only pickled weights, transformers asks a service on the hub to
+    # convert them, from a thread of its own; an export has no business doing that.
+    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
+    with quiet():
+        try:
+            return read(True)
+        except OSError as error:
+            if Path(repository).is_dir():
+                raise HubError(
+                    f"the folder {repository} is incomplete: {one_line(error)}"
+                ) from error
+        # What is here but damaged fails in as many ways as there are file formats.
+        except Exception as error:
+            raise InvalidModelError(f"{repository} cannot be loaded: {one_line(error)}") from error
+        try:
+            probe(repository)
+            return read(False)
+        # The hub's client lets errors of its HTTP library through, whichever that is.
+        except Exception as error:
+            raise HubError(
+                f"the Hugging Face hub gave no {repository}, nor is it in the local cache "
+                f"({one_line(error)})"
+            ) from error

@@ -1,0 +1,174 @@
+"""From options to a checked file: load, export, compare, write."""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+import transformers
+
+from onnx2mvit.base.quiet import one_line
+from onnx2mvit.errors import Onnx2mvitError, UnsupportedError, UsageError, VerificationError
+from onnx2mvit.exporter._exporter import INPUT, Logits, Request, check_opset, opset_of, to_onnx
+from onnx2mvit.exporter._models import Loaded, load, own_size
+from onnx2mvit.exporter._result import ExportResult
+
+TOLERANCE = 1e-4
+"""Largest error allowed, as a part of the largest logit."""
+
+_MAX_BYTES = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Options:
+    """The arguments of `onnx2mvit.exporter.export`."""
+
+    model: str
+    output: Path
+    weights: str
+    seed: int
+    exporter: str
+    opset: int | None
+    image_size: tuple[int, int] | None
+    fold_bn: bool
+    dynamic_batch: bool
+    num_labels: int | None
+
+
+def run(
+    options: Options, progress: Callable[[str], object], warn: Callable[[str], object]
+) -> ExportResult:
+    """Do what `onnx2mvit.exporter.export` promises."""
+    start = time.perf_counter()
+    opset = check_opset(options.exporter, options.opset)
+    _check(options)
+    progress(f"loading {options.model}")
+    loaded = load(
+        options.model,
+        options.weights,
+        seed=options.seed,
+        num_labels=options.num_labels,
+        warn=warn,
+    )
+    size = options.image_size or own_size(loaded.model)
+    module = Logits(loaded.model, size)
+    request = Request(options.exporter, opset, options.fold_bn, options.dynamic_batch)
+
+    progress(f"exporting with torch's {options.exporter} exporter, opset {opset}")
+    # Not the batch of the comparison, so that a batch size baked in shows there.
+    images = _images(loaded, 3 if options.dynamic_batch else 1, size)
+    proto = to_onnx(module, images, request)
+    onnx.helper.set_model_props(proto, _metadata(options.model, loaded, request))
+
+    progress("comparing onnxruntime with torch")
+    content = _serialize(proto)
+    images = _images(loaded, 2 if options.dynamic_batch else 1, size)
+    error, largest = compare(module, content, images)
+
+    progress(f"writing {options.output}")
+    _write(options.output, content)
+    return ExportResult(
+        path=options.output,
+        nodes=len(proto.graph.node),
+        opset=opset_of(proto),
+        weights=loaded.weights,
+        max_abs_error=error,
+        max_abs_logit=largest,
+        parameters=sum(parameter.numel() for parameter in loaded.model.parameters()),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def compare(module: Logits, content: bytes, images: torch.Tensor) -> tuple[float, float]:
+    """Return the largest error of the file `content` against torch, and torch's largest logit.
+
+    Raises:
+        UnsupportedError: onnxruntime cannot run the file.
+        VerificationError: the error is above `TOLERANCE`.
+    """
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(
+            content, settings, providers=["CPUExecutionProvider"]
+        )
+        got = np.asarray(session.run(None, {INPUT: images.numpy()})[0])
+    # onnxruntime's errors share no base class but this one.
+    except Exception as error:
+        raise UnsupportedError(f"onnxruntime cannot run the export: {one_line(error)}") from error
+    with torch.no_grad():
+        expected = module(images).numpy()
+    if got.shape != expected.shape:
+        raise VerificationError(f"the export answers {got.shape}, torch {expected.shape}")
+    difference = float(np.abs(got - expected).max())
+    largest = float(np.abs(expected).max())
+    # Written so that a NaN fails.
+    if not difference <= TOLERANCE * largest:
+        raise VerificationError(
+            f"the export differs from torch by {difference:.2e} where the largest logit is "
+            f"{largest:.2e}; nothing was written"
+        )
+    return difference, largest
+
+
+def _check(options: Options) -> None:
+    """Find out what is wrong with `options` before minutes of work."""
+    size = options.image_size
+    if size is not None and (len(size) != 2 or min(size) < 32):
+        raise UsageError(f"image size {size}: height and width of at least 32 wanted")
+    if options.num_labels is not None and options.num_labels < 1:
+        raise UsageError(f"{options.num_labels} labels: at least 1 wanted")
+    if not 0 <= options.seed < 2**63:
+        raise UsageError(f"seed {options.seed}: a number from 0 to 2**63 - 1 is wanted")
+    if options.output.is_dir():
+        raise UsageError(f"{options.output} is a folder; the name of a file is wanted")
+
+
+def _images(loaded: Loaded, batch: int, size: tuple[int, int]) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(batch)
+    return torch.rand(batch, loaded.model.config.num_channels, *size, generator=generator)
+
+
+def _metadata(model: str, loaded: Loaded, request: Request) -> dict[str, str]:
+    # A model given as a folder goes in by its name alone: files must not name this machine's paths.
+    name = Path(model).name if Path(model).is_dir() else model
+    return {
+        "onnx2mvit.model": name,
+        "onnx2mvit.weights": loaded.weights,
+        "onnx2mvit.source": (
+            f"transformers {transformers.__version__} {type(loaded.model).__name__}"
+        ),
+        "onnx2mvit.export": request.description,
+    }
+
+
+def _serialize(proto: onnx.ModelProto) -> bytes:
+    if proto.ByteSize() > _MAX_BYTES:
+        raise UnsupportedError("the model does not fit into one ONNX file (2 GB)")
+    try:
+        onnx.checker.check_model(proto, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise UnsupportedError(f"the exporter wrote no valid ONNX: {one_line(error)}") from error
+    return bytes(proto.SerializeToString(deterministic=True))
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write in one step: whoever looks sees the old file or the whole new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(content)
+            temporary.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+    except OSError as error:
+        raise Onnx2mvitError(f"cannot write {path}: {error.strerror or error}") from error

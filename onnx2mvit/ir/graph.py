@@ -1,0 +1,201 @@
+"""The graph that every stage after reading works on.
+
+A `Graph` holds its nodes in a `networkx.DiGraph`; an edge says which values flow from one
+node to the next. Constants are values, not nodes. All shapes are concrete and in ONNX's own
+layout (images are NCHW).
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import networkx
+import numpy as np
+
+if TYPE_CHECKING:
+    from onnx2mvit.ir.block import Block
+
+
+@dataclass(eq=False, slots=True, repr=False)
+class Value:
+    """One tensor: an input of the graph, a constant, or what a node computes.
+
+    `shape` is None where nothing is known, `const` holds the array of a constant.
+    """
+
+    name: str
+    shape: tuple[int, ...] | None = None
+    dtype: np.dtype[Any] | None = None
+    const: np.ndarray[Any, Any] | None = None
+    producer: Node | None = None
+
+    def __repr__(self) -> str:
+        kind = "const " if self.const is not None else ""
+        return f"<{kind}{self.name} {list(self.shape) if self.shape is not None else '?'}>"
+
+
+@dataclass(eq=False, slots=True, repr=False)
+class Node:
+    """One operator, or (after rewriting) one block, with ordered inputs; None is an absent input.
+
+    `op` is the ONNX operator, with its domain before "::" if it is not ONNX's own, or the kind
+    of the block. `scope` is torch's module path, as far as the exporter wrote one.
+    `position` orders nodes topologically; a replacement takes the place of what it replaces.
+    """
+
+    op: str
+    inputs: tuple[Value | None, ...]
+    outputs: tuple[Value, ...]
+    attrs: dict[str, Any] = field(default_factory=dict)
+    name: str = ""
+    scope: str = ""
+    block: Block | None = None
+    position: tuple[int, ...] = ()
+
+    @property
+    def output(self) -> Value:
+        """The first output, for most operators the only one."""
+        return self.outputs[0]
+
+    def __repr__(self) -> str:
+        where = self.scope or self.name
+        return f"<{self.op} {where}>" if where else f"<{self.op}>"
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a report says of the file that a graph was read from."""
+
+    file: str
+    sha256: str
+    opset: int
+    producer: str
+    nodes: int
+    weights: str
+    dynamic_batch: bool
+    dynamic_size: bool
+
+
+class Graph:
+    """Nodes and the values between them.
+
+    `folded` is how many nodes were left once constants were folded, before any rule; `fired` how
+    often each rule found its place.
+    """
+
+    def __init__(self, inputs: Iterable[Value], outputs: Iterable[Value], source: Source) -> None:
+        self.nx: networkx.DiGraph[Node] = networkx.DiGraph()
+        self.inputs = list(inputs)
+        self.outputs = list(outputs)
+        self.source = source
+        self.output_names = [value.name for value in self.outputs]
+        self.folded = 0
+        self.fired: Counter[str] = Counter()
+        self._by_op: defaultdict[str, dict[Node, None]] = defaultdict(dict)
+
+    def __len__(self) -> int:
+        return len(self.nx)
+
+    def __iter__(self) -> Iterator[Node]:
+        """All nodes in topological order."""
+        return iter(sorted(self.nx, key=lambda node: node.position))
+
+    def of(self, ops: Iterable[str]) -> list[Node]:
+        """The nodes of these operators in topological order."""
+        found = [node for op in ops for node in self._by_op.get(op, ())]
+        return sorted(found, key=lambda node: node.position)
+
+    def __contains__(self, node: Node) -> bool:
+        return node in self.nx
+
+    def add(self, node: Node) -> None:
+        """Adds a node; what computes its inputs must be in the graph already."""
+        self.nx.add_node(node)
+        self._by_op[node.op][node] = None
+        for value in node.outputs:
+            value.producer = node
+        for source in node.inputs:
+            if source is not None:
+                self.reconnect(source, node)
+
+    def reconnect(self, value: Value, node: Node) -> None:
+        """Draws the edge from what computes a value to a node that reads it."""
+        producer = value.producer
+        if producer is None:
+            return
+        if self.nx.has_edge(producer, node):
+            self.nx.edges[producer, node]["values"].add(value)
+        else:
+            self.nx.add_edge(producer, node, values={value})
+
+    def remove(self, node: Node) -> None:
+        """Removes a node; its outputs are left without a producer."""
+        self.nx.remove_node(node)
+        del self._by_op[node.op][node]
+        for value in node.outputs:
+            if value.producer is node:
+                value.producer = None
+
+    def consumers(self, value: Value) -> list[Node]:
+        """The nodes that read a value."""
+        if value.producer is None:
+            return [node for node in self.nx if value in node.inputs]
+        edges = self.nx.succ[value.producer]
+        return [node for node, edge in edges.items() if value in edge["values"]]
+
+    def used_by_many(self, value: Value, limit: int) -> bool:
+        """True if more than `limit` nodes may read the value, without looking at each of them."""
+        return value.producer is not None and self.nx.out_degree(value.producer) > limit
+
+    def is_output(self, value: Value) -> bool:
+        """True if the graph hands this value out."""
+        return any(value is output for output in self.outputs)
+
+    def collapse(self, nodes: Iterable[Node], node: Node) -> None:
+        """Puts one node in the place of several; its outputs must be outputs of theirs."""
+        readers = {value: self.consumers(value) for value in node.outputs}
+        gone = set(nodes)
+        for old in gone:
+            self.remove(old)
+        self.add(node)
+        for value, old_readers in readers.items():
+            for reader in old_readers:
+                if reader not in gone:
+                    self.reconnect(value, reader)
+
+    def expand(self, node: Node, nodes: Iterable[Node]) -> None:
+        """Puts several nodes in the place of one, the inverse of `collapse`."""
+        readers = {value: self.consumers(value) for value in node.outputs}
+        self.remove(node)
+        for part in sorted(nodes, key=lambda part: part.position):
+            self.add(part)
+        for value, old_readers in readers.items():
+            for reader in old_readers:
+                self.reconnect(value, reader)
+
+    def redirect(self, old: Value, new: Value) -> None:
+        """Lets everything that reads `old` read `new`."""
+        for reader in self.consumers(old):
+            reader.inputs = tuple(new if value is old else value for value in reader.inputs)
+            if old.producer is not None:
+                values = self.nx.edges[old.producer, reader]["values"]
+                values.discard(old)
+                if not values:
+                    self.nx.remove_edge(old.producer, reader)
+            self.reconnect(new, reader)
+        self.outputs = [new if value is old else value for value in self.outputs]
+
+    def sweep(self) -> None:
+        """Removes every node that nothing reads."""
+        wanted = {value.producer for value in self.outputs if value.producer is not None}
+        stack = list(wanted)
+        while stack:
+            for source in self.nx.predecessors(stack.pop()):
+                if source not in wanted:
+                    wanted.add(source)
+                    stack.append(source)
+        for node in [node for node in self.nx if node not in wanted]:
+            self.remove(node)

@@ -1,0 +1,5 @@
+"""Stage three, lower: what no pattern took becomes Keras expressions, operator by operator.
+
+In: a graph with blocks. Out: a layout for every value, code for every node that is left. Begin
+with `lower`; `operators` has a converter for each ONNX operator.
+"""

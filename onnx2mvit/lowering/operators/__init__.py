@@ -1,0 +1,26 @@
+"""Single operators: a small file for each group, and a registry of them all.
+
+A converter is given one node and answers with a Keras expression: a stock layer where there is
+one, a call of `keras.ops` otherwise, never a Lambda.
+"""
+
+from onnx2mvit.lowering.operators import (  # noqa: F401 - importing them fills the registry
+    activation,
+    arithmetic,
+    convolution,
+    linear,
+    logic,
+    normalization,
+    pooling,
+    reduction,
+    resize,
+    selection,
+    shape,
+    softmax,
+    space,
+    transposed_convolution,
+)
+from onnx2mvit.lowering.operators.registry import REGISTRY, converter_for, operator, version_of
+from onnx2mvit.lowering.operators.step import Code, MixesBatch, Step
+
+__all__ = ["REGISTRY", "Code", "MixesBatch", "Step", "converter_for", "operator", "version_of"]

@@ -1,0 +1,268 @@
+"""Why no pattern took a node: the closest one, how far it came, and the first difference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from onnx2mvit.errors import UsageError
+from onnx2mvit.ir.graph import Graph, Node
+from onnx2mvit.lifter.lift import Network
+from onnx2mvit.matcher.match import Failure, Trace, find
+from onnx2mvit.matcher.pattern import Pattern
+from onnx2mvit.matcher.search import Complaint
+
+NEARBY = 24  # so many nodes after one may be the last of a pattern that it belongs to
+SHOWN = 20  # groups
+ALONE = "no larger block took it"
+
+# What the blocks of a pattern are called in a sentence; operators go by their name.
+NOUNS = {
+    "Activation": "activation",
+    "BatchNorm": "batch normalization",
+    "Conv": "convolution",
+    "Conv2D": "convolution",
+    "ConvBnAct": "convolution",
+    "Dense": "linear layer",
+    "DepthwiseConv2D": "depthwise convolution",
+    "GroupNorm": "group normalization",
+    "LayerNorm": "layer normalization",
+    "MultiHeadAttention": "attention",
+}
+
+
+class Explainer:
+    """Tries every pattern at every node that could be its last, each pair once."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.traces: dict[tuple[str, Node], Trace] = {}
+
+    def closest(self, node: Node) -> Failure | None:
+        """The attempt that came furthest with this node in it, and its end; None without one."""
+        best: Failure | None = None
+        nearby = [node, *_downstream(self.network.graph, node, NEARBY)]
+        for pattern in self.network.patterns:
+            for root in nearby:
+                if root.op not in pattern.roots:
+                    continue
+                trace = self._trace(pattern, root)
+                failure = trace.furthest
+                if failure is None or node not in trace.touched:
+                    continue
+                if _closeness(failure) > _closeness(best):
+                    best = failure
+        return best
+
+    def _trace(self, pattern: Pattern, root: Node) -> Trace:
+        key = pattern.kind, root
+        if key not in self.traces:
+            trace = self.traces[key] = Trace(pattern.kind)
+            found = find(pattern, self.network.graph, root, trace)
+            if found is not None:  # it is a part of others alone, or it would have been taken
+                nodes = found[0].nodes
+                trace.furthest = Failure(pattern.kind, len(nodes), None, ALONE, whole=True)
+        return self.traces[key]
+
+
+def _closeness(failure: Failure | None) -> tuple[int, bool]:
+    """What fits as a whole and is refused is closer than what ends after as many nodes."""
+    return (-1, False) if failure is None else (failure.fitted, failure.whole)
+
+
+def _downstream(graph: Graph, node: Node, limit: int) -> list[Node]:
+    found: dict[Node, None] = {}
+    queue = [node]
+    while queue and len(found) < limit:
+        for reader in graph.nx.successors(queue.pop(0)):
+            if reader not in found:
+                found[reader] = None
+                queue.append(reader)
+    return list(found)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What became of a node, and the pattern that came closest to it; "" where none did."""
+
+    node: Node
+    fate: str
+    pattern: str = ""
+    fitted: int = 0
+    difference: str = ""
+    where: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain values for JSON."""
+        node = {"node": self.node.name or self.node.output.name, "op": self.node.op}
+        rest = {name: getattr(self, name) for name in ("fate", "pattern", "fitted", "difference")}
+        return {**node, "module": self.node.scope, **rest, "where": self.where}
+
+    def sentence(self) -> str:
+        """The closest pattern and the first difference, as one line."""
+        if not self.pattern:
+            return "no pattern has such a node at such a place"
+        nodes = {0: "no node fits", 1: "1 node fits"}.get(self.fitted, f"{self.fitted} nodes fit")
+        place = f" (at {self.where})" if self.where else ""
+        return f"{self.pattern}: {nodes}, then {self.difference}{place}"
+
+
+def explanations(network: Network, wanted: str | None = None) -> list[Explanation]:
+    """For each node that no pattern took, or for the one that is called so, in the graph's order.
+
+    A node goes by its name, its output's name or its module; a block at the top by its name.
+
+    Raises:
+        UsageError: there is none that is called so, or it lies inside of a block.
+    """
+    nodes = network.unrecognised if wanted is None else _called(network, wanted)
+    explainer = Explainer(network)
+    closest = [explainer.closest(node) for node in nodes]
+    with opened(network.graph, keep=nodes):
+        # Another block may have taken what belongs to the one that this node is of.
+        explainer = Explainer(network)
+        inside = [explainer.closest(node) for node in nodes]
+    return [
+        _explanation(network, node, max(pair, key=_closeness))
+        for node, *pair in zip(nodes, closest, inside, strict=True)
+    ]
+
+
+@contextmanager
+def opened(graph: Graph, keep: Sequence[Node]) -> Iterator[None]:
+    """Meanwhile, blocks that are made of blocks which are no layers lie open."""
+    blocks = [
+        node
+        for node in graph
+        if node.block is not None
+        and node not in keep
+        and any(child.children for child in node.block.children)
+    ]
+    for node in blocks:
+        assert node.block is not None
+        graph.expand(node, node.block.matched)
+    try:
+        yield
+    finally:
+        for node in blocks:
+            assert node.block is not None
+            graph.collapse(node.block.matched, node)
+
+
+def _explanation(network: Network, node: Node, failure: Failure | None) -> Explanation:
+    if node.block is not None:
+        fate = f"the block {node.block.name}, in no larger one"
+    elif node in network.lowered.refused:
+        fate = f"not converted: {network.lowered.refused[node]}"
+    else:
+        fate = "a single operator"
+    if failure is None:
+        return Explanation(node, fate)
+    where = _place(failure.node) if failure.node is not None else ""
+    return Explanation(node, fate, failure.pattern, failure.fitted, in_words(failure), where)
+
+
+def _called(network: Network, wanted: str) -> tuple[Node, ...]:
+    found = [node for node in network.graph if wanted in _names(node)]
+    if found:
+        return tuple(found)
+    for block in network.blocks:
+        for inner in block.walk():
+            nodes = inner.onnx_nodes()
+            if wanted == inner.name or any(wanted in _names(node) for node in nodes):
+                raise UsageError(f"{wanted!r} lies in the {block.kind} {block.name}: it was taken")
+    raise UsageError(
+        f"no node, module or block is called {wanted!r}: `inspect --graph` shows those that there "
+        "are (what is folded or simplified away is none)"
+    )
+
+
+def _names(node: Node) -> set[str]:
+    own = {node.name, node.scope, *(value.name for value in node.outputs)}
+    return (own | {node.block.name} if node.block is not None else own) - {""}
+
+
+def _place(node: Node) -> str:
+    return (node.block.name if node.block is not None else node.scope) or node.output.name
+
+
+def in_words(failure: Failure) -> str:
+    """The first difference as the end of a sentence."""
+    complaint = failure.complaint
+    if isinstance(complaint, str):
+        return complaint.replace(
+            "x is another value than before", "its input x is read twice, as two different values"
+        )
+    noun = NOUNS.get(complaint.op, complaint.op)
+    said = complaint.role is None or noun.lower().startswith(complaint.role)
+    it = f"its {noun}" if said else f"its {complaint.role} {noun}"
+    node = complaint.node
+    if node is None:
+        return f"{it} is missing: its place is taken by an input or a constant"
+    if complaint.keyword is not None:
+        return f"{it} {_difference(node, complaint)}"
+    if node.op != complaint.op:
+        return f"{it} is missing: in its place is {_article(NOUNS.get(node.op, node.op))}"
+    return f"{it} is used by another output than its first"
+
+
+def _article(noun: str) -> str:
+    return f"{'an' if noun[0].lower() in 'aeio' else 'a'} {noun}"
+
+
+def _difference(node: Node, complaint: Complaint) -> str:
+    key, found, expected = complaint.keyword, complaint.found, complaint.expected
+    wanted = "" if callable(expected) else f", not {_plain(expected)}"
+    params = node.block.params if node.block is not None else node.attrs
+    channels = _channels(node)
+    if key in ("depthwise", "group", "groups") and channels is not None:
+        groups = channels if params.get("depthwise") else params.get("groups", params.get("group"))
+        said = f"has group {groups} for {channels} channels"
+        if key == "depthwise":
+            return f"{said}: it is {'not ' if expected else ''}depthwise, and must{_be(expected)}"
+        return said + wanted
+    if key == "activation":
+        followed = f"is followed by {found}" if found else "is followed by no activation"
+        return followed + (", and must not be" if expected is None else wanted)
+    if key == "kernel_size":
+        return f"has a kernel of {found}×{found}" + (
+            wanted if callable(expected) else f", not {expected}×{expected}"
+        )
+    return f"has {key} {_plain(found)}{wanted}"
+
+
+def _be(expected: Any) -> str:
+    return " be" if expected else " not be"
+
+
+def _plain(value: Any) -> str:
+    return "none" if value is None else str(value)
+
+
+def _channels(node: Node) -> int | None:
+    shape = node.inputs[0].shape if node.inputs and node.inputs[0] is not None else None
+    return shape[1] if shape is not None and len(shape) > 1 else None
+
+
+def explain_lines(network: Network, wanted: str | None = None) -> Iterator[str]:
+    """What `inspect --explain` prints: equal explanations together, the most frequent first."""
+    groups: dict[tuple[str, ...], list[Explanation]] = {}
+    found = explanations(network, wanted)
+    if not found:
+        yield "every node lies in a block"
+        return
+    for each in found:
+        same = each.fate, each.pattern, each.difference, *([] if each.pattern else [each.node.op])
+        groups.setdefault(same, []).append(each)
+    ordered = sorted(groups.values(), key=lambda group: -len(group))
+    for group in ordered[:SHOWN]:
+        first = group[0]
+        ops = ", ".join(sorted({each.node.op for each in group}))
+        many = f"{len(group)} × {ops}, first at" if len(group) > 1 else ops
+        yield f"{many} {_place(first.node)}: {first.fate}"
+        yield f"    {first.sentence()}"
+    if len(ordered) > SHOWN:
+        rest = sum(map(len, ordered[SHOWN:]))
+        yield f"… and {len(ordered) - SHOWN} more reasons, of {rest} nodes (--json lists all)"

@@ -1,0 +1,126 @@
+"""Finds where a pattern holds: rooted at one node, closed, and with sound hyperparameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from onnx2mvit.ir.graph import Graph, Node
+from onnx2mvit.matcher.pattern import Mismatch, Pattern, Rooted, require
+from onnx2mvit.matcher.search import Bindings, Failure, Several, Trace, search
+
+__all__ = ["Failure", "Match", "Trace", "find", "matches"]
+
+
+class Match:
+    """One place where an expression holds. Roles and variables are attributes.
+
+    A role is a `Node`, or a `Block` if that node is one, or a tuple of them for a chain, or a
+    tuple of matches for `each`; None where the alternative with it was not taken.
+    A variable is a `Value`.
+    """
+
+    def __init__(self, rooted: Rooted, graph: Graph, root: Node, found: Bindings) -> None:
+        self.graph = graph
+        self.root = root
+        self.nodes = tuple(dict.fromkeys(found.nodes))  # two expressions may be one node
+        self.bound: dict[str, Any] = {role: found.names.get(role) for role in rooted.roles}
+        for role, bound in self.bound.items():
+            if isinstance(bound, Several):
+                self.bound[role] = tuple(
+                    Match(rooted, graph, part.nodes[0] if part.nodes else root, part)
+                    for part in bound.parts
+                )
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            bound = self.__dict__["bound"][name]
+        except KeyError:
+            raise AttributeError(f"the pattern has no {name!r}") from None
+        if isinstance(bound, Node):
+            return bound.block or bound
+        if isinstance(bound, tuple):
+            return tuple(part.block or part if isinstance(part, Node) else part for part in bound)
+        return bound
+
+    def shape(self, role: str, rank: int) -> tuple[int, ...]:
+        """The shape of a variable, or of what a role computes; Mismatch if its rank is another."""
+        bound = self.bound[role]
+        value = bound.output if isinstance(bound, Node) else bound
+        shape: tuple[int, ...] = (value.shape if value is not None else None) or ()
+        require(bool(shape), f"the shape of {role} is not known")
+        require(len(shape) == rank, f"{role} has rank {len(shape)}, not {rank}")
+        return shape
+
+    def common(self, roles: tuple[str, ...], *params: str) -> dict[str, Any]:
+        """The hyperparameters that these blocks share; raises Mismatch where they differ.
+
+        What a block does not have (the epsilon of an absent normalization) is left out.
+        """
+        shared: dict[str, Any] = {}
+        owner: dict[str, str] = {}
+        for role in roles:
+            block = getattr(self, role)
+            for name in params:
+                if block is None or name not in block.params:
+                    continue
+                value = block.params[name]
+                require(
+                    shared.setdefault(name, value) == value,
+                    f"{owner.get(name)} has {name} {shared[name]!r}, {role} has {value!r}",
+                )
+                owner.setdefault(name, role)
+        return shared
+
+
+def matches(
+    rooted: Rooted, graph: Graph, root: Node, trace: Trace | None = None
+) -> Iterator[Match]:
+    """All ways in which an expression holds with this node as its last."""
+    empty = Bindings({}, {}, ())
+    for found in search(rooted.expression, root.output, empty, trace):
+        if found.nodes and found.nodes[0] is root:
+            yield Match(rooted, graph, root, found)
+
+
+def find(
+    pattern: Pattern, graph: Graph, root: Node, trace: Trace | None = None
+) -> tuple[Match, dict[str, Any]] | None:
+    """The first way in which a pattern holds, is closed, and has sound hyperparameters."""
+    for match in matches(pattern, graph, root, trace):
+        complaint = leak(match) or shapeless(match)
+        if complaint is None:
+            try:
+                return match, pattern.params(match)
+            except Mismatch as mismatch:
+                complaint = str(mismatch)
+        if trace is not None:
+            trace.note(len(match.nodes), root, complaint, whole=True)
+    return None
+
+
+def leak(match: Match) -> str | None:
+    """Says which inner value is needed outside of the match; None if it is closed."""
+    inside = set(match.nodes)
+    graph = match.graph
+    for node in match.nodes:
+        for value in node.outputs:
+            if node is match.root and value is node.output:
+                continue
+            if graph.is_output(value):
+                return f"its inner value {value.name!r} is an output of the graph"
+            if graph.used_by_many(value, len(inside)):
+                return f"its inner value {value.name!r} is used outside of it"
+            for reader in graph.consumers(value):
+                if reader not in inside:
+                    return f"its inner value {value.name!r} is used outside of it, by {reader!r}"
+    return None
+
+
+def shapeless(match: Match) -> str | None:
+    """Says which value has a shape that is not known; None if hyperparameters can be read."""
+    for node in match.nodes:
+        for value in (*node.inputs, node.output):
+            if value is not None and value.shape is None:
+                return f"the shape of {value.name!r} is not known"
+    return None

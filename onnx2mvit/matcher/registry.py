@@ -1,0 +1,72 @@
+"""Which patterns there are, and in which order they are applied."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterable
+from functools import cache
+from types import ModuleType
+
+import networkx
+
+from onnx2mvit.matcher.pattern import Pattern
+
+
+@cache
+def builtin_patterns() -> tuple[Pattern, ...]:
+    """One instance of every pattern in `onnx2mvit.patterns`, lower ones first."""
+    package = importlib.import_module("onnx2mvit.patterns")
+    found = [module.name for module in pkgutil.iter_modules(package.__path__)]
+    names = sorted(name for name in found if not name.startswith("_"))
+    modules = [importlib.import_module(f"{package.__name__}.{name}") for name in names]
+    return in_order(pattern for module in modules for pattern in patterns_of(module))
+
+
+def patterns_of(module: ModuleType) -> list[Pattern]:
+    """The patterns that a module defines itself."""
+    return [
+        cls()
+        for _, cls in inspect.getmembers(module, inspect.isclass)
+        if issubclass(cls, Pattern)
+        and cls.__module__ == module.__name__
+        and not inspect.isabstract(cls)
+    ]
+
+
+def in_order(found: Iterable[Pattern]) -> tuple[Pattern, ...]:
+    """Sorts patterns so that each comes after those that it is made of or that go before it.
+
+    Raises:
+        ValueError: two patterns of one kind, patterns made of each other, or a pattern that is
+            neither a leaf nor has a function for Keras.
+    """
+    by_kind: dict[str, Pattern] = {}
+    for pattern in found:
+        if pattern.kind in by_kind:
+            raise ValueError(f"there are two patterns {pattern.kind}")
+        if pattern.kind in pattern.ops:
+            raise ValueError(
+                f"pattern {pattern.kind} is called like an operator that it is made of"
+            )
+        if (pattern.layer is None) == (pattern.keras is None):
+            raise ValueError(f"pattern {pattern.kind} needs either `layer` or `keras`")
+        by_kind[pattern.kind] = pattern
+    needs: networkx.DiGraph[str] = networkx.DiGraph()
+    needs.add_nodes_from(by_kind)
+    needs.add_edges_from(
+        (op, kind) for kind, pattern in by_kind.items() for op in pattern.ops if op in by_kind
+    )
+    needs.add_edges_from(
+        (kind, later)
+        for kind, pattern in by_kind.items()
+        for later in pattern.before
+        if later in by_kind
+    )
+    try:
+        order = list(networkx.lexicographical_topological_sort(needs))
+    except networkx.NetworkXUnfeasible:
+        cycle = " → ".join(kind for kind, _ in networkx.find_cycle(needs))
+        raise ValueError(f"patterns are made of each other: {cycle}") from None
+    return tuple(by_kind[kind] for kind in order)

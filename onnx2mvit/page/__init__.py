@@ -1,5 +1,0 @@
-"""report.html: what report.json says, as one page that needs no network and runs no script."""
-
-from onnx2mvit.page._page import render
-
-__all__ = ["render"]

@@ -1,0 +1,234 @@
+"""Rules for scaled dot-product attention: one MatMul of query and key, the scale on the scores."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from onnx2mvit.ir.graph import Value
+from onnx2mvit.matcher.match import Match
+from onnx2mvit.matcher.pattern import (
+    Expr,
+    Ops,
+    Var,
+    any_of,
+    constant,
+    each,
+    optional,
+    require,
+    scalar,
+)
+from onnx2mvit.reader.rules.base import Builder, Rule
+from onnx2mvit.reader.rules.linear import linear
+
+
+class AttentionIsMatMuls(Rule):
+    """ONNX Attention (operator versions 23-25) without cache, cap, causality or window.
+
+    Attention(q, k, v, mask) of rank 4 → MatMul(Softmax(Mul(MatMul(q, kᵀ), scale)), v)
+    where the mask is absent or hides nothing
+    """
+
+    needed_by = "timm and Hugging Face by dynamo from opset 23 on"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        mask = optional("mask")
+        return op.Attention(x, Var("key"), Var("value"), mask, is_causal=0)
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        require(m.mask is None or hides_nothing(m.mask), "some tokens are hidden")
+        shapes = (m.x.shape, m.key.shape, m.value.shape)
+        require(all(shape is not None and len(shape) == 4 for shape in shapes), "not of rank 4")
+        require(m.x.shape[1] == m.key.shape[1], "heads are shared")
+        attrs = m.root.attrs
+        require(not attrs.get("softcap"), "the scores are capped")
+        windows = (attrs.get(f"{side}_window_size", -1) for side in ("left", "right"))
+        require(all(window == -1 for window in windows), "it looks at a window alone")
+        scale = np.float32(attrs.get("scale", 1 / math.sqrt(m.x.shape[-1])))
+        turned = new.Transpose(m.key, perm=(0, 1, 3, 2))
+        scores = new.Mul(new.MatMul(m.x, turned), new.constant(np.asarray(scale), "scale"))
+        weights = new.Softmax(scores, shape=scores.shape, axis=-1)
+        return new.MatMul(weights, m.value)
+
+
+class MaskOfNothing(Rule):
+    """A mask that hides no token.
+
+    Softmax(Add(scores, 0)) → Softmax(scores)
+    """
+
+    needed_by = "Hugging Face by dynamo"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Softmax(op.Add(x, constant("mask")))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        require(hides_nothing(m.mask), "some tokens are hidden")
+        require(m.x.shape is not None and m.x.shape == m.root.output.shape, "it is made larger")
+        return new.like_root(m.x, **m.root.attrs)
+
+
+def hides_nothing(mask: Value) -> bool:
+    """True for a mask of zeros that is added, and for one of booleans that are all true."""
+    assert mask.const is not None
+    kind = mask.const.dtype.kind
+    return bool(mask.const.all() if kind == "b" else kind == "f" and not mask.const.any())
+
+
+class SoftmaxIsNumber(Rule):
+    """The softmax of a row is not a number where a mask hides all of it; here is no mask.
+
+    Where(IsNaN(s), 0, s) → s, where s = Softmax(Mul(MatMul(q, k), scale))
+    """
+
+    needed_by = "Hugging Face by dynamo below opset 23"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        share = op.Softmax(op.Mul(op.MatMul(x, Var("key")), scalar("scale")), role="share")
+        return op.Where(op.IsNaN(share), scalar("zero", 0.0), share)
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        value: Value = m.share.output
+        require(value.shape is not None and value.shape == m.root.output.shape, "it grows")
+        return value
+
+
+class TransposeOfFlatHeads(Rule):
+    """dynamo flattens batch and heads to transpose the keys.
+
+    Reshape(Transpose(Reshape(x, [B·h, N, d]), perm=(0, 2, 1)), [B, h, d, N])
+    → Transpose(x, perm=(0, 1, 3, 2))
+    """
+
+    needed_by = "timm by dynamo below opset 23"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Reshape(op.Transpose(op.Reshape(x, role="flat"), perm=(0, 2, 1)))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        require(m.x.shape is not None and len(m.x.shape) == 4, "the heads are not apart")
+        batch, heads, tokens, dim = m.x.shape
+        require(m.flat.output.shape == (batch * heads, tokens, dim), "flattened otherwise")
+        require(m.root.output.shape == (batch, heads, dim, tokens), "taken apart otherwise")
+        return new.like_root(m.x, op="Transpose", perm=(0, 1, 3, 2))
+
+
+class ScaleAfterMove(Rule):
+    """A scale does not mind what is moved or cut.
+
+    Transpose(Mul(x, s)) | Reshape(Mul(x, s)) | Slice(Mul(x, s))
+    → Mul(Transpose(x), s) | Mul(Reshape(x), s) | Mul(Slice(x), s)
+    """
+
+    needed_by = "cvnets for mobile"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        scaled = op.Mul(x, scalar("scale"), role="scaled")
+        return any_of(
+            op.Transpose(scaled, role="moved"),
+            op.Reshape(scaled, role="moved"),
+            op.Slice(scaled, role="moved"),
+        )
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        require(m.x.const is None, "a constant is scaled")
+        readers = {reader.op for reader in m.graph.consumers(m.scaled.output)}
+        shared = readers != {m.root.op} or m.graph.is_output(m.scaled.output)
+        require(not shared, "it would be scaled here and elsewhere")
+        moved = new.like_root(m.x, **m.moved.attrs)
+        return new.Mul(moved, number(new, m.scale), shape=m.root.output.shape)
+
+
+class ScaleAfterMatMul(Rule):
+    """A scale on the query, on the key or on both is one on the scores.
+
+    MatMul(Mul(q, s), k) | MatMul(q, Mul(k, s)) → Mul(MatMul(q, k), s)
+    """
+
+    needed_by = "timm and cvnets: the scale is on the query, or on query and key"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        other = Var("other")
+        scaled = op.Mul(x, scalar("scale"))
+        return any_of(op.MatMul(scaled, other, role="left"), op.MatMul(other, scaled, role="right"))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        require(m.x.const is None and m.other.const is None, "one of them is a constant")
+        operands = (m.x, m.other) if m.left is not None else (m.other, m.x)
+        return new.Mul(new.MatMul(*operands), number(new, m.scale), shape=m.root.output.shape)
+
+
+class MergeScales(Rule):
+    """Two scales are one.
+
+    Mul(Mul(x, s), t) → Mul(x, s·t)
+    """
+
+    needed_by = "timm: √scale is on query and key"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Mul(op.Mul(x, scalar("inner")), scalar("outer"))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        require(m.x.const is None, "a constant is scaled")
+        product = m.inner.const.reshape(()) * m.outer.const.reshape(())
+        return new.like_root(m.x, new.constant(np.asarray(product), "scale"))
+
+
+class HeadsTogether(Rule):
+    """Heads that are computed one by one, each from linear layers of its own.
+
+    Concat(head_0, …, head_n, axis=-1), or one head alone as wide as x, where
+    head_i = MatMul(Softmax(Mul(MatMul(x·q_i, Transpose(x·k_i)), scale)), x·v_i)
+    → Reshape(Transpose(MatMul(Softmax(Mul(MatMul(q, kᵀ), scale)), v), perm=(0, 2, 1, 3)))
+    where q = Transpose(Reshape(x·[q_0 … q_n], [B, N, n, d]), perm=(0, 2, 1, 3)), and so k, v
+    """
+
+    needed_by = "cvnets for mobile"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        key = op.Transpose(linear(op, x, "key_"), perm=(0, 2, 1))
+        scores = op.Mul(op.MatMul(linear(op, x, "query_"), key), scalar("scale"))
+        head = op.MatMul(op.Softmax(scores, axis=-1), linear(op, x, "value_"))
+        return any_of(op.Concat(each(head, role="heads"), role="joined"), head)
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        heads: tuple[Match, ...] = m.heads or (m,)
+        x, scale, width = heads[0].x, heads[0].scale, heads[0].query_kernel.const.shape[1]
+        require(x.shape is not None and len(x.shape) == 3, "the input is not tokens")
+        require(m.joined is None or m.joined.attrs["axis"] in (-1, 2), "joined on another axis")
+        require(m.joined is not None or width == x.shape[-1], "one of several heads")
+        for head in heads:
+            require(head.x is x, "the heads have different inputs")
+            require(float(head.scale.const) == float(scale.const), "their scales differ")
+        query, key, value = (
+            self.together(role, heads, width, new) for role in ("query", "key", "value")
+        )
+        turned = new.Transpose(key, perm=(0, 2, 3, 1))
+        scores = new.MatMul(new.Transpose(query, perm=(0, 2, 1, 3)), turned)
+        scores = new.Mul(scores, number(new, scale))
+        weights = new.Softmax(scores, shape=scores.shape, axis=-1)
+        y = new.MatMul(weights, new.Transpose(value, perm=(0, 2, 1, 3)))
+        return new.like_root(new.Transpose(y, perm=(0, 2, 1, 3)), op="Reshape")
+
+    def together(self, role: str, heads: tuple[Match, ...], width: int, new: Builder) -> Value:
+        """One linear layer for all heads, its channels divided among them."""
+        x: Value = heads[0].x
+        batch, tokens, _ = x.shape or ()
+        kernels = [getattr(head, f"{role}_kernel").const for head in heads]
+        biases = [getattr(head, f"{role}_bias") for head in heads]
+        require({kernel.shape[1] for kernel in kernels} == {width}, "the heads differ in width")
+        y = new.MatMul(x, new.constant(np.concatenate(kernels, axis=1), f"{role}_kernel"))
+        if any(bias is not None for bias in biases):
+            require(None not in biases, "some of the heads have no bias")
+            bias = np.concatenate([bias.const for bias in biases])
+            require(bias.shape == (len(heads) * width,), "a bias is not one per channel")
+            y = new.Add(y, new.constant(bias, f"{role}_bias"))
+        return new.Reshape(y, shape=(batch, tokens, len(heads), width))
+
+
+def number(new: Builder, value: Value) -> Value:
+    """A constant of one element without axes, so that it never makes a tensor larger."""
+    assert value.const is not None
+    return value if value.shape == () else new.constant(value.const.reshape(()), "scale")

@@ -1,0 +1,167 @@
+"""What a rule is and how it is applied."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+
+from onnx2mvit.errors import MALFORMED
+from onnx2mvit.ir.error_context import fault
+from onnx2mvit.ir.graph import Graph, Node, Value
+from onnx2mvit.matcher.match import Match, matches
+from onnx2mvit.matcher.pattern import Expr, Mismatch, Ops, Rooted, Var
+
+Shape = tuple[int, ...]
+
+
+class Rule(Rooted, ABC):
+    """Replaces the last node of what it matches; what nobody reads any more goes by itself.
+
+    `needed_by` says whose files it is for, in the table in docs/rules.md.
+    """
+
+    needed_by: ClassVar[str] = ""
+
+    @property
+    def name(self) -> str:
+        """The rule's name, as reports show it."""
+        return type(self).__name__
+
+    @abstractmethod
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        """What stands before."""
+
+    @abstractmethod
+    def rewrite(self, m: Match, new: Builder) -> Value | tuple[Value, ...]:
+        """What stands after; raises Mismatch where there is nothing to do.
+
+        A value takes the place of the first output, a tuple that of all outputs.
+        """
+
+
+class Builder:
+    """`new.MatMul(x, w)` makes a node in the place of the match and returns its output."""
+
+    def __init__(self, root: Node) -> None:
+        self.root = root
+        self.nodes: list[Node] = []
+
+    def __getattr__(self, op: str) -> Callable[..., Value]:
+        def make(*inputs: Value | None, shape: Shape | None = None, **attrs: Any) -> Value:
+            present = [value for value in inputs if value is not None]
+            number = len(self.nodes)
+            output = Value(
+                name=f"{self.root.output.name}/{op}_{number}",
+                shape=shape if shape is not None else infer(op, present, attrs),
+                dtype=self.root.output.dtype,
+            )
+            kept = inputs if inputs[-1] is not None else inputs[:-1]
+            self.nodes.append(
+                Node(
+                    op,
+                    kept,
+                    (output,),
+                    attrs,
+                    name=self.root.name,
+                    scope=self.root.scope,
+                    position=(*self.root.position, number),
+                )
+            )
+            output.producer = self.nodes[-1]
+            return output
+
+        return make
+
+    def like_root(self, *inputs: Value | None, op: str | None = None, **attrs: Any) -> Value:
+        """A node like the match's last one, with other inputs or attributes."""
+        make: Callable[..., Value] = getattr(self, op or self.root.op)
+        return make(*inputs, shape=self.root.output.shape, **attrs)
+
+    def constant(self, array: np.ndarray[Any, Any], name: str) -> Value:
+        """A constant value."""
+        return Value(f"{self.root.output.name}/{name}", array.shape, array.dtype, array)
+
+
+def infer(op: str, inputs: list[Value], attrs: dict[str, Any]) -> Shape | None:
+    """The output's shape of the few operators that rules insert."""
+    shapes = [value.shape for value in inputs]
+    if any(shape is None for shape in shapes):
+        return None
+    known = [shape for shape in shapes if shape is not None]
+    match op:
+        case "Add" | "Mul":
+            return broadcast(*known)
+        case "MatMul":
+            batch = broadcast(known[0][:-2], known[1][:-2])
+            return (*batch, known[0][-2], known[1][-1])
+        case "Transpose":
+            return tuple(known[0][axis] for axis in attrs["perm"])
+    return None
+
+
+def broadcast(*shapes: Shape) -> Shape:
+    """The shape of all of these together; Mismatch if there is none."""
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError as error:
+        raise Mismatch(f"shapes {shapes} do not fit together") from error
+
+
+def elements(shape: Shape | None) -> int:
+    """How many elements a tensor has; -1 where its shape is not known."""
+    return -1 if shape is None else math.prod(shape)
+
+
+def apply_once(rule: Rule, graph: Graph) -> int:
+    """Applies a rule wherever it holds, from the output to the input; returns how often."""
+    count = 0
+    for root in reversed(graph.of(rule.roots)):
+        if root not in graph:
+            continue
+        try:
+            count += _applied(rule, graph, root)
+        except MALFORMED as error:
+            raise fault(root, rule.name, error) from error
+    if count:
+        graph.fired[rule.name] += count
+    return count
+
+
+def _applied(rule: Rule, graph: Graph, root: Node) -> bool:
+    for match in matches(rule, graph, root):
+        new = Builder(root)
+        try:
+            value = rule.rewrite(match, new)
+        except Mismatch:
+            continue
+        if not isinstance(value, tuple) and _further_outputs_are_used(graph, root):
+            continue
+        _replace(graph, root, value, new)
+        return True
+    return False
+
+
+def _further_outputs_are_used(graph: Graph, root: Node) -> bool:
+    return any(graph.consumers(value) or graph.is_output(value) for value in root.outputs[1:])
+
+
+def _replace(graph: Graph, root: Node, value: Value | tuple[Value, ...], new: Builder) -> None:
+    values = value if isinstance(value, tuple) else (value, *root.outputs[1:])
+    readers = [graph.consumers(output) for output in root.outputs]
+    for output, after in zip(root.outputs, values, strict=True):
+        if after.producer is not None and after.producer in new.nodes:
+            # The tensor keeps its name, by which it is found in the original file again.
+            after.producer.outputs = (output,)
+        elif after is not output:
+            graph.redirect(output, after)
+    graph.remove(root)
+    for node in new.nodes:
+        graph.add(node)
+    for output, old_readers in zip(root.outputs, readers, strict=True):
+        if output.producer is not None:
+            for reader in old_readers:
+                graph.reconnect(output, reader)

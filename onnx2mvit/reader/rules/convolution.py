@@ -1,0 +1,103 @@
+"""Rules for Conv."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from onnx2mvit.ir.graph import Value
+from onnx2mvit.ir.padding import same_pads
+from onnx2mvit.matcher.match import Match
+from onnx2mvit.matcher.pattern import Expr, Ops, Var, constant, optional, require
+from onnx2mvit.reader.rules.base import Builder, Rule
+
+
+class ExplicitConv(Rule):
+    """Writes out what Conv leaves to be derived: kernel_shape, strides, dilations and pads.
+
+    Conv(x, w, b, auto_pad="SAME_UPPER") → Conv(x, w, b, kernel_shape=…, pads=…, …)
+    """
+
+    needed_by = "all: torch's exporters leave some out, other producers more"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Conv(x, constant("weight"), optional("bias"))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        attrs = explicit(m)
+        require(attrs != m.root.attrs, "everything is written out")
+        return new.like_root(m.x, m.weight, m.bias, **attrs)
+
+
+def explicit(m: Match) -> dict[str, Any]:
+    """The attributes of a Conv (operator versions 1 and 11) with nothing left implicit."""
+    given = m.root.attrs
+    kernel = tuple(m.weight.const.shape[2:])
+    rank = len(kernel)
+    strides = tuple(given.get("strides") or (1,) * rank)
+    dilations = tuple(given.get("dilations") or (1,) * rank)
+    auto_pad = given.get("auto_pad", "NOTSET")
+    pads = tuple(given.get("pads") or (0,) * (2 * rank))
+    if auto_pad == "VALID":
+        pads = (0,) * (2 * rank)
+    elif auto_pad in ("SAME_UPPER", "SAME_LOWER"):
+        require(m.x.shape is not None, "the input's shape is not known")
+        pads = same_pads(m.x.shape[2:], kernel, strides, dilations)
+        if auto_pad == "SAME_LOWER":
+            pads = (*pads[rank:], *pads[:rank])
+    return {
+        "kernel_shape": kernel,
+        "strides": strides,
+        "dilations": dilations,
+        "pads": pads,
+        "group": given.get("group", 1),
+    }
+
+
+class PadIntoConv(Rule):
+    """Zeros around an image are the padding of the convolution that reads it.
+
+    Conv(Pad(x, pads, 0), w, b, pads=p) → Conv(x, w, b, pads=p + pads of height and width)
+    """
+
+    needed_by = "Hugging Face and timm by legacy, where a network pads as TensorFlow does"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        pads, axes = constant("pads", rank=1), optional("axes", rank=1)
+        padded = op.Pad(x, pads, optional("fill"), axes, role="pad")
+        return op.Conv(padded, constant("weight"), optional("bias"))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        attrs = m.root.attrs
+        require("pads" in attrs and "auto_pad" not in attrs, "its own padding is implicit")
+        require(m.pad.attrs.get("mode", "constant") == "constant", "it repeats the image")
+        require(m.fill is None or not m.fill.const.any(), "it does not pad with zeros")
+        require(m.x.shape is not None, "the input's shape is not known")
+        rank = len(m.x.shape)
+        axes = list(range(rank)) if m.axes is None else [a % rank for a in m.axes.const.tolist()]
+        given = m.pads.const.tolist()
+        before = dict(zip(axes, given[: len(axes)], strict=True))
+        after = dict(zip(axes, given[len(axes) :], strict=True))
+        require(min(given, default=0) >= 0, "it cuts off")
+        require(
+            not any(side.get(axis) for side in (before, after) for axis in (0, 1)),
+            "it pads batch or channels",
+        )
+        more = [side.get(axis, 0) for side in (before, after) for axis in range(2, rank)]
+        pads = tuple(map(sum, zip(attrs["pads"], more, strict=True)))
+        return new.like_root(m.x, m.weight, m.bias, **{**attrs, "pads": pads})
+
+
+class DropZeroBias(Rule):
+    """A bias of zeros is none: dynamo adds one to every Conv that has none in torch.
+
+    Conv(x, w, 0) → Conv(x, w)
+    """
+
+    needed_by = "dynamo with `optimize=False`"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Conv(x, constant("weight"), constant("bias"))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        require(not m.bias.const.any(), "the bias is not zero")
+        return new.like_root(m.x, m.weight, **m.root.attrs)

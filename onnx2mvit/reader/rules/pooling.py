@@ -1,0 +1,119 @@
+"""Rules for means over an image."""
+
+from __future__ import annotations
+
+from onnx2mvit.ir.graph import Value
+from onnx2mvit.matcher.match import Match
+from onnx2mvit.matcher.pattern import Expr, Ops, Var, any_of, optional, require
+from onnx2mvit.reader.rules.base import Builder, Rule
+
+
+class GlobalAveragePoolIsMean(Rule):
+    """The mean over all but batch and channels.
+
+    GlobalAveragePool(x) → ReduceMean(x, axes=(2, 3), keepdims=1)
+    """
+
+    needed_by = "timm by legacy"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.GlobalAveragePool(x)
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        require(m.x.shape is not None, "the input's shape is not known")
+        axes = tuple(range(2, len(m.x.shape)))
+        return new.like_root(m.x, op="ReduceMean", axes=axes, keepdims=1)
+
+
+class AveragePoolIsMean(Rule):
+    """A window as large as the image, or larger where it is cut off at the border.
+
+    AveragePool(x, kernel_shape=(H, W)) | AveragePool(x, kernel_shape=(1280, 1280), ceil_mode=1)
+    → ReduceMean(x, axes=(2, 3), keepdims=1)
+    """
+
+    needed_by = "Hugging Face's EfficientNet; networks that end in a pooling of 7×7"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.AveragePool(x)
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        attrs, shape = m.root.attrs, m.x.shape or ()
+        require(len(shape) == 4, "the input is no image")
+        require(m.root.output.shape == (*shape[:2], 1, 1), "there is more than one window")
+        require(not any(attrs.get("pads") or ()), "it is padded")
+        require(attrs.get("auto_pad", "NOTSET") in ("NOTSET", "VALID"), "it is padded")
+        require(set(attrs.get("dilations") or (1,)) == {1}, "it leaves pixels out")
+        sizes = zip(attrs["kernel_shape"], shape[2:], strict=True)
+        require(
+            all(k == size or (k > size and attrs.get("ceil_mode")) for k, size in sizes),
+            "the window is smaller than the image",
+        )
+        return new.like_root(m.x, op="ReduceMean", axes=(2, 3), keepdims=1)
+
+
+class MeanAxes(Rule):
+    """Axes as an attribute, counted from the front; an input from opset 18, of sums from 13.
+
+    ReduceMean(x, axes) | ReduceMean(x, axes=(-1, -2)) → ReduceMean(x, axes=(2, 3))
+    and so ReduceSum
+    """
+
+    needed_by = "Hugging Face and cvnets; timm by dynamo; ReduceSum: MobileViTv2"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        axes = optional("axes")
+        return any_of(op.ReduceMean(x, axes), op.ReduceSum(x, axes))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        require(m.x.shape is not None, "the input's shape is not known")
+        rank = len(m.x.shape)
+        given = m.root.attrs.get("axes") if m.axes is None else m.axes.const.tolist()
+        if not given:
+            require(not m.root.attrs.get("noop_with_empty_axes"), "it does nothing")
+            given = range(rank)
+        attrs = {
+            "axes": tuple(sorted(axis % rank for axis in given)),
+            "keepdims": m.root.attrs.get("keepdims", 1),
+        }
+        require(m.axes is not None or attrs != m.root.attrs, "the axes are written so already")
+        return new.like_root(m.x, **attrs)
+
+
+class MeanWithoutKeptAxes(Rule):
+    """Axes that are kept and then reshaped away.
+
+    Reshape(ReduceMean(x, axes, keepdims=1)) → ReduceMean(x, axes, keepdims=0)
+    """
+
+    needed_by = "timm"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Reshape(op.ReduceMean(x, role="mean", keepdims=1))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        axes = m.mean.attrs.get("axes")
+        require(axes is not None and m.x.shape is not None, "the axes are not known")
+        rest = tuple(dim for axis, dim in enumerate(m.x.shape) if axis not in axes)
+        require(m.root.output.shape == rest, "it is reshaped to something else")
+        return new.like_root(m.x, op="ReduceMean", axes=axes, keepdims=0)
+
+
+class FlattenOfPixelIsMean(Rule):
+    """The mean of a single pixel is that pixel, so that a linear layer follows a mean or nothing.
+
+    Reshape(x) from (B, C, 1, 1) to (B, C) → ReduceMean(x, axes=(2, 3), keepdims=0)
+    """
+
+    needed_by = "MobileNetV3 by timm: between its convolution after pooling and the classifier"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Reshape(x)
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        shape = m.x.shape or ()
+        require(len(shape) == 4 and shape[2:] == (1, 1), "the input is more than one pixel")
+        mean = m.x.producer is not None and m.x.producer.op == "ReduceMean"
+        require(not mean, "it is a mean already, whose axes need not be kept")
+        require(m.root.output.shape == shape[:2], "it is reshaped to something else")
+        return new.like_root(m.x, op="ReduceMean", axes=(2, 3), keepdims=0)

@@ -1,0 +1,274 @@
+"""Rules for taking a part of a tensor, and for taking it out of the weights beforehand.
+
+Some code bases compute query, key and value in one linear layer and cut the result up. The parts
+are followed back to the weights, so that what is left are three linear layers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from onnx2mvit.ir.graph import Value
+from onnx2mvit.matcher.match import Match
+from onnx2mvit.matcher.pattern import Expr, Mismatch, Ops, Var, constant, each, optional, require
+from onnx2mvit.reader.rules.base import Builder, Rule, Shape, elements
+from onnx2mvit.reader.rules.linear import linear
+
+
+class SplitIsSlices(Rule):
+    """Each part by itself, bounds and axis as attributes.
+
+    Split(x, sizes, axis=a) → Slice(x, axis=a, start=…, end=…) for each output
+    """
+
+    needed_by = "timm by legacy; cvnets for mobile by dynamo"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Split(x, optional("sizes"))
+
+    def rewrite(self, m: Match, new: Builder) -> tuple[Value, ...]:
+        require(m.x.shape is not None, "the input's shape is not known")
+        axis = m.root.attrs.get("axis", 0) % len(m.x.shape)
+        shapes = [value.shape for value in m.root.outputs]
+        require(all(shape is not None for shape in shapes), "a part's shape is not known")
+        ends = np.cumsum([shape[axis] for shape in shapes if shape is not None]).tolist()
+        parts = zip(shapes, [0, *ends[:-1]], ends, strict=True)
+        return tuple(
+            new.Slice(m.x, shape=shape, axis=axis, start=start, end=end)
+            for shape, start, end in parts
+        )
+
+
+class SliceAttributes(Rule):
+    """Bounds and axis as attributes, counted from the front, where one axis is cut.
+
+    Slice(x, starts, ends, axes, steps) → Slice(x, axis=a, start=…, end=…), or x if it is all of x
+    """
+
+    needed_by = "timm by dynamo; cvnets for mobile by legacy"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        axes, steps = optional("axes"), optional("steps")
+        return op.Slice(x, constant("starts"), constant("ends"), axes, steps)
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        shape: Shape = m.x.shape or ()
+        require(bool(shape), "the input's shape is not known")
+        starts, ends = m.starts.const.tolist(), m.ends.const.tolist()
+        axes = range(len(starts)) if m.axes is None else m.axes.const.tolist()
+        steps = [1] * len(starts) if m.steps is None else m.steps.const.tolist()
+        require(set(steps) == {1}, "it leaves elements out")
+        cuts = []
+        for start, end, axis in zip(starts, ends, axes, strict=True):
+            first, last, _ = slice(start, end).indices(shape[axis])
+            if (first, last) != (0, shape[axis]):
+                cuts.append((axis % len(shape), first, last))
+        value: Value = m.x
+        if not cuts:
+            return value
+        require(len(cuts) == 1, "it cuts several axes")
+        ((axis, first, last),) = cuts
+        return new.like_root(m.x, axis=axis, start=first, end=last)
+
+
+class SelectFromSlice(Rule):
+    """A slice of one element whose axis is dropped.
+
+    Reshape(Slice(x, axis=a, start=i, end=i+1)) without axis a → Select(x, axis=a, index=i)
+    """
+
+    needed_by = "timm by both exporters"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Reshape(op.Slice(x, role="part"))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        attrs = m.part.attrs
+        require("start" in attrs and attrs["end"] - attrs["start"] == 1, "several elements")
+        shape = m.part.output.shape
+        axis = attrs["axis"]
+        require(shape is not None, "the slice's shape is not known")
+        require(
+            m.root.output.shape == (*shape[:axis], *shape[axis + 1 :]), "another axis is dropped"
+        )
+        return new.like_root(m.x, op="Select", axis=axis, index=attrs["start"])
+
+
+class SelectFromGather(Rule):
+    """Gather of one index without an axis of its own.
+
+    Gather(x, i, axis=a) → Select(x, axis=a, index=i)
+    """
+
+    needed_by = "cvnets by both exporters"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Gather(x, constant("index", rank=0))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        require(m.x.const is None and m.x.shape is not None, "it gathers from a constant")
+        axis = m.root.attrs.get("axis", 0) % len(m.x.shape)
+        index = int(m.index.const) % m.x.shape[axis]
+        return new.like_root(m.x, op="Select", axis=axis, index=index)
+
+
+class GatherOfAll(Rule):
+    """All elements in their order; what is left of torch's `as_strided`.
+
+    Gather(Reshape(x) of rank 1, arange(n) in any shape) → Reshape(x) to that shape
+    """
+
+    needed_by = "timm's ConvNeXt by dynamo"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Gather(op.Reshape(x, role="flat"), constant("indices"))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        length, indices = elements(m.x.shape), m.indices.const
+        require(m.flat.output.shape == (length,), "it is not flat")
+        require(np.array_equal(indices.reshape(-1), np.arange(length)), "another order, or a part")
+        return new.like_root(m.x, op="Reshape")
+
+
+class ConcatGrows(Rule):
+    """What is joined to a list that was joined before is joined to the result of that.
+
+    Concat(a, b, c) where Concat(a, b) is in the graph → Concat(Concat(a, b), c)
+    """
+
+    needed_by = "DenseNets, whose layers join the outputs of all before"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Concat(each(Var("part"), role="parts"))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        inputs, axis = m.root.inputs, m.root.attrs.get("axis")
+        if inputs[0] is None or inputs[0].const is not None:
+            raise Mismatch("it begins with a constant")
+        shorter = [
+            node
+            for node in m.graph.consumers(inputs[0])
+            if node.op == "Concat"
+            and node.attrs.get("axis") == axis
+            and 1 < len(node.inputs) < len(inputs)
+            and node.inputs == inputs[: len(node.inputs)]
+            and node.position < m.root.position
+        ]
+        require(bool(shorter), "no part of it is joined before")
+        longest = max(shorter, key=lambda node: len(node.inputs))
+        return new.like_root(longest.output, *inputs[len(longest.inputs) :], axis=axis)
+
+
+class RollFromSlices(Rule):
+    """What is cut off at one end is joined to the other: torch.roll.
+
+    Concat(Slice(x, axis=a, start=s, end=n), Slice(x, axis=a, start=0, end=s), axis=a)
+    → Roll(x, axes=(a,), shifts=(-s,)), or (n-s,) if that is less
+    """
+
+    needed_by = "Swin transformers"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Concat(op.Slice(x, role="second"), op.Slice(x, role="first"))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        first, second = m.first.attrs, m.second.attrs
+        require("start" in first and "start" in second, "the cuts are not known")
+        axis, cut = first["axis"], first["end"]
+        same = axis == second["axis"] == m.root.attrs["axis"] % len(m.x.shape)
+        require(same, "it is cut and joined along different axes")
+        length = m.x.shape[axis]
+        whole = (first["start"], second["start"], second["end"]) == (0, cut, length)
+        require(whole, "the parts are not all of it")
+        shift = -cut if cut <= length - cut else length - cut
+        return new.like_root(m.x, op="Roll", axes=(axis,), shifts=(shift,))
+
+
+class MergeRolls(Rule):
+    """Rolls along different axes are one.
+
+    Roll(Roll(x, axes=(a,), shifts=(s,)), axes=(b,), shifts=(t,)) → Roll(x, axes=(a, b), …)
+    """
+
+    needed_by = "Swin transformers"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Roll(op.Roll(x, role="inner"))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        inner, outer = m.inner.attrs, m.root.attrs
+        require(not {*inner["axes"]} & {*outer["axes"]}, "both along one axis")
+        axes, shifts = ((*inner[key], *outer[key]) for key in ("axes", "shifts"))
+        return new.like_root(m.x, axes=axes, shifts=shifts)
+
+
+class SelectBeforeTranspose(Rule):
+    """What is selected is transposed by itself.
+
+    Select(Transpose(x, perm=p), axis=a) → Transpose(Select(x, axis=p[a]), perm=p without p[a])
+    """
+
+    needed_by = "timm and cvnets"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Select(op.Transpose(x, role="moved"))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        perm = m.moved.attrs.get("perm")
+        require(bool(perm) and m.x.shape is not None, "the permutation is implicit")
+        axis = perm[m.root.attrs["axis"]]
+        shape = tuple(dim for place, dim in enumerate(m.x.shape) if place != axis)
+        selected = new.Select(m.x, shape=shape, axis=axis, index=m.root.attrs["index"])
+        rest = tuple(place - (place > axis) for place in perm if place != axis)
+        return new.Transpose(selected, shape=m.root.output.shape, perm=rest)
+
+
+class SelectFromLinear(Rule):
+    """A part of what a linear layer computes is a smaller linear layer.
+
+    Select(Reshape(Add(MatMul(x, w), b)), axis, index) → Reshape(Add(MatMul(x, w[:, c]), b[c]))
+    where the Reshape divides the last axis alone and c are the columns that are selected
+    """
+
+    needed_by = "timm and cvnets"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Select(op.Reshape(linear(op, x), role="divided"))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        units = m.kernel.const.shape[1]
+        divided = m.divided.output.shape
+        leading = m.x.shape[:-1] if m.x.shape is not None else ()
+        require(divided is not None and divided[: len(leading)] == leading, "other axes move too")
+        parts = divided[len(leading) :]
+        axis = m.root.attrs["axis"] - len(leading)
+        require(axis >= 0 and elements(parts) == units, "another axis is selected from")
+        columns = np.arange(units).reshape(parts).take(m.root.attrs["index"], axis=axis).reshape(-1)
+        return new.Reshape(smaller(m, new, columns), shape=m.root.output.shape)
+
+
+class SliceOfLinear(Rule):
+    """The same where the last axis is cut without being divided.
+
+    Slice(Add(MatMul(x, w), b), axis=last, start=s, end=e) → Add(MatMul(x, w[:, s:e]), b[s:e])
+    """
+
+    needed_by = "cvnets for mobile"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Slice(linear(op, x))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        attrs = m.root.attrs
+        require(m.x.shape is not None and "start" in attrs, "the cut is not known")
+        require(attrs["axis"] == len(m.x.shape) - 1, "another axis is cut")
+        return smaller(m, new, np.arange(attrs["start"], attrs["end"]))
+
+
+def smaller(m: Match, new: Builder, columns: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Value:
+    """The linear layer of a match with some of its columns alone."""
+    kernel = new.constant(m.kernel.const[:, columns], f"kernel_{columns[0]}")
+    product = new.MatMul(m.x, kernel)
+    if m.bias is None:
+        return product
+    return new.Add(product, new.constant(m.bias.const[columns], f"bias_{columns[0]}"))

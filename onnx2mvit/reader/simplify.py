@@ -1,0 +1,82 @@
+"""Constants are folded and shapes inferred, until a graph says as little as it can."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import onnx_ir as ir
+import onnxscript.optimizer
+from onnx_ir.passes import common as passes
+
+from onnx2mvit.base.quiet import one_line
+from onnx2mvit.errors import MALFORMED, InvalidModelError
+from onnx2mvit.reader.limits import Budget, refuse_expansion
+
+STAND_INS = {
+    "GroupNormalization": "InstanceNormalization",
+    "MeanVarianceNormalization": "LpNormalization",
+}
+LARGEST_CONSTANT = 1 << 28  # elements; `limits.Budget` is for how constants grow
+
+
+def simplify(model: ir.Model, file: str) -> None:
+    """Inlines functions and folds constants; BatchNormalization is left as it is.
+
+    Raises:
+        InvalidModelError: that fails.
+        UnsupportedError: the functions expand to too many operators.
+    """
+    for library in ("onnxscript", "onnx_ir"):
+        logging.getLogger(library).setLevel(logging.ERROR)
+    refuse_expansion(model, file)
+    budget = Budget()
+    try:
+        passes.InlinePass()(model)
+        passes.IdentityEliminationPass()(model)
+        _fold(model, budget)
+        outputs = (output for node in model.graph for output in node.outputs)
+        if any(value.shape is None or not value.shape.is_static() for value in outputs):
+            # Looking at one node at a time, folding sees no functions and no scales of a Resize.
+            passes.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=False)(model)
+            _fold(model, budget)
+        passes.RemoveUnusedNodesPass()(model)
+        passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+        passes.IdentityEliminationPass()(model)
+        passes.RemoveUnusedNodesPass()(model)
+        passes.AddDefaultAttributesPass()(model)
+    except (RuntimeError, ir.passes.PassError, *MALFORMED) as error:
+        raise InvalidModelError(f"{file} cannot be simplified: {one_line(error)}") from error
+
+
+def _fold(model: ir.Model, budget: Budget) -> None:
+    with _known_shapes(model):
+        onnxscript.optimizer.fold_constants(
+            model,
+            onnx_shape_inference=True,
+            input_size_limit=LARGEST_CONSTANT,
+            output_size_limit=LARGEST_CONSTANT,
+            should_fold=lambda node: _may_fold(node, budget),
+        )
+
+
+@contextmanager
+def _known_shapes(model: ir.Model) -> Iterator[None]:
+    """Meanwhile: operators that ONNX (1.23.2) infers no shape for have the names of like ones."""
+    nodes = [node for node in model.graph if node.op_type in STAND_INS]
+    own = [(node.op_type, dict(node.attributes)) for node in nodes]
+    for node in nodes:
+        node.op_type = STAND_INS[node.op_type]
+        node.attributes.clear()
+    yield
+    for node, (name, attributes) in zip(nodes, own, strict=True):
+        node.op_type = name
+        node.attributes.update(attributes)
+
+
+def _may_fold(node: ir.Node, budget: Budget) -> bool | None:
+    if node.op_type in STAND_INS.values() or not budget.allows(node):
+        return False
+    # onnxscript leaves it alone by default; legacy computes the sizes of a Pad with it.
+    return True if node.op_type == "ConstantOfShape" else None

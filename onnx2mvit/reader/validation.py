@@ -1,0 +1,155 @@
+"""What ONNX's checker lets pass although no network can have it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import google.protobuf.message
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from onnx2mvit.errors import InvalidModelError, UnsupportedError
+from onnx2mvit.ir.graph import Node, Value
+
+# Their weights are summed up; elsewhere an infinite number may be a bound, or mask a place.
+SUMS = frozenset(
+    {
+        "Conv",
+        "ConvTranspose",
+        "Gemm",
+        "MatMul",
+        "BatchNormalization",
+        "LayerNormalization",
+        "InstanceNormalization",
+        "GroupNormalization",
+    }
+)
+
+PADDED = frozenset({"Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool"})
+AUTO_PAD = (None, "NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
+Shape = tuple[int, ...]
+
+
+def check_places(path: Path) -> None:
+    """Raises InvalidModelError if the place of external data is no number of bytes."""
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except google.protobuf.message.DecodeError:
+        return
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key in ("offset", "length") and not entry.value.isdecimal():
+                raise InvalidModelError(
+                    f"{path} says that the data of {tensor.name!r} has the {entry.key} "
+                    f"{entry.value[:40]!r}, which is no number of bytes"
+                )
+
+
+def check_data(model: ir.Model) -> None:
+    """Raises InvalidModelError if a tensor's data is more or less than its shape says."""
+    for tensor in (value.const_value for value in model.graph.initializers.values()):
+        have = None
+        if isinstance(tensor, ir.ExternalTensor):
+            left = Path(tensor.path).stat().st_size - (tensor.offset or 0)
+            have = min(left, tensor.length or tensor.nbytes)
+        elif isinstance(tensor, ir.TensorProtoTensor) and tensor.raw.HasField("raw_data"):
+            have = len(tensor.raw.raw_data)
+        if tensor is not None and have is not None and have != tensor.nbytes:
+            raise InvalidModelError(
+                f"the data of {tensor.name!r} is {max(have, 0):,} bytes, but its shape "
+                f"{list(tensor.shape.numpy())} and type {tensor.dtype} take {tensor.nbytes:,}: "
+                "export or download it again"
+            )
+
+
+def check_text(model: ir.Model, file: str) -> None:
+    """Raises InvalidModelError if a name is no UTF-8: protobuf hands those out as bytes."""
+    for text in _texts(model):
+        if isinstance(text, bytes):
+            raise InvalidModelError(f"{file} holds a name that is not UTF-8: {text[:60]!r}")
+
+
+def check_operators(model: ir.Model) -> None:
+    """Raises UnsupportedError for an operator whose shape inference in ONNX ends the process.
+
+    RegexFullMatch (ONNX 1.23.2), where the type of its input is not known.
+    """
+    functions = (node for each in model.functions.values() for node in each.all_nodes())
+    for node in itertools.chain(model.graph.all_nodes(), functions):
+        if node.op_type == "RegexFullMatch":
+            raise UnsupportedError(f"node {node.name!r} (RegexFullMatch) works on texts")
+
+
+def _texts(model: ir.Model) -> Iterator[object]:
+    yield from (model.producer_name, model.producer_version, model.graph.name)
+    yield from model.opset_imports
+    for entry in model.metadata_props.items():
+        yield from entry
+    for value in (*model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()):
+        yield value.name
+    nodes = [*model.graph.all_nodes()]
+    for function in model.functions.values():
+        nodes += function.all_nodes()
+        yield from (function.domain, function.name)
+    for node in nodes:
+        yield from (node.name, node.op_type, node.domain)
+        yield from (value.name for value in node.outputs)
+        yield from (value.name for value in node.inputs if value is not None)
+        yield from node.attributes
+        for entry in node.metadata_props.items():
+            yield from entry
+
+
+def check_numbers(where: str, op: str, value: Value) -> None:
+    """Raises UnsupportedError if a weight holds NaN, or infinity where that can but give NaN.
+
+    `where` names the node in the message, `op` is its operator.
+    """
+    array = value.const
+    if array is None or array.dtype != np.float32 or np.isfinite(array).all():
+        return
+    if np.isnan(array).any():
+        what, count = "NaN", int(np.isnan(array).sum())
+    elif op in SUMS:
+        what, count = "infinite", int(np.isinf(array).sum())
+    else:
+        return
+    raise UnsupportedError(
+        f"{where} has the weight {value.name!r}, of whose {array.size:,} numbers {count:,} are "
+        f"{what}: what it computes cannot be compared. Was the training cut short, or diverging?"
+    )
+
+
+def check_node(node: Node) -> None:
+    """Raises InvalidModelError if a node contradicts the shapes around it, and ONNX lets it pass.
+
+    A convolution for another number of channels, or an order of axes that is none.
+    """
+    shapes = [value.shape if value is not None else None for value in node.inputs[:2]]
+    complaint = None
+    if node.op in PADDED and node.attrs.get("auto_pad", "NOTSET") not in AUTO_PAD:
+        complaint = f"has the auto_pad {node.attrs['auto_pad']!r:.40}"
+    elif node.op == "Conv" and len(shapes) == 2:
+        complaint = _channels(shapes[0], shapes[1], node.attrs.get("group"))
+    elif node.op == "Transpose" and shapes and shapes[0] is not None and node.attrs.get("perm"):
+        perm, rank = node.attrs["perm"], len(shapes[0])
+        if sorted(perm) != list(range(rank)):
+            complaint = f"has the perm {list(perm)[:10]}, which is no order of {rank} axes"
+    if complaint is not None:
+        where = node.scope or node.name or node.output.name
+        raise InvalidModelError(f"node {where!r} ({node.op}) {complaint}: export it again")
+
+
+def _channels(image: Shape | None, weight: Shape | None, group: int | None) -> str | None:
+    if image is None or weight is None or len(weight) < 3:
+        return None
+    groups = 1 if group is None else int(group)
+    if len(image) == len(weight) and image[1] == weight[1] * groups and groups > 0:
+        return None
+    return (
+        f"has a weight {list(weight)} of {groups} groups, for {weight[1] * groups} channels, but "
+        f"reads {list(image)}"
+    )

@@ -1,0 +1,182 @@
+"""The page: what the template is given, and the source with its colours."""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from onnx2mvit.cli.show import FOLDED
+from onnx2mvit.errors import CONTROL
+from onnx2mvit.reader.rules import RULES
+from onnx2mvit.reports.page._diagram import diagram
+from onnx2mvit.reports.page._errors import histogram, scale_of
+from onnx2mvit.reports.page._groups import grouped, sections
+from onnx2mvit.reports.page._tree import Row, rows_of
+from onnx2mvit.version import __version__
+
+if TYPE_CHECKING:
+    import jinja2
+    from markupsafe import Markup
+
+COLUMNS = 4
+SHOWN_FARTHEST = 10
+
+
+@dataclass(frozen=True)
+class AppliedRule:
+    """A rule, what it is for, what it makes of what, and how often it did."""
+
+    name: str
+    times: int
+    why: str
+    change: str
+
+
+@dataclass(frozen=True)
+class Alone:
+    """Single operators of one kind for which the same pattern failed in the same way."""
+
+    op: str
+    times: int
+    module: str
+    closest: str | None
+
+
+def render(report: dict[str, Any], source: str) -> str:
+    """The page as HTML, of what report.json holds and of the source of the emitted module.
+
+    Everything in it that comes from the ONNX file is text: it is escaped, and characters that
+    turn or hide text are replaced. The page has no script and loads nothing.
+    """
+    verification = report["verification"]
+    scale = scale_of(verification) if verification else None
+    rows = rows_of(report, scale)
+    groups = grouped(rows)
+    blocks = verification["blocks"] if verification else []
+    farthest = sorted(blocks, key=lambda block: -float(block["max_rel_error"]))
+    beyond = [b for b in blocks if verification and b["max_rel_error"] > verification["tolerance"]]
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            report=report,
+            verification=verification,
+            scale=scale,
+            rows=rows,
+            sections=sections(rows, groups),
+            compared=len(blocks),
+            anchors={row.path: row.anchor for top in rows for row in top.walk()},
+            farthest=farthest[:SHOWN_FARTHEST],
+            beyond=beyond,
+            # One picture for wide windows, and one for narrow ones.
+            diagrams=[
+                ("wide", diagram(report, groups, scale, COLUMNS)),
+                ("narrow", diagram(report, groups, scale, 1)),
+            ],
+            histogram=histogram([b["max_rel_error"] for b in blocks], scale) if scale else None,
+            rules=applied_rules(report["simplification"]["rules"]),
+            alone=_alone(report["single_operators"]),
+            kinds=_kinds(rows),
+            source=_coloured(source),
+            source_style=_source_style(),
+            folded=FOLDED,
+            lines=source.count("\n"),
+            version=__version__,
+        )
+    )
+
+
+def applied_rules(fired: dict[str, int]) -> list[AppliedRule]:
+    """The rules that found their place, with what their docstrings say of them."""
+    texts = {rule.name: inspect.getdoc(type(rule)) or "" for rule in RULES}
+    found = []
+    for name, times in sorted(fired.items(), key=lambda each: -each[1]):
+        why, _, change = texts.get(name, "").partition("\n\n")
+        found.append(AppliedRule(name, times, " ".join(why.split()), " ".join(change.split())))
+    return found
+
+
+def _alone(operators: list[dict[str, Any]]) -> list[Alone]:
+    times = Counter((each["op"], each["closest"]) for each in operators)
+    modules: dict[tuple[str, str | None], str] = {}
+    for each in operators:
+        modules.setdefault((each["op"], each["closest"]), each["module"])
+    return [
+        Alone(op, count, modules[op, closest], closest)
+        for (op, closest), count in times.most_common()
+    ]
+
+
+def _kinds(rows: tuple[Row, ...]) -> list[tuple[str, int]]:
+    return Counter(row.kind for row in rows if not row.single).most_common()
+
+
+def _environment() -> jinja2.Environment:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("onnx2mvit.reports.page", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_visible,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(error=_error, share=_share, shape=_shape)
+    return environment
+
+
+def _visible(value: object) -> object:
+    """Text without what moves the cursor or turns the direction of writing."""
+    return _clean(value) if type(value) is str else value  # markup is ours
+
+
+def _clean(text: str) -> str:
+    return CONTROL.sub("�", text).encode(errors="replace").decode()
+
+
+def _error(value: float) -> str:
+    return "0" if value == 0 else f"{value:.2e}"
+
+
+def _share(value: float) -> str:
+    """How much of something, in percent or, beyond ten of it, in times."""
+    if value > 1e6:
+        return "over a million times"
+    if value >= 10:
+        return f"{value:,.0f} times"
+    return f"{value:.0%}" if value >= 0.01 or value == 0 else "under 1%"
+
+
+def _shape(axes: Sequence[int | None] | None, *, images: bool = False) -> str:
+    """The axes, the batch by name; those of `images` may be free as well."""
+    if axes is None:
+        return "?"
+    free = ["batch", *["any" if images else "batch"] * len(axes)]
+    named = [free[at] if axis is None else str(axis) for at, axis in enumerate(axes)]
+    return "×".join(named) or "scalar"
+
+
+def _coloured(source: str) -> Markup:
+    from markupsafe import Markup
+    from pygments import highlight
+    from pygments.formatters import HtmlFormatter
+    from pygments.lexers import PythonLexer
+
+    # It escapes what it colours.
+    return Markup(highlight(_clean(source), PythonLexer(), HtmlFormatter(nowrap=True)))
+
+
+def _source_style() -> Markup:
+    from markupsafe import Markup
+    from pygments.formatters import HtmlFormatter
+
+    def style(name: str) -> str:
+        rules = HtmlFormatter(style=name).get_style_defs(".source")  # type: ignore[no-untyped-call]
+        return "\n".join(line for line in rules.splitlines() if line.startswith(".source ."))
+
+    dark = f"@media (prefers-color-scheme: dark) {{\n{style('github-dark')}\n}}"
+    return Markup(f"{style('default')}\n{dark}")

@@ -1,0 +1,171 @@
+"""What `inspect --json` prints and `report.json` holds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from onnx2mvit.ir.block import Block
+from onnx2mvit.ir.graph import Node, Value
+from onnx2mvit.ir.layout import Place, output_order
+from onnx2mvit.lifter.lift import Network
+from onnx2mvit.lowering.lower import wanted_orders
+from onnx2mvit.matcher.diagnosis import Explainer
+from onnx2mvit.matcher.pattern import Pattern
+
+EXPLAINED = 100  # single operators; a millisecond each
+
+
+def describe(network: Network) -> dict[str, Any]:
+    """The file, how much of it was recognised, and the tree, as plain values for JSON."""
+    source = network.graph.source
+    return {
+        "onnx": {
+            "file": source.file,
+            "sha256": source.sha256,
+            "opset": source.opset,
+            "producer": source.producer,
+            "nodes": source.nodes,
+            "weights": source.weights,
+            "dynamic_batch": source.dynamic_batch,
+            "dynamic_size": source.dynamic_size,
+        },
+        "coverage": asdict(network.coverage),
+        "simplification": {
+            "nodes": source.nodes,
+            "constants_folded": network.graph.folded,
+            "rules_applied": network.coverage.nodes,
+            "rules": dict(network.graph.fired),
+        },
+        "batch_normalization": batch_normalization(network.blocks),
+        "blocks": [tree(block, network.lowered.places) for block in network.blocks],
+        "connections": connections(network),
+    }
+
+
+def connections(network: Network) -> dict[str, Any]:
+    """The inputs, the path of the block that gives each output, and what each block reads.
+
+    A block reads the paths of others and the names of inputs.
+    """
+    graph = network.graph
+    given = {block.output: block.path for block in network.blocks}
+    given.update({value: value.name for value in graph.inputs})
+    return {
+        "inputs": [value.name for value in graph.inputs],
+        "outputs": {
+            name: given.get(value)
+            for name, value in zip(graph.output_names, graph.outputs, strict=True)
+        },
+        "reads": {
+            block.path: [given[value] for value in block.inputs if value in given]
+            for block in network.blocks
+        },
+    }
+
+
+def single_operators(network: Network) -> list[dict[str, Any]]:
+    """The nodes that no pattern took but that could be converted.
+
+    The first few have the pattern that came closest and the first difference; others None.
+    """
+    single = [block for block in network.blocks if block.code is not None]
+    explainer = Explainer(network)
+    return [
+        {
+            "path": block.path,
+            "op": block.kind,
+            "module": block.matched[0].scope,
+            "closest": _closest(explainer, block.matched[0]) if number < EXPLAINED else None,
+        }
+        for number, block in enumerate(single)
+    ]
+
+
+def _closest(explainer: Explainer, node: Node) -> str | None:
+    failure = explainer.closest(node)
+    return str(failure) if failure is not None else None
+
+
+def leftovers(network: Network) -> list[dict[str, Any]]:
+    """The nodes that cannot be converted: why not, and the pattern that came closest."""
+    explainer = Explainer(network)
+    return [
+        {
+            "node": node.name or node.output.name,
+            "op": node.op,
+            "module": node.scope,
+            "why": network.lowered.refused[node],
+            "closest": _closest(explainer, node),
+        }
+        for node in network.leftovers
+    ]
+
+
+def tree(block: Block, places: dict[Value, Place]) -> dict[str, Any]:
+    """A block and what is in it; the shape is that of the traced size, in Keras's order."""
+    return {
+        "kind": block.kind,
+        "name": block.name,
+        "path": block.path,
+        "nodes": block.nodes,
+        "output_shape": output_shape(block.output, places),
+        "parameters": parameters(block),
+        "params": block.params,
+        "children": [tree(child, places) for child in block.children],
+    }
+
+
+def output_shape(value: Value, places: dict[Value, Place]) -> list[int | None] | None:
+    """The shape of a tensor in Keras's order, None for the batch; None if it is not known."""
+    if value.shape is None:
+        return None
+    rank = len(value.shape)
+    place = places.get(value) or Place(Pattern.order(rank), 0 if rank else None)
+    return [None if axis == place.batch else value.shape[axis] for axis in place.order]
+
+
+def parameters(block: Block) -> int:
+    """How many numbers the layers of a block hold."""
+    return sum(array.size for leaf in block.walk() for array in leaf.weights.values())
+
+
+def shared_parameters(blocks: Iterable[Block]) -> int:
+    """How many parameters the model has more than the file, where layers share a tensor there.
+
+    Every layer gets a copy of its own. The exporter merges tensors that happen to be equal, so
+    what is one tensor in the file need not have been one in torch.
+    """
+    uses: Counter[Value] = Counter()
+    for leaf in (leaf for top in blocks for leaf in top.walk() if leaf.weights):
+        nodes = leaf.onnx_nodes()
+        uses.update({v for node in nodes for v in node.inputs if v is not None and v.shape})
+    return sum(v.const.size * (count - 1) for v, count in uses.items() if v.const is not None)
+
+
+def layout_transposes(network: Network) -> int:
+    """How many tensors the model transposes where the file does not: between NCHW and NHWC.
+
+    Inside of a recognised block there is none.
+    """
+    places = network.lowered.places
+    wanted = [
+        *(pair for block in network.blocks for pair in wanted_orders(block, places)),
+        *((value, output_order(places[value].order)) for value in network.graph.outputs),
+    ]
+    return sum(
+        places[value].order != order
+        and (value.producer is None or value.producer.op != "Transpose")
+        for value, order in wanted
+    )
+
+
+def batch_normalization(blocks: Iterable[Block]) -> str:
+    """ "kept", "folded" (a convolution with a bias is where it went), or "none"."""
+    kinds = [block for top in blocks for block in top.walk()]
+    if any(block.kind == "BatchNorm" for block in kinds):
+        return "kept"
+    folded = any("bias" in block.weights for block in kinds if block.kind.endswith("Conv2D"))
+    return "folded" if folded else "none"

@@ -1,0 +1,144 @@
+"""Images to compare on: structured ones that are made here, or photographs from a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onnx2mvit.errors import UsageError
+from onnx2mvit.runtimes.preprocessing import open_image
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Images = np.ndarray[Any, np.dtype[np.float32]]
+FROM_FOLDER = 64  # images at most, unless somebody says otherwise
+SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"}
+
+
+def structured_images(count: int, height: int, width: int, channels: int, seed: int = 0) -> Images:
+    """Float32 images (count, channels, height, width) in [0, 1], all different and seeded.
+
+    Plain noise is the same everywhere and says little about a network that looks for structure,
+    so gradients, stripes, checks, rings, blobs, edges and noise at several scales take turns.
+    """
+    rng = np.random.default_rng(seed)
+    y, x = np.meshgrid(np.linspace(0, 1, height), np.linspace(0, 1, width), indexing="ij")
+    makers = (_noise, _gradient, _stripes, _checks, _rings, _blobs, _edges, _clouds)
+    images = [
+        np.stack([makers[i % len(makers)](rng, y, x) for _ in range(channels)])
+        for i in range(count)
+    ]
+    clipped: Images = np.clip(np.stack(images), 0, 1).astype(np.float32)
+    return clipped
+
+
+Plane = Any  # numpy types the result of arithmetic on arrays as Any
+
+
+def _noise(rng: np.random.Generator, y: Plane, x: Plane) -> Plane:
+    return rng.uniform(size=y.shape)
+
+
+def _gradient(rng: np.random.Generator, y: Plane, x: Plane) -> Plane:
+    angle = rng.uniform(0, 2 * np.pi)
+    return 0.5 + 0.5 * (np.cos(angle) * (x - 0.5) + np.sin(angle) * (y - 0.5))
+
+
+def _stripes(rng: np.random.Generator, y: Plane, x: Plane) -> Plane:
+    angle, frequency = rng.uniform(0, np.pi), rng.uniform(10, 100)
+    return 0.5 + 0.5 * np.sin(frequency * (np.cos(angle) * x + np.sin(angle) * y))
+
+
+def _checks(rng: np.random.Generator, y: Plane, x: Plane) -> Plane:
+    fields = rng.integers(3, 20)
+    low, high = sorted(rng.uniform(size=2))
+    odd = (np.floor(x * fields) + np.floor(y * fields)) % 2
+    return low + (high - low) * odd
+
+
+def _rings(rng: np.random.Generator, y: Plane, x: Plane) -> Plane:
+    centre_y, centre_x = rng.uniform(0.2, 0.8, size=2)
+    return 0.5 + 0.5 * np.cos(rng.uniform(20, 80) * np.hypot(y - centre_y, x - centre_x))
+
+
+def _blobs(rng: np.random.Generator, y: Plane, x: Plane) -> Plane:
+    plane = np.full(y.shape, rng.uniform(0, 0.3))
+    for _ in range(12):
+        centre_y, centre_x, size = *rng.uniform(size=2), rng.uniform(0.02, 0.2)
+        distance = (y - centre_y) ** 2 + (x - centre_x) ** 2
+        plane += rng.uniform(-0.5, 1) * np.exp(-distance / size**2)
+    return plane
+
+
+def _edges(rng: np.random.Generator, y: Plane, x: Plane) -> Plane:
+    plane = np.zeros(y.shape)
+    for _ in range(8):
+        angle = rng.uniform(0, 2 * np.pi)
+        side = np.cos(angle) * (x - rng.uniform()) + np.sin(angle) * (y - rng.uniform()) > 0
+        plane += side * rng.uniform(0, 0.25)
+    return plane
+
+
+def _clouds(rng: np.random.Generator, y: Plane, x: Plane) -> Plane:
+    """Noise whose power falls with frequency, as in photographs."""
+    height, width = y.shape
+    spectrum = np.fft.rfft2(rng.normal(size=y.shape))
+    rows, columns = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None]
+    plane = np.fft.irfft2(spectrum / (np.hypot(rows, columns) + 1 / height), s=y.shape)
+    return (plane - plane.min()) / np.ptp(plane)
+
+
+def load_images(
+    folder: Path, height: int, width: int, channels: int, limit: int = FROM_FOLDER
+) -> Images:
+    """The images of a folder, RGB or grey, as (count, channels, height, width) in [0, 1].
+
+    The shorter side is brought to the size and the centre cut out; at most `limit` are read.
+
+    Raises:
+        UsageError: no folder, no images in it, or one that cannot be read.
+        MissingDependencyError: pillow is not installed.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder of images")
+    if channels not in (1, 3):
+        raise UsageError(f"The model takes {channels} channels, images have 1 or 3")
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)[:limit]
+    if not paths:
+        raise UsageError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))})")
+    mode = "RGB" if channels == 3 else "L"
+    images = [_fitted(open_image(path, mode), height, width) for path in paths]
+    return np.stack(images).transpose(0, 3, 1, 2)
+
+
+def some_images(
+    folder: str | Path | None,
+    count: int,
+    height: int,
+    width: int,
+    channels: int,
+    seed: int = 0,
+    limit: int = FROM_FOLDER,
+) -> tuple[Images, str]:
+    """The images of `folder`, or `count` structured ones without it, and what they are.
+
+    Raises:
+        UsageError: as `load_images`.
+    """
+    if folder is not None:
+        images = load_images(Path(folder), height, width, channels, limit)
+        return images, f"{len(images)} images from {Path(folder).name}"
+    images = structured_images(count, height, width, channels, seed)
+    return images, f"{count} structured images (seed {seed})"
+
+
+def _fitted(image: Image, height: int, width: int) -> Images:
+    from PIL import ImageOps
+
+    pixels: Images = np.array(ImageOps.fit(image, (width, height)), dtype=np.float32)
+    pixels = pixels.reshape(height, width, -1)
+    pixels /= 255
+    return pixels

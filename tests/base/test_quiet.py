@@ -1,0 +1,55 @@
+"""What libraries print is kept away, and what we print is not."""
+
+import os
+import threading
+
+from onnx2mvit.base.optional import optional
+from onnx2mvit.base.quiet import quiet
+
+SECONDS = 0.5  # to be in the way of another
+
+
+def place(descriptor: int) -> tuple[int, int]:
+    """Which file is open there."""
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
+
+
+def test_two_threads_that_are_quiet_at_once_leave_the_descriptors_as_they_were() -> None:
+    before = [place(1), place(2)]
+    inside, left = threading.Event(), threading.Event()
+
+    def second() -> None:
+        inside.wait()
+        with quiet():
+            left.wait(SECONDS)
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    with quiet():
+        inside.set()
+        thread.join(SECONDS / 2)
+    left.set()
+    thread.join()
+    assert [place(1), place(2)] == before
+
+
+def test_a_package_that_is_there_already_is_handed_out_without_a_silence() -> None:
+    module = optional("json", extra="images")
+    inside = threading.Event()
+
+    def hold() -> None:
+        with quiet():
+            inside.set()
+            thread_may_end.wait(SECONDS * 10)
+
+    thread_may_end = threading.Event()
+    thread = threading.Thread(target=hold)
+    thread.start()
+    inside.wait()
+    try:
+        assert optional("json", extra="images") is module
+        assert thread.is_alive()
+    finally:
+        thread_may_end.set()
+        thread.join()

@@ -1,0 +1,97 @@
+"""Calls are timed in blocks that take turns, and what the machine does beside them is seen."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from itertools import groupby
+
+import pytest
+
+from onnx2mvit.benchmarks.machine import Others, memory, peak_memory
+from onnx2mvit.benchmarks.timing import Timing, interleave
+
+
+def noting(names: list[str], name: str, seconds: float = 0.0) -> Callable[[], None]:
+    def call() -> None:
+        names.append(name)
+        time.sleep(seconds)
+
+    return call
+
+
+def test_blocks_take_turns_and_every_second_round_runs_backwards() -> None:
+    seen: list[str] = []
+    calls = {name: noting(seen, name) for name in "abc"}
+    timings = interleave(calls, rounds=3, warm_up=2, timed=4)
+    blocks = [(name, len(list(group))) for name, group in groupby(seen)]
+    # Where two rounds meet the same name comes twice in a row.
+    assert blocks == [("a", 6), ("b", 6), ("c", 12), ("b", 6), ("a", 12), ("b", 6), ("c", 6)]
+    assert {name: [len(block) for block in timing.rounds] for name, timing in timings.items()} == {
+        name: [4, 4, 4] for name in "abc"
+    }
+
+
+def test_the_warm_up_does_not_count() -> None:
+    seconds = iter([0.2, 0.01, 0.01, 0.2, 0.01, 0.01])
+    timings = interleave({"a": lambda: time.sleep(next(seconds))}, rounds=2, warm_up=1, timed=2)
+    assert all(0.01 <= each < 0.1 for block in timings["a"].rounds for each in block)
+
+
+def test_a_call_that_takes_twice_as_long_has_the_ratio_two() -> None:
+    calls = {"one": lambda: time.sleep(0.02), "two": lambda: time.sleep(0.04)}
+    timings = interleave(calls, rounds=3, warm_up=0, timed=3)
+    ratio = timings["two"].ratio(timings["one"])
+    assert 1.2 < ratio.least <= ratio.median <= ratio.greatest < 3
+    assert timings["one"].ratio(timings["one"]).greatest == 1
+
+
+def test_a_ratio_is_of_the_same_round_and_keeps_its_spread() -> None:
+    ours = Timing(((1.0, 2.0, 9.0), (4.0, 4.0, 4.0), (30.0, 30.0, 30.0)))
+    theirs = Timing(((1.0, 1.0, 1.0), (4.0, 4.0, 4.0), (10.0, 10.0, 10.0)))
+    assert ours.medians == [2, 4, 30]
+    assert ours.seconds == 4
+    ratio = ours.ratio(theirs)
+    assert (ratio.least, ratio.median, ratio.greatest) == (1, 2, 3)
+
+
+def test_progress_counts_rounds() -> None:
+    said: list[tuple[int, int]] = []
+    interleave({"a": lambda: None}, rounds=2, progress=lambda *pair: said.append(pair))
+    assert said == [(0, 2), (1, 2), (2, 2)]
+
+
+def test_another_process_that_computes_is_seen() -> None:
+    pytest.importorskip("psutil")
+    busy = "print(flush=True)\nwhile True: pass"
+    with subprocess.Popen([sys.executable, "-c", busy], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            with Others() as others:
+                time.sleep(1)
+        finally:
+            process.kill()
+    assert others.share > 0.02
+
+
+def test_what_we_compute_ourselves_is_not_counted_to_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("psutil")
+    # Busy, ours and the clock, before and after; a machine of two processors.
+    readings = iter([(100.0, 10.0, 0.0), (112.0, 15.0, 10.0)])
+    monkeypatch.setattr(Others, "_now", staticmethod(lambda: next(readings)))
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    with Others() as others:
+        pass
+    assert others.share == pytest.approx((12 - 5) / 20)
+
+
+def test_memory_that_we_take_is_seen() -> None:
+    pytest.importorskip("psutil")
+    before = memory()
+    block = b"x" * 50_000_000
+    assert memory() - before > 40_000_000
+    assert peak_memory() >= memory()
+    del block

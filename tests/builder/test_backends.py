@@ -1,0 +1,87 @@
+"""Every backend of Keras: converting, the forms of the model, training, and what is saved."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import cast
+
+import onnx
+import pytest
+import torch
+
+from onnx2mvit.exporter._exporter import Logits, Request, to_onnx
+from tests.support.torch_mobilevit import Config, MobileViT
+
+SCRIPT = """
+import sys
+import keras
+import numpy as np
+import onnx2mvit
+from onnx2mvit.builder.build import build
+
+file, folder, backend = sys.argv[1:]
+result = onnx2mvit.convert(file, folder)
+assert keras.backend.backend() == backend
+assert result.passed, result.report["verification"]
+pixels = np.random.default_rng(0).uniform(size=(4, 32, 32, 3)).astype("float32")
+
+
+def answer(model):
+    return keras.ops.convert_to_numpy(model(pixels))
+
+
+expected = answer(result.model)
+scale = np.abs(expected).max()
+assert np.abs(answer(build(result.folder, nested=False)) - expected).max() <= 1e-5 * scale
+stored = keras.models.load_model(result.folder / "net.keras")
+assert np.abs(answer(stored) - expected).max() <= 1e-5 * scale
+maps = onnx2mvit.features(result.model, ["layer_1.0", "layer_3.1/global_rep.0"])(pixels)
+assert [len(each.shape) for each in maps] == [4, 3]
+any_size = onnx2mvit.convert(file, folder, name="open_size", image_size="any", verify=False).model
+assert np.abs(answer(any_size) - expected).max() <= 1e-5 * scale
+
+tuned = build(result.folder, num_classes=3, dropout=0.1)
+tuned.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+before = [keras.ops.convert_to_numpy(each) for each in tuned.trainable_variables]
+losses = tuned.fit(pixels, np.arange(4) % 3, epochs=1, verbose=0).history["loss"]
+assert np.isfinite(losses).all()
+after = [keras.ops.convert_to_numpy(each) for each in tuned.trainable_variables]
+assert all((a != b).any() for a, b in zip(before, after, strict=True))
+
+tuned.save_weights(f"{folder}/tuned.weights.h5")
+again = build(result.folder, num_classes=3, weights=None)
+again.load_weights(f"{folder}/tuned.weights.h5")
+assert np.abs(answer(again) - answer(tuned)).max() <= 1e-5
+
+policy = keras.config.dtype_policy()
+keras.config.set_dtype_policy("mixed_bfloat16")
+mixed = build(result.folder)
+keras.config.set_dtype_policy(policy)
+found = keras.ops.convert_to_numpy(keras.ops.cast(mixed(pixels), "float32"))
+assert np.abs(found - expected).max() <= 0.1 * scale
+quantized = build(result.folder)
+quantized.quantize("int8")
+assert np.abs(answer(quantized) - expected).max() <= 0.1 * scale
+print("all of it works on", keras.backend.backend())
+"""
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("net") / "net.onnx"
+    network = cast(Logits, MobileViT(Config(("hf",))))
+    onnx.save(to_onnx(network, torch.rand(2, 3, 32, 32), Request("legacy", 17, False, True)), path)
+    return path
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+def test_everything_works_on(backend: str, file: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", SCRIPT, str(file), str(tmp_path), backend],
+        env={**os.environ, "KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert f"all of it works on {backend}" in done.stdout

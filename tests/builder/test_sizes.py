@@ -1,0 +1,160 @@
+"""Any size: emitted functions against torch, at sizes that the file was not made for."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import torch
+
+import onnx2mvit
+from onnx2mvit.builder.build import build, load
+from onnx2mvit.builder.sizes import look_elsewhere, parse_image_size, parse_size
+from onnx2mvit.errors import UsageError
+from onnx2mvit.exporter import export
+from onnx2mvit.exporter._models import load as load_torch
+from onnx2mvit.runtimes.images import structured_images
+from tests.support.graphs import model, save
+
+pytestmark = pytest.mark.xdist_group("sizes")  # its fixtures are slow to make
+
+# 224 and 250×310 are not filled by patches: there the source stretches and shrinks.
+SIZES = [(256, 256), (320, 320), (192, 256), (224, 224), (250, 310)]
+TOLERANCE = 2e-5  # absolute, at logits of about 10
+
+OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in ("mobilevit_xs", "mobilevit_s")]
+Torch = Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]
+
+
+@pytest.fixture(scope="module", params=["mobilevit_xxs", *OTHERS])
+def pair(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Torch, onnx2mvit.Conversion]:
+    """A network in torch, and its conversion from a file made at 256×256."""
+    folder = tmp_path_factory.mktemp(request.param)
+    export(request.param, folder / "net.onnx", weights="random", exporter="legacy")
+    module = load_torch(request.param, "random", seed=0, num_labels=None, warn=print).model
+    module.train(False)
+
+    def answer(images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        with torch.no_grad():
+            return np.asarray(module(torch.from_numpy(images)).logits.numpy())
+
+    result = onnx2mvit.convert(folder / "net.onnx", folder / "out", verify=False, image_size="any")
+    return answer, result
+
+
+def differ(ours: Any, theirs: np.ndarray[Any, Any]) -> float:
+    return float(np.abs(keras.ops.convert_to_numpy(ours) - theirs).max())
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_it_answers_as_torch_at_any_size(
+    pair: tuple[Torch, onnx2mvit.Conversion], size: tuple[int, int], tmp_path: Path
+) -> None:
+    torch_model, any_size = pair
+    images = structured_images(2, *size, 3)
+    expected = torch_model(images)
+    assert 2 < np.abs(expected).max() < 40
+    pixels = images.transpose(0, 2, 3, 1)
+    assert differ(any_size.model(pixels), expected) <= TOLERANCE
+    fixed = onnx2mvit.convert(
+        any_size.folder.parent.parent / "net.onnx", tmp_path, verify=False, image_size=size
+    )
+    assert fixed.model.input_shape == (None, *size, 3)
+    assert differ(fixed.model(pixels), expected) <= TOLERANCE
+
+
+def test_a_model_for_any_size_loads_with_the_layers_of_its_module(
+    pair: tuple[Torch, onnx2mvit.Conversion],
+) -> None:
+    _, result = pair
+    assert result.model.input_shape == (None, None, None, 3)
+    own = {type(layer).__name__ for layer in _leaves(result.model) if _is_own(layer)}
+    assert own == {"Unfold", "Fold"}
+    again = load(result.folder / "net.keras")
+    pixels = structured_images(1, 96, 160, 3).transpose(0, 2, 3, 1)
+    assert differ(again(pixels), keras.ops.convert_to_numpy(result.model(pixels))) == 0
+
+
+def _is_own(layer: Any) -> bool:
+    return not type(layer).__module__.startswith("keras.")
+
+
+def _leaves(model: Any) -> list[Any]:
+    inner = [_leaves(each) if isinstance(each, keras.Model) else [each] for each in model.layers]
+    return [layer for group in inner for layer in group]
+
+
+def test_the_proof_is_made_at_the_traced_size_and_the_report_says_so(
+    filled: Callable[[str], Path], tmp_path: Path
+) -> None:
+    file = filled("hf-mobilevit_xxs.legacy17.dynb")
+    result = onnx2mvit.convert(file, tmp_path, name="net", image_size=(192, 224))
+    assert result.passed
+    sizes = json.loads((result.folder / "report.json").read_text())["sizes"]
+    assert sizes["traced"] == [256, 256]
+    assert sizes["proven"] == [[256, 256]]
+    assert sizes["file_elsewhere"] is None
+    assert result.report["model"]["input_shape"] == [None, 192, 224, 3]
+    assert onnx2mvit.verify(file, result.folder, inputs=1).passed
+    with pytest.raises(UsageError, match="192×224"):
+        onnx2mvit.verify(file, result.folder / "net.keras", inputs=1)
+
+
+def test_a_file_that_only_declares_any_size_is_found_out(
+    filled: Callable[[str], Path], tmp_path: Path
+) -> None:
+    file = filled("hf-mobilevit_xxs.dynamo.dynhw")
+    result = onnx2mvit.convert(file, tmp_path, name="net", image_size=(224, 224))
+    assert result.passed
+    elsewhere = result.report["sizes"]["file_elsewhere"]
+    assert elsewhere["size"] == [224, 224]
+    assert elsewhere["onnxruntime"] in ("fails", "differs")
+    assert any("224×224" in warning for warning in result.warnings())
+
+
+def test_the_weights_fit_any_size(filled: Callable[[str], Path], tmp_path: Path) -> None:
+    result = onnx2mvit.convert(filled("mobilevit_xs"), tmp_path, verify=False)
+    small = build(result.folder, input_shape=(64, 96, 3))
+    assert small.count_params() == result.model.count_params()
+    assert small.output_shape == (None, 1000)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("320", (320, 320)), ("192x256", (192, 256)), ("64X32", (64, 32))]
+)
+def test_a_size_is_one_number_or_two(text: str, size: tuple[int, int]) -> None:
+    assert parse_size(text) == size
+    assert parse_image_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "x", "0", "-3", "31", "1e3", "256x", "1x2x3", "99999", "²"])
+def test_anything_else_is_a_usage_error(text: str) -> None:
+    with pytest.raises(UsageError, match="image size"):
+        parse_image_size(text)
+
+
+def test_any_is_a_size_for_conversion_alone() -> None:
+    assert parse_image_size("any") == "any"
+    with pytest.raises(UsageError):
+        parse_size("any")
+
+
+NAN_ELSEWHERE = """g (float[N,3,H,W] x) => (float[N,3,h,w] y) {
+    c = Conv<pads=[1,1,1,1]>(x, w)  y = Relu(c) }"""
+
+
+def test_numbers_that_are_none_at_another_size_do_not_agree(tmp_path: Path) -> None:
+    file = save(model(NAN_ELSEWHERE, w=np.full((3, 3, 3, 3), 1e38)), tmp_path)  # and overflow
+    network = onnx2mvit.inspect(file)
+    made = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(3, 3)])
+    found = look_elsewhere(file, network, made, (64, 64))
+    assert found["onnxruntime"] == "differs"
+    same = keras.Sequential(
+        [keras.Input((None, None, 3)), keras.layers.Conv2D(3, 3, padding="same")]
+    )
+    assert look_elsewhere(file, network, same, (64, 64))["onnxruntime"] == "differs"

@@ -1,0 +1,65 @@
+"""Weights: in other files, used twice, and by path."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import safetensors.numpy
+
+import onnx2mvit
+from onnx2mvit.builder.build import build, import_module
+from onnx2mvit.builder.weights import variables_by_path
+from tests.support.graphs import model, save
+
+Fill = Callable[[str], Path]
+
+
+def test_a_file_with_external_data_is_the_same_network(filled: Fill, tmp_path: Path) -> None:
+    whole = filled("hf-mobilevit_xxs.legacy17.dynb")
+    apart = tmp_path / "in" / "net.onnx"
+    apart.parent.mkdir()
+    onnx.save(onnx.load(whole), apart, save_as_external_data=True, location="net.data")
+    assert apart.stat().st_size < 1_000_000
+    result = onnx2mvit.convert(apart, tmp_path / "out")
+    assert result.passed
+    assert len(result.report["verification"]["blocks"]) > 100
+    again = onnx2mvit.convert(whole, tmp_path / "out", name="whole", verify=False)
+    ours = safetensors.numpy.load_file(result.folder / "net.safetensors")
+    theirs = safetensors.numpy.load_file(again.folder / "whole.safetensors")
+    assert ours.keys() == theirs.keys()
+    assert all((ours[key] == theirs[key]).all() for key in ours)
+
+
+TWICE = """g (float[N,8,16,16] x) => (float[N,8,16,16] y) {
+    a = Conv<pads=[1,1,1,1]>(x, w, b)  c = Relu(a)
+    d = Conv<pads=[1,1,1,1]>(c, w, b)  y = Relu(d) }"""
+
+
+def test_what_layers_share_is_copied_and_said(tmp_path: Path) -> None:
+    path = save(model(TWICE, w=(8, 8, 3, 3), b=(8,)), tmp_path)
+    result = onnx2mvit.convert(path, tmp_path)
+    assert result.passed
+    shared = 8 * 8 * 9 + 8
+    assert result.report["model"]["parameters"] == 2 * shared
+    assert result.report["model"]["copied_parameters"] == shared
+
+
+def test_nothing_is_copied_in_a_network_without_shared_weights(
+    filled: Fill, tmp_path: Path
+) -> None:
+    result = onnx2mvit.convert(filled("mobilevit_xs"), tmp_path, verify=False)
+    assert result.report["model"]["copied_parameters"] == 0
+
+
+def test_weights_survive_another_size_and_go_by_path(filled: Fill, tmp_path: Path) -> None:
+    result = onnx2mvit.convert(filled("mobilevit_xs"), tmp_path, verify=False)
+    other = build(result.folder, input_shape=(96, 64, 3))
+    ours = {path: np.asarray(value) for path, value in variables_by_path(result.model)}
+    assert "encoder.layer.2/transformer.layer.0/attention/query/kernel" in ours
+    assert "conv_stem_convolution/kernel" in ours
+    for path, value in variables_by_path(other):
+        assert (np.asarray(value) == ours[path]).all()
+        value.assign(np.zeros(value.shape))
+    import_module(result.source).load_weights(other, "mobilevit_xs.safetensors")
+    assert all((np.asarray(v) == ours[path]).all() for path, v in variables_by_path(other))

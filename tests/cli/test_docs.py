@@ -1,0 +1,39 @@
+"""What the documentation shows of patterns and of the command line is what is there."""
+
+import inspect
+import re
+import textwrap
+from pathlib import Path
+
+from onnx2mvit.cli import main as cli
+from onnx2mvit.matcher.registry import builtin_patterns
+
+ROOT = Path(__file__).parent.parent.parent
+PAGE = (ROOT / "docs" / "adding_a_block.md").read_text(encoding="utf-8")
+
+
+def excerpts(page: str) -> list[str]:
+    return [textwrap.dedent(code) for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL)]
+
+
+def test_the_pattern_on_the_page_is_the_pattern() -> None:
+    (pattern,) = [each for each in builtin_patterns() if each.kind == "Bottleneck"]
+    source = textwrap.dedent(inspect.getsource(type(pattern).onnx))
+    assert source in excerpts(PAGE)
+
+
+def test_what_the_page_shows_of_params_and_of_the_function_is_in_the_file() -> None:
+    lines = (ROOT / "patterns" / "bottleneck.py").read_text(encoding="utf-8").splitlines()
+    there = {line.strip() for line in lines}
+    shown = [code for code in excerpts(PAGE) if code.startswith(("def params", "def bottleneck"))]
+    assert len(shown) == 2
+    for line in "\n".join(shown).splitlines():
+        if line.strip() not in ("", "...") and not line.startswith("def bottleneck("):
+            assert line.strip() in there, line
+
+
+def test_options_and_files_that_the_page_names_exist() -> None:
+    options = inspect.getsource(cli.inspect)
+    assert '"--graph"' in options and "why:" in options and "depth:" in options
+    for link in re.findall(r"\]\(\.\./([\w/.]+)\)", PAGE):
+        assert (ROOT / link).is_file(), link

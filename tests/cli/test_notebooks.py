@@ -1,0 +1,48 @@
+"""The notebooks are the scripts beside them, and run from the top in a clean kernel."""
+
+from pathlib import Path
+
+import pytest
+
+nbformat = pytest.importorskip("nbformat")
+pytest.importorskip("nbclient")
+pytest.importorskip("ipykernel")
+
+from tests.support.notebooks import FOLDER, SCRIPTS, notebook, run, shown  # noqa: E402
+
+pytestmark = pytest.mark.xdist_group("notebooks")
+NAMES = [script.stem for script in SCRIPTS]
+
+
+def test_there_are_scripts_and_every_notebook_has_one() -> None:
+    assert NAMES
+    assert sorted(path.stem for path in FOLDER.glob("*.ipynb")) == NAMES
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=NAMES)
+def test_a_notebook_is_its_script(script: Path) -> None:
+    written = nbformat.read(script.with_suffix(".ipynb"), as_version=4)
+    cells = [(cell.cell_type, cell.source) for cell in notebook(script).cells]
+    assert len(cells) > 4
+    assert [(cell.cell_type, cell.source) for cell in written.cells] == cells
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=NAMES)
+def test_a_notebook_keeps_what_it_showed_and_no_error(script: Path) -> None:
+    written = nbformat.read(script.with_suffix(".ipynb"), as_version=4)
+    outputs = [output for cell in written.cells for output in cell.get("outputs", [])]
+    assert "display_data" in {output.output_type for output in outputs}  # a picture
+    assert "error" not in {output.output_type for output in outputs}
+
+
+def test_the_tuned_network_recognises_digits_and_so_does_its_litert_file() -> None:
+    said = shown(run(notebook(FOLDER / "fine_tune.py")))
+    assert "weights random (seed 0)" in said
+    assert "verdict: passed" in said
+    assert "LiteRT and Keras agree on 100.0% of the held-out images" in said
+
+
+def test_photographs_are_classified_and_random_weights_are_called_that() -> None:
+    said = shown(run(notebook(FOLDER / "classify.py")))
+    assert "The weights are random (seed 0)" in said
+    assert said.count("%") >= 5

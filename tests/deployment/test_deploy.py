@@ -1,0 +1,305 @@
+"""Deployed files run by themselves and answer as the network that they were made of."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import onnx2mvit
+from onnx2mvit.base.optional import import_tensorflow, optional
+from onnx2mvit.deployment import Deployment
+from onnx2mvit.deployment._comparison import compare, sqnr
+from onnx2mvit.deployment._int8 import GOAL, SPENT, Loss, choose
+from onnx2mvit.deployment._litert import LiteRT, operators, read_metadata, refuse_flex
+from onnx2mvit.deployment._saved_model import SavedModel
+from onnx2mvit.errors import MissingDependencyError, UnsupportedError, UsageError
+from tests.support.command_line import exit_code
+from tests.support.graphs import model, save
+
+for package in ("ai_edge_litert", "ai_edge_quantizer", "tf2onnx"):
+    pytest.importorskip(package)
+
+pytestmark = pytest.mark.xdist_group("deploy")  # its fixtures are slow to make
+
+NETWORK = "hf-mobilevit_xxs.legacy17.bn.dynb"
+SIZE = (64, 64)
+INPUT, OUTPUT = "input", "classifier"  # the first as that file has it, the other Keras's
+CLASSES = "classifier_0"
+SMALL = """g (float[N,3,32,32] pixels) => (float[N,10] scores) {
+    c = Conv<pads=[1,1,1,1]>(pixels, w, b)
+    s = Sigmoid(c)
+    a = Mul(c, s)
+    p = GlobalAveragePool(a)
+    f = Flatten<axis=1>(p)
+    scores = Gemm<transB=1>(f, v, d)
+}"""
+Array = np.ndarray[Any, Any]
+
+
+@pytest.fixture(scope="module")
+def file(filled: Callable[[str], Path]) -> Path:
+    return filled(NETWORK)
+
+
+@pytest.fixture(scope="module")
+def folder(file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("out")
+    return onnx2mvit.convert(file, output, name="net", verify=False).folder
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network of one convolution and a classifier, converted; its ONNX file is beside it."""
+    output = tmp_path_factory.mktemp("small")
+    made = model(SMALL, w=(16, 3, 3, 3), b=(16,), v=(10, 16), d=(10,))
+    return onnx2mvit.convert(save(made, output, "small.onnx"), output, verify=False).folder
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("deployed")
+
+
+@pytest.fixture(scope="module")
+def whole(folder: Path, file: Path, output: Path) -> Deployment:
+    """At the size of the ONNX file, and compared with that."""
+    return onnx2mvit.deploy(folder, output, onnx=file, inputs=3)
+
+
+@pytest.fixture(scope="module")
+def int8(folder: Path, output: Path) -> Deployment:
+    return onnx2mvit.deploy(folder, output, precision="int8", image_size=SIZE, inputs=16)
+
+
+def images(count: int) -> Array:
+    return np.random.default_rng(0).uniform(size=(count, *SIZE, 3)).astype(np.float32)
+
+
+def test_a_litert_file_answers_as_onnxruntime_does(whole: Deployment) -> None:
+    assert whole.passed
+    assert whole.comparison.against == f"onnxruntime on {NETWORK}.onnx"
+    assert 0 < whole.comparison.max_rel_error <= 1e-5
+    assert whole.comparison.top1_agreement == 1
+
+
+def test_a_litert_file_has_names_and_no_operator_of_tensorflow(whole: Deployment) -> None:
+    content = whole.file.read_bytes()
+    runner = LiteRT(content)
+    assert runner.input == INPUT
+    assert list(runner.runner.get_output_details()) == [OUTPUT]
+    found = operators(content)
+    assert found["CONV_2D"] > 20
+    assert not any(name.startswith("Flex") for name in found)
+    assert whole.report["operators"] == dict(found)
+
+
+def test_the_report_lies_beside_the_file(whole: Deployment) -> None:
+    report = json.loads((whole.folder / "deploy.json").read_text())
+    assert report["verdict"] == "passed"
+    assert report["file"] == whole.file.name == "net.tflite"
+    assert report["bytes"] == whole.file.stat().st_size
+    assert {path.name for path in whole.folder.iterdir()} == {"deploy.json", "net.tflite"}
+
+
+def test_another_size_and_batch_are_compared_with_keras_and_that_is_said(
+    small: Path, output: Path
+) -> None:
+    made = onnx2mvit.deploy(small, output, image_size=SIZE, batch=3, inputs=5)
+    assert made.passed
+    assert made.comparison.count == 5
+    assert made.report["input"]["shape"] == [3, *SIZE, 3]
+    assert any("compared with the Keras model" in note for note in made.report["notes"])
+    assert LiteRT(made.file.read_bytes()).batch == 3
+
+
+def test_float16_weights_are_float16_and_the_answers_near(small: Path, output: Path) -> None:
+    made = onnx2mvit.deploy(small, output, precision="float16", inputs=4)
+    assert made.passed
+    assert made.comparison.against == "onnxruntime on small.onnx"  # it lies beside the folder
+    assert 1e-5 < made.comparison.max_rel_error <= 1e-2
+    assert made.report["operators"]["DEQUANTIZE"] >= 2
+
+
+def test_int8_is_a_quarter_and_names_the_blocks_that_lose_most(
+    int8: Deployment, whole: Deployment
+) -> None:
+    assert int8.passed
+    assert int8.report["bytes"] < 0.4 * whole.report["bytes"]
+    blocks = int8.report["blocks"]
+    names = [block["block"] for block in blocks]
+    assert {"conv_stem", "encoder.layer.2", "classifier"} <= set(names)
+    assert len(names) == 13  # every block of the network that has weights, and no others
+    losses = [block["sqnr_db"] for block in blocks]
+    assert losses == sorted(losses)
+    assert {block["precision"] for block in blocks} == {"int8", "float32"}
+    assert any("not on real images" in note for note in int8.report["notes"])
+
+
+def test_int8_weights_have_a_scale_for_each_channel(int8: Deployment) -> None:
+    flatbuffer_utils = optional("ai_edge_litert.tools.flatbuffer_utils", extra="deploy")
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(int8.file.read_bytes()))
+    graph = model.subgraphs[0]
+    scales = [
+        len(tensor.quantization.scale)
+        for tensor in graph.tensors
+        if tensor.type == flatbuffer_utils.TensorType.INT8 and len(tensor.shape) == 4
+    ]
+    assert len(scales) > 10
+    assert min(scales) > 1
+
+
+def test_a_saved_model_has_a_classifier_and_a_feature_extractor(small: Path, output: Path) -> None:
+    made = onnx2mvit.deploy(small, output, format="saved_model", image_size=SIZE, inputs=2)
+    assert made.passed
+    assert SavedModel(made.file)(images(3))[CLASSES].shape == (3, 10)
+    features = SavedModel(made.file, "features")(images(3))["features"]
+    assert features.shape == (3, *SIZE, 16)  # the image before the pooling
+    assert made.report["signatures"] == {"serving_default": [CLASSES], "features": ["features"]}
+
+
+def test_an_onnx_file_has_the_names_and_any_batch(small: Path, output: Path) -> None:
+    import onnxruntime
+
+    made = onnx2mvit.deploy(small, output, format="onnx", image_size=SIZE, inputs=2)
+    assert made.passed
+    session = onnxruntime.InferenceSession(made.file)
+    (scores,) = session.run([CLASSES], {"pixels": images(3)})
+    assert scores.shape == (3, 10)
+
+
+def test_labels_and_layout_are_in_the_metadata(small: Path, output: Path, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.txt"
+    labels.write_text("\n".join(f"class {number}" for number in range(10)))
+    made = onnx2mvit.deploy(small, output, labels=labels, inputs=1)
+    found = read_metadata(made.file.read_bytes())
+    assert found["labels"][7] == "class 7"
+    assert found["layout"] == "NHWC"
+    labels.write_text("one\ntwo\n")
+    with pytest.raises(UsageError, match="2 labels, the model has 10 classes"):
+        onnx2mvit.deploy(small, output, labels=labels)
+
+
+def test_operators_of_tensorflow_are_refused() -> None:
+    tensorflow = import_tensorflow()
+    module = tensorflow.Module()
+    signature = [tensorflow.TensorSpec((4, 4), "float32")]
+    module.root = tensorflow.function(tensorflow.linalg.cholesky, input_signature=signature)
+    made = module.root.get_concrete_function()
+    converter = tensorflow.lite.TFLiteConverter.from_concrete_functions([made], module)
+    converter.target_spec.supported_ops = [tensorflow.lite.OpsSet.SELECT_TF_OPS]
+    with pytest.raises(UnsupportedError, match="FlexCholesky"):
+        refuse_flex(converter.convert())
+
+
+def test_a_wrong_answer_is_a_failure_with_5(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = LiteRT.__call__
+
+    def wrong(self: LiteRT, images: Array) -> dict[str, Array]:
+        return {name: array + 0.01 for name, array in answer(self, images).items()}
+
+    monkeypatch.setattr(LiteRT, "__call__", wrong)
+    assert exit_code("deploy", small, "--inputs", 1, "-o", tmp_path) == 5
+    report = json.loads((tmp_path / "small_litert_float32/deploy.json").read_text())
+    assert report["verdict"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--format", "onnx", "--precision", "int8"), 2, "int8 is for litert"),
+        (("--image-size", "16"), 2, "from 32 to 8192"),
+        (("--batch", "0"), 2, "greater than or equal to 1"),
+        (("--format", "pdf"), 2, "is not one of"),
+        (("--images", "nowhere"), 2, "not a folder of images"),
+        (("--onnx", "nowhere.onnx"), 3, "nowhere.onnx does not exist"),
+        (("-o", "/proc/nowhere"), 1, "cannot be written"),
+    ],
+)
+def test_what_cannot_be_done_is_one_message_and_a_code(
+    small: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    code: int,
+    message: str,
+) -> None:
+    assert exit_code("deploy", small, "-o", tmp_path / "out", *arguments) == code
+    err = capsys.readouterr().err
+    assert message in err
+    assert "Traceback" not in err
+    assert not list(tmp_path.rglob("*.tflite"))
+
+
+def test_what_is_no_converted_model_is_refused_with_3(tmp_path: Path) -> None:
+    assert exit_code("deploy", tmp_path) == 3
+
+
+def test_a_folder_of_someone_else_is_left_alone(small: Path, tmp_path: Path) -> None:
+    theirs = tmp_path / "small_litert_float32"
+    theirs.mkdir()
+    (theirs / "diary.txt").write_text("mine")
+    assert exit_code("deploy", small, "-o", tmp_path) == 2
+    assert (theirs / "diary.txt").read_text() == "mine"
+
+
+def test_another_onnx_file_is_refused(
+    folder: Path, tmp_path: Path, filled: Callable[[str], Path]
+) -> None:
+    with pytest.raises(UsageError, match="is not the file that"):
+        onnx2mvit.deploy(folder, tmp_path, onnx=filled("mobilevit_xs"))
+
+
+@pytest.mark.parametrize(
+    ("missing", "arguments"),
+    [
+        ("ai_edge_litert.interpreter", {}),
+        ("ai_edge_quantizer.quantizer", {"precision": "int8"}),
+        ("tf2onnx", {"format": "onnx"}),
+    ],
+)
+def test_a_package_that_is_missing_is_named(
+    small: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    missing: str,
+    arguments: dict[str, str],
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(MissingDependencyError, match=r"onnx2mvit\[deploy\]"):
+        onnx2mvit.deploy(small, tmp_path, **arguments)  # type: ignore[arg-type]
+
+
+def test_the_comparison_counts_what_it_says() -> None:
+    theirs = np.array([[0.0, 2.0], [1.0, 0.9], [4.0, 0.0]], np.float32)
+    ours = np.array([[0.0, 2.0], [1.0, 1.1], [4.0, 0.0]], np.float32)
+    found = compare({"y": ours}, {"y": theirs}, "it", "three")
+    assert found.max_abs_error == pytest.approx(0.2)
+    assert found.max_rel_error == pytest.approx(0.05)
+    assert found.top1_agreement == pytest.approx(2 / 3)
+    assert found.answers == 2
+    assert found.differing == {1: pytest.approx(0.1)}
+    assert not found.passes("float32")
+    assert not compare({"y": ours * np.nan}, {"y": theirs}, "it", "three").passes("float16")
+    assert not compare({"y": ours * np.nan}, {"y": theirs}, "it", "three").passes("int8")
+    assert compare({"y": theirs}, {"y": theirs}, "it", "three").sqnr_db is None
+
+
+def test_signal_to_noise_is_in_decibel() -> None:
+    assert sqnr(np.full(4, 1.1), np.ones(4)) == pytest.approx(20)
+    assert sqnr(np.ones(4), np.ones(4)) is None
+
+
+def test_blocks_stay_in_float_where_that_costs_few_weights() -> None:
+    small, large, good = Loss("small", 10, 30.0), Loss("large", 500, 30.0), Loss("good", 990, 60.0)
+    choose([large, good, small])
+    assert (small.kept_float, large.kept_float, good.kept_float) == (True, False, False)
+    assert 10 <= SPENT * 1500 < 500
+    fine = [Loss("a", 10, GOAL + 10), Loss("b", 10, GOAL + 10)]
+    choose(fine)
+    assert not any(loss.kept_float for loss in fine)

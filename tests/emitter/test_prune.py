@@ -1,0 +1,134 @@
+"""What a network has no use for is left out of the functions of its blocks."""
+
+import ast
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from onnx2mvit.emitter.prune import handed_on, prune
+from onnx2mvit.ir.block import Block
+
+FUNCTION = '''
+def block(
+    x: KerasTensor,
+    filters: int,
+    squeeze: int | None = None,
+    gate: str = "sigmoid",
+    wide: bool = False,
+    bias: bool = True,
+    *,
+    act: str = "relu",
+    name: str,
+    **conv: Any,
+) -> KerasTensor:
+    """A block – of two branches."""
+    y = conv_bn_act(x, filters, **conv)
+    if squeeze is not None:
+        # Only with squeeze.
+        y = squeeze_excite(y, squeeze, gate=gate, name="se")
+    if wide:
+        y = widen(y, act, name="wide")
+    if bias:
+        y = add_bias(y)
+    return y
+'''.lstrip()
+
+
+def blocks(*params: Mapping[str, Any]) -> list[Block]:
+    return [cast(Block, SimpleNamespace(params=each)) for each in params]
+
+
+def pruned(*params: Mapping[str, Any], handed_on: str = "") -> str:
+    text = prune(FUNCTION, blocks(*params), set(handed_on.split()))
+    ast.parse(text)
+    return text
+
+
+def test_branches_that_no_block_takes_go_with_their_arguments() -> None:
+    text = pruned({"filters": 8}, {"filters": 16, "squeeze": None, "wide": False})
+    assert text == FUNCTION.replace(
+        """    squeeze: int | None = None,
+    gate: str = "sigmoid",
+    wide: bool = False,
+    bias: bool = True,
+    *,
+    act: str = "relu",
+""",
+        """    bias: bool = True,
+    *,
+""",
+    ).replace(
+        """    if squeeze is not None:
+        # Only with squeeze.
+        y = squeeze_excite(y, squeeze, gate=gate, name="se")
+    if wide:
+        y = widen(y, act, name="wide")
+""",
+        "",
+    )
+
+
+def test_what_one_block_has_stays_for_all() -> None:
+    text = pruned({"squeeze": 4}, {"wide": False})
+    assert "squeeze_excite" in text and "gate" in text
+    assert "widen" not in text and "act:" not in text
+
+
+def test_what_another_function_hands_on_stays() -> None:
+    assert pruned({}, handed_on="squeeze wide") == FUNCTION
+    text = pruned({}, handed_on="gate")
+    assert "squeeze_excite" not in text and 'gate: str = "sigmoid"' in text
+
+
+def test_an_argument_that_a_block_gives_stays_even_if_unused() -> None:
+    assert "gate: str" in pruned({"gate": "hard_sigmoid"})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "if squeeze is None:\n        y = 1",
+        "if squeeze:\n        y = 1\n    else:\n        y = 2",
+        "if squeeze == 0:\n        y = 1",
+        "if not squeeze:\n        y = 1",
+    ],
+)
+def test_other_conditions_stay(body: str) -> None:
+    text = f"def block(x, squeeze=None, *, name):\n    {body}\n    return y\n"
+    assert prune(text, blocks({}), set()) == text
+
+
+def branch(condition: str, options: str) -> str:
+    return f"def block(x, {options}*, name):\n    if {condition}:\n        x = 1\n    return x\n"
+
+
+@pytest.mark.parametrize("join", ["a and x", "x and a", "a and not x"])
+def test_a_join_of_conditions_that_never_holds_goes(join: str) -> None:
+    text = prune(branch(join, "a=None, "), blocks({}), set())
+    assert text == "def block(x, *, name):\n    return x\n"
+
+
+def test_what_always_holds_is_not_asked() -> None:
+    text = prune(branch("a and not b", "a=None, b=False, "), blocks({"a": 1}), set())
+    assert text == branch("a", "a=None, ")
+
+
+def test_an_argument_that_is_used_elsewhere_too_stays() -> None:
+    text = "def block(x, wide=False, *, name):\n    if wide:\n        x = 1\n    return x + wide\n"
+    expected = "def block(x, wide=False, *, name):\n    return x + wide\n"
+    assert prune(text, blocks({}), set()) == expected
+
+
+def test_arguments_on_one_line() -> None:
+    text = "def block(x, a=None, b=2, *, name):\n    if a:\n        x = a\n    return x + b\n"
+    expected = "def block(x, b=2, *, name):\n    return x + b\n"
+    assert prune(text, blocks({"b": 3}), set()) == expected
+
+
+def test_what_functions_hand_on_by_name_to_one_another() -> None:
+    texts = ["def f(x):\n    return g(x, a=1, **x)\n", "def h(x):\n    return f(x, b=2)\n"]
+    assert handed_on(texts, "f") == {"b"}
+    assert handed_on(texts, "g") == {"a", "b"}
+    assert handed_on(texts, "h") == set()

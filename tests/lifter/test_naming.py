@@ -1,0 +1,214 @@
+"""Blocks of real exports are called after torch's modules, whichever exporter wrote them."""
+
+import ast
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import onnx
+import pytest
+
+from onnx2mvit.ir.block import Block
+from onnx2mvit.lifter.lift import Network, rewrite
+from onnx2mvit.reader.read import read
+from onnx2mvit.reader.scopes import NAME_SCOPES, RULE_NAME
+from tests.support import skeletons
+
+Fill = Callable[[str], Path]
+SKELETONS = sorted(
+    path.name.removesuffix(".onnx.xz") for path in skeletons.FOLDER.glob("*-mobilevit_*.onnx.xz")
+)
+HF = [
+    "hf-mobilevit_xxs.dynamo.dynb",
+    "hf-mobilevit_xxs.dynamo.dynhw",
+    "hf-mobilevit_xxs.dynamo.raw.dynb",
+    "hf-mobilevit_xxs.legacy11.dynb",
+    "hf-mobilevit_xxs.legacy13.bn.static",
+    "hf-mobilevit_xxs.legacy17.dynb",
+    "hf-mobilevit_xxs.legacy17.bn.dynb",
+]
+
+
+@pytest.fixture(scope="module")
+def lifted(filled: Fill) -> Callable[[str], Network]:
+    made: dict[str, Network] = {}
+
+    def lift(name: str) -> Network:
+        if name not in made:
+            made[name] = rewrite(read(filled(name)))
+        return made[name]
+
+    return lift
+
+
+Lift = Callable[[str], Network]
+
+
+def walk(network: Network) -> list[Block]:
+    return [block for top in network.blocks for block in top.walk()]
+
+
+def tree(blocks: Iterable[Block]) -> list[tuple[str, str]]:
+    return [(block.kind, block.name) for block in blocks]
+
+
+RESIDUALS = [(0, "layer.0"), (1, "layer.0"), (1, "layer.1"), (1, "layer.2")]
+STAGES = {2: 2, 3: 4, 4: 3}
+HF_TREE = [
+    ("ConvBnAct", "conv_stem"),
+    *(("InvertedResidual", f"encoder.layer.{stage}.{rest}") for stage, rest in RESIDUALS),
+    *(
+        pair
+        for stage in STAGES
+        for pair in (
+            ("InvertedResidual", f"encoder.layer.{stage}.downsampling_layer"),
+            ("MobileViTBlock", f"encoder.layer.{stage}"),
+        )
+    ),
+    ("ConvBnAct", "conv_1x1_exp"),
+    ("Classifier", "classifier"),
+]
+
+
+@pytest.mark.parametrize("name", HF)
+def test_the_tree_is_torchs(lifted: Lift, name: str) -> None:
+    network = lifted(name)
+    assert tree(network.blocks) == HF_TREE
+    layers = [block for block in walk(network) if block.kind == "TransformerLayer"]
+    assert [layer.name for layer in layers] == [
+        f"encoder.layer.{stage}.transformer.layer.{index}"
+        for stage, depth in STAGES.items()
+        for index in range(depth)
+    ]
+    assert [layer.path for layer in layers][:2] == [
+        "encoder.layer.2/transformer.layer.0",
+        "encoder.layer.2/transformer.layer.1",
+    ]
+
+
+TIMM_TREE = [
+    ("ConvBnAct", "stem"),
+    *(("InvertedResidual", f"stages.{i}") for i in ("0.0", "1.0", "1.1", "1.2")),
+    *(
+        pair
+        for stage in STAGES
+        for pair in (
+            ("InvertedResidual", f"stages.{stage}.0"),
+            ("MobileViTBlock", f"stages.{stage}.1"),
+        )
+    ),
+    ("ConvBnAct", "final_conv"),
+    ("Classifier", "head"),
+]
+
+
+@pytest.mark.parametrize("name", [name for name in SKELETONS if name.startswith("timm-")])
+def test_timms_tree_is_timms(lifted: Lift, name: str) -> None:
+    network = lifted(name)
+    assert tree(network.blocks) == TIMM_TREE
+    layers = [block.name for block in walk(network) if block.kind == "TransformerLayer"]
+    assert layers == [
+        f"stages.{stage}.1.transformer.{index}"
+        for stage, depth in STAGES.items()
+        for index in range(depth)
+    ]
+
+
+def module_of(model: onnx.ModelProto) -> dict[str, str]:
+    """Torch's module of each tensor: by its metadata, and a folded Conv by its weight."""
+    modules = {}
+    for node in model.graph.node:
+        metadata = {entry.key: entry.value for entry in node.metadata_props}
+        if "FuseBatchNorm" in metadata.get(RULE_NAME, ""):
+            modules[node.output[0]] = node.input[1].removesuffix(".weight")
+        elif NAME_SCOPES in metadata:
+            modules[node.output[0]] = ast.literal_eval(metadata[NAME_SCOPES])[-2]
+    return modules
+
+
+def holds(whole: str, part: str) -> bool:
+    return part == whole or part.startswith(whole + ".")
+
+
+def around(modules: list[str]) -> str:
+    """The module that holds all of these."""
+    whole = modules[0]
+    while whole and not all(holds(whole, module) for module in modules):
+        whole = whole.rpartition(".")[0]
+    return whole
+
+
+@pytest.mark.parametrize("name", [name for name in SKELETONS if ".dynamo" in name])
+def test_a_block_is_called_after_the_module_of_its_nodes(
+    filled: Fill, lifted: Lift, name: str
+) -> None:
+    modules = module_of(onnx.load(filled(name)))
+    blocks = [block for block in walk(lifted(name)) if block.pattern.nested or block.weights]
+    assert len(blocks) > 50
+    for block in blocks:
+        nodes = [node for leaf in block.walk() if leaf.weights for node in leaf.onnx_nodes()]
+        inside = [modules[node.output.name] for node in nodes if node.output.name in modules]
+        assert around(inside).removeprefix("model.").removeprefix("mobilevit.") == block.name
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("hf-mobilevit_xxs.dynamo.dynb", "hf-mobilevit_xxs.legacy17.dynb"),
+        ("hf-mobilevit_xxs.dynamo.raw.dynb", "hf-mobilevit_xxs.legacy17.bn.dynb"),
+        ("hf-mobilevit_xxs.dynamo.dynb", "hf-mobilevit_xxs.dynamo.dynhw"),
+        ("timm-mobilevit_xxs.dynamo.raw.dynb", "timm-mobilevit_xxs.legacy17.bn.dynb"),
+    ],
+)
+def test_every_exporter_gives_the_same_names(lifted: Lift, one: str, other: str) -> None:
+    def weights(name: str) -> list[str]:
+        return [block.path for block in walk(lifted(name)) if block.weights]
+
+    assert weights(one) == weights(other)
+
+
+@pytest.mark.parametrize(
+    ("kept", "folded"),
+    [
+        ("hf-mobilevit_xxs.dynamo.raw.dynb", "hf-mobilevit_xxs.dynamo.dynb"),
+        ("hf-mobilevit_xxs.legacy17.bn.dynb", "hf-mobilevit_xxs.legacy17.dynb"),
+        ("timm-mobilevit_xxs.legacy17.bn.dynb", "timm-mobilevit_xxs.legacy17.dynb"),
+    ],
+)
+def test_folding_normalization_changes_no_blocks_name(lifted: Lift, kept: str, folded: str) -> None:
+    def composites(name: str) -> list[tuple[str, str]]:
+        return [(b.kind, b.name) for b in walk(lifted(name)) if b.pattern.keras]
+
+    assert composites(kept) == composites(folded)
+
+
+@pytest.mark.parametrize("name", SKELETONS)
+def test_no_two_blocks_share_a_path(lifted: Lift, name: str) -> None:
+    assert_unique(lifted(name))
+
+
+def assert_unique(network: Network) -> None:
+    paths: set[str] = set()
+    for parent in [None, *walk(network)]:
+        for block in parent.children if parent else network.blocks:
+            if parent and parent.pattern.main == block.role:
+                assert block.path == parent.path  # it takes the name of the whole
+                continue
+            assert block.path and block.path not in paths
+            paths.add(block.path)
+    leaves = [block.path for block in walk(network) if block.pattern.is_leaf]
+    assert len(leaves) == len(set(leaves)) > 0
+
+
+@pytest.mark.parametrize("exporter", ["dynamo.dynb", "legacy17.bn.dynb"])
+def test_parameters_of_the_network_itself_do_not_name_a_block(filled: Fill, exporter: str) -> None:
+    network = rewrite(read(filled(f"timm-vit_tiny_patch16_224.{exporter}")))
+    assert tree(network.blocks) == [
+        ("ViTEmbeddings", "patch_embed"),
+        *(("TransformerLayer", f"blocks.{index}") for index in range(12)),
+        ("LayerNorm", "norm"),
+        ("TokenClassifier", "head"),
+    ]
+    paths = [leaf.path for leaf in walk(network) if leaf.weights]
+    assert paths[:3] == [f"patch_embed/{name}" for name in (
+        "proj", "class_token", "position_embedding"
+    )]  # fmt: skip

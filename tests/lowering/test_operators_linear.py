@@ -1,0 +1,144 @@
+"""Single operators that multiply matrices, add, compare and reduce."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onnx2mvit.ir.layout import BATCH
+from onnx2mvit.lowering.operators.arithmetic import added
+from tests.support.operators import CONV, code, converted, reason
+
+TOKENS = "f = Reshape(x, flat)  t = Transpose<perm=[0,2,1]>(f)  "  # (N, 120, 8), as it stands
+FLAT: dict[str, Any] = {"flat": [0, 8, 120]}
+HEADS = TOKENS + "h = Reshape(t, heads)  q = Transpose<perm=[0,2,1,3]>(h)  "
+NUMBERS: dict[str, Any] = {**FLAT, "heads": [0, 120, 2, 4]}
+
+
+@pytest.mark.parametrize(
+    ("its", "other", "expected"),
+    [
+        ((BATCH, 4, 4), (4,), "ops.add(a, b)"),
+        ((BATCH, 4, 4), (4, 1), "ops.add(b, a)"),  # Keras would add it along the last axis
+        ((4, 1), (BATCH, 4, 4), "ops.add(a, b)"),
+        ((BATCH, 4, 4), (BATCH, 4, 1), "ops.add(b, a)"),  # for one image
+        ((BATCH, 3, 5), (BATCH, 1, 1), "ops.add(b, a)"),  # for 3 or 5 images
+        ((BATCH, 3, 5), (BATCH, 3, 5), "ops.add(a, b)"),
+        ((BATCH, 1, 5), (3, 1), "ops.add(a, b)"),
+        ((BATCH, 4, 1), (BATCH, 1, 4), "ops.subtract(a, ops.negative(b))"),  # for one image
+        ((BATCH, 3, 5), (), "ops.add(a, b)"),
+    ],
+)
+def test_a_sum_is_written_so_that_keras_takes_nothing_for_a_bias(
+    its: tuple[int, ...], other: tuple[int, ...], expected: str
+) -> None:
+    assert added("a", "b", its, other) == expected
+
+
+def test_attention_is_computed_in_the_order_that_is_there(tmp_path: Path) -> None:
+    nodes = HEADS + "k = Transpose<perm=[0,2,3,1]>(h)  s = MatMul(q, k)  y = MatMul(s, q)"
+    first, second = code(nodes, tmp_path, **NUMBERS)[-2:]
+    assert first == 'ops.einsum("bmhk,bnhk->bmhn", $0, $1)'
+    assert second == 'ops.einsum("bmhk,bkhn->bmhn", $0, $1)'
+
+
+@pytest.mark.parametrize(
+    ("node", "expected"),
+    [
+        ("MatMul(t, k)", "layers.Dense(5, use_bias=False, name=$name)($0)"),
+        ("MatMul(few, t)", "ops.matmul(parameter($0, (3, 120), name=$name), $1)"),
+        ("MatMul(t, f)", 'ops.einsum("bmk,bnk->bnm", $0, $1)'),
+        ('Einsum<equation="bnc,cd->bnd">(t, k)', "ops.einsum('bnc,cd->bnd', $0, parameter("),
+        ('Einsum<equation="bcn,cd->bnd">(f, k)', "ops.einsum('bnc,cd->bnd', $0, parameter("),
+        ('Einsum<equation="b i c, b j c -> b i j">(t, t)', "ops.einsum('bic,bjc->bij', $0, $1)"),
+        ('Einsum<equation="...c,dc">(t, w)', "ops.einsum('ABc,dc->ABd', $0, parameter($1"),
+    ],
+)
+def test_what_a_product_becomes(node: str, expected: str, tmp_path: Path) -> None:
+    text = code(f"{TOKENS} y = {node}", tmp_path, k=(8, 5), few=(3, 120), w=(5, 8), **FLAT)[-1]
+    assert text.startswith(expected)
+
+
+def test_products_answer_as_onnxruntime(tmp_path: Path) -> None:
+    found = converted(
+        HEADS
+        + """
+        k = Transpose<perm=[0,2,3,1]>(h)     s = MatMul(q, k)       v = MatMul(s, q)
+        o = Transpose<perm=[0,2,1,3]>(v)     a = Reshape(o, joined)
+        b = MatMul(few, t)                   c = Einsum<equation="bnc,bmc->bm">(t, t)
+        m = ReduceMean<axes=[1], keepdims=0>(t)
+        i = Transpose(m)                     d = Gemm<alpha=0.5, transA=1>(i, u, row)
+        e = Gemm<transB=1, beta=2.0>(m, u, col)
+        """,
+        tmp_path,
+        outputs="a b c d e",
+        opset=17,
+        few=(3, 120),
+        u=(8, 8),
+        row=(8,),
+        col=(1, 8),
+        joined=[0, 120, 8],
+        **NUMBERS,
+    )
+    assert found.transposes == 0
+
+
+def test_arithmetic_and_logic_answer_as_onnxruntime(tmp_path: Path) -> None:
+    converted(
+        """
+        a = Conv<pads=[1,1,1,1]>(x, w)           rows = Add(a, perrow)
+        p = ReduceMean<axes=[2,3]>(rows)         both = Add(p, a)
+        small = Less(a, one)                     big = Greater(a, two)
+        some = Or(small, big)                    b = Where(some, a, both)
+        c = Mod<fmod=1>(a, table)                d = Max(a, b, both)
+        e = Mean(a, p, both)                     mask = Not(big)
+        far = And(small, mask)                   f = Where(far, a, table)
+        """,
+        tmp_path,
+        outputs="b c d e f",
+        opset=17,
+        perrow=(12, 1),
+        table=(12, 10),
+        one=0.1,
+        two=0.5,
+        **CONV,
+    )
+
+
+def test_reductions_answer_as_onnxruntime(tmp_path: Path) -> None:
+    found = converted(
+        """
+        a = Conv<pads=[1,1,1,1]>(x, w)         b = ReduceL2<axes=[1]>(a)
+        c = ReduceMax<axes=[2,3]>(a)           d = ReduceLogSumExp<axes=[1,3], keepdims=0>(a)
+        e = ReduceMean<axes=[-1], keepdims=0>(a)
+        f0 = ArgMax<axis=1, keepdims=0>(a)     f = Cast<to=1>(f0)
+        g0 = ArgMin<axis=2, select_last_index=1>(a)  g = Cast<to=1>(g0)
+        h = CumSum<exclusive=1, reverse=1>(a, one)   k, l = TopK<axis=1>(a, three)
+        m = ReduceProd<axes=[2], keepdims=0>(a)
+        """,
+        tmp_path,
+        outputs="b c d e f g h k m",
+        opset=17,
+        one=1,
+        three=[3],
+        **CONV,
+    )
+    assert found.transposes == 0
+
+
+@pytest.mark.parametrize(
+    ("node", "expected"),
+    [
+        ("ReduceSum<keepdims=1>(x, all)", "ReduceSum over axis 0 mixes the images"),
+        ("CumSum(x, none)", "CumSum over axis 0 mixes the images"),
+        ('Einsum<equation="bchw,dchw->bd">(x, x)', "Einsum mixes the images"),
+        ('Einsum<equation="bchc->bh">(s)', "it takes a diagonal"),
+        ("MatMul(m, f)", "MatMul sums over the images"),
+        ("Div(i, i)", "it computes int64, not floats"),
+    ],
+)
+def test_what_is_refused(node: str, expected: str, tmp_path: Path) -> None:
+    nodes = "i = ArgMax<axis=1>(x)  s = Slice(x, o, e, a)  g = GlobalMaxPool(x)  f = Flatten(g)"
+    nodes += f"  m = Transpose(f)  y = {node}"
+    numbers = {"all": [0], "none": 0, "o": [0], "e": [8], "a": [3]}
+    assert expected in reason(nodes, tmp_path, **numbers)

@@ -1,0 +1,113 @@
+"""What DESIGN.md promises of the matcher: closed matches, backtracking, reasons for failures."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onnx2mvit.lifter.lift import rewrite
+from onnx2mvit.matcher.diagnosis import Explainer
+from onnx2mvit.matcher.match import Match, Trace, find
+from onnx2mvit.matcher.pattern import Expr, Mismatch, Ops, Var, any_of, maybe
+from onnx2mvit.matcher.registry import in_order
+from onnx2mvit.reader.read import read
+from tests.support import graphs
+from tests.support.sought import Sought, failure, held, last, small
+
+
+def two_sines(op: Ops, x: Var) -> Expr:
+    return any_of(op.Sin(op.Sin(x, role="inner")), op.Sin(x))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "outputs", "complaint"),
+    [
+        ("y = Sin(s) z = Cos(s)", "y z", "is used outside of it, by <Cos>"),
+        ("y = Sin(s) a = Cos(s) b = Tan(s) c = Abs(s) d = Neg(s)", "y a b c d", "outside of it"),
+        ("y = Sin(s)", "y s", "is an output of the graph"),
+    ],
+)
+def test_a_value_needed_outside_is_not_swallowed(
+    tmp_path: Path, nodes: str, outputs: str, complaint: str
+) -> None:
+    graph = small(tmp_path, f"s = Sin(x) {nodes}", outputs)
+    short = held(graph, two_sines)
+    assert short and short.inner is None
+    found = failure(graph, lambda op, x: op.Sin(op.Sin(x)))
+    assert "'s'" in found.reason and complaint in found.reason
+
+
+def test_a_value_used_by_many_inside_is_closed(tmp_path: Path) -> None:
+    match = held(
+        small(tmp_path, "s = Sin(x) t = Sin(s) y = Mul(s, t)"),
+        lambda op, x: op.Mul((s := op.Sin(x)), op.Sin(s)),
+    )
+    assert match and len(match.nodes) == 3
+
+
+def test_the_longer_alternative_is_taken_where_it_is_closed(tmp_path: Path) -> None:
+    match = held(small(tmp_path, "s = Sin(x) y = Sin(s)"), two_sines)
+    assert match and match.inner is not None
+
+
+def test_a_mismatch_of_hyperparameters_lets_the_next_way_be_tried(tmp_path: Path) -> None:
+    class Short(Sought):
+        def params(self, m: Match) -> dict[str, Any]:
+            if m.inner is not None:
+                raise Mismatch("it is too long")
+            return {}
+
+    graph, trace = small(tmp_path, "s = Sin(x) y = Sin(s)"), Trace("Sought")
+    found = find(Short(two_sines), graph, last(graph), trace)
+    assert found and found[0].inner is None
+    assert trace.furthest and trace.furthest.reason == "it is too long"
+
+
+def test_a_failure_names_where_it_came_furthest_and_the_first_difference(tmp_path: Path) -> None:
+    graph = small(tmp_path, "a = Tan(x) b = Cos(a) c = Sin(b) y = Sigmoid(c)")
+    found = failure(
+        graph,
+        lambda op, x: any_of(
+            op.Sigmoid(op.Cos(x)), op.Sigmoid(op.Sin(op.Cos(op.Abs(x), role="cos")))
+        ),
+    )
+    assert found.node and found.node.op == "Tan"
+    assert found.fitted == 3 and found.reason == "Abs expected, found <Tan>"
+
+
+def test_a_whole_match_that_is_refused_came_further_than_a_part(tmp_path: Path) -> None:
+    class Refused(Sought):
+        def params(self, m: Match) -> dict[str, Any]:
+            raise Mismatch("it is refused")
+
+    graph, trace = small(tmp_path, "s = Sin(x) y = Cos(s)"), Trace("Sought")
+    pattern = Refused(lambda op, x: op.Cos(op.Sin(maybe(op.Tan(x)))))
+    assert find(pattern, graph, last(graph), trace) is None
+    assert trace.furthest and trace.furthest.reason == "it is refused"
+
+
+def test_what_no_pattern_took_is_explained(tmp_path: Path) -> None:
+    patterns = in_order(
+        [
+            Sought(lambda op, x: op.Sigmoid(op.Sin(op.Cos(x))), "Long"),
+            Sought(lambda op, x: op.Sigmoid(op.Abs(x)), "Short"),
+        ]
+    )
+    network = rewrite(small(tmp_path, "a = Tan(x) b = Sin(a) y = Sigmoid(b)"), patterns)
+    tan, sin, sigmoid = network.unrecognised
+    for node in (tan, sin, sigmoid):
+        assert str(Explainer(network).closest(node)) == "Long: Cos expected, found <Tan>"
+
+
+def test_what_no_pattern_is_like_has_no_explanation(tmp_path: Path) -> None:
+    network = rewrite(small(tmp_path, "a = Tan(x) y = Sigmoid(a)"), in_order([Sought(two_sines)]))
+    assert [Explainer(network).closest(node) for node in network.unrecognised] == [None, None]
+
+
+def test_a_value_without_a_known_shape_is_in_no_match(tmp_path: Path) -> None:
+    body = "g (float[1,4,6,6] x) => (float y) { f = far.Away(x) y = Sin(f) }"
+    made = graphs.model(body)
+    made.opset_import.add(domain="far", version=1)
+    graph = read(graphs.save(made, tmp_path))
+    found = failure(graph, lambda op, x: op.Sin(x))
+    assert found.reason == "the shape of 'f' is not known"

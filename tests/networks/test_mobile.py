@@ -1,0 +1,92 @@
+"""MobileNets as torch's exporters write them, against torch, at other sizes too."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import cast
+
+import keras
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+import onnx2mvit
+from onnx2mvit.builder.build import build
+from onnx2mvit.exporter._exporter import Logits, Request, to_onnx
+from onnx2mvit.runtimes.images import structured_images
+from tests.support.torch_mobile import Config, MobileNet, answers
+
+pytestmark = pytest.mark.xdist_group("mobile")  # its fixtures are slow to make
+
+LEGACY = Request("legacy", 11, True, True)
+CASES = {
+    "cvnets": (Config(), Request("dynamo", 20, False, True)),
+    "same": (Config(same=True), LEGACY),
+    "linear": (Config(linear=True, gate=nn.Sigmoid, activation=nn.SiLU), LEGACY),
+    "timm": (Config(head="timm"), Request("legacy", 17, False, False)),
+}
+NAMES = ["conv_1", "layer_1.0", "layer_1.1", "layer_2.0", "layer_2.1", "layer_3.0", "conv_1x1_exp"]
+
+
+def exported(config: Config, request: Request, folder: Path) -> Path:
+    images = torch.rand(2 if request.dynamic_batch else 1, 3, *config.size)
+    onnx.save(to_onnx(cast(Logits, MobileNet(config)), images, request), folder / "net.onnx")
+    return folder / "net.onnx"
+
+
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], onnx2mvit.Conversion]:
+    @cache
+    def convert(case: str) -> onnx2mvit.Conversion:
+        folder = tmp_path_factory.mktemp(case)
+        return onnx2mvit.convert(exported(*CASES[case], folder), folder, image_size="any")
+
+    return convert
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_however_it_is_written_it_is_the_same_network(case: str, tmp_path: Path) -> None:
+    network = onnx2mvit.inspect(exported(*CASES[case], tmp_path))
+    assert not network.leftovers
+    kinds = ["ConvBnAct", "DepthwiseSeparable", "DepthwiseSeparable", *3 * ["InvertedResidual"]]
+    head = ["GlobalMean", "ConvBnAct"] if case == "timm" else []
+    assert [b.kind for b in network.blocks] == [*kinds, "ConvBnAct", *head, "Classifier"]
+    assert [block.name for block in network.blocks][:7] == NAMES
+    fc = "classifier.fc" if case == "timm" else "classifier"
+    assert network.blocks[-1].name == fc
+    assert network.blocks[1].depthwise_activation is None
+    assert [block.params.get("squeeze") for block in network.blocks[3:6]] == [None, 8, 8]
+    padding = {block.padding for block in network.blocks[:6]}
+    assert padding == ({"same"} if case == "same" else {None})
+
+
+@pytest.mark.parametrize("case", ["cvnets", "same"])
+def test_it_answers_as_onnxruntime_and_at_any_size_as_torch(
+    case: str, converted: Callable[[str], onnx2mvit.Conversion]
+) -> None:
+    result = converted(case)
+    assert result.passed
+    images = structured_images(2, 45, 38, 3)
+    expected = answers(CASES[case][0], torch.from_numpy(images)).numpy()
+    pixels = images.transpose(0, 2, 3, 1)
+    for model in (result.model, build(result.folder, input_shape=(45, 38, 3))):
+        found = keras.ops.convert_to_numpy(model(pixels))
+        assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+def test_the_emitted_module_says_how_it_pads(
+    converted: Callable[[str], onnx2mvit.Conversion],
+) -> None:
+    said = {case: converted(case).source.read_text(encoding="utf-8") for case in ("cvnets", "same")}
+    assert "    padding=None,\n" in said["cvnets"] and 'padding="same"' not in said["cvnets"]
+    assert '    padding="same",\n' in said["same"] and said["same"].count('padding="same"') == 1
+
+
+def test_a_network_traced_where_most_padding_is_alike_is_tensorflows(tmp_path: Path) -> None:
+    # 33×34 → 17×17 → 9×9 → 5×5 → 3×3: only the first convolution tells.
+    network = onnx2mvit.inspect(exported(Config(same=True, size=(33, 34)), LEGACY, tmp_path))
+    assert [block.padding for block in network.blocks[:6]] == ["same"] * 6
+    network = onnx2mvit.inspect(exported(Config(same=True, size=(33, 33)), LEGACY, tmp_path))
+    assert [block.padding for block in network.blocks[:6]] == [None] * 6

@@ -1,0 +1,78 @@
+"""MobileNetV1, V2, V3 and EfficientNet: real exports of timm's, by both of torch's exporters."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import onnx2mvit
+from onnx2mvit.api import inspect
+from onnx2mvit.lifter.lift import Network
+
+Fill = Callable[[str], Path]
+BATCH_NORM = {"batch_norm", "use_bias", "bn_epsilon", "bn_momentum"}
+KINDS = {
+    "mobilenetv1_100": {"DepthwiseSeparable": 13},
+    "mobilenetv2_100": {"InvertedResidual": 17},
+    "mobilenetv3_small_100": {"InvertedResidual": 11},
+    "efficientnet_b0": {"InvertedResidual": 16},
+}
+EXPORTS = [
+    "mobilenetv1_100.dynamo.dynb",
+    "mobilenetv2_100.dynamo.dynb",
+    "mobilenetv2_100.legacy17.bn.dynb",
+    "mobilenetv3_small_100.dynamo.dynb",
+    "mobilenetv3_small_100.legacy17.bn.dynb",
+    "efficientnet_b0.dynamo.dynb",
+    "efficientnet_b0.legacy17.bn.dynb",
+]
+# timm's own counts; a file without normalization has others.
+PARAMETERS = {"mobilenetv3_small_100": 2_542_856, "efficientnet_b0": 5_288_548}
+
+
+def tree(network: Network) -> list[tuple[str, str, dict[str, object]]]:
+    """All blocks with what does not depend on where normalization is."""
+    blocks = [block for top in network.blocks for block in top.walk()]
+    return [
+        (b.kind, b.name, {k: v for k, v in b.params.items() if k not in BATCH_NORM})
+        for b in blocks
+        if b.pattern.nested or (b.weights and b.kind != "BatchNorm")
+    ]
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_all_of_it_is_in_the_papers_blocks(name: str, filled: Fill) -> None:
+    network = inspect(filled(f"timm-{name}"))
+    assert not network.leftovers
+    assert network.coverage.percent == 100
+    kinds = [block.kind for block in network.blocks]
+    ((kind, count),) = KINDS[name.partition(".")[0]].items()
+    separable = kinds.count("DepthwiseSeparable") if kind != "DepthwiseSeparable" else 0
+    assert kinds.count(kind) + separable == count
+    assert kinds[-1] == "Classifier"
+    squeezed = [b.params.get("squeeze") for b in network.blocks if "squeeze" in b.params]
+    assert bool(squeezed) == name.startswith(("mobilenetv3", "efficientnet"))
+
+
+@pytest.mark.parametrize("model", [model for model in KINDS if model != "mobilenetv1_100"])
+def test_both_exporters_hand_over_one_network(model: str, filled: Fill) -> None:
+    folded = inspect(filled(f"timm-{model}.dynamo.dynb"))
+    kept = inspect(filled(f"timm-{model}.legacy17.bn.dynb"))
+    assert tree(folded) == tree(kept)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["mobilenetv1_100.dynamo.dynb", *(each for each in EXPORTS if each.endswith("17.bn.dynb"))],
+)
+def test_it_answers_as_onnxruntime(name: str, filled: Fill, tmp_path: Path) -> None:
+    result = onnx2mvit.convert(filled(f"timm-{name}"), tmp_path)
+    report = result.report
+    assert result.passed
+    assert report["verification"]["max_rel_error"] <= 1e-5
+    assert report["model"]["layout_transposes"] == 0
+    model = name.partition(".")[0]
+    if model in PARAMETERS:
+        assert report["model"]["trainable_parameters"] == PARAMETERS[model]
+    source = result.source.read_text(encoding="utf-8").partition("    return model\n")[0]
+    assert len(source.splitlines()) < 250

@@ -1,0 +1,98 @@
+"""How convolutions pad: PyTorch's way, TensorFlow's, or not at all."""
+
+from pathlib import Path
+
+import pytest
+
+from onnx2mvit.ir.padding import same_pads
+from tests.support.texts import Text, conv, every, kinds
+
+EVEN, ODD = "float[2,8,8,8]", "float[2,8,9,9]"
+STRIDE = "strides=[2,2]"
+SAME = 'auto_pad="SAME_UPPER"'
+
+
+def paddings(text: Text, folder: Path, image: str = EVEN) -> list[str | None]:
+    return [block.padding for block in every(text.rewritten(folder, image=image), "ConvBnAct")]
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "dilation", "expected"),
+    [
+        (8, 3, 1, 1, (1, 1)),
+        (8, 3, 2, 1, (0, 1)),
+        (9, 3, 2, 1, (1, 1)),
+        (8, 5, 2, 1, (1, 2)),
+        (9, 5, 2, 1, (2, 2)),
+        (8, 2, 1, 1, (0, 1)),
+        (8, 3, 1, 2, (2, 2)),
+        (8, 4, 4, 1, (0, 0)),
+        (9, 4, 4, 1, (1, 2)),
+        (9, 1, 2, 1, (0, 0)),
+        (8, 1, 3, 1, (0, 0)),
+    ],
+)
+def test_same(size: int, kernel: int, stride: int, dilation: int, expected: tuple[int]) -> None:
+    assert same_pads([size], [kernel], [stride], [dilation]) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "image", "expected"),
+    [
+        (conv("x", "y", 4, 8, attrs=STRIDE), EVEN, None),
+        (conv("x", "y", 4, 8, attrs=STRIDE), ODD, None),
+        (conv("x", "y", 4, 8, attrs=f"{SAME}, {STRIDE}"), EVEN, "same"),
+        (conv("x", "y", 8, 8, 5, attrs=f"{SAME}, {STRIDE}", group=8), EVEN, "same"),
+        (conv("x", "y", 4, 8, 2, attrs=SAME), EVEN, "same"),
+        (conv("x", "y", 4, 8, attrs="pads=[0,0,1,1], strides=[2,2]"), EVEN, "same"),
+        (conv("x", "y", 4, 8, attrs="pads=[0,1,1,1], strides=[2,2]"), "float[2,8,8,9]", "same"),
+        (conv("x", "y", 4, 8, attrs="pads=[0,0,0,0]"), EVEN, "valid"),
+        (conv("x", "y", 4, 8, 4, attrs="pads=[0,0,0,0], strides=[4,4]"), EVEN, "valid"),
+        (conv("x", "y", 4, 8, 2, attrs="pads=[0,0,0,0], strides=[2,2]"), ODD, "valid"),
+    ],
+)
+def test_what_a_convolution_does(
+    tmp_path: Path, text: Text, image: str, expected: str | None
+) -> None:
+    assert paddings(text, tmp_path, image) == [expected]
+
+
+TWO = conv("x", "a", 4, 8, attrs=STRIDE) + conv("a", "b", 4, 4)
+
+
+@pytest.mark.parametrize("image", [EVEN, ODD])
+def test_what_fits_both_is_pytorchs(tmp_path: Path, image: str) -> None:
+    """At 9×9 and 5×5 pixels a stride of 2 pads alike in both."""
+    text = TWO + conv("b", "y", 4, 4, attrs=STRIDE if image == ODD else "")
+    assert paddings(text, tmp_path, image) == [None, None, None]
+
+
+def test_what_fits_both_is_tensorflows_where_another_pads_as_only_that(tmp_path: Path) -> None:
+    text = TWO + conv("b", "c", 4, 4, 2, attrs="pads=[0,0,0,0]") + conv("c", "d", 4, 4, 1)
+    text += conv("d", "y", 4, 4, attrs=f"{SAME}, {STRIDE}")
+    *every_one, pixel, last = every(text.rewritten(tmp_path, image=ODD), "ConvBnAct")
+    # 9×9 → 5×5 → 5×5 → 4×4 without padding → 4×4 → 2×2
+    assert [block.padding for block in every_one] == ["same", "same", "valid"]
+    assert (pixel.params.get("padding", "none at all"), last.padding) == ("none at all", "same")
+
+
+def test_what_only_pytorch_does_stays_so_beside_tensorflows(tmp_path: Path) -> None:
+    text = conv("x", "a", 4, 8, attrs=STRIDE)
+    text += conv("a", "y", 4, 4, attrs=f"{SAME}, {STRIDE}")
+    assert paddings(text, tmp_path) == [None, "same"]
+
+
+def test_padding_at_the_end_alone_does_not_make_it_tensorflows(tmp_path: Path) -> None:
+    text = conv("x", "a", 4, 8) + conv("a", "y", 4, 4, attrs="pads=[1,1,2,2]")
+    network = text.rewritten(tmp_path)
+    assert [block.padding for block in every(network, "ConvBnAct")] == [None]
+    assert [node.op for node in network.unrecognised] == ["Conv"]
+
+
+def test_zeros_around_an_image_are_tensorflows_padding(tmp_path: Path) -> None:
+    pads = {"sides": [0, 0, 0, 0, 0, 0, 1, 1]}
+    text = Text("p = Pad(x, sides)\n", pads) + conv(
+        "p", "y", 4, 8, attrs="pads=[0,0,0,0], strides=[2,2]"
+    )
+    assert paddings(text, tmp_path) == ["same"]
+    assert kinds(text.rewritten(tmp_path)) == {"ConvBnAct", "Conv2D"}

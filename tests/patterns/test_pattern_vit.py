@@ -1,0 +1,279 @@
+"""The blocks of vision transformers, and what looks like them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from onnx2mvit.matcher.pattern import Array
+from tests.support.texts import Text, conv_silu, dense, every, kinds, only
+
+BATCH, DIM, PATCH, GRID = 2, 8, 4, (2, 3)
+NUMBER = GRID[0] * GRID[1]
+IMAGE = f"float[{BATCH},3,{GRID[0] * PATCH},{GRID[1] * PATCH}]"
+VECTORS = f"float[{BATCH},1,{NUMBER},{DIM}]"
+
+rng = np.random.default_rng(0)
+
+
+def learned(*shape: int) -> Array:
+    """A parameter that an exporter expanded to the batch."""
+    return np.repeat(rng.normal(size=(1, *shape)), BATCH, axis=0).astype(np.float32)
+
+
+PATCHES = Text(
+    f"""
+    p = Conv<strides=[{PATCH},{PATCH}]>(x, p_w, p_b)
+    f = Reshape(p, flat)  t = Transpose<perm=[0,2,1]>(f)
+    """,
+    {
+        "p_w": (DIM, 3, PATCH, PATCH),
+        "p_b": (DIM,),
+        "flat": [BATCH, DIM, NUMBER],
+    },
+)
+TOKEN = PATCHES + Text("c = Concat<axis=1>(cls, t)\n", {"cls": learned(1, DIM)})
+VIT = TOKEN + Text("y = Add(c, pos)\n", {"pos": (1, NUMBER + 1, DIM)})
+DEIT_3 = PATCHES + Text(
+    "a = Add(t, pos)  y = Concat<axis=1>(cls, a)\n",
+    {"pos": (1, NUMBER, DIM), "cls": learned(1, DIM)},
+)
+USUAL = {"dim": DIM, "patch_size": PATCH, "use_bias": True, "grid": GRID}
+
+
+@pytest.mark.parametrize(
+    ("text", "params"),
+    [
+        (VIT, {"prefix_tokens": 1}),
+        (VIT.but("<axis=1>(cls", "<axis=-2>(cls"), {"prefix_tokens": 1}),
+        (VIT.but("Add(c, pos)", "Add(pos, c)", pos=(NUMBER + 1, DIM)), {"prefix_tokens": 1}),
+        (VIT.having(pos=learned(NUMBER + 1, DIM)), {"prefix_tokens": 1}),
+        (VIT.but("(cls, t)", "(cls, dist, t)", dist=learned(1, DIM), pos=(1, NUMBER + 2, DIM)),
+         {"prefix_tokens": 2}),
+        (VIT.but("(cls, t)", "(cls, registers, t)", registers=learned(4, DIM),
+                 pos=(1, NUMBER + 5, DIM)), {"prefix_tokens": 5}),
+        (VIT.but("p_w, p_b)", "p_w)"), {"prefix_tokens": 1, "use_bias": False}),
+        (VIT.but("f = Reshape(p, flat)  t = Transpose<perm=[0,2,1]>(f)",
+                 "f = Transpose<perm=[0,2,3,1]>(p)  t = Reshape(f, flat)",
+                 flat=[BATCH, NUMBER, DIM]), {"prefix_tokens": 1}),
+        (DEIT_3, {"tokens_without_position": 1}),
+        (PATCHES + Text("y = Add(t, pos)", {"pos": (1, NUMBER, DIM)}), {}),
+    ],
+    ids=["usual", "axis from the end", "positions first", "positions expanded", "distillation",
+         "registers", "no bias", "channels last", "deit 3", "no token"],
+)  # fmt: skip
+def test_embeddings(tmp_path: Path, text: Text, params: dict[str, Any]) -> None:
+    network = text.rewritten(tmp_path, image=IMAGE)
+    assert [block.kind for block in network.blocks] == ["ViTEmbeddings"]
+    assert only(network, "ViTEmbeddings").params == USUAL | params
+
+
+def test_the_weights_of_embeddings(tmp_path: Path) -> None:
+    tokens = {"cls": learned(1, DIM), "dist": learned(1, DIM), "pos": learned(NUMBER + 2, DIM)}
+    network = VIT.but("(cls, t)", "(cls, dist, t)", **tokens).rewritten(tmp_path, image=IMAGE)
+    expected = np.concatenate([tokens["cls"][0], tokens["dist"][0]])
+    assert (only(network, "ClassToken").weights["embeddings"] == expected).all()
+    assert (only(network, "PositionEmbedding").weights["embeddings"] == tokens["pos"][0]).all()
+
+
+STRIDE_2 = PATCHES.but(
+    "strides=[4,4]", "strides=[2,2]", flat=[BATCH, DIM, 15], **{"pos": (1, 15, DIM)}
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "reason"),
+    [
+        (STRIDE_2, "PatchEmbedding", "the kernel is 4, the stride 2"),
+        (PATCHES.but("Conv<", "Conv<pads=[1,1,1,1],"), "PatchEmbedding", "it pads the image"),
+        (PATCHES.but("f = Reshape(p, flat)", "s = Sin(p)  f = Reshape(s, flat)"),
+         "PatchEmbedding", "projection (Conv2D) expected, found <Sin>"),
+        (PATCHES.having(flat=[BATCH, 2 * DIM, NUMBER // 2]), "ImageToTokens",
+         "a token is not one place"),
+        (PATCHES.but("[0,2,1]", "[2,0,1]"), "ImageToTokens", ""),
+        (TOKEN.having(cls=(BATCH, 1, DIM)), "ClassToken", "a token is another for every image"),
+        (TOKEN.but("(cls, t)", "(t, cls)"), "ClassToken", "the last part is not tokens"),
+        (TOKEN.but("(cls, t)", "(t)"), "ClassToken", ""),
+        (TOKEN.but("c = Concat<axis=1>(cls, t)", "s = Sin(t)  c = Concat<axis=1>(s, t)"),
+         "ClassToken", "a part before the last is not learned"),
+        (TOKEN.but("<axis=1>(cls", "<axis=2>(cls", cls=learned(NUMBER, 1)), "ClassToken",
+         "Concat: axis is 2"),
+        (VIT.having(pos=(BATCH, NUMBER + 1, DIM)), "PositionEmbedding",
+         "positions differ from image to image"),
+        (VIT.having(pos=(1, 1, DIM)), "PositionEmbedding", "not one per token"),
+        (VIT.having(pos=(1, NUMBER + 1, 1)), "PositionEmbedding", "not one per token"),
+        (VIT.but("Add(c, pos)", "Sub(c, pos)"), "ViTEmbeddings", ""),
+        (VIT.but("y = Add(c, pos)", "s = Sin(c)  y = Add(s, pos)"), "ViTEmbeddings",
+         "class_token (ClassToken) expected, found <Sin>"),
+    ],
+)  # fmt: skip
+def test_no_embeddings_by_one_detail(tmp_path: Path, text: Text, kind: str, reason: str) -> None:
+    output = next(name for name in "yct" if f"{name} = " in text.nodes)
+    how = {"image": IMAGE, "outputs": output}
+    assert not every(text.rewritten(tmp_path, **how), kind)
+    assert text.reason(tmp_path, kind, **how).startswith(reason)
+
+
+def test_the_positions_of_patches_after_a_stem_stand_by_themselves(tmp_path: Path) -> None:
+    stem = conv_silu("x", "s", 3, 3) + DEIT_3.but(
+        "Conv<strides=[4,4]>(x,", "Conv<strides=[4,4]>(s,"
+    )
+    network = stem.rewritten(tmp_path, image=IMAGE)
+    assert [block.kind for block in network.blocks] == [
+        "ConvBnAct", "PatchEmbedding", "PositionEmbedding", "ClassToken"
+    ]  # fmt: skip
+    assert stem.reason(tmp_path, "ViTEmbeddings", image=IMAGE) == (
+        "patches alone have positions, and are not of an image"
+    )
+    whole = conv_silu("x", "s", 3, 3) + VIT.but("Conv<strides=[4,4]>(x,", "Conv<strides=[4,4]>(s,")
+    assert only(whole.rewritten(tmp_path, image=IMAGE), "ViTEmbeddings").prefix_tokens == 1
+
+
+TOKENS = Text("t = Reshape(x, tokens)\n", {"tokens": [BATCH, NUMBER, DIM]})
+
+
+@pytest.mark.parametrize("shape", [(DIM,), (1, DIM), (1, 1, DIM)])
+def test_layer_scale(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    text = TOKENS + Text("y = Mul(t, gamma)", {"gamma": shape})
+    block = only(text.rewritten(tmp_path, image=VECTORS), "LayerScale")
+    assert block.params == {"equation": "btd,d->btd", "output_shape": (None, DIM)}
+    assert block.weights["kernel"].shape == (DIM,)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "shape", "reason"),
+    [
+        ("y = Mul(t, gamma)", (), "it is not one factor per channel"),
+        ("y = Mul(t, gamma)", (1,), "it is not one factor per channel"),
+        ("y = Mul(t, gamma)", (NUMBER, 1), "it is not one factor per channel"),
+        ("y = Mul(t, gamma)", (NUMBER, DIM), "it is not one factor per channel"),
+        ("y = Mul(x, gamma)", (DIM,), "x has rank 4, not 3"),
+        ("y = Add(t, gamma)", (DIM,), ""),
+    ],
+)
+def test_no_layer_scale_by_one_detail(
+    tmp_path: Path, nodes: str, shape: tuple[int, ...], reason: str
+) -> None:
+    text = TOKENS + Text(nodes, {"gamma": np.full(shape, 0.3) if shape == () else shape})
+    assert not every(text.rewritten(tmp_path, image=VECTORS), "LayerScale")
+    assert text.reason(tmp_path, "LayerScale", image=VECTORS) == reason
+
+
+QUICK = Text("m = Mul(t, slope)  s = Sigmoid(m)  y = Mul(t, s)", {"slope": 1.702})
+
+
+@pytest.mark.parametrize(
+    ("text", "gelu"),
+    [
+        (Text('y = Gelu<approximate="tanh">(t)'), "tanh"),
+        (QUICK, "sigmoid"),
+        (QUICK.but("Mul(t, slope)", "Mul(slope, t)").but("Mul(t, s)", "Mul(s, t)"), "sigmoid"),
+    ],
+)
+def test_an_approximate_gelu(tmp_path: Path, text: Text, gelu: str) -> None:
+    network = (TOKENS + text).rewritten(tmp_path, image=VECTORS)
+    assert only(network, "ApproximateGelu").params == {"gelu": gelu}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        QUICK.having(slope=1.7),
+        QUICK.but("Sigmoid(m)", "Tanh(m)"),
+        QUICK.but("y = Mul(t, s)", "n = Neg(t)  y = Mul(n, s)"),
+        Text("y = Gelu(t)"),
+    ],
+)
+def test_no_approximate_gelu_by_one_detail(tmp_path: Path, text: Text) -> None:
+    network = (TOKENS + text).rewritten(tmp_path, image=VECTORS)
+    assert not every(network, "ApproximateGelu")
+
+
+FIRST = Text("p = Gather<axis=1>(t, first)\n", {"first": np.array(0), "second": np.array(1)})
+MEAN = Text("p = ReduceMean<keepdims=0>(t, axes)\n", {"axes": [1], "one": [1], "all": [1 << 30]})
+LATER = MEAN.but("(t, axes)", "(l, axes)").but("p = ", "l = Slice(t, one, all, axes)  p = ")
+
+
+@pytest.mark.parametrize(
+    ("text", "params"),
+    [
+        (FIRST, {"pooling": "token", "start": 0}),
+        (FIRST.but("(t, first)", "(t, second)"), {"pooling": "token", "start": 1}),
+        (FIRST.having(first=np.array(-1)), {"pooling": "token", "start": -1}),
+        (MEAN, {"pooling": "mean", "start": 0}),
+        (LATER, {"pooling": "mean", "start": 1}),
+    ],
+    ids=["first", "second", "last", "mean", "mean without the first"],
+)
+def test_pooling_and_a_head(tmp_path: Path, text: Text, params: dict[str, Any]) -> None:
+    pooled = (TOKENS + text).rewritten(tmp_path, image=VECTORS, outputs="p")
+    assert only(pooled, "TokenPooling").params == params
+    head = (TOKENS + text + dense("p", "y", 5)).rewritten(tmp_path, image=VECTORS)
+    expected = {"num_classes": 5, "use_bias": True, **params}
+    assert only(head, "TokenClassifier").params == expected
+    hidden = TOKENS + text + dense("p", "h", 5) + Text("y = Tanh(h)")
+    expected = {"dim": 5, **params}
+    assert only(hidden.rewritten(tmp_path, image=VECTORS), "Pooler").params == expected
+    answers = hidden.but("Tanh(h)", "Sigmoid(h)").rewritten(tmp_path, image=VECTORS)
+    assert not every(answers, "Pooler") and len(every(answers, "TokenClassifier")) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        FIRST.but("Gather<axis=1>", "Gather<axis=2>"),
+        MEAN.having(axes=[2]),
+        MEAN.having(axes=[1, 2]),
+        LATER.having(all=[NUMBER - 1]),
+        LATER.but("ReduceMean", "ReduceMax"),
+    ],
+    ids=["a channel", "over channels", "over all", "without the last", "maximum"],
+)
+def test_no_pooling_of_all_tokens_by_one_detail(tmp_path: Path, text: Text) -> None:
+    network = (TOKENS + text).rewritten(tmp_path, image=VECTORS, outputs="p")
+    assert not [b for b in every(network, "TokenPooling") if b.params["start"] != 0]
+    assert len(every(network, "TokenPooling")) == ("ReduceMean<keepdims=0>(l" in text.nodes)
+
+
+HEADS = (
+    TOKENS + FIRST + dense("p", "a", 5) + Text("q = Gather<axis=1>(t, second)\n")
+    + dense("q", "b", 5) + Text("s = Add(a, b)  y = Mul(s, half)", {"half": 0.5})
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("end", ["y = Mul(s, half)", "y = Mul(half, s)", "y = Div(s, two)"])
+def test_distilled_heads(tmp_path: Path, end: str) -> None:
+    text = HEADS.but("y = Mul(s, half)", end, two=2.0)
+    network = text.rewritten(tmp_path, image=VECTORS)
+    block = only(network, "DistilledClassifier")
+    assert block.params == {"num_classes": 5}
+    assert [(child.role, child.kind) for child in block.children][:2] == [
+        ("head", "TokenClassifier"), ("dist", "TokenClassifier")
+    ]  # fmt: skip
+
+
+def test_heads_whose_logits_are_outputs_too(tmp_path: Path) -> None:
+    network = HEADS.rewritten(tmp_path, image=VECTORS, outputs="y a b")
+    assert len(every(network, "TokenClassifier")) == 2 and len(every(network, "Average")) == 1
+    assert not every(network, "DistilledClassifier")
+
+
+@pytest.mark.parametrize(
+    ("text", "average"),
+    [
+        (HEADS.having(half=0.4), False),
+        (HEADS.but("Add(a, b)", "Sub(a, b)"), False),
+        (HEADS.but("Add(a, b)", "Add(a, c)", c=(BATCH, 5)), False),
+        (HEADS.but("Add(a, b)", "Add(a, b)").having(b_w=(DIM, 1), b_b=(1,)), False),
+        (HEADS.but("Gather<axis=1>(t, second)", "Gather<axis=1>(t, first)"), True),
+        (HEADS.having(second=np.array(2)), True),
+        (HEADS.but("Add(a, b)", "Add(b, a)"), True),
+    ],
+    ids=["another factor", "difference", "constant", "one logit", "one token", "third token",
+         "other order"],
+)  # fmt: skip
+def test_no_distilled_heads_by_one_detail(tmp_path: Path, text: Text, average: bool) -> None:
+    network = text.rewritten(tmp_path, image=VECTORS)
+    assert "DistilledClassifier" not in kinds(network)
+    assert len(every(network, "Average")) == average

@@ -1,0 +1,82 @@
+"""A training step in Keras against one in torch: `python -m tests.performance.training`.
+
+MobileViT with random weights, cross-entropy and SGD with momentum on the same random images, in
+one process, in turns. Keras trains as `fit` does it, with `train_on_batch`.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from onnx2mvit.api import convert
+from onnx2mvit.base.optional import import_tensorflow
+from onnx2mvit.benchmarks.machine import Others
+from onnx2mvit.benchmarks.timing import interleave
+from onnx2mvit.builder.build import build
+from onnx2mvit.exporter import export
+from onnx2mvit.exporter._models import load
+
+RATE, MOMENTUM = 1e-3, 0.9
+
+
+def torch_step(name: str, images: np.ndarray, labels: np.ndarray) -> Callable[[], object]:
+    model = load(name, "random", seed=0, num_labels=None, warn=print).model.train()
+    optimizer = torch.optim.SGD(model.parameters(), RATE, MOMENTUM)
+    pixels = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
+    truth = torch.from_numpy(labels)
+
+    def step() -> float:
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(model(pixel_values=pixels).logits, truth)
+        torch.autograd.backward(loss)
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def keras_step(name: str, images: np.ndarray, labels: np.ndarray) -> Callable[[], object]:
+    import keras
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = export(name, Path(folder) / f"{name}.onnx", weights="random").path
+        model = build(convert(path, folder, verify=False).folder)
+    model.compile(
+        keras.optimizers.SGD(RATE, MOMENTUM),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    return lambda: model.train_on_batch(images, labels)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="mobilevit_xs")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--timed", type=int, default=5, help="steps of a round that count")
+    given = parser.parse_args()
+    import_tensorflow()
+    rng = np.random.default_rng(0)
+    images = rng.uniform(size=(given.batch, 256, 256, 3)).astype(np.float32)
+    labels = rng.integers(0, 1000, given.batch)
+    steps = {
+        "torch": torch_step(given.model, images, labels),
+        "Keras": keras_step(given.model, images, labels),
+    }
+    with Others() as others:
+        timings = interleave(steps, rounds=given.rounds, warm_up=1, timed=given.timed)
+    for name, timing in timings.items():
+        ratio = timing.ratio(timings["torch"])
+        print(
+            f"{name:6} {1e3 * timing.seconds:7.0f} ms a step of {given.batch}, "
+            f"{ratio.median:.2f} of torch's ({ratio.least:.2f}–{ratio.greatest:.2f})"
+        )
+    print(f"others took {others.share:.0%} of the processors meanwhile")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,296 @@
+"""The rules for linear layers, means, arithmetic and Softmax, and how rules are applied."""
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from onnx2mvit.ir.graph import Node
+from onnx2mvit.reader.rules import MOST_PASSES, RULES, unify
+from onnx2mvit.reader.rules.base import apply_once
+from tests.reader.test_rules import only, ops, unified
+from tests.support.graphs import model
+from tests.support.run_graph import assert_same_answers, plain
+
+# Read by tests.support.rules_table.
+COVERS = {
+    "GlobalAveragePoolIsMean",
+    "MeanAxes",
+    "MeanWithoutKeptAxes",
+    "GemmIsMatMulAdd",
+    "DivideIsMultiply",
+    "SoftmaxAxis",
+}
+
+MIXED = """g (float[2,3,8,8] x) => (float y, float z) {
+    a = Conv<auto_pad="SAME_UPPER", strides=[2, 2]>(x, w, zeros)
+    b = Dropout(a)
+    c = Div(b, two)
+    d = GlobalAveragePool(c)
+    e = Flatten(d)
+    f = Unsqueeze(e, last)
+    g = Squeeze(f, last)
+    y = Gemm<transB=1>(g, v, bias)
+    h = Transpose<perm=[0, 2, 3, 1]>(c)
+    i = Transpose<perm=[0, 3, 1, 2]>(h)
+    z = Softmax<axis=3>(i)
+}"""
+MIXED_WEIGHTS: dict[str, Any] = {
+    "w": (4, 3, 3, 3),
+    "zeros": np.zeros(4, np.float32),
+    "two": np.float32(2.0),
+    "last": [2],
+    "v": (5, 4),
+    "bias": (5,),
+}
+
+
+def constants(node: Node) -> list[Any]:
+    return [value.const for value in node.inputs if value is not None and value.const is not None]
+
+
+@pytest.mark.parametrize("trans_b", [0, 1])
+@pytest.mark.parametrize("alpha", [1.0, 0.25])
+@pytest.mark.parametrize("beta", [1.0, 3.0])
+def test_a_gemm_becomes_matmul_and_add(alpha: float, beta: float, trans_b: int) -> None:
+    graph = unified(
+        f"""(float[2,6] x) => (float y) {{
+            y = Gemm<alpha={alpha}, beta={beta}, transB={trans_b}>(x, w, b)
+        }}""",
+        w=(4, 6) if trans_b else (6, 4),
+        b=(4,),
+    )
+    assert ops(graph) == ["MatMul", "Add"]
+    matmul, add = graph
+    assert matmul.output.shape == add.output.shape == (2, 4)
+    assert [array.shape for array in constants(matmul)] == [(6, 4)]
+    assert [array.dtype for array in constants(matmul) + constants(add)] == [np.float32] * 2
+
+
+def test_a_gemm_without_bias_becomes_a_matmul() -> None:
+    graph = unified("(float[2,6] x) => (float y) { y = Gemm<alpha=0.5>(x, w) }", w=(6, 4))
+    assert ops(graph) == ["MatMul"]
+    assert graph.outputs[0].name == "y"
+
+
+def test_a_gemm_of_a_transposed_input_stays() -> None:
+    graph = unified("(float[6,2] x) => (float y) { y = Gemm<transA=1>(x, w) }", w=(6, 4))
+    assert ops(graph) == ["Gemm"]
+
+
+def test_a_gemm_with_a_computed_weight_stays() -> None:
+    graph = unified("(float[6,6] x) => (float y) { s = Sigmoid(x)  y = Gemm(x, s) }")
+    assert ops(graph) == ["Sigmoid", "Gemm"]
+
+
+def test_a_global_average_pool_becomes_a_mean_that_keeps_its_axes() -> None:
+    graph = unified("(float[2,3,4,5] x) => (float y) { y = GlobalAveragePool(x) }")
+    assert ops(graph) == ["ReduceMean"]
+    assert only(graph, "ReduceMean").attrs == {"axes": (2, 3), "keepdims": 1}
+
+
+@pytest.mark.parametrize("flatten", ["Flatten(a)", "Squeeze(a, axes)", "Reshape(a, shape)"])
+def test_a_global_average_pool_and_flatten_become_a_mean_without_axes(flatten: str) -> None:
+    graph = unified(
+        f"(float[2,3,4,5] x) => (float y) {{ a = GlobalAveragePool(x)  y = {flatten} }}",
+        axes=[2, 3],
+        shape=[0, -1],
+    )
+    assert ops(graph) == ["ReduceMean"]
+    assert only(graph, "ReduceMean").attrs == {"axes": (2, 3), "keepdims": 0}
+
+
+def test_a_mean_that_is_reshaped_to_something_else_keeps_its_axes() -> None:
+    graph = unified(
+        "(float[2,6,4,5] x) => (float y) { a = GlobalAveragePool(x)  y = Reshape(a, s) }",
+        s=[4, 3],
+    )
+    assert ops(graph) == ["ReduceMean", "Reshape"]
+    assert only(graph, "ReduceMean").attrs["keepdims"] == 1
+
+
+@pytest.mark.parametrize(
+    ("opset", "mean", "axes", "keepdims"),
+    [
+        (17, "ReduceMean<axes=[-1, -2]>(x)", (2, 3), 1),
+        (17, "ReduceMean<axes=[3, 2], keepdims=0>(x)", (2, 3), 0),
+        (17, "ReduceMean<axes=[-3]>(x)", (1,), 1),
+        (17, "ReduceMean(x)", (0, 1, 2, 3), 1),
+        (18, "ReduceMean(x, negative)", (2, 3), 1),
+        (18, "ReduceMean<keepdims=0>(x, negative)", (2, 3), 0),
+        (18, "ReduceMean(x)", (0, 1, 2, 3), 1),
+        (20, "ReduceMean<noop_with_empty_axes=1>(x, negative)", (2, 3), 1),
+    ],
+)
+def test_the_axes_of_a_mean_are_sorted_attributes_from_the_front(
+    opset: int, mean: str, axes: tuple[int, ...], keepdims: int
+) -> None:
+    body = f"(float[2,3,4,5] x) => (float y) {{ y = {mean} }}"
+    graph = unified(body, opset=opset, negative=[-1, 2])
+    node = only(graph, "ReduceMean")
+    assert node.attrs == {"axes": axes, "keepdims": keepdims}
+    assert node.inputs == tuple(graph.inputs)
+
+
+@pytest.mark.parametrize(
+    ("opset", "total"),
+    [(11, "ReduceSum<axes=[-1]>(x)"), (13, "ReduceSum(x, last)"), (13, "ReduceSum(x, third)")],
+)
+def test_the_axes_of_a_sum_are_attributes_too(opset: int, total: str) -> None:
+    body = f"(float[2,3,4] x) => (float y) {{ y = {total} }}"
+    graph = unified(body, opset=opset, last=[-1], third=[2])
+    assert only(graph, "ReduceSum").attrs == {"axes": (2,), "keepdims": 1}
+
+
+def test_a_mean_over_no_axes_that_does_nothing_is_not_made_one_over_all() -> None:
+    graph = plain(
+        model(
+            "g (float[2,3] x) => (float[2,3] y) { y = ReduceMean<noop_with_empty_axes=1>(x) }",
+            opset=18,
+        )
+    )
+    unify(graph)
+    assert "axes" not in only(graph, "ReduceMean").attrs
+
+
+def test_a_division_by_a_number_becomes_a_multiplication() -> None:
+    graph = unified("(float[2,3] x) => (float y) { y = Div(x, c) }", c=np.float32(4.0))
+    assert ops(graph) == ["Mul"]
+    assert [array.tolist() for array in constants(only(graph, "Mul"))] == [0.25]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "(float[2,3] x) => (float y) { y = Div(c, x) }",
+        "(float[2,3] x) => (float y) { s = Exp(x)  y = Div(x, s) }",
+        "(float[2,3] x) => (float y) { y = Div(x, vector) }",
+        "(float[2,3] x) => (float y) { n = Cast<to=7>(x)  d = Div(n, whole)  y = Cast<to=1>(d) }",
+    ],
+    ids=["of a number", "by a computed value", "by a vector", "of integers"],
+)
+def test_another_division_stays(body: str) -> None:
+    graph = plain(model(f"g {body}", c=np.float32(4.0), vector=(3,), whole=np.int64(2)))
+    unify(graph)
+    assert len(graph.of(["Div"])) == 1
+
+
+def test_a_division_by_zero_stays() -> None:
+    graph = plain(model("g (float[2] x) => (float y) { y = Div(x, c) }", c=np.float32(0.0)))
+    unify(graph)
+    assert ops(graph) == ["Div"]
+
+
+@pytest.mark.parametrize("opset", [11, 17])
+def test_a_softmax_over_the_last_axis_says_so(opset: int) -> None:
+    graph = unified("(float[2,3,4] x) => (float y) { y = Softmax<axis=2>(x) }", opset=opset)
+    assert only(graph, "Softmax").attrs["axis"] == -1
+
+
+@pytest.mark.parametrize("opset", [11, 17])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_softmax_over_another_axis_stays(axis: int, opset: int) -> None:
+    graph = unified(f"(float[2,3,4] x) => (float y) {{ y = Softmax<axis={axis}>(x) }}", opset=opset)
+    assert only(graph, "Softmax").attrs["axis"] == axis
+
+
+def test_all_rules_together_bring_a_mixed_graph_to_one_spelling() -> None:
+    graph = unified(MIXED.removeprefix("g "), **MIXED_WEIGHTS)
+    assert ops(graph) == ["Conv", "Mul", "ReduceMean", "MatMul", "Add", "Softmax"]
+
+
+def test_the_order_of_the_rules_does_not_matter() -> None:
+    made = model(MIXED, opset=17, **MIXED_WEIGHTS)
+    graph = plain(made)
+    unify(graph, tuple(reversed(RULES)))
+    assert sorted(ops(graph)) == sorted(["Conv", "Mul", "ReduceMean", "MatMul", "Add", "Softmax"])
+    assert_same_answers(made, graph)
+
+
+def test_when_all_is_done_no_rule_has_anything_to_do() -> None:
+    graph = unified(MIXED.removeprefix("g "), **MIXED_WEIGHTS)
+    before = [(node, node.inputs, dict(node.attrs)) for node in graph]
+    assert [apply_once(rule, graph) for rule in RULES] == [0] * len(RULES)
+    unify(graph)
+    assert [(node, node.inputs, dict(node.attrs)) for node in graph] == before
+
+
+def test_a_long_row_of_reshapes_is_merged_whatever_its_length() -> None:
+    count = 3 * MOST_PASSES
+    row = "  ".join(f"t{i} = Reshape(t{i - 1}, {'st'[i % 2]})" for i in range(1, count))
+    graph = unified(
+        f"(float[2,3] x) => (float y) {{ t0 = Neg(x)  {row}  y = Reshape(t{count - 1}, u) }}",
+        s=[3, 2],
+        t=[1, 6],
+        u=[6],
+    )
+    assert ops(graph) == ["Neg", "Reshape"]
+
+
+def test_a_tensor_that_survives_keeps_its_name_and_its_numbers() -> None:
+    made = model(MIXED, opset=17, **MIXED_WEIGHTS)
+    graph = plain(made)
+    unify(graph)
+    in_file = {name for node in made.graph.node for name in node.output}
+    graph.outputs = [node.output for node in graph if node.output.name in in_file]
+    names = [value.name for value in graph.outputs]
+    assert names == ["a", "c", "e", "y", "z"]
+    del made.graph.output[:]
+    made.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    assert_same_answers(made, graph)
+
+
+def test_an_inner_node_that_is_read_elsewhere_survives() -> None:
+    graph = unified(
+        """(float[2,3,4,5] x) => (float y, float z) {
+            a = GlobalAveragePool(x)  y = Flatten(a)  z = Neg(a)
+        }"""
+    )
+    kept, flat = graph.of(["ReduceMean"])
+    if kept.attrs["keepdims"] == 0:
+        kept, flat = flat, kept
+    assert (kept.output.name, flat.output.name) == ("a", "y")
+    assert (kept.attrs["keepdims"], flat.attrs["keepdims"]) == (1, 0)
+    assert only(graph, "Neg").inputs == (kept.output,)
+
+
+def test_an_inner_value_that_is_an_output_survives() -> None:
+    graph = unified(
+        "(float[2,3] x) => (float a, float y) { a = Reshape(x, s)  y = Reshape(a, t) }",
+        s=[3, 2],
+        t=[6],
+    )
+    assert [value.name for value in graph.outputs] == ["a", "y"]
+    assert [value.shape for value in graph.outputs] == [(3, 2), (6,)]
+
+
+@pytest.mark.parametrize(
+    "last", ["Identity(a)", "Reshape(a, s)", "Dropout(a)", "Transpose<perm=[0, 1]>(a)"]
+)
+def test_an_output_that_a_rule_removes_keeps_its_name_for_the_user(last: str) -> None:
+    graph = unified(f"(float[2,3] x) => (float[2,3] y) {{ a = Neg(x)  y = {last} }}", s=[2, 3])
+    assert ops(graph) == ["Neg"]
+    assert graph.output_names == ["y"]
+    assert [value.name for value in graph.outputs] == ["a"]
+
+
+def test_a_graph_that_does_nothing_ends_with_its_input() -> None:
+    graph = unified("(float[2,3] x) => (float[2,3] y) { a = Identity(x)  y = Identity(a) }")
+    assert ops(graph) == []
+    assert graph.outputs == graph.inputs
+    assert graph.output_names == ["y"]
+
+
+def test_new_nodes_stand_where_the_old_one_stood() -> None:
+    graph = unified(
+        "(float[2,6] x) => (float y) { a = Neg(x)  b = Gemm(a, w, c)  y = Neg(b) }",
+        w=(6, 4),
+        c=(4,),
+    )
+    assert ops(graph) == ["Neg", "MatMul", "Add", "Neg"]
+
+
+def test_what_nobody_reads_goes() -> None:
+    graph = unified("(float[2,3] x) => (float y) { a = Neg(x)  b = Exp(a)  y = Abs(x) }")
+    assert ops(graph) == ["Abs"]

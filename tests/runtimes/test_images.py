@@ -1,0 +1,145 @@
+"""Images to compare on: made ones are varied and always the same, read ones are fitted."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from onnx2mvit.errors import UsageError
+from onnx2mvit.runtimes.images import load_images, structured_images
+
+Image = pytest.importorskip("PIL.Image")
+
+
+def save(path: Path, pixels: object, mode: str = "RGB") -> None:
+    Image.fromarray(np.asarray(pixels, np.uint8)).convert(mode).save(path)
+
+
+def halves(height: int, width: int) -> np.ndarray:
+    """Red on the left, blue on the right."""
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[:, : width // 2, 0] = 255
+    pixels[:, width // 2 :, 2] = 255
+    return pixels
+
+
+def test_made_images_have_the_shape_and_type_that_was_asked_for() -> None:
+    images = structured_images(9, 24, 40, 2)
+    assert images.shape == (9, 2, 24, 40)
+    assert images.dtype == np.float32
+
+
+def test_made_images_lie_between_0_and_1_and_use_that_range() -> None:
+    images = structured_images(64, 32, 32, 3)
+    assert images.min() >= 0
+    assert images.max() <= 1
+    assert np.ptp(images) > 0.9
+    assert np.isfinite(images).all()
+
+
+def test_made_images_are_all_different() -> None:
+    images = structured_images(64, 16, 16, 3).reshape(64, -1)
+    distances = np.abs(images[:, None] - images[None]).max(-1)
+    assert (distances + np.eye(64)).min() > 0.1
+
+
+def test_no_made_image_is_of_one_colour() -> None:
+    images = structured_images(64, 32, 32, 3).reshape(64, 3, -1)
+    assert np.ptp(images, axis=2).max(axis=1).min() > 0.1
+
+
+def test_the_same_seed_makes_the_same_images() -> None:
+    first = structured_images(8, 16, 16, 3, seed=7)
+    assert np.array_equal(first, structured_images(8, 16, 16, 3, seed=7))
+    assert not np.array_equal(first, structured_images(8, 16, 16, 3, seed=8))
+
+
+def test_more_images_begin_with_the_fewer() -> None:
+    fewer, more = structured_images(3, 16, 16, 3), structured_images(8, 16, 16, 3)
+    assert np.array_equal(more[:3], fewer)
+
+
+def test_a_folder_is_read_in_the_order_of_names(tmp_path: Path) -> None:
+    for name, grey in (("b.png", 200), ("a.png", 100), ("c.bmp", 50)):
+        save(tmp_path / name, np.full((8, 8, 3), grey))
+    (tmp_path / "notes.txt").write_text("no image")
+    images = load_images(tmp_path, 8, 8, 3)
+    assert images.shape == (3, 3, 8, 8)
+    assert images.dtype == np.float32
+    assert np.allclose(images[:, 0, 0, 0], np.array([100, 200, 50]) / 255)
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (16, 8), (5, 12)])
+@pytest.mark.parametrize(("from_height", "from_width"), [(8, 8), (32, 64), (64, 32), (20, 30)])
+def test_images_of_any_size_are_fitted(
+    tmp_path: Path, height: int, width: int, from_height: int, from_width: int
+) -> None:
+    save(tmp_path / "a.png", halves(from_height, from_width))
+    (image,) = load_images(tmp_path, height, width, 3)
+    assert image.shape == (3, height, width)
+    assert image.min() >= 0
+    assert image.max() <= 1
+    red, _, blue = image
+    assert red[:, 0].min() > 0.9 > 0.1 > red[:, -1].max()
+    assert blue[:, -1].min() > 0.9 > 0.1 > blue[:, 0].max()
+
+
+def test_the_centre_is_cut_out_and_nothing_is_squeezed(tmp_path: Path) -> None:
+    pixels = np.zeros((10, 30, 3), np.uint8)
+    pixels[:, 10:20] = 255
+    save(tmp_path / "a.png", pixels)
+    assert load_images(tmp_path, 10, 10, 3).min() == 1
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "1", "CMYK"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_any_mode_becomes_what_the_model_takes(tmp_path: Path, mode: str, channels: int) -> None:
+    name = "a.jpg" if mode == "CMYK" else "a.png"
+    save(tmp_path / name, np.full((8, 8, 3), 255), mode)
+    images = load_images(tmp_path, 8, 8, channels)
+    assert images.shape == (1, channels, 8, 8)
+    assert images.min() > 0.98
+
+
+def test_no_more_than_the_limit_are_read(tmp_path: Path) -> None:
+    for index in range(5):
+        save(tmp_path / f"{index}.png", np.full((4, 4, 3), index))
+    assert len(load_images(tmp_path, 4, 4, 3, limit=2)) == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"no image at all", b"\x89PNG\r\n\x1a\n cut off"])
+def test_a_file_that_is_no_image_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "broken.png").write_bytes(content)
+    with pytest.raises(UsageError, match=r"broken\.png"):
+        load_images(tmp_path, 8, 8, 3)
+
+
+def test_an_image_that_is_cut_off_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "short.png"
+    save(path, np.random.default_rng(0).integers(0, 255, (64, 64, 3)))
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(UsageError, match=r"short\.png"):
+        load_images(tmp_path, 8, 8, 3)
+
+
+def test_a_folder_named_like_an_image_is_no_image(tmp_path: Path) -> None:
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(UsageError):
+        load_images(tmp_path, 8, 8, 3)
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no image")
+    with pytest.raises(UsageError, match="holds no images"):
+        load_images(tmp_path, 8, 8, 3)
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is not a folder"):
+        load_images(tmp_path / "nowhere", 8, 8, 3)
+
+
+def test_other_than_1_or_3_channels_are_refused(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", np.zeros((4, 4, 3)))
+    with pytest.raises(UsageError, match="4 channels"):
+        load_images(tmp_path, 8, 8, 4)

@@ -1,0 +1,143 @@
+"""The proof: it passes for what is right, and finds what is wrong."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from PIL import Image
+
+import onnx2mvit
+from onnx2mvit.errors import InvalidModelError, UsageError
+from tests.support.command_line import exit_code
+
+pytestmark = pytest.mark.xdist_group("verify")  # its fixtures are slow to make
+
+NETWORK = "hf-mobilevit_xxs.legacy17.bn.dynb"
+
+
+@pytest.fixture(scope="module")
+def file(filled: Callable[[str], Path]) -> Path:
+    return filled(NETWORK)
+
+
+@pytest.fixture(scope="module")
+def folder(file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("out")
+    return onnx2mvit.convert(file, output, name="net", verify=False).folder
+
+
+def test_a_folder_and_a_keras_file_give_the_same_proof(file: Path, folder: Path) -> None:
+    ours = onnx2mvit.verify(file, folder, inputs=2)
+    saved = onnx2mvit.verify(file, folder / "net.keras", inputs=2)
+    assert ours.passed
+    assert ours == saved
+    assert len(ours.blocks) > 150
+
+
+def test_the_keras_file_loads_where_only_keras_and_a_backend_are(folder: Path) -> None:
+    code = f"""
+import sys
+OTHERS = ("onnx2mvit", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "torch", "networkx")
+class NotInstalled:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] in OTHERS:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, NotInstalled())
+import keras
+model = keras.models.load_model({str(folder / "net.keras")!r})
+print(model.name, model.count_params())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd="/", check=True
+    )
+    assert done.stdout.split() == ["net", "1276136"]
+
+
+def spoil(folder: Path, target: Path, key: str, change: Callable[[np.ndarray], np.ndarray]) -> Path:
+    """A copy of a converted folder with one tensor changed."""
+    target.mkdir()
+    weights = safetensors.numpy.load_file(folder / "net.safetensors")
+    weights[key] = np.ascontiguousarray(change(weights[key]))
+    safetensors.numpy.save_file(weights, target / "net.safetensors")
+    (target / "net.py").write_text((folder / "net.py").read_text())
+    return target
+
+
+QUERY = "encoder.layer.3/transformer.layer.1/attention/query/bias"
+
+
+def test_a_small_fault_in_one_layer_is_found_there(
+    file: Path, folder: Path, tmp_path: Path
+) -> None:
+    wrong = spoil(folder, tmp_path / "wrong", QUERY, lambda bias: bias + 0.05)
+    result = onnx2mvit.verify(file, wrong, inputs=2)
+    assert result.verdict == "failed"
+    bad = [block["name"] for block in result.blocks if block["max_rel_error"] > result.tolerance]
+    inside = [name for name in bad if name.startswith("encoder.layer.3.transformer.layer.")]
+    assert "encoder.layer.3.transformer.layer.1.attention" in inside
+    # What is inside of the layers after it is fed onnxruntime's own tensors, and not accused.
+    assert not any(name.startswith("encoder.layer.3.transformer.layer.2.") for name in inside)
+    assert not any(name.startswith("encoder.layer.2") for name in bad)
+
+
+def test_numbers_that_are_none_fail(file: Path, folder: Path, tmp_path: Path) -> None:
+    wrong = spoil(folder, tmp_path / "nan", QUERY, lambda bias: bias * np.float32(np.nan))
+    result = onnx2mvit.verify(file, wrong, inputs=1)
+    assert result.verdict == "failed"
+    json.loads(json.dumps(result.as_dict(), allow_nan=False))
+
+
+def test_exit_codes_tell_right_from_wrong(file: Path, folder: Path, tmp_path: Path) -> None:
+    wrong = spoil(folder, tmp_path / "wrong", QUERY, lambda bias: bias[::-1])
+    assert exit_code("verify", file, folder, "--inputs", 1) == 0
+    assert exit_code("verify", file, wrong, "--inputs", 1) == 5
+    assert exit_code("verify", file, tmp_path / "nothing") == 3
+
+
+def test_images_of_a_folder_are_compared(
+    file: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(3):
+        pixels = rng.integers(0, 256, size=(300, 280 + number, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    assert exit_code("verify", file, folder, "--images", tmp_path, "--json") == 0
+    proof = json.loads(capsys.readouterr().out)
+    assert proof["inputs"] == 3
+    assert tmp_path.name in proof["images"]
+
+
+def test_an_empty_folder_of_images_is_a_usage_error(
+    file: Path, folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="no images"):
+        onnx2mvit.verify(file, folder, images=tmp_path)
+
+
+def test_another_network_is_refused(
+    filled: Callable[[str], Path], folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidModelError, match="no layer"):
+        onnx2mvit.verify(filled("mobilevit_xs"), _renamed(folder, tmp_path / "other"), inputs=1)
+
+
+def _renamed(folder: Path, target: Path) -> Path:
+    """The converted model with another name for its stem."""
+    target.mkdir()
+    source = (folder / "net.py").read_text().replace('"conv_stem"', '"beginning"')
+    (target / "net.py").write_text(source)
+    weights = safetensors.numpy.load_file(folder / "net.safetensors")
+    renamed = {key.replace("conv_stem", "beginning"): array for key, array in weights.items()}
+    safetensors.numpy.save_file(renamed, target / "net.safetensors")
+    return target
+
+
+def test_weights_that_do_not_fit_are_listed(file: Path, folder: Path, tmp_path: Path) -> None:
+    wrong = spoil(folder, tmp_path / "wrong", QUERY, lambda bias: bias[:-1])
+    with pytest.raises(InvalidModelError, match=QUERY):
+        onnx2mvit.verify(file, wrong, inputs=1)
