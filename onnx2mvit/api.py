@@ -15,19 +15,23 @@ from typing import TYPE_CHECKING, Any
 import onnx
 
 from onnx2mvit.base.output import whole_folder
-from onnx2mvit.builder.sizes import ImageSize, by_rule, single_operators_fit, traced_size
+from onnx2mvit.builder.sizes import single_operators_fit
 from onnx2mvit.emitter.emit import emit, model_name
 from onnx2mvit.emitter.onnx_functions import block_model
 from onnx2mvit.errors import UnsupportedError, UsageError
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.error_context import loading
+from onnx2mvit.ir.image_size import ImageSize
+from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter.head import HeadChoice, own_head
-from onnx2mvit.lifter.lift import Network, rewrite, settled
+from onnx2mvit.lifter.lift import lift
+from onnx2mvit.lowering.lower import lower
 from onnx2mvit.matcher.user_patterns import all_patterns, building
 from onnx2mvit.reader.read import read
 from onnx2mvit.reports.node_data import NAME as NODE_DATA
 from onnx2mvit.reports.node_data import node_data
 from onnx2mvit.reports.report import (
+    by_rule,
     describe,
     layout_transposes,
     shared_parameters,
@@ -100,7 +104,7 @@ def inspect(path: str | Path, patterns: Sequence[str | Path] = ()) -> Network:
         UnsupportedError: its opset, inputs or data types are not converted.
     """
     own = all_patterns(patterns)
-    return settled(rewrite(read(path), own))
+    return lower(lift(read(path), own))
 
 
 def convert(
@@ -150,7 +154,7 @@ def convert(
     with stages("read"):
         graph = read(path)
     with stages("rewrite"):
-        network = settled(rewrite(graph, own))
+        network = lower(lift(graph, own))
     if not len(graph):
         raise UnsupportedError(f"{path} computes nothing: its output is its input or a constant")
     with stages("emit"):
@@ -163,7 +167,7 @@ def convert(
         verification, other_size = None, None
         if answers is not None:
             with stages("verify"):
-                traced = at_size(whole, work, network, traced_size(network))
+                traced = at_size(whole, work, network, network.traced_size)
                 verification = prove(path, network, traced, answers.result(), stages.progress)
                 other_size = elsewhere(path, network, whole, work)
                 data = node_data(path, verification)
@@ -275,8 +279,8 @@ def _report(
         **described,
         "single_operators": single_operators(network),
         "sizes": {
-            "traced": list(traced_size(network)),
-            "proven": [list(traced_size(network))] if verification is not None else [],
+            "traced": list(network.traced_size),
+            "proven": [list(network.traced_size)] if verification is not None else [],
             "by_rule": by_rule(network),
             "file_elsewhere": other_size,
         },

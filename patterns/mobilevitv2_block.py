@@ -76,8 +76,8 @@ class MobileViTV2Block(Pattern):
 
 def stretches(graph: Graph) -> bool:
     """True if the network is seen to stretch an image somewhere."""
-    blocks = [node.block for node in graph.of(("FillPatches", "MobileViTV2Block"))]
-    return any(block is not None and block.params.get("stretch", True) for block in blocks)
+    blocks = graph.of(("FillPatches", "MobileViTV2Block"))
+    return any(block.attrs.get("stretch", True) for block in blocks)
 
 
 def mobilevitv2_block(

@@ -13,10 +13,9 @@ import numpy as np
 from onnx2mvit.api import inspect
 from onnx2mvit.benchmarks.machine import Others, load_average, memory, peak_memory, share_of_others
 from onnx2mvit.benchmarks.timing import ROUNDS, TIMED, WARM_UP, Ratio, interleave
-from onnx2mvit.builder.sizes import image_shape, traced_size
 from onnx2mvit.errors import UsageError, VerificationError
 from onnx2mvit.ir.layout import output_order
-from onnx2mvit.lifter.lift import Network
+from onnx2mvit.ir.network import Network
 from onnx2mvit.runtimes.images import structured_images
 from onnx2mvit.runtimes.timed import (
     Runtime,
@@ -139,7 +138,7 @@ def benchmark(
     return Benchmark(
         threads=threads,
         rounds=rounds,
-        image_size=traced_size(network),
+        image_size=network.traced_size,
         rows=rows,
         others_before=before,
         load_average=load_average(),
@@ -161,7 +160,7 @@ def _ready(
     progress: Progress,
 ) -> tuple[list[Runtime], list[float], list[int]]:
     """The runtimes, how far each is from the first, and the bytes that each took."""
-    channels, height, width = image_shape(network)
+    channels, height, width = network.image_shape
     images = structured_images(batch, height, width, channels)
     pixels = np.ascontiguousarray(keras_inputs(network, images))
     progress(f"batch {batch}: converting to LiteRT")
@@ -192,7 +191,7 @@ def _ready(
 
 def _error(network: Network, answers: list[Array], expected: list[Array]) -> float:
     """The largest difference of an output, as a share of its largest value; NaN if it is that."""
-    places = network.lowered.places
+    places = network.layouts
     pairs = zip(network.graph.outputs, answers, expected, strict=True)
     errors = [
         np.abs(to_onnx(ours, output_order(places[value].order)) - theirs).max()

@@ -1,68 +1,23 @@
-"""Heights and widths of images: what a user asks for, and what the file makes of other sizes."""
+"""Images of another size than the traced one: what a model, and what the file makes of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.base.quiet import one_line
-from onnx2mvit.errors import InvalidModelError, UnsupportedError, UsageError
+from onnx2mvit.errors import InvalidModelError, UnsupportedError
+from onnx2mvit.ir.image_size import ImageSize
 from onnx2mvit.runtimes.images import structured_images
 
 if TYPE_CHECKING:
     import keras
 
-    from onnx2mvit.lifter.lift import Network
+    from onnx2mvit.ir.network import Network
 
-ImageSize = tuple[int, int] | Literal["any"]
-SMALLEST, LARGEST = 32, 8192
 ELSEWHERE = 64  # pixels that are added to look at a file of dynamic size at another size
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """ "320" is (320, 320), "192x256" is (192, 256): height and width.
-
-    Raises:
-        UsageError: it is neither, or out of bounds.
-    """
-    parts = text.lower().split("x")
-    sizes = [int(part) for part in parts if part.isdecimal()]
-    if len(sizes) != len(parts) or len(sizes) > 2:
-        raise UsageError(f"image size {text!r}: give a number of pixels, or HEIGHTxWIDTH")
-    if not all(SMALLEST <= size <= LARGEST for size in sizes):
-        raise UsageError(f"image size {text!r}: from {SMALLEST} to {LARGEST} pixels")
-    return sizes[0], sizes[-1]
-
-
-def parse_image_size(text: str) -> ImageSize:
-    """The same, or "any"."""
-    return "any" if text == "any" else parse_size(text)
-
-
-def image_shape(network: Network) -> tuple[int, int, int]:
-    """Channels, height and width of the images that the graph was read for."""
-    (image,) = network.graph.inputs
-    assert image.shape is not None
-    _, channels, height, width = image.shape
-    return channels, height, width
-
-
-def traced_size(network: Network) -> tuple[int, int]:
-    """Height and width that the graph was read at."""
-    _, height, width = image_shape(network)
-    return height, width
-
-
-def by_rule(network: Network) -> str:
-    """Which sizes the model can be made for."""
-    block = network.fixed_by
-    if block is None and network.coverage.single_ops:
-        return "any height and width that the single operators take"
-    if block is None:
-        return "any height and width from 32"
-    return f"none but the traced one: {block.name} ({block.kind}) holds for it alone"
 
 
 @contextmanager
@@ -71,7 +26,7 @@ def single_operators_fit(network: Network, size: ImageSize | None) -> Iterator[N
     try:
         yield
     except ValueError as error:
-        if size in (None, traced_size(network)) or not network.coverage.single_ops:
+        if size in (None, network.traced_size) or not network.coverage.single_ops:
             raise
         wanted = size if isinstance(size, str) else "×".join(map(str, size or ()))
         raise UnsupportedError(
@@ -93,7 +48,7 @@ def look_elsewhere(
     from onnx2mvit.verifier.probe import outputs_of
     from onnx2mvit.verifier.verification import TOLERANCE
 
-    images = structured_images(2, *size, image_shape(network)[0])
+    images = structured_images(2, *size, network.image_shape[0])
     looked = {"size": list(size)}
     try:
         answers = Reference(path)(images)

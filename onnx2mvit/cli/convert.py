@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from onnx2mvit.builder.sizes import parse_image_size
 from onnx2mvit.cli.console import live_progress, print_json, results, warn
 from onnx2mvit.cli.options import Patterns, Quiet
 from onnx2mvit.errors import VerificationError
+from onnx2mvit.ir.image_size import parse_image_size
 
 
 def convert(

@@ -11,10 +11,10 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from onnx2mvit.builder.sizes import parse_size
 from onnx2mvit.cli.console import err, live_progress, print_json, results
 from onnx2mvit.cli.options import Quiet
 from onnx2mvit.errors import VerificationError
+from onnx2mvit.ir.image_size import parse_size
 
 Report = Callable[[str, int, int], None]
 

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from onnx2mvit.builder.sizes import parse_size
 from onnx2mvit.cli.console import live_progress, out, results, warn
 from onnx2mvit.cli.options import Quiet
+from onnx2mvit.ir.image_size import parse_size
 
 
 class Exporter(StrEnum):

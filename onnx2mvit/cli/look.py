@@ -8,8 +8,10 @@ from pathlib import Path
 
 from onnx2mvit.cli.show import USUAL
 from onnx2mvit.errors import UsageError
+from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Graph, Node, Value
-from onnx2mvit.lifter.lift import rewrite
+from onnx2mvit.lifter.lift import lift
+from onnx2mvit.lowering.lower import lower
 from onnx2mvit.matcher.match import Failure, Trace, find
 from onnx2mvit.matcher.pattern import Pattern
 from onnx2mvit.matcher.registry import builtin_patterns
@@ -24,7 +26,9 @@ def look(path: Path, kind: str | None, files: Sequence[Path] = ()) -> Iterator[s
     """
     every = all_patterns(files)
     graph = read(path)
-    return lines_of(rewrite(graph, every).graph) if kind is None else why_lines(graph, kind, every)
+    if kind is not None:
+        return why_lines(graph, kind, every)
+    return lines_of(lower(lift(graph, every)).graph)
 
 
 def lines_of(graph: Graph) -> Iterator[str]:
@@ -37,14 +41,13 @@ def lines_of(graph: Graph) -> Iterator[str]:
     numbers = {value: str(i) for i, node in enumerate(nodes) for value in node.outputs}
     for number, node in enumerate(nodes):
         reads = ", ".join(_operand(value, numbers) for value in node.inputs)
-        attrs = node.block.params if node.block is not None else node.attrs
         shown = ", ".join(
             f"{key}={value}"
-            for key, value in attrs.items()
+            for key, value in node.attrs.items()
             if value is not None and USUAL.get(key) != value
         )
         shape = list(node.output.shape) if node.output.shape is not None else "?"
-        where = node.block.name if node.block is not None else node.scope
+        where = node.name if isinstance(node, Block) else node.scope
         parts = [f"{number:4}", f"{node.op}({reads})", shown, f"→ {shape}", where]
         yield "  ".join(part for part in parts if part)
 
@@ -63,7 +66,7 @@ def why_lines(graph: Graph, kind: str, every: Sequence[Pattern] | None = None) -
     yield f"{kind} holds at {count} places"
     reasons: dict[str, list[str]] = {}
     for node, failure in failures:
-        where = node.block.name if node.block is not None else node.scope
+        where = node.name if isinstance(node, Block) else node.scope
         reason = re.sub(r"<(\S+) [^>]*>", r"<\1>", failure.reason)  # without the module in it
         reasons.setdefault(reason, []).append(where or node.output.name)
     for reason, places in reasons.items():
@@ -85,7 +88,7 @@ def why_not(
     if kind not in patterns:
         raise UsageError(f"there is no pattern {kind!r}; there are {', '.join(sorted(patterns))}")
     pattern = patterns[kind]
-    network = rewrite(graph, [*made_of(pattern, every), pattern])
+    network = lower(lift(graph, [*made_of(pattern, every), pattern]))
     failures = []
     for node in network.graph.of(pattern.roots):
         trace = Trace(kind)

@@ -10,7 +10,7 @@ from rich.tree import Tree
 
 from onnx2mvit.cli.console import show_rows
 from onnx2mvit.ir.block import Block
-from onnx2mvit.lifter.lift import Network
+from onnx2mvit.ir.network import Network
 from onnx2mvit.reports.report import batch_normalization, leftovers
 
 if TYPE_CHECKING:

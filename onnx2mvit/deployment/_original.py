@@ -16,7 +16,7 @@ from onnx2mvit.errors import UsageError
 if TYPE_CHECKING:
     import keras
 
-    from onnx2mvit.lifter.lift import Network
+    from onnx2mvit.ir.network import Network
 
 Array = np.ndarray[Any, Any]
 
@@ -47,7 +47,6 @@ def find_original(
         InvalidModelError: it is not a usable ONNX file.
     """
     from onnx2mvit.api import inspect
-    from onnx2mvit.builder.sizes import traced_size
 
     known = report.get("onnx", {})
     if given is None:
@@ -59,9 +58,9 @@ def find_original(
     network = inspect(path)
     if given is not None and known.get("sha256") not in (None, network.graph.source.sha256):
         raise UsageError(f"{path} is not the file that {target} was converted from")
-    if traced_size(network) != size:
+    if network.traced_size != size:
         if given is not None:
-            height, width = traced_size(network)
+            height, width = network.traced_size
             raise UsageError(
                 f"{path} was exported for {height}×{width}: leave --onnx out to compare a file "
                 f"for {size[0]}×{size[1]} with the Keras model"
@@ -108,7 +107,7 @@ def _onnxruntime(path: Path, network: Network) -> Callable[[Array], list[Array]]
 
     reference = Reference(path)
     (image,) = network.graph.inputs
-    places = network.lowered.places
+    places = network.layouts
     orders = {
         name: output_order(places[value].order)
         for name, value in zip(network.graph.output_names, network.graph.outputs, strict=True)

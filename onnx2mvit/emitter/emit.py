@@ -12,7 +12,6 @@ import threading
 
 import black
 
-from onnx2mvit.builder.sizes import ImageSize, traced_size
 from onnx2mvit.emitter.functions import (
     any_size_layers,
     called_model_functions,
@@ -21,8 +20,9 @@ from onnx2mvit.emitter.functions import (
 )
 from onnx2mvit.emitter.model_function import RESERVED, ModelFunction
 from onnx2mvit.errors import UnsupportedError, UsageError
+from onnx2mvit.ir.image_size import ImageSize
+from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter.head import HeadChoice, check_choice, pyramid
-from onnx2mvit.lifter.lift import Network
 from onnx2mvit.lifter.naming import identifier, relative_names
 from onnx2mvit.matcher.diagnosis import Explainer
 from onnx2mvit.matcher.registry import builtin_patterns
@@ -91,7 +91,7 @@ def refuse_leftovers(network: Network) -> None:
     """Raises UnsupportedError for what cannot be converted: for the node closest to a pattern."""
     if not network.leftovers:
         return
-    explainer = Explainer(network)
+    explainer = Explainer(network.graph, network.patterns)
     tried = [(explainer.closest(node), node) for node in network.leftovers[:EXPLAINED]]
     failure, first = max(tried, key=lambda pair: pair[0].fitted if pair[0] is not None else -1)
     node = failure.node if failure is not None and failure.node in network.leftovers else first
@@ -102,7 +102,7 @@ def refuse_leftovers(network: Network) -> None:
     raise UnsupportedError(
         f"node {node.name or node.output.name!r} ({node.op}, opset {network.graph.source.opset}"
         f"{module}) is not part of a known block{others}, and as a single operator it cannot be "
-        f"converted: {network.lowered.refused[node]}.{closest} "
+        f"converted: {network.refused[node]}.{closest} "
         "See `onnx2mvit inspect` for all of them."
     )
 
@@ -112,8 +112,8 @@ def refuse_other_sizes(network: Network, image_size: ImageSize | None) -> None:
     block = network.fixed_by
     if block is None or image_size is None:
         return
-    if image_size != traced_size(network):
-        height, width = traced_size(network)
+    if image_size != network.traced_size:
+        height, width = network.traced_size
         raise UnsupportedError(
             f"the model can only be made for images of {height}×{width}: {block.name!r} "
             f"({block.kind}), which is not part of a known block, holds for that size alone. "

@@ -16,9 +16,8 @@ from typing import Any
 
 from onnx2mvit.emitter.prune import arguments_of, handed_on, prune
 from onnx2mvit.emitter.source_edits import Edit, Offsets, edited
-from onnx2mvit.ir.block import Block
+from onnx2mvit.ir.block import Block, BlockType
 from onnx2mvit.lifter.naming import Roles
-from onnx2mvit.matcher.pattern import Pattern
 from onnx2mvit.matcher.registry import builtin_patterns
 
 
@@ -49,7 +48,7 @@ def functions_of(
     blocks: Sequence[Block],
     roles: Roles,
     any_size: bool = False,
-    among: Sequence[Pattern] | None = None,
+    among: Sequence[BlockType] | None = None,
 ) -> dict[str, Function]:
     """The functions that these blocks need, those that are called first.
 
@@ -147,18 +146,18 @@ def any_size_layers(functions: dict[str, Function]) -> list[str]:
     return [text for name, text in classes.items() if re.search(rf"\b{name}\(", body)]
 
 
-def emitted(pattern: Pattern) -> str:
+def emitted(pattern: BlockType) -> str:
     """The function of a pattern as it lands in a module, with all of its options."""
     return _function(_source_of(pattern), pattern, (), {}, set()).text
 
 
-def _source_of(pattern: Pattern) -> str:
+def _source_of(pattern: BlockType) -> str:
     module = sys.modules[type(pattern).__module__]
     return textwrap.dedent(inspect.getsource(getattr(module, str(pattern.keras))))
 
 
 def _function(
-    text: str, pattern: Pattern, blocks: Sequence[Block], roles: Roles, known: set[str | None]
+    text: str, pattern: BlockType, blocks: Sequence[Block], roles: Roles, known: set[str | None]
 ) -> Function:
     (tree,) = ast.parse(text).body
     assert isinstance(tree, ast.FunctionDef)

@@ -9,15 +9,15 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from onnx2mvit.builder.sizes import ImageSize
 from onnx2mvit.emitter.functions import HANDED_ON, Function, any_size_definitions, model_functions
 from onnx2mvit.emitter.signature import Signature
 from onnx2mvit.errors import UnsupportedError
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Graph, Value
+from onnx2mvit.ir.image_size import ImageSize
 from onnx2mvit.ir.layout import Order, axes_between, output_order
+from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter.head import HeadChoice, head_of
-from onnx2mvit.lifter.lift import Network
 from onnx2mvit.lifter.naming import identifier, layer_name
 from onnx2mvit.lowering.lower import wanted_orders
 
@@ -43,7 +43,7 @@ class ModelFunction:
     ) -> None:
         self.network = network
         self.graph: Graph = network.graph
-        self.places = network.lowered.places
+        self.layouts = network.layouts
         self.functions = functions
         self.name = name
         self.head = head_of(network)
@@ -65,7 +65,7 @@ class ModelFunction:
         last = head.blocks if head is not None and signature.separable else ()
         lines += self._lines(block for block in self.network.blocks if block not in last)
         if last:
-            features = self._in_order(*wanted_orders(last[0], self.places)[0])
+            features = self._in_order(*wanted_orders(self.network, last[0])[0])
             made = self._lines(last)
             answer = self._answer()
             made += [f"x = {answer}"] if answer != "x" else []
@@ -114,14 +114,14 @@ class ModelFunction:
         if constant:
             raise UnsupportedError(f"output {constant[0]!r} does not depend on the input")
         outputs = ", ".join(
-            self._in_order(value, output_order(self.places[value].order))
+            self._in_order(value, output_order(self.layouts[value].order))
             for value in self.graph.outputs
         )
         return outputs if len(self.graph.outputs) == 1 else f"[{outputs}]"
 
     def _inputs(self) -> Iterator[str]:
         """The lines for what the model takes: one image, or tensors at large."""
-        batch = self.network.lowered.batch
+        batch = self.network.batch
         if self.signature.is_image:
             (image,) = self.graph.inputs
             self.variables[image] = "inputs"
@@ -129,7 +129,7 @@ class ModelFunction:
             yield f"inputs = keras.Input(input_shape, {fixed}name={self._input_name(image)!r})"
             return
         for number, value in enumerate(self.graph.inputs):
-            place, shape = self.places[value], value.shape or ()
+            place, shape = self.layouts[value], value.shape or ()
             lengths = tuple(None if axis == place.batch else shape[axis] for axis in place.order)
             self.variables[value] = f"inputs_{number}"
             name = self._input_name(value)
@@ -156,7 +156,7 @@ class ModelFunction:
 
     def _in_order(self, value: Value, order: Order) -> str:
         """The variable that holds a tensor, transposed if its axes have another order."""
-        variable, have = self.variables[value], self.places[value].order
+        variable, have = self.variables[value], self.layouts[value].order
         return (
             variable if have == order else f"ops.transpose({variable}, {axes_between(have, order)})"
         )
@@ -164,7 +164,7 @@ class ModelFunction:
     def _call(self, block: Block) -> str:
         pattern = block.pattern
         name = layer_name(block, block.name)
-        inputs = [self._in_order(*wanted) for wanted in wanted_orders(block, self.places)]
+        inputs = [self._in_order(*wanted) for wanted in wanted_orders(self.network, block)]
         if block.code is not None:
             return fill(block.code.text, inputs, name)
         if pattern.keras is None:

@@ -20,7 +20,7 @@ from onnx2mvit.emitter.opset_downgrade import Speller
 from onnx2mvit.errors import MALFORMED, InvalidModelError
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Node, Value
-from onnx2mvit.lifter.lift import Network
+from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter.naming import safe
 from onnx2mvit.runtimes.comparison import Difference
 from onnx2mvit.runtimes.images import Images
@@ -88,7 +88,7 @@ def check_rewrite(
 
 
 def _constants(node: Node) -> Iterable[Value]:
-    nodes = node.block.onnx_nodes() if node.block is not None else [node]
+    nodes = node.onnx_nodes() if isinstance(node, Block) else [node]
     return (value for each in nodes for value in each.inputs if value is not None)
 
 
@@ -137,7 +137,7 @@ def _doc(block: Block) -> str:
 
 
 def _local_name(node: Node) -> str:
-    role = node.block.role if node.block is not None else ""  # what is in a leaf has none
+    role = node.role if isinstance(node, Block) else ""  # what is in a leaf has none
     return role or node.op.rpartition(":")[2].lower()
 
 
@@ -159,13 +159,13 @@ class _Body:
 
     def add(self, node: Node, name: str) -> None:
         """Writes a node, or the call of a block's function, with its first output called so."""
-        if node.block is not None:
-            function, weights = self.library.call(node.block)
+        if isinstance(node, Block):
+            function, weights = self.library.call(node)
             label = _local_name(node)
-            inputs = [self.name(value) for value in node.block.inputs]
+            inputs = [self.name(value) for value in node.inputs]
             inputs += [self.name(value, f"{label}.{inner}") for inner, value in weights]
             self.names[node.output] = output = self._new(name)
-            named = node.block.name if self.weights_inside else ""
+            named = node.name if self.weights_inside else ""
             proto = helper.make_node(function, inputs, [output], named, domain=DOMAIN)
             self.protos.append(proto)
             return

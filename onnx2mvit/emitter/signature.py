@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
-from onnx2mvit.builder.sizes import ImageSize, image_shape, traced_size
+from onnx2mvit.ir.image_size import ImageSize
+from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter.head import Head, HeadChoice
-from onnx2mvit.lifter.lift import Network
 
 # What `check_arguments` takes, and what it gets where the function has no such argument.
 CHECKED = {
@@ -57,7 +57,7 @@ class Signature:
 
     def _of_images(self, image_size: ImageSize | None) -> Iterator[Argument]:
         if self.is_image:
-            channels, *traced = image_shape(self.network)
+            channels, *traced = self.network.image_shape
             size = (None, None) if image_size == "any" else image_size or traced
             meaning = "(height, width, channels) of the images; the weights fit any size."
             if self.network.fixed_by is not None:
@@ -100,7 +100,7 @@ class Signature:
             values = [name if name in self.names else value for name, value in CHECKED.items()]
             yield f"check_arguments({', '.join(values)})"
         if self.is_image and self.network.fixed_by is not None:
-            yield f"if tuple(input_shape[:2]) != {traced_size(self.network)}:"
+            yield f"if tuple(input_shape[:2]) != {self.network.traced_size}:"
             yield "    raise ValueError('some operations hold for the default input_shape alone')"
         elif self.is_image and by_size:
             yield "if None in input_shape:"

@@ -1,46 +1,105 @@
-"""A Block: a piece of the network that a pattern recognised."""
+"""A Block: a piece of the network that a pattern recognised, as one node in place of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from onnx2mvit.ir.graph import Node, Value
+from onnx2mvit.ir.layout import Order, channels_last, plain
 
 if TYPE_CHECKING:
     from onnx2mvit.lowering.operators import Code
-    from onnx2mvit.matcher.pattern import Pattern
 
 
-@dataclass(eq=False, repr=False)
-class Block:
-    """A matched piece of the graph with kind, name, hyperparameters, tensors and children.
+class BlockType:
+    """What a kind of block becomes in Keras; patterns say so of theirs.
 
-    `role` is the place it has in its parent ("expand"; "layer.0" for the first of several),
-    `name` the place in torch's module tree, or a numbered kind where the file has no names.
+    A *leaf* is one Keras layer, named in `layer`. A *composite* becomes a call of the function
+    `keras`, whose source lands in the emitted module; a *nested* one is a model in the model.
+
+    A tensor of rank 4 is taken and given as an image, NHWC, unless `order` says otherwise; where
+    `any_order` is set its axes may have any order, and keep it.
+
+    Attributes:
+        layer: the Keras layer of a leaf.
+        takes: how often the layer takes its input: query and value of attention.
+        keras: the name of the function of a composite.
+        nested: whether that function makes a model.
+        main: the role of the child that takes the name of the block itself.
+        style: the parameters that a network chooses once and for all: the commonest value becomes
+            the default of the emitted function, so other functions must hand them on.
+        inner: whether it is a part of others alone: where no block takes one, it is its operators
+            again.
+    """
+
+    layer: ClassVar[str | None] = None
+    takes: ClassVar[int] = 1
+    keras: ClassVar[str | None] = None
+    nested: ClassVar[bool] = False
+    main: ClassVar[str | None] = None
+    style: ClassVar[tuple[str, ...]] = ()
+    any_order: ClassVar[bool] = False
+    inner: ClassVar[bool] = False
+
+    @staticmethod
+    def order(rank: int) -> Order:
+        """The order of axes of what it takes and gives: images NHWC, tokens as they are."""
+        return channels_last(rank) if rank == 4 else plain(rank)
+
+    @property
+    def kind(self) -> str:
+        """The name of the block, in the words of its paper."""
+        return type(self).__name__
+
+    @property
+    def is_leaf(self) -> bool:
+        """True if the block is one Keras layer, whatever it was recognised from."""
+        return self.layer is not None
+
+
+@dataclass(eq=False, slots=True, repr=False, kw_only=True)
+class Block(Node):
+    """A matched piece of the graph with kind, hyperparameters, tensors and children.
+
+    As a node its `op` is its kind, its `attrs` are its hyperparameters, and its inputs are those
+    that are computed. It is whole when it is made, and not changed afterwards.
+
+    `matched` are the nodes that it stands for, blocks among them. `role` is the place it has in
+    its parent ("expand"; "layer.0" for the first of several), `name` the place in torch's module
+    tree, or a numbered kind where the file has no names, `path` that of its layer in Keras.
     `weights` is filled for leaves alone, in Keras's own layout and by Keras's variable names.
     `code` is there where no pattern took the node, but its operator could be converted.
     """
 
-    pattern: Pattern
-    params: dict[str, Any]
     inputs: tuple[Value, ...]
-    output: Value
+    pattern: BlockType
     matched: tuple[Node, ...]
     weights: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
-    children: tuple[Block, ...] = ()
     role: str = ""
-    name: str = ""
     path: str = ""
     code: Code | None = None
 
     @property
     def kind(self) -> str:
         """What it is: the name of its pattern."""
-        return self.pattern.kind
+        return self.op
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Its hyperparameters."""
+        return self.attrs
+
+    @property
+    def children(self) -> tuple[Block, ...]:
+        """The blocks in it, in topological order; a leaf has none."""
+        if self.pattern.is_leaf:
+            return ()
+        blocks = [node for node in self.matched if isinstance(node, Block)]
+        return tuple(sorted(blocks, key=lambda block: block.position))
 
     @property
     def nodes(self) -> int:
@@ -50,10 +109,10 @@ class Block:
     def onnx_nodes(self) -> Iterator[Node]:
         """The nodes of the simplified graph that lie in it."""
         for node in self.matched:
-            if node.block is None:
-                yield node
+            if isinstance(node, Block):
+                yield from node.onnx_nodes()
             else:
-                yield from node.block.onnx_nodes()
+                yield node
 
     def walk(self) -> Iterator[Block]:
         """This block and everything below it, parents first."""
@@ -68,13 +127,14 @@ class Block:
                 return block
         raise KeyError(role)
 
+    def changed(self, change: Callable[[Block], dict[str, Any]]) -> Self:
+        """A copy of the tree in which every block has other values for some of its fields."""
+        copies: dict[Node, Node] = {child: child.changed(change) for child in self.children}
+        matched = tuple(copies.get(node, node) for node in self.matched)
+        return replace(self, **{"matched": matched, **change(self)})
+
     def __getattr__(self, name: str) -> Any:
         # Patterns read hyperparameters as attributes: m.project.filters.
-        try:
-            return self.__dict__["params"][name]
-        except KeyError:
-            raise AttributeError(f"{type(self).__name__} has no hyperparameter {name!r}") from None
-
-    def __repr__(self) -> str:
-        arguments = ", ".join(f"{key}={value!r}" for key, value in self.params.items())
-        return f"<{self.kind} {self.name or '?'} ({arguments})>"
+        if name.startswith("__") or name not in self.attrs:
+            raise AttributeError(f"{type(self).__name__} has no hyperparameter {name!r}")
+        return self.attrs[name]

@@ -1,7 +1,8 @@
 """The graph that every stage after reading works on.
 
 A `Graph` holds its nodes in a `networkx.DiGraph`; an edge says which values flow from one
-node to the next. Constants are values, not nodes. All shapes are concrete and in ONNX's own
+node to the next, and the graph alone knows which node computes a value: nodes and values may be
+in several graphs. Constants are values, not nodes. All shapes are concrete and in ONNX's own
 layout (images are NCHW).
 """
 
@@ -10,13 +11,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import networkx
 import numpy as np
-
-if TYPE_CHECKING:
-    from onnx2mvit.ir.block import Block
 
 
 @dataclass(eq=False, slots=True, repr=False)
@@ -30,7 +28,6 @@ class Value:
     shape: tuple[int, ...] | None = None
     dtype: np.dtype[Any] | None = None
     const: np.ndarray[Any, Any] | None = None
-    producer: Node | None = None
 
     def __repr__(self) -> str:
         kind = "const " if self.const is not None else ""
@@ -39,7 +36,7 @@ class Value:
 
 @dataclass(eq=False, slots=True, repr=False)
 class Node:
-    """One operator, or (after rewriting) one block, with ordered inputs; None is an absent input.
+    """One operator, or as a `Block` several, with ordered inputs; None is an absent input.
 
     `op` is the ONNX operator, with its domain before "::" if it is not ONNX's own, or the kind
     of the block. `scope` is torch's module path, as far as the exporter wrote one.
@@ -52,7 +49,6 @@ class Node:
     attrs: dict[str, Any] = field(default_factory=dict)
     name: str = ""
     scope: str = ""
-    block: Block | None = None
     position: tuple[int, ...] = ()
 
     @property
@@ -82,8 +78,8 @@ class Source:
 class Graph:
     """Nodes and the values between them.
 
-    `folded` is how many nodes were left once constants were folded, before any rule; `fired` how
-    often each rule found its place.
+    `folded` is how many nodes were left once constants were folded, before any rule; `applied`
+    how often each rule found its place.
     """
 
     def __init__(self, inputs: Iterable[Value], outputs: Iterable[Value], source: Source) -> None:
@@ -93,8 +89,26 @@ class Graph:
         self.source = source
         self.output_names = [value.name for value in self.outputs]
         self.folded = 0
-        self.fired: Counter[str] = Counter()
+        self.applied: Counter[str] = Counter()
         self._by_op: defaultdict[str, dict[Node, None]] = defaultdict(dict)
+        self._producers: dict[Value, Node] = {}
+
+    def copy(self) -> Self:
+        """Another graph of the same nodes and values."""
+        return self.with_nodes(self)
+
+    def with_nodes(self, nodes: Iterable[Node]) -> Self:
+        """Another graph of the same values and these nodes, in topological order."""
+        made = type(self)(self.inputs, self.outputs, self.source)
+        made.output_names = list(self.output_names)
+        made.folded, made.applied = self.folded, self.applied.copy()
+        for node in nodes:
+            made.add(node)
+        return made
+
+    def producer(self, value: Value) -> Node | None:
+        """The node that computes a value; None for an input, and for a constant."""
+        return self._producers.get(value)
 
     def __len__(self) -> int:
         return len(self.nx)
@@ -116,14 +130,14 @@ class Graph:
         self.nx.add_node(node)
         self._by_op[node.op][node] = None
         for value in node.outputs:
-            value.producer = node
+            self._producers[value] = node
         for source in node.inputs:
             if source is not None:
                 self.reconnect(source, node)
 
     def reconnect(self, value: Value, node: Node) -> None:
         """Draws the edge from what computes a value to a node that reads it."""
-        producer = value.producer
+        producer = self.producer(value)
         if producer is None:
             return
         if self.nx.has_edge(producer, node):
@@ -136,19 +150,21 @@ class Graph:
         self.nx.remove_node(node)
         del self._by_op[node.op][node]
         for value in node.outputs:
-            if value.producer is node:
-                value.producer = None
+            if self.producer(value) is node:
+                del self._producers[value]
 
     def consumers(self, value: Value) -> list[Node]:
         """The nodes that read a value."""
-        if value.producer is None:
+        producer = self.producer(value)
+        if producer is None:
             return [node for node in self.nx if value in node.inputs]
-        edges = self.nx.succ[value.producer]
+        edges = self.nx.succ[producer]
         return [node for node, edge in edges.items() if value in edge["values"]]
 
     def used_by_many(self, value: Value, limit: int) -> bool:
         """True if more than `limit` nodes may read the value, without looking at each of them."""
-        return value.producer is not None and self.nx.out_degree(value.producer) > limit
+        producer = self.producer(value)
+        return producer is not None and self.nx.out_degree(producer) > limit
 
     def is_output(self, value: Value) -> bool:
         """True if the graph hands this value out."""
@@ -178,19 +194,21 @@ class Graph:
 
     def redirect(self, old: Value, new: Value) -> None:
         """Lets everything that reads `old` read `new`."""
+        producer = self.producer(old)
         for reader in self.consumers(old):
             reader.inputs = tuple(new if value is old else value for value in reader.inputs)
-            if old.producer is not None:
-                values = self.nx.edges[old.producer, reader]["values"]
+            if producer is not None:
+                values = self.nx.edges[producer, reader]["values"]
                 values.discard(old)
                 if not values:
-                    self.nx.remove_edge(old.producer, reader)
+                    self.nx.remove_edge(producer, reader)
             self.reconnect(new, reader)
         self.outputs = [new if value is old else value for value in self.outputs]
 
     def sweep(self) -> None:
         """Removes every node that nothing reads."""
-        wanted = {value.producer for value in self.outputs if value.producer is not None}
+        producers = map(self.producer, self.outputs)
+        wanted = {producer for producer in producers if producer is not None}
         stack = list(wanted)
         while stack:
             for source in self.nx.predecessors(stack.pop()):

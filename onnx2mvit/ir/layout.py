@@ -20,8 +20,8 @@ BATCH = 7919  # a prime that stands for the batch where shapes are compared
 
 
 @dataclass(frozen=True)
-class Place:
-    """The order of a tensor's axes, and the ONNX axis that holds the batch; None if none does."""
+class Layout:
+    """The order of a tensor's axes in Keras, and the ONNX axis that holds the batch, if any."""
 
     order: Order
     batch: int | None = 0

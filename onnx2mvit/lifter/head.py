@@ -14,7 +14,7 @@ from onnx2mvit.ir.graph import Value
 from onnx2mvit.lifter.naming import layer_name
 
 if TYPE_CHECKING:
-    from onnx2mvit.lifter.lift import Network
+    from onnx2mvit.ir.network import Network
 
 HeadChoice = int | Literal["keep", "none"]  # or so many new classes
 MOST_CLASSES = 1_000_000

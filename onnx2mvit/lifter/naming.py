@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from itertools import count
 
 from onnx2mvit.ir.block import Block
@@ -21,37 +22,48 @@ Roles = dict[tuple[str, str], str]
 LONGEST = 200  # characters in a name
 
 
-def name_blocks(blocks: Sequence[Block]) -> None:
-    """Sets `name` and `path` of every block in these trees."""
+def named(blocks: Sequence[Block]) -> tuple[Block, ...]:
+    """These trees with the `name` and the `path` of every block.
+
+    Different names may be one layer's: "a.b" and "a_b", or "a_conv" beside the conv of "a". The
+    later one of two gets a number then.
+    """
     leaves = [leaf for top in blocks for leaf in top.walk() if leaf.weights]
     raw = {leaf: common_prefix([node.scope for node in leaf.onnx_nodes()]) for leaf in leaves}
     weighted = [top for top in blocks if any(leaf.weights for leaf in top.walk())]
     last = set(weighted[-1].walk()) if weighted else set()
     strip = _unwrap([raw[leaf] for leaf in leaves], [raw[leaf] for leaf in leaves if leaf in last])
-    _Scopes({leaf: strip(scope) for leaf, scope in raw.items()}, strip).assign(blocks)
-    _number_unnamed(blocks)
+    scopes = _Scopes({leaf: strip(scope) for leaf, scope in raw.items()}, strip)
+    names = scopes.assign(blocks)
+    _number_unnamed(blocks, names)
+    tops = tuple(block.changed(lambda each: {"name": names[each]}) for block in blocks)
     numbers = count()
-    while clashing := _place(blocks):
-        for block in clashing:
-            block.name = f"{block.name[: LONGEST - 20]}_{next(numbers)}"
+    paths, clashing = _paths(tops)
+    while clashing:
+        tops = tuple(
+            replace(top, name=f"{top.name[: LONGEST - 20]}_{next(numbers)}")
+            if top in clashing
+            else top
+            for top in tops
+        )
+        paths, clashing = _paths(tops)
+    return tuple(top.changed(lambda block: {"path": paths[block]}) for top in tops)
 
 
-def _place(blocks: Sequence[Block]) -> list[Block]:
-    """Sets the paths of all blocks; returns those that share one with a block before them.
-
-    Different names may be one layer's: "a.b" and "a_b", or "a_conv" beside the conv of "a".
-    """
+def _paths(blocks: Sequence[Block]) -> tuple[dict[Block, str], set[Block]]:
+    """The paths of all blocks, and those at the top that share one with a block before them."""
     roles = relative_names(blocks)
+    paths: dict[Block, str] = {}
     taken: set[str] = set()
-    clashing = []
+    clashing = set()
     for top in blocks:
-        _set_paths(top, "", layer_name(top, top.name), roles)
-        paths = {block.path for block in top.walk()}
-        if taken.isdisjoint(paths):
-            taken |= paths
+        _set_paths(paths, top, "", layer_name(top, top.name), roles)
+        own = {paths[block] for block in top.walk()}
+        if taken.isdisjoint(own):
+            taken |= own
         else:
-            clashing.append(top)
-    return clashing
+            clashing.add(top)
+    return paths, clashing
 
 
 def _unwrap(scopes: Sequence[str], head: Sequence[str]) -> Callable[[str], str]:
@@ -90,16 +102,18 @@ class _Scopes:
         for scope in leaves.values():
             self.weights_below.update(_ancestors(scope))
 
-    def assign(self, blocks: Sequence[Block], parent: str | None = None) -> None:
-        """Names these siblings and all below them."""
+    def assign(self, blocks: Sequence[Block], parent: str | None = None) -> dict[Block, str]:
+        """The names of these siblings and of all below them, "" for what has none."""
+        names: dict[Block, str] = {}
         scopes = [self._scope(block) for block in blocks]
         taken = Counter(scopes)
         for block, scope in zip(blocks, scopes, strict=True):
             own = [leaf for leaf in block.walk() if leaf in self.leaves]
             if own and block.children and (taken[scope] > 1 or scope in ("", parent)):
                 scope = self._first(block, own[0], {*taken, "", parent})
-            block.name = scope
-            self.assign(block.children, scope)
+            names[block] = scope
+            names |= self.assign(block.children, scope)
+        return names
 
     def _first(self, block: Block, leaf: Block, taken: set[str | None]) -> str:
         """The module of the first child with weights, or if that will not do of its first leaf."""
@@ -132,27 +146,28 @@ def _ancestors(scope: str) -> Iterable[str]:
         yield scope
 
 
-def _number_unnamed(blocks: Sequence[Block]) -> None:
+def _number_unnamed(blocks: Sequence[Block], names: dict[Block, str]) -> None:
+    """Gives a numbered kind to what has no name, or that of one before it."""
     counts: Counter[str] = Counter()
     taken: set[str] = set()
     for block in blocks:
-        name = block.name
+        name = given = names[block]
         while not name or name in taken:
-            stem = block.name or block.pattern.keras or snake(block.kind)
+            stem = given or block.pattern.keras or snake(block.kind)
             # Keras calls its own operations add_1, add_2, …
-            single = block.code is not None and not block.name and not stem[-1].isdecimal()
+            single = block.code is not None and not given and not stem[-1].isdecimal()
             name = f"{stem}{'' if single else '_'}{counts[stem]}"
             counts[stem] += 1
         taken.add(name)
-        block.name = name
-        _name_children(block)
+        names[block] = name
+        _name_children(block, names)
 
 
-def _name_children(block: Block) -> None:
+def _name_children(block: Block, names: dict[Block, str]) -> None:
     for child in block.children:
-        if not child.name:
-            child.name = f"{block.name}.{child.role}"
-        _name_children(child)
+        if not names[child]:
+            names[child] = f"{names[block]}.{child.role}"
+        _name_children(child, names)
 
 
 def relative_names(blocks: Sequence[Block]) -> Roles:
@@ -183,18 +198,18 @@ def _relative(parent: Block, child: Block) -> str:
     return layer_name(child, stem) + "{i}" if stem != relative else ""
 
 
-def _set_paths(block: Block, inside: str, name: str, roles: Roles) -> None:
+def _set_paths(paths: dict[Block, str], block: Block, inside: str, name: str, roles: Roles) -> None:
     """`inside` is the path of the model around it, with a slash, `name` that of its layer."""
-    block.path = inside + name
+    paths[block] = inside + name
     for child in block.children:
         relative = roles[block.kind, role_template(child.role)]
         relative = relative.replace("{i}", child.role.rpartition(".")[2])
         if block.pattern.nested:
-            _set_paths(child, block.path + "/", relative, roles)
+            _set_paths(paths, child, paths[block] + "/", relative, roles)
         elif child.role == block.pattern.main:
-            _set_paths(child, inside, name, roles)
+            _set_paths(paths, child, inside, name, roles)
         else:
-            _set_paths(child, inside, f"{name}_{relative}", roles)
+            _set_paths(paths, child, inside, f"{name}_{relative}", roles)
 
 
 def role_template(role: str) -> str:

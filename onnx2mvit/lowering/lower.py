@@ -6,98 +6,128 @@ axes of every tensor is followed, so that data is moved only where an operator n
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import replace
 
+from onnx2mvit.base.collector import collector_paused
 from onnx2mvit.base.quiet import one_line
 from onnx2mvit.errors import MALFORMED
-from onnx2mvit.ir.block import Block
+from onnx2mvit.ir.block import Block, BlockType
 from onnx2mvit.ir.graph import Graph, Node, Value
-from onnx2mvit.ir.layout import Order, Place, plain
+from onnx2mvit.ir.layout import Layout, Order, plain
+from onnx2mvit.ir.network import Network
+from onnx2mvit.lifter.lift import inline_fragments
+from onnx2mvit.lifter.naming import named
 from onnx2mvit.lowering.operators import Code, MixesBatch, Step, converter_for
-from onnx2mvit.matcher.match import Match
-from onnx2mvit.matcher.pattern import Expr, Mismatch, Ops, Pattern, Var, require
+from onnx2mvit.matcher.pattern import Mismatch, require
 
 
-class SingleOperator(Pattern):
-    """Stands for a pattern where a block is one operator that no pattern took."""
+class SingleOperator(BlockType):
+    """The type of a block that is one operator which no pattern took; its code says the rest."""
 
     layer = ""
 
     def __init__(self, op: str) -> None:
         self.op = op
-        super().__init__()
 
     @property
     def kind(self) -> str:
         """The ONNX operator."""
         return self.op
 
-    def onnx(self, op: Ops, x: Var) -> Expr:
-        """Nothing: it is not looked for."""
-        return x
 
-    def params(self, m: Match) -> dict[str, Any]:
-        """Nothing: they are in its code."""
-        return {}
+@collector_paused()
+def lower(network: Network, batch_axis: int | None = 0) -> Network:
+    """Makes a single operator of every node that no pattern took, and follows all layouts.
 
-
-@dataclass
-class Lowered:
-    """What became of a graph.
-
-    `places` has every tensor between blocks, `blocks` those that are single operators, `refused`
-    why a node cannot be one. `batch` is the number of images if it is fixed, because they see
-    each other.
-    """
-
-    places: dict[Value, Place] = field(default_factory=dict)
-    blocks: dict[Node, Block] = field(default_factory=dict)
-    refused: dict[Node, str] = field(default_factory=dict)
-    mixes: bool = False
-    batch: int | None = None
-
-
-def lower(graph: Graph, batch_axis: int | None = 0) -> Lowered:
-    """Makes a single operator of every node that no pattern took, if there is a converter for it.
+    Parts of blocks that no block took become operators again, save where the network cannot be
+    converted: there they say how far it came.
 
     The images of a batch, which is in `batch_axis` of every input, are kept apart. Only where a
     file for one size of batch mixes them is the batch of the model fixed to that size; None for
     the axis fixes it from the outset.
+
+    Args:
+        network: as it was lifted; it is not changed.
+        batch_axis: the ONNX axis of the inputs that holds the batch.
+
+    Returns:
+        The network with blocks, layouts and names.
     """
-    lowered = _lower(graph, batch_axis)
-    if lowered.mixes and not graph.source.dynamic_batch:
-        lowered, batch_axis = _lower(graph, None), None
-    if batch_axis is None:
-        lowered.batch = (graph.inputs[0].shape or (None,))[0]
-    return lowered
+    lowered = _lowered(network, batch_axis)
+    if not lowered.refused:
+        inlined = inline_fragments(network)
+        lowered = lowered if inlined is network else _lowered(inlined, batch_axis)
+    blocks = named(lowered.blocks)
+    final: dict[Node, Node] = dict(zip(lowered.blocks, blocks, strict=True))
+    graph = lowered.graph.with_nodes(final.get(node, node) for node in lowered.graph)
+    return replace(lowered, graph=graph, blocks=blocks)
 
 
-def _lower(graph: Graph, batch_axis: int | None) -> Lowered:
-    lowered = Lowered()
-    trace_batch = graph.inputs[0].shape[0] if graph.inputs and graph.inputs[0].shape else None
-    for value in graph.inputs:
-        lowered.places[value] = Place(input_order(value), batch_axis)
-    for node in graph:
-        if node.block is not None:
-            order = given_order(node.block, lowered.places)
-            lowered.places[node.output] = Place(order, batch_axis)
-            continue
+def _lowered(network: Network, batch_axis: int | None) -> Network:
+    """The network with blocks and layouts; the batch is fixed where images are mixed."""
+    graph = network.graph
+    lowering = _Lowering(graph, batch_axis)
+    if lowering.mixes and not graph.source.dynamic_batch:
+        lowering, batch_axis = _Lowering(graph, None), None
+    return replace(
+        network,
+        blocks=tuple(lowering.blocks),
+        layouts=lowering.layouts,
+        refused=lowering.refused,
+        batch=(graph.inputs[0].shape or (None,))[0] if batch_axis is None else None,
+    )
+
+
+class _Lowering:
+    """Goes through a graph from its inputs to its outputs."""
+
+    def __init__(self, graph: Graph, batch_axis: int | None) -> None:
+        self.graph = graph
+        self.batch_axis = batch_axis
+        shape = graph.inputs[0].shape if graph.inputs else None
+        self.trace_batch = shape[0] if shape else None
+        self.layouts: dict[Value, Layout] = {}
+        self.blocks: list[Block] = []
+        self.refused: dict[Node, str] = {}
+        self.mixes = False
+        for value in graph.inputs:
+            self.layouts[value] = Layout(BlockType.order(len(value.shape or ())), batch_axis)
+        for node in graph:
+            if isinstance(node, Block):
+                self.follow(node)
+                self.blocks.append(node)
+            else:
+                self.convert(node)
+
+    def follow(self, block: Block) -> None:
+        """Notes the layouts of what a recognised block, and every block in it, gives."""
+        for value in block.inputs:  # in a block, an operator between two children has none yet
+            order = block.pattern.order(len(value.shape or ()))
+            self.layouts.setdefault(value, Layout(order, self.batch_axis))
+        for child in block.children:
+            self.follow(child)
+        order = taken_order(block, block.output, self.layouts) if block.output.shape else ()
+        self.layouts[block.output] = Layout(order, self.batch_axis)
+
+    def convert(self, node: Node) -> None:
+        """Makes a single operator of a node, or notes why it cannot be one."""
         try:
-            code = _code(graph, node, lowered.places, trace_batch)
+            code = _code(self.graph, node, self.layouts, self.trace_batch)
         except Mismatch as why:
-            lowered.refused[node] = str(why)
-            lowered.mixes |= isinstance(why, MixesBatch)
+            self.refused[node] = str(why)
+            self.mixes |= isinstance(why, MixesBatch)
             for output in node.outputs:
                 rank = len(output.shape or ())
-                lowered.places[output] = Place(plain(rank), batch_axis if rank else None)
+                self.layouts[output] = Layout(plain(rank), self.batch_axis if rank else None)
         else:
-            lowered.blocks[node] = _block(node, code)
-            lowered.places[node.output] = Place(code.order, code.batch)
-    return lowered
+            self.blocks.append(_block(node, code))
+            self.layouts[node.output] = Layout(code.order, code.batch)
 
 
-def _code(graph: Graph, node: Node, places: dict[Value, Place], trace_batch: int | None) -> Code:
+def _code(
+    graph: Graph, node: Node, layouts: Mapping[Value, Layout], trace_batch: int | None
+) -> Code:
     converter = converter_for(node.op, graph.source.opset)
     if isinstance(converter, str):
         raise Mismatch(converter)
@@ -105,7 +135,7 @@ def _code(graph: Graph, node: Node, places: dict[Value, Place], trace_batch: int
         unused = not graph.consumers(output) and not graph.is_output(output)
         require(unused, f"{node.op}: its further output {output.name!r} is used")
     try:
-        return converter(Step(node, places, trace_batch))
+        return converter(Step(node, graph, layouts, trace_batch))
     except MALFORMED as error:  # such as an axis that the tensor does not have
         raise Mismatch(
             f"its inputs and attributes do not fit together ({one_line(error)})"
@@ -114,12 +144,14 @@ def _code(graph: Graph, node: Node, places: dict[Value, Place], trace_batch: int
 
 def _block(node: Node, code: Code) -> Block:
     return Block(
+        op=node.op,
+        attrs={key: value for key, value in node.attrs.items() if _is_plain(value)},
         pattern=SingleOperator(node.op),
-        params={key: value for key, value in node.attrs.items() if _is_plain(value)},
         inputs=tuple(dict.fromkeys(value for value, _ in code.inputs)),
-        output=node.output,
+        outputs=node.outputs,
         matched=(node,),
         weights=code.weights,
+        position=node.position,
         code=code,
     )
 
@@ -129,27 +161,15 @@ def _is_plain(value: object) -> bool:
     return all(isinstance(part, int | float | str) for part in parts)
 
 
-def input_order(value: Value) -> Order:
-    """Images are taken as NHWC, anything else as it is."""
-    return Pattern.order(len(value.shape or ()))
-
-
-def given_order(block: Block, places: dict[Value, Place]) -> Order:
-    """The order of what a recognised block gives."""
-    rank = len(block.output.shape or ())
-    return taken_order(block, block.output, places) if rank else ()
-
-
-def wanted_orders(block: Block, places: dict[Value, Place]) -> list[tuple[Value, Order]]:
-    """What a block or a single operator takes, each in the order of axes that it needs."""
+def wanted_orders(network: Network, block: Block) -> list[tuple[Value, Order]]:
+    """What a block at the top takes, each value in the order of axes in which it takes it."""
     if block.code is not None:
         return list(block.code.inputs)
-    return [(value, taken_order(block, value, places)) for value in block.inputs]
+    return [(value, taken_order(block, value, network.layouts)) for value in block.inputs]
 
 
-def taken_order(block: Block, value: Value, places: dict[Value, Place]) -> Order:
+def taken_order(block: Block, value: Value, layouts: Mapping[Value, Layout]) -> Order:
     """The order in which a recognised block takes a tensor."""
-    rank = len(value.shape or ())
     if block.pattern.any_order:
-        return places[block.inputs[0]].order
-    return block.pattern.order(rank)
+        return layouts[block.inputs[0]].order
+    return block.pattern.order(len(value.shape or ()))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from onnx2mvit.errors import UsageError
+from onnx2mvit.ir.block import Block, BlockType
 from onnx2mvit.ir.graph import Graph, Node
-from onnx2mvit.lifter.lift import Network
+from onnx2mvit.ir.network import Network
 from onnx2mvit.matcher.match import Failure, Trace, find
 from onnx2mvit.matcher.pattern import Pattern
 from onnx2mvit.matcher.search import Complaint
@@ -36,15 +36,16 @@ NOUNS = {
 class Explainer:
     """Tries every pattern at every node that could be its last, each pair once."""
 
-    def __init__(self, network: Network) -> None:
-        self.network = network
+    def __init__(self, graph: Graph, patterns: Iterable[BlockType]) -> None:
+        self.graph = graph
+        self.patterns = [pattern for pattern in patterns if isinstance(pattern, Pattern)]
         self.traces: dict[tuple[str, Node], Trace] = {}
 
     def closest(self, node: Node) -> Failure | None:
         """The attempt that came furthest with this node in it, and its end; None without one."""
         best: Failure | None = None
-        nearby = [node, *_downstream(self.network.graph, node, NEARBY)]
-        for pattern in self.network.patterns:
+        nearby = [node, *_downstream(self.graph, node, NEARBY)]
+        for pattern in self.patterns:
             for root in nearby:
                 if root.op not in pattern.roots:
                     continue
@@ -60,7 +61,7 @@ class Explainer:
         key = pattern.kind, root
         if key not in self.traces:
             trace = self.traces[key] = Trace(pattern.kind)
-            found = find(pattern, self.network.graph, root, trace)
+            found = find(pattern, self.graph, root, trace)
             if found is not None:  # it is a part of others alone, or it would have been taken
                 nodes = found[0].nodes
                 trace.furthest = Failure(pattern.kind, len(nodes), None, ALONE, whole=True)
@@ -118,44 +119,30 @@ def explanations(network: Network, wanted: str | None = None) -> list[Explanatio
         UsageError: there is none that is called so, or it lies inside of a block.
     """
     nodes = network.unrecognised if wanted is None else _called(network, wanted)
-    explainer = Explainer(network)
-    closest = [explainer.closest(node) for node in nodes]
-    with opened(network.graph, keep=nodes):
-        # Another block may have taken what belongs to the one that this node is of.
-        explainer = Explainer(network)
-        inside = [explainer.closest(node) for node in nodes]
+    # Another block may have taken what belongs to the one that this node is of.
+    graphs = (network.graph, opened(network.graph, keep=nodes))
+    explainers = [Explainer(graph, network.patterns) for graph in graphs]
+    closest, inside = ([each.closest(node) for node in nodes] for each in explainers)
     return [
         _explanation(network, node, max(pair, key=_closeness))
         for node, *pair in zip(nodes, closest, inside, strict=True)
     ]
 
 
-@contextmanager
-def opened(graph: Graph, keep: Sequence[Node]) -> Iterator[None]:
-    """Meanwhile, blocks that are made of blocks which are no layers lie open."""
-    blocks = [
-        node
-        for node in graph
-        if node.block is not None
-        and node not in keep
-        and any(child.children for child in node.block.children)
-    ]
-    for node in blocks:
-        assert node.block is not None
-        graph.expand(node, node.block.matched)
-    try:
-        yield
-    finally:
-        for node in blocks:
-            assert node.block is not None
-            graph.collapse(node.block.matched, node)
+def opened(graph: Graph, keep: Sequence[Node]) -> Graph:
+    """A graph in which blocks that are made of blocks which are no layers lie open."""
+    made = graph.copy()
+    for node in graph:
+        if isinstance(node, Block) and node not in keep and any(c.children for c in node.children):
+            made.expand(node, node.matched)
+    return made
 
 
 def _explanation(network: Network, node: Node, failure: Failure | None) -> Explanation:
-    if node.block is not None:
-        fate = f"the block {node.block.name}, in no larger one"
-    elif node in network.lowered.refused:
-        fate = f"not converted: {network.lowered.refused[node]}"
+    if isinstance(node, Block):
+        fate = f"the block {node.name}, in no larger one"
+    elif node in network.refused:
+        fate = f"not converted: {network.refused[node]}"
     else:
         fate = "a single operator"
     if failure is None:
@@ -180,12 +167,11 @@ def _called(network: Network, wanted: str) -> tuple[Node, ...]:
 
 
 def _names(node: Node) -> set[str]:
-    own = {node.name, node.scope, *(value.name for value in node.outputs)}
-    return (own | {node.block.name} if node.block is not None else own) - {""}
+    return {node.name, node.scope, *(value.name for value in node.outputs)} - {""}
 
 
 def _place(node: Node) -> str:
-    return (node.block.name if node.block is not None else node.scope) or node.output.name
+    return (node.name if isinstance(node, Block) else node.scope) or node.output.name
 
 
 def in_words(failure: Failure) -> str:
@@ -215,8 +201,7 @@ def _article(noun: str) -> str:
 def _difference(node: Node, complaint: Complaint) -> str:
     key, found, expected = complaint.keyword, complaint.found, complaint.expected
     wanted = "" if callable(expected) else f", not {_plain(expected)}"
-    params = node.block.params if node.block is not None else node.attrs
-    channels = _channels(node)
+    params, channels = node.attrs, _channels(node)
     if key in ("depthwise", "group", "groups") and channels is not None:
         groups = channels if params.get("depthwise") else params.get("groups", params.get("group"))
         said = f"has group {groups} for {channels} channels"

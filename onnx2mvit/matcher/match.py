@@ -15,8 +15,8 @@ __all__ = ["Failure", "Match", "Trace", "find", "matches"]
 class Match:
     """One place where an expression holds. Roles and variables are attributes.
 
-    A role is a `Node`, or a `Block` if that node is one, or a tuple of them for a chain, or a
-    tuple of matches for `each`; None where the alternative with it was not taken.
+    A role is a `Node`, which may be a `Block`, or a tuple of them for a chain, or a tuple of
+    matches for `each`; None where the alternative with it was not taken.
     A variable is a `Value`.
     """
 
@@ -34,14 +34,9 @@ class Match:
 
     def __getattr__(self, name: str) -> Any:
         try:
-            bound = self.__dict__["bound"][name]
+            return self.__dict__["bound"][name]
         except KeyError:
             raise AttributeError(f"the pattern has no {name!r}") from None
-        if isinstance(bound, Node):
-            return bound.block or bound
-        if isinstance(bound, tuple):
-            return tuple(part.block or part if isinstance(part, Node) else part for part in bound)
-        return bound
 
     def shape(self, role: str, rank: int) -> tuple[int, ...]:
         """The shape of a variable, or of what a role computes; Mismatch if its rank is another."""
@@ -78,7 +73,7 @@ def matches(
 ) -> Iterator[Match]:
     """All ways in which an expression holds with this node as its last."""
     empty = Bindings({}, {}, ())
-    for found in search(rooted.expression, root.output, empty, trace):
+    for found in search(rooted.expression, root.output, graph, empty, trace):
         if found.nodes and found.nodes[0] is root:
             yield Match(rooted, graph, root, found)
 

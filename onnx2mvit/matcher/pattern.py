@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from onnx2mvit.ir.block import BlockType
 from onnx2mvit.ir.graph import Value
-from onnx2mvit.ir.layout import Order, channels_last, plain
 
 if TYPE_CHECKING:
     from onnx2mvit.matcher.match import Match
@@ -212,55 +212,24 @@ class Rooted:
         self.roles = tuple(dict.fromkeys(name for name in named if name))
 
 
-class Pattern(Rooted, ABC):
+class Pattern(Rooted, BlockType, ABC):
     """One block: what it looks like in ONNX and what it becomes in Keras.
 
     A *leaf* is one Keras layer, named in `layer`; where it owns weights, `weights` hands them
     out in Keras's layout. A *composite* is made of other blocks, and never touches a tensor:
     `keras` names the function of its file whose source lands in the emitted module. Its
-    parameters are that function's arguments. A *nested* one becomes a model in the model.
-    A parameter that has no node of its own, as a class token, is between the two: a function
-    makes the layer, called `name`, and `weights` has what the node reads.
+    parameters are that function's arguments. A parameter of the network that has no node of its
+    own, as a class token, is between the two: a function makes the layer, called `name`, and
+    `weights` has what the node reads.
 
     In that function a layer is called after its role in the pattern: `name="norm"`,
     `name=f"layer.{i}"` in a chain, `name=f"{name}_conv"` where the function is not nested. The
     emitter puts torch's names there. The role in `main` takes the name of the block itself.
 
-    A tensor of rank 4 is taken and given as an image, NHWC, unless `order` says otherwise; where
-    `any_order` is set its axes may have any order, and keep it.
-
-    `style` names the parameters that a network chooses once and for all: the commonest value
-    becomes the default of the emitted function, so other functions must hand them on.
-
     `before` names kinds that would take a part of this block if they were sought first.
-
-    `inner` blocks are parts of others alone: where no block takes one, it is its operators again.
     """
 
-    layer: ClassVar[str | None] = None
-    takes: ClassVar[int] = 1  # how often the layer takes its input: query and value of attention
-    keras: ClassVar[str | None] = None
-    nested: ClassVar[bool] = False
-    main: ClassVar[str | None] = None
-    style: ClassVar[tuple[str, ...]] = ()
     before: ClassVar[tuple[str, ...]] = ()
-    any_order: ClassVar[bool] = False
-    inner: ClassVar[bool] = False
-
-    @staticmethod
-    def order(rank: int) -> Order:
-        """The order of axes of what it takes and gives: images NHWC, tokens as they are."""
-        return channels_last(rank) if rank == 4 else plain(rank)
-
-    @property
-    def kind(self) -> str:
-        """The name of the block, in the words of its paper."""
-        return type(self).__name__
-
-    @property
-    def is_leaf(self) -> bool:
-        """True if the block is one Keras layer, whatever it was recognised from."""
-        return self.layer is not None
 
     @abstractmethod
     def onnx(self, op: Ops, x: Var) -> Expr:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from onnx2mvit.ir.graph import Node, Value
+from onnx2mvit.ir.graph import Graph, Node, Value
 from onnx2mvit.matcher.pattern import AnyOf, Chain, Each, Expr, Op, Var
 
 COMMUTATIVE = frozenset({"Add", "Mul", "Max", "Min", "And", "Or", "Xor", "Equal", "Sum", "Mean"})
@@ -112,7 +112,11 @@ class Several:
 
 
 def search(
-    expr: Expr, value: Value | None, bound: Bindings, trace: Trace | None = None
+    expr: Expr,
+    value: Value | None,
+    graph: Graph,
+    bound: Bindings,
+    trace: Trace | None = None,
 ) -> Iterator[Bindings]:
     """All ways in which a value is what an expression says, on top of what is bound already."""
     if expr in bound.values and not isinstance(expr, Var):  # a variable has a reason to give
@@ -121,25 +125,25 @@ def search(
         return
     match expr:
         case AnyOf():
-            yield from _any_of(expr, value, bound, trace)
+            yield from _any_of(expr, value, graph, bound, trace)
         case Var():
-            yield from _variable(expr, value, bound, trace)
+            yield from _variable(expr, value, graph, bound, trace)
         case Op():
-            yield from _operator(expr, value, bound, trace)
+            yield from _operator(expr, value, graph, bound, trace)
         case Chain():
-            yield from _chain(expr, value, bound, trace)
+            yield from _chain(expr, value, graph, bound, trace)
 
 
 def _any_of(
-    expr: AnyOf, value: Value | None, bound: Bindings, trace: Trace | None
+    expr: AnyOf, value: Value | None, graph: Graph, bound: Bindings, trace: Trace | None
 ) -> Iterator[Bindings]:
     for alternative in expr.alternatives:
-        for found in search(alternative, value, bound, trace):
+        for found in search(alternative, value, graph, bound, trace):
             yield found.bind(expr, value, None, None)
 
 
 def _variable(
-    expr: Var, value: Value | None, bound: Bindings, trace: Trace | None
+    expr: Var, value: Value | None, graph: Graph, bound: Bindings, trace: Trace | None
 ) -> Iterator[Bindings]:
     complaint = None
     if expr in bound.values:
@@ -152,14 +156,14 @@ def _variable(
     if complaint is None:
         yield bound.bind(expr, value, expr.name, value)
     elif trace is not None:
-        producer = value.producer if value is not None else None
+        producer = graph.producer(value) if value is not None else None
         trace.note(len(bound.nodes), producer, f"{expr.name} {complaint}")
 
 
 def _operator(
-    expr: Op, value: Value | None, bound: Bindings, trace: Trace | None
+    expr: Op, value: Value | None, graph: Graph, bound: Bindings, trace: Trace | None
 ) -> Iterator[Bindings]:
-    node = value.producer if value is not None else None
+    node = graph.producer(value) if value is not None else None
     if trace is not None and node is not None:
         trace.touched.add(node)
     complaint = _fits(expr.op, expr.attrs, expr.role, node, value)
@@ -168,7 +172,7 @@ def _operator(
             trace.note(len(bound.nodes), node, complaint or "there is no node")
         return
     if len(expr.inputs) == 1 and isinstance(expr.inputs[0], Each):
-        yield from _each(expr.inputs[0], node.inputs, bound.take(expr, node), trace)
+        yield from _each(expr.inputs[0], node.inputs, graph, bound.take(expr, node), trace)
         return
     given = len(node.inputs)
     if given > len(expr.inputs):
@@ -177,33 +181,38 @@ def _operator(
         return
     inputs = node.inputs + (None,) * (len(expr.inputs) - given)
     taken = bound.take(expr, node)
-    yield from _inputs(expr.inputs, inputs, taken, trace)
+    yield from _inputs(expr.inputs, inputs, graph, taken, trace)
     if node.op in COMMUTATIVE and len(inputs) == 2 and inputs[0] is not inputs[1]:
-        yield from _inputs(expr.inputs, inputs[::-1], taken, trace)
+        yield from _inputs(expr.inputs, inputs[::-1], graph, taken, trace)
 
 
 def _inputs(
     exprs: tuple[Expr, ...],
     values: tuple[Value | None, ...],
+    graph: Graph,
     bound: Bindings,
     trace: Trace | None,
 ) -> Iterator[Bindings]:
     if not exprs:
         yield bound
         return
-    for first in search(exprs[0], values[0], bound, trace):
-        yield from _inputs(exprs[1:], values[1:], first, trace)
+    for first in search(exprs[0], values[0], graph, bound, trace):
+        yield from _inputs(exprs[1:], values[1:], graph, first, trace)
 
 
 def _each(
-    expr: Each, values: tuple[Value | None, ...], bound: Bindings, trace: Trace | None
+    expr: Each,
+    values: tuple[Value | None, ...],
+    graph: Graph,
+    bound: Bindings,
+    trace: Trace | None,
 ) -> Iterator[Bindings]:
     parts: list[Bindings] = []
     nodes = bound.nodes
     for value in values:
         # `nodes` goes along so that a trace knows how many fitted before.
         empty = Bindings({}, {}, nodes)
-        part = next(search(expr.expression, value, empty, trace), None)
+        part = next(search(expr.expression, value, graph, empty, trace), None)
         if part is None:
             return
         parts.append(Bindings(part.values, part.names, part.nodes[len(nodes) :]))
@@ -213,13 +222,13 @@ def _each(
 
 
 def _chain(
-    expr: Chain, value: Value | None, bound: Bindings, trace: Trace | None
+    expr: Chain, value: Value | None, graph: Graph, bound: Bindings, trace: Trace | None
 ) -> Iterator[Bindings]:
     links: list[Node] = []
     complaint: Complaint | None = None
     node: Node | None = None
     while value is not None:
-        node = value.producer
+        node = graph.producer(value)
         complaint = _fits(expr.op, expr.attrs, expr.role, node, value)
         if node is None or complaint is not None:
             break
@@ -233,7 +242,7 @@ def _chain(
     names = {**bound.names, expr.role: tuple(links)}
     values = {**bound.values, expr: links[-1].output}
     taken = Bindings(values, names, (*bound.nodes, *reversed(links)))
-    yield from search(expr.base, links[0].inputs[0], taken, trace)
+    yield from search(expr.base, links[0].inputs[0], graph, taken, trace)
 
 
 def _fits(
@@ -242,9 +251,8 @@ def _fits(
     """Compares one node with what is expected; the complaint, or None if it fits."""
     if node is None or node.op != op or node.output is not value:
         return Complaint(op, role, node, value)
-    actual = node.block.params if node.block is not None else node.attrs
     for name, expected in attrs.items():
-        found = actual.get(name)
+        found = node.attrs.get(name)
         if not expected(found) if callable(expected) else found != expected:
             return Complaint(op, role, node, value, name, found, expected)
     return None

@@ -18,6 +18,7 @@ from types import ModuleType
 
 from onnx2mvit.base.quiet import one_line
 from onnx2mvit.errors import Onnx2mvitError, UsageError
+from onnx2mvit.ir.block import BlockType
 from onnx2mvit.matcher.pattern import Pattern
 from onnx2mvit.matcher.registry import builtin_patterns, in_order, patterns_of
 
@@ -43,13 +44,13 @@ def all_patterns(files: Sequence[str | Path] = ()) -> tuple[Pattern, ...]:
         raise UsageError(f"{', '.join(sorted({file_of(p) for p in own}))}: {error}") from error
 
 
-def is_users(pattern: Pattern) -> bool:
+def is_users(pattern: BlockType) -> bool:
     """True if a pattern comes from a file of `--patterns` or from another package."""
     module = type(pattern).__module__
     return module.startswith(PREFIX) or module in _INSTALLED
 
 
-def place(pattern: Pattern) -> str:
+def place(pattern: BlockType) -> str:
     """The file and line where a pattern is written."""
     return f"{file_of(pattern)}:{inspect.getsourcelines(type(pattern))[1]}"
 
@@ -75,7 +76,7 @@ def blamed(file: str, what: str) -> Iterator[None]:
 
 
 @contextmanager
-def building(patterns: Iterable[Pattern]) -> Iterator[None]:
+def building(patterns: Iterable[BlockType]) -> Iterator[None]:
     """Meanwhile the emitted module runs: what fails in a user's function is told as theirs.
 
     Raises:
@@ -161,6 +162,6 @@ def _refuse_clashes(own: Iterable[Pattern]) -> None:
             taken[name] = place(pattern)
 
 
-def file_of(pattern: Pattern) -> str:
+def file_of(pattern: BlockType) -> str:
     """The file that a pattern is written in."""
     return str(sys.modules[type(pattern).__module__].__file__)

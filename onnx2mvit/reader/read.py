@@ -278,7 +278,7 @@ def _check_inputs(node: Node, graph: Graph) -> None:
         if value is None:
             continue
         if value.const is None:
-            if value.producer is None and value not in graph.inputs:
+            if graph.producer(value) is None and value not in graph.inputs:
                 raise InvalidModelError(f"{where} reads {value.name!r}, which nothing computes")
         elif value.const.dtype.kind not in "biu" and value.const.dtype != np.float32:
             raise UnsupportedError(

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Node, Value
-from onnx2mvit.ir.layout import Place, output_order
-from onnx2mvit.lifter.lift import Network
+from onnx2mvit.ir.layout import Layout, output_order
+from onnx2mvit.ir.network import Network
 from onnx2mvit.lowering.lower import wanted_orders
 from onnx2mvit.matcher.diagnosis import Explainer
-from onnx2mvit.matcher.pattern import Pattern
 
 EXPLAINED = 100  # single operators; a millisecond each
 
@@ -37,10 +36,10 @@ def describe(network: Network) -> dict[str, Any]:
             "nodes": source.nodes,
             "constants_folded": network.graph.folded,
             "rules_applied": network.coverage.nodes,
-            "rules": dict(network.graph.fired),
+            "rules": dict(network.graph.applied),
         },
         "batch_normalization": batch_normalization(network.blocks),
-        "blocks": [tree(block, network.lowered.places) for block in network.blocks],
+        "blocks": [tree(block, network.layouts) for block in network.blocks],
         "connections": connections(network),
     }
 
@@ -72,7 +71,7 @@ def single_operators(network: Network) -> list[dict[str, Any]]:
     The first few have the pattern that came closest and the first difference; others None.
     """
     single = [block for block in network.blocks if block.code is not None]
-    explainer = Explainer(network)
+    explainer = Explainer(network.graph, network.patterns)
     return [
         {
             "path": block.path,
@@ -91,40 +90,39 @@ def _closest(explainer: Explainer, node: Node) -> str | None:
 
 def leftovers(network: Network) -> list[dict[str, Any]]:
     """The nodes that cannot be converted: why not, and the pattern that came closest."""
-    explainer = Explainer(network)
+    explainer = Explainer(network.graph, network.patterns)
     return [
         {
             "node": node.name or node.output.name,
             "op": node.op,
             "module": node.scope,
-            "why": network.lowered.refused[node],
+            "why": network.refused[node],
             "closest": _closest(explainer, node),
         }
-        for node in network.leftovers
+        for node in network.refused
     ]
 
 
-def tree(block: Block, places: dict[Value, Place]) -> dict[str, Any]:
+def tree(block: Block, layouts: Mapping[Value, Layout]) -> dict[str, Any]:
     """A block and what is in it; the shape is that of the traced size, in Keras's order."""
     return {
         "kind": block.kind,
         "name": block.name,
         "path": block.path,
         "nodes": block.nodes,
-        "output_shape": output_shape(block.output, places),
+        "output_shape": output_shape(block.output, layouts),
         "parameters": parameters(block),
         "params": block.params,
-        "children": [tree(child, places) for child in block.children],
+        "children": [tree(child, layouts) for child in block.children],
     }
 
 
-def output_shape(value: Value, places: dict[Value, Place]) -> list[int | None] | None:
+def output_shape(value: Value, layouts: Mapping[Value, Layout]) -> list[int | None] | None:
     """The shape of a tensor in Keras's order, None for the batch; None if it is not known."""
     if value.shape is None:
         return None
-    rank = len(value.shape)
-    place = places.get(value) or Place(Pattern.order(rank), 0 if rank else None)
-    return [None if axis == place.batch else value.shape[axis] for axis in place.order]
+    layout = layouts[value]
+    return [None if axis == layout.batch else value.shape[axis] for axis in layout.order]
 
 
 def parameters(block: Block) -> int:
@@ -150,16 +148,23 @@ def layout_transposes(network: Network) -> int:
 
     Inside of a recognised block there is none.
     """
-    places = network.lowered.places
+    graph, layouts = network.graph, network.layouts
     wanted = [
-        *(pair for block in network.blocks for pair in wanted_orders(block, places)),
-        *((value, output_order(places[value].order)) for value in network.graph.outputs),
+        *(pair for block in network.blocks for pair in wanted_orders(network, block)),
+        *((value, output_order(layouts[value].order)) for value in graph.outputs),
     ]
-    return sum(
-        places[value].order != order
-        and (value.producer is None or value.producer.op != "Transpose")
-        for value, order in wanted
-    )
+    moved = [graph.producer(value) for value, order in wanted if layouts[value].order != order]
+    return sum(producer is None or producer.op != "Transpose" for producer in moved)
+
+
+def by_rule(network: Network) -> str:
+    """Which sizes the model can be made for."""
+    block = network.fixed_by
+    if block is None and network.coverage.single_ops:
+        return "any height and width that the single operators take"
+    if block is None:
+        return "any height and width from 32"
+    return f"none but the traced one: {block.name} ({block.kind}) holds for it alone"
 
 
 def batch_normalization(blocks: Iterable[Block]) -> str:

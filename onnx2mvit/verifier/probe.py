@@ -16,7 +16,7 @@ from onnx2mvit.ir.layout import Order, axes_between, output_order, plain
 if TYPE_CHECKING:
     import keras
 
-    from onnx2mvit.lifter.lift import Network
+    from onnx2mvit.ir.network import Network
 
 Array = np.ndarray[Any, Any]
 Reference = Callable[[Value], Array | None]  # its tensor of a value, where it is known
@@ -180,7 +180,7 @@ def to_onnx(array: Array, order: Order) -> Array:
 
 def keras_inputs(network: Network, *arrays: Array) -> Array | list[Array]:
     """ONNX's input tensors as the model takes them: one by itself, several as a list."""
-    places = network.lowered.places
+    places = network.layouts
     pairs = zip(arrays, network.graph.inputs, strict=True)
     inputs = [to_keras(array, places[value].order) for array, value in pairs]
     return inputs[0] if len(inputs) == 1 else inputs
@@ -191,7 +191,7 @@ def outputs_of(model: keras.Model, network: Network, *arrays: Array) -> dict[str
     import keras
 
     answers = keras.tree.flatten(model(keras_inputs(network, *arrays), training=False))
-    places, graph = network.lowered.places, network.graph
+    places, graph = network.layouts, network.graph
     return {
         name: to_onnx(keras.ops.convert_to_numpy(answer), output_order(places[value].order))
         for name, value, answer in zip(graph.output_names, graph.outputs, answers, strict=True)

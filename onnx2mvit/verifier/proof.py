@@ -6,13 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onnx2mvit.builder.sizes import (
-    ELSEWHERE,
-    image_shape,
-    look_elsewhere,
-    single_operators_fit,
-    traced_size,
-)
+from onnx2mvit.builder.sizes import ELSEWHERE, look_elsewhere, single_operators_fit
 from onnx2mvit.errors import UnsupportedError, UsageError
 from onnx2mvit.lifter.head import own_head
 from onnx2mvit.runtimes.images import some_images
@@ -20,7 +14,7 @@ from onnx2mvit.runtimes.images import some_images
 if TYPE_CHECKING:
     import keras
 
-    from onnx2mvit.lifter.lift import Network
+    from onnx2mvit.ir.network import Network
     from onnx2mvit.verifier.reference_outputs import Expectation
     from onnx2mvit.verifier.verification import Verification
 
@@ -33,7 +27,7 @@ def expected(
     """What onnxruntime answers to the images in `folder`, or to `count` structured ones."""
     from onnx2mvit.verifier.reference_outputs import expect
 
-    channels, height, width = image_shape(network)
+    channels, height, width = network.image_shape
     images, description = some_images(folder, count, height, width, channels)
     return expect(path, network, images, description)
 
@@ -67,7 +61,7 @@ def load_traced(target: Path, network: Network) -> keras.Model:
     from onnx2mvit.builder.build import load
 
     own = own_head(network) if target.is_dir() else {}
-    return at_size(load(target, **own), target, network, traced_size(network))
+    return at_size(load(target, **own), target, network, network.traced_size)
 
 
 def at_size(
@@ -100,7 +94,7 @@ def elsewhere(
     """
     if not network.graph.source.dynamic_size or network.fixed_by is not None:
         return None
-    traced = traced_size(network)
+    traced = network.traced_size
     own = tuple(model.input_shape[1:3])
     size = (traced[0] + ELSEWHERE, traced[1]) if own in (traced, (None, None)) else own
     try:

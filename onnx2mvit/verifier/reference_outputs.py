@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from onnx2mvit.emitter.onnx_functions import check_rewrite
-from onnx2mvit.lifter.lift import Network
+from onnx2mvit.ir.network import Network
 from onnx2mvit.runtimes.images import Images
 from onnx2mvit.runtimes.reference import Reference
 
@@ -50,7 +50,7 @@ def expect(path: Path, network: Network, images: Images, description: str) -> Ex
     Raises:
         InvalidModelError: onnxruntime cannot run the file.
     """
-    step = network.lowered.batch or CHUNK
+    step = network.batch or CHUNK
     images = np.resize(images, (-(-len(images) // step) * step, *images.shape[1:]))
     file = Reference(path, optimized=False)
     answers = [file(images[start : start + step]) for start in range(0, len(images), step)]

@@ -12,7 +12,7 @@ import numpy as np
 
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Value
-from onnx2mvit.lifter.lift import Network
+from onnx2mvit.ir.network import Network
 from onnx2mvit.runtimes.comparison import Difference
 from onnx2mvit.runtimes.images import Images
 from onnx2mvit.runtimes.reference import Reference
@@ -182,7 +182,7 @@ class _Comparison:
 
     def end_to_end(self, model: keras.Model) -> None:
         """Compares the answers: several images at once, against each of them by itself."""
-        step, images = self.network.lowered.batch or BATCH, self.expectation.images
+        step, images = self.network.batch or BATCH, self.expectation.images
         parts = [
             outputs_of(model, self.network, images[start : start + step])
             for start in range(0, len(images), step)

@@ -11,9 +11,8 @@ import pytest
 
 import onnx2mvit
 from onnx2mvit.api import inspect
-from onnx2mvit.builder.sizes import image_shape
 from onnx2mvit.emitter.onnx_functions import DOMAIN, block_model, check_rewrite
-from onnx2mvit.lifter.lift import Network
+from onnx2mvit.ir.network import Network
 from onnx2mvit.runtimes.images import structured_images
 from onnx2mvit.runtimes.reference import Reference
 from tests.support.graphs import model, save
@@ -34,7 +33,7 @@ NETWORKS = [
 
 
 def proof(file: Path, network: Network) -> dict[str, float]:
-    channels, height, width = image_shape(network)
+    channels, height, width = network.image_shape
     shape = network.graph.inputs[0].shape
     assert shape is not None
     images = structured_images(shape[0], height, width, channels)

@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 
 import onnx2mvit
 from onnx2mvit.emitter.emit import emit, model_name, unformatted
-from onnx2mvit.lifter.lift import rewrite
+from onnx2mvit.lifter.lift import lift
+from onnx2mvit.lowering.lower import lower
 from onnx2mvit.reader.read import read
 from onnx2mvit.reader.scopes import NAME_SCOPES
 from tests.support.graphs import model, save
@@ -86,7 +87,7 @@ def named(names: Sequence[str]) -> onnx.ModelProto:
 
 
 def module(folder: Path, names: Sequence[str], file: str = "model") -> str:
-    network = rewrite(read(save(named(names), folder, f"{file}.onnx")))
+    network = lower(lift(read(save(named(names), folder, f"{file}.onnx"))))
     assert not network.leftovers
     return unformatted(network, model_name(file), "test")
 
@@ -174,7 +175,7 @@ def test_a_file_name_never_changes_the_syntax_tree(folder: Path, file: str) -> N
 def test_what_is_written_is_the_same_in_form(folder: Path, names: list[str]) -> None:
     """Brought into form (by black), which changes no syntax tree."""
     assume(different(names))
-    network = rewrite(read(save(named(names), folder)))
+    network = lower(lift(read(save(named(names), folder))))
     assert_harmless(emit(network, "model", "test"), reference(folder))
 
 

@@ -35,7 +35,8 @@ def fuzz(out: Path, arguments: list[str]) -> None:
     with atheris.instrument_imports(include=["onnx2mvit"]):
         from onnx2mvit.emitter.emit import unformatted
         from onnx2mvit.errors import Onnx2mvitError
-        from onnx2mvit.lifter.lift import rewrite
+        from onnx2mvit.lifter.lift import lift
+        from onnx2mvit.lowering.lower import lower
         from onnx2mvit.reader.read import read
 
     others = [path.read_bytes() for path in sorted((out / "seeds").iterdir())]
@@ -49,7 +50,7 @@ def fuzz(out: Path, arguments: list[str]) -> None:
         (out / "running").write_bytes(data)
         start = time.process_time()
         try:
-            network = rewrite(read(current))
+            network = lower(lift(read(current)))
             if not network.leftovers:
                 unformatted(network, "net", "test")
         except Onnx2mvitError as error:

@@ -7,9 +7,9 @@ from pathlib import Path
 import onnx
 import pytest
 
+from onnx2mvit.api import inspect
 from onnx2mvit.ir.block import Block
-from onnx2mvit.lifter.lift import Network, rewrite
-from onnx2mvit.reader.read import read
+from onnx2mvit.ir.network import Network
 from onnx2mvit.reader.scopes import NAME_SCOPES, RULE_NAME
 from tests.support import skeletons
 
@@ -32,12 +32,12 @@ HF = [
 def lifted(filled: Fill) -> Callable[[str], Network]:
     made: dict[str, Network] = {}
 
-    def lift(name: str) -> Network:
+    def network(name: str) -> Network:
         if name not in made:
-            made[name] = rewrite(read(filled(name)))
+            made[name] = inspect(filled(name))
         return made[name]
 
-    return lift
+    return network
 
 
 Lift = Callable[[str], Network]
@@ -201,7 +201,7 @@ def assert_unique(network: Network) -> None:
 
 @pytest.mark.parametrize("exporter", ["dynamo.dynb", "legacy17.bn.dynb"])
 def test_parameters_of_the_network_itself_do_not_name_a_block(filled: Fill, exporter: str) -> None:
-    network = rewrite(read(filled(f"timm-vit_tiny_patch16_224.{exporter}")))
+    network = inspect(filled(f"timm-vit_tiny_patch16_224.{exporter}"))
     assert tree(network.blocks) == [
         ("ViTEmbeddings", "patch_embed"),
         *(("TransformerLayer", f"blocks.{index}") for index in range(12)),

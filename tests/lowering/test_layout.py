@@ -11,8 +11,8 @@ import pytest
 
 from onnx2mvit.ir.layout import (
     BATCH,
+    Layout,
     Order,
-    Place,
     Shape,
     axes_between,
     channels_last,
@@ -98,10 +98,10 @@ def test_channels_are_last_where_there_are_some(rank: int, order: Order) -> None
 
 
 def test_the_batch_is_where_its_axis_stands() -> None:
-    assert Place((0, 2, 3, 1)).batch_at == 0
-    assert Place((1, 2, 0)).batch_at == 2
-    assert Place((2, 0, 1), batch=1).batch_at == 2
-    assert Place((1, 0), batch=None).batch_at is None
+    assert Layout((0, 2, 3, 1)).batch_at == 0
+    assert Layout((1, 2, 0)).batch_at == 2
+    assert Layout((2, 0, 1), batch=1).batch_at == 2
+    assert Layout((1, 0), batch=None).batch_at is None
 
 
 def test_a_model_hands_out_images_as_they_are_and_all_else_as_in_the_file() -> None:

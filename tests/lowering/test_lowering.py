@@ -13,7 +13,8 @@ import onnx2mvit
 from onnx2mvit.cli import main as cli
 from onnx2mvit.emitter.emit import emit
 from onnx2mvit.errors import UnsupportedError
-from onnx2mvit.lifter.lift import rewrite
+from onnx2mvit.lifter.lift import lift
+from onnx2mvit.lowering.lower import lower
 from onnx2mvit.runtimes.images import structured_images
 from tests.support.graphs import graph, model, save
 
@@ -107,7 +108,7 @@ def test_what_no_pattern_took_is_shown_though_it_is_converted(tmp_path: Path) ->
     assert not network.leftovers
     assert {"Atan", "Mul"} <= {node.op for node in network.unrecognised}
     assert 0 < network.coverage.percent < 100
-    bare = rewrite(graph(tmp_path, body, opset=13, **WEIGHTS), patterns=())
+    bare = lower(lift(graph(tmp_path, body, opset=13, **WEIGHTS), patterns=()))
     assert bare.coverage.in_blocks == 0
     assert bare.coverage.single_ops == bare.coverage.nodes == network.coverage.nodes
 

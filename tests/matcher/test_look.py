@@ -7,6 +7,7 @@ import pytest
 
 from onnx2mvit.cli.look import lines_of, look, made_of, why_not
 from onnx2mvit.errors import UsageError
+from onnx2mvit.lowering.lower import lower
 from onnx2mvit.matcher.registry import builtin_patterns
 from tests.support.graphs import model, save
 from tests.support.texts import Text, conv, residual
@@ -16,7 +17,7 @@ NEARLY = residual().but("y = Add(x, project)", "a = Tanh(project)  y = Add(x, a)
 
 def test_a_line_for_every_block_says_what_it_reads(tmp_path: Path) -> None:
     text = conv("x", "c", 12, 8) + Text("n = Sin(c)  y = Mul(n, half)", {"half": 0.5})
-    assert list(lines_of(text.rewritten(tmp_path).graph)) == [
+    assert list(lines_of(lower(text.lifted(tmp_path)).graph)) == [
         "   0  ConvBnAct(x)  filters=12, kernel_size=3, use_bias=True, batch_norm=False"
         "  → [2, 12, 8, 8]  conv_bn_act_0",
         "   1  Sin(0)  → [2, 12, 8, 8]",

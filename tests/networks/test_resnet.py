@@ -21,7 +21,7 @@ import onnx2mvit
 from onnx2mvit.api import inspect
 from onnx2mvit.builder.build import build, load
 from onnx2mvit.exporter._exporter import Logits, Request, to_onnx
-from onnx2mvit.lifter.lift import Network
+from onnx2mvit.ir.network import Network
 from tests.support.torch_mobilevit import randomize
 
 pytestmark = pytest.mark.xdist_group("resnet")  # its conversions are used by several tests

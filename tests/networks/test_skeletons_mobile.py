@@ -7,7 +7,7 @@ import pytest
 
 import onnx2mvit
 from onnx2mvit.api import inspect
-from onnx2mvit.lifter.lift import Network
+from onnx2mvit.ir.network import Network
 
 Fill = Callable[[str], Path]
 BATCH_NORM = {"batch_norm", "use_bias", "bn_epsilon", "bn_momentum"}

@@ -58,7 +58,7 @@ def same(ours: Array, theirs: Array) -> None:
 )
 def test_a_convolution(tmp_path: Path, text: Text, kind: str) -> None:
     layers = import_keras().layers
-    leaf = only(text.rewritten(tmp_path, image=IMAGE), kind)
+    leaf = only(text.lifted(tmp_path, image=IMAGE), kind)
     images, answer = reference(tmp_path, [2, 8, 9, 9])
     steps = {"strides": leaf.strides, "dilation_rate": leaf.dilation, "use_bias": leaf.use_bias}
     layer = (
@@ -74,7 +74,7 @@ def test_a_convolution(tmp_path: Path, text: Text, kind: str) -> None:
 def test_batch_normalization(tmp_path: Path) -> None:
     weights = {"g": (8,), "b": (8,), "m": (8,), "v": np.linspace(0.1, 2, 8)}
     text = Text("y = BatchNormalization<epsilon=0.01>(x, g, b, m, v)", weights)
-    leaf = only(text.rewritten(tmp_path, image=IMAGE), "BatchNorm")
+    leaf = only(text.lifted(tmp_path, image=IMAGE), "BatchNorm")
     images, answer = reference(tmp_path, [2, 8, 9, 9])
     layer = import_keras().layers.BatchNormalization(**leaf.params)
     same(loaded(layer, leaf, images.transpose(0, 2, 3, 1)), answer.transpose(0, 2, 3, 1))
@@ -86,7 +86,7 @@ def test_batch_normalization(tmp_path: Path) -> None:
     ids=["with bias", "without bias"],
 )
 def test_a_linear_layer_on_tokens(tmp_path: Path, text: Text) -> None:
-    leaf = only((TOKEN + text).rewritten(tmp_path, image=PIXELS), "Dense")
+    leaf = only((TOKEN + text).lifted(tmp_path, image=PIXELS), "Dense")
     images, answer = reference(tmp_path, [TOKENS[0], 1, *TOKENS[1:]])
     layer = import_keras().layers.Dense(leaf.units, use_bias=leaf.use_bias)
     same(loaded(layer, leaf, images[:, 0]), answer)
@@ -97,14 +97,14 @@ def test_a_linear_layer_on_rows(tmp_path: Path, transposed: int) -> None:
     attrs = f"<transB={transposed}, alpha=0.5, beta=2.0>"
     weight = (12, 32) if transposed else (32, 12)
     text = Text(f"f = Flatten(x)  y = Gemm{attrs}(f, w, b)", {"w": weight, "b": (12,)})
-    leaf = only(text.rewritten(tmp_path, image=PIXELS), "Dense")
+    leaf = only(text.lifted(tmp_path, image=PIXELS), "Dense")
     images, answer = reference(tmp_path, [TOKENS[0], 1, *TOKENS[1:]])
     same(loaded(import_keras().layers.Dense(12), leaf, images.reshape(-1, 32)), answer)
 
 
 def test_layer_normalization(tmp_path: Path) -> None:
     text = TOKEN + layer_norm("t", "y").but("axis=-1", "axis=-1, epsilon=0.01")
-    leaf = only(text.rewritten(tmp_path, image=PIXELS), "LayerNorm")
+    leaf = only(text.lifted(tmp_path, image=PIXELS), "LayerNorm")
     images, answer = reference(tmp_path, [TOKENS[0], 1, *TOKENS[1:]])
     layer = import_keras().layers.LayerNormalization(**leaf.params)
     same(loaded(layer, leaf, images[:, 0]), answer)
@@ -114,7 +114,7 @@ def test_layer_normalization(tmp_path: Path) -> None:
 def test_group_normalization(tmp_path: Path, groups: int) -> None:
     nodes = f"y = GroupNormalization<num_groups={groups}, epsilon=0.01>(x, g, b)"
     text = Text(nodes, {"g": (8,), "b": (8,)})
-    leaf = only(text.rewritten(tmp_path, image=IMAGE, opset=21), "GroupNorm")
+    leaf = only(text.lifted(tmp_path, image=IMAGE, opset=21), "GroupNorm")
     images, answer = reference(tmp_path, [2, 8, 9, 9])
     layer = import_keras().layers.GroupNormalization(**leaf.params)
     same(loaded(layer, leaf, images.transpose(0, 2, 3, 1)), answer.transpose(0, 2, 3, 1))
@@ -125,7 +125,7 @@ def test_attention(tmp_path: Path, use_bias: bool) -> None:
     text = TOKEN + attention("t", "y")
     for name in () if use_bias else ("q", "k", "v", "y"):
         text = text.but(f"{name}_m = ", f"{name} = ").but(f"{name} = Add({name}_b, {name}_m)", "")
-    leaf = only(text.rewritten(tmp_path, image=PIXELS), "MultiHeadAttention")
+    leaf = only(text.lifted(tmp_path, image=PIXELS), "MultiHeadAttention")
     images, answer = reference(tmp_path, [TOKENS[0], 1, *TOKENS[1:]])
     layer = import_keras().layers.MultiHeadAttention(**leaf.params)
     same(loaded(layer, leaf, images[:, 0], images[:, 0]), answer)
@@ -137,7 +137,7 @@ def test_attention(tmp_path: Path, use_bias: bool) -> None:
      "y = HardSwish(x)", "y = Sigmoid(x)", "y = Tanh(x)"],
 )  # fmt: skip
 def test_an_activation_is_kerass_of_that_name(tmp_path: Path, nodes: str) -> None:
-    network = Text(nodes, {"zero": 0.0, "six": 6.0}).rewritten(tmp_path, image=IMAGE)
+    network = Text(nodes, {"zero": 0.0, "six": 6.0}).lifted(tmp_path, image=IMAGE)
     leaf = only(network, "Activation")
     images, answer = reference(tmp_path, [2, 8, 9, 9])
     same(loaded(import_keras().layers.Activation(leaf.activation), leaf, images), answer)

@@ -30,7 +30,7 @@ BN = {"gamma": (12,), "beta": (12,), "mean": (12,), "var": np.ones(12)}
     ],
 )
 def test_a_convolution(tmp_path: Path, text: Text, changed: dict[str, Any]) -> None:
-    network = text.rewritten(tmp_path)
+    network = text.lifted(tmp_path)
     expected = PLAIN | changed
     if expected["kernel_size"] == 1:
         del expected["padding"]  # there is nothing to choose
@@ -71,14 +71,14 @@ def test_a_convolution(tmp_path: Path, text: Text, changed: dict[str, Any]) -> N
 def test_what_keras_cannot_do_in_one_layer_is_no_convolution(
     tmp_path: Path, text: Text, reason: str
 ) -> None:
-    assert not kinds(text.rewritten(tmp_path))
+    assert not kinds(text.lifted(tmp_path))
     assert reason in text.reason(tmp_path, "Conv2D")
 
 
 def test_a_kernel_that_is_computed_is_no_convolution(tmp_path: Path) -> None:
     text = Text("k = Sin(x)  y = Conv<pads=[3,3,3,3]>(x, k)")
     square = "float[2,2,7,7]"
-    assert not kinds(text.rewritten(tmp_path, image=square))
+    assert not kinds(text.lifted(tmp_path, image=square))
     assert text.reason(tmp_path, "Conv2D", image=square) == "kernel is not a constant"
 
 
@@ -90,7 +90,7 @@ def test_groups_of_several_channels_are_not_depthwise(
     tmp_path: Path, filters: int, group: int, reason: str
 ) -> None:
     text = conv("x", "y", filters, 8, group=group)
-    assert kinds(text.rewritten(tmp_path)) == {"ConvBnAct", "Conv2D"}
+    assert kinds(text.lifted(tmp_path)) == {"ConvBnAct", "Conv2D"}
     assert text.reason(tmp_path, "DepthwiseConv2D") == reason
 
 
@@ -102,7 +102,7 @@ def test_convolution_normalization_activation(tmp_path: Path) -> None:
     text = conv("x", "c", 12, 8, bias=False) + batch_norm(
         "c", "n", "<epsilon=0.001, momentum=0.99>"
     )
-    network = (text + silu("n", "y")).rewritten(tmp_path)
+    network = (text + silu("n", "y")).lifted(tmp_path)
     assert only(network, "ConvBnAct").params == PLAIN | {
         "use_bias": False, "activation": "silu", "batch_norm": True,
         "bn_epsilon": 0.001, "bn_momentum": 0.99,
@@ -113,7 +113,7 @@ def test_convolution_normalization_activation(tmp_path: Path) -> None:
 
 def test_the_shorter_form_is_taken_where_the_longer_is_not_closed(tmp_path: Path) -> None:
     text = conv("x", "y", 12, 8, bias=False) + batch_norm("y", "n") + silu("n", "z")
-    network = text.rewritten(tmp_path, outputs="z y")
+    network = text.lifted(tmp_path, outputs="z y")
     assert [block.kind for block in network.blocks] == ["ConvBnAct", "BatchNorm", "Activation"]
     block = only(network, "ConvBnAct")
     assert not block.batch_norm and block.activation is None
@@ -121,7 +121,7 @@ def test_the_shorter_form_is_taken_where_the_longer_is_not_closed(tmp_path: Path
 
 def test_normalization_in_training_mode_is_none(tmp_path: Path) -> None:
     text = Text("y, m, v = BatchNormalization<training_mode=1>(x, g, g, g, g)", {"g": np.ones(8)})
-    assert not kinds(text.rewritten(tmp_path, outputs="y m v"))
+    assert not kinds(text.lifted(tmp_path, outputs="y m v"))
     assert "training_mode is 1" in text.reason(tmp_path, "BatchNorm", outputs="y m v")
 
 
@@ -131,7 +131,7 @@ def test_normalization_in_training_mode_is_none(tmp_path: Path) -> None:
 )
 def test_inverted_residual(tmp_path: Path, strides: int, filters: int, nodes: str | None) -> None:
     text = residual(strides, filters)
-    network = (text.but("y = Add(x, project)", nodes) if nodes else text).rewritten(tmp_path)
+    network = (text.but("y = Add(x, project)", nodes) if nodes else text).lifted(tmp_path)
     assert [block.kind for block in network.blocks] == ["InvertedResidual"]
     assert only(network, "InvertedResidual").params == {
         "filters": filters, "expansion": 4, "strides": strides, "kernel_size": 3, "dilation": 1,
@@ -142,7 +142,7 @@ def test_inverted_residual(tmp_path: Path, strides: int, filters: int, nodes: st
 
 def test_inverted_residual_without_expansion(tmp_path: Path) -> None:
     text = conv_silu("x", "depthwise", 8, 8, group=8) + conv("depthwise", "project", 8, 8, 1)
-    network = (text + Text("y = Add(project, x)")).rewritten(tmp_path)
+    network = (text + Text("y = Add(project, x)")).lifted(tmp_path)
     block = only(network, "InvertedResidual")
     assert block.expansion is None and [child.role for child in block.children] == [
         "depthwise", "project",
@@ -189,14 +189,14 @@ PROJECT = "project = Conv<pads=[0,0,0,0], group={}"
 )
 def test_no_inverted_residual_by_one_detail(tmp_path: Path, text: Text, reason: str) -> None:
     """What is left of it may be one without expansion: depthwise and 1×1 alone."""
-    network = text.rewritten(tmp_path)
+    network = text.lifted(tmp_path)
     assert network.unrecognised
     assert {block.expansion for block in every(network, "InvertedResidual")} <= {None}
     assert text.reason(tmp_path, "InvertedResidual") == reason
 
 
 def test_no_inverted_residual_around_an_output_of_the_graph(tmp_path: Path) -> None:
-    network = residual().rewritten(tmp_path, outputs="y expand")
+    network = residual().lifted(tmp_path, outputs="y expand")
     assert {block.expansion for block in every(network, "InvertedResidual")} <= {None}
     reason = residual().reason(tmp_path, "InvertedResidual", outputs="y expand")
     assert reason == "its inner value 'expand' is an output of the graph"
@@ -213,7 +213,7 @@ def test_no_inverted_residual_around_an_output_of_the_graph(tmp_path: Path) -> N
     ids=["expand in groups", "project depthwise"],
 )
 def test_no_inverted_residual_with_weights_that_would_not_fit(tmp_path: Path, text: Text) -> None:
-    network = text.rewritten(tmp_path)
+    network = text.lifted(tmp_path)
     assert {block.expansion for block in every(network, "InvertedResidual")} <= {None}
 
 
@@ -221,4 +221,4 @@ def test_normalization_over_another_axis_than_the_channels_of_an_image(tmp_path:
     text = Text("tokens = Reshape(x, flat)\n", {"flat": [2, 8, 64]}) + Text(
         "y = BatchNormalization(tokens, g, g, g, g)", {"g": np.ones(8)}
     )
-    assert not kinds(text.rewritten(tmp_path))
+    assert not kinds(text.lifted(tmp_path))

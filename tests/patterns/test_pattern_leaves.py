@@ -34,7 +34,7 @@ TOKEN = Text("t = Reshape(x, tokens)\n", {"tokens": TOKENS})
 def test_an_activation(tmp_path: Path, nodes: str, function: str) -> None:
     numbers = {"zero": 0.0, "six": 6.0, "one": 1.0, "half": 0.5}
     roots = {"root2": 2**0.5, "root_half": 0.5**0.5}
-    network = Text(nodes, {**numbers, **roots}).rewritten(tmp_path)
+    network = Text(nodes, {**numbers, **roots}).lifted(tmp_path)
     assert only(network, "Activation").params == {"activation": function}
     assert not network.unrecognised
 
@@ -54,7 +54,7 @@ def test_an_activation(tmp_path: Path, nodes: str, function: str) -> None:
 )
 def test_no_activation_by_one_detail(tmp_path: Path, nodes: str, rest: set[str]) -> None:
     numbers = {"zero": 0.0, "six": 6.0, "five": 5.0, "one": 1.0, "half": 0.5, "r": 0.5**0.5}
-    network = Text(nodes, numbers).rewritten(tmp_path)
+    network = Text(nodes, numbers).lifted(tmp_path)
     assert {block.activation for block in every(network, "Activation")} == rest
     assert network.unrecognised
 
@@ -69,13 +69,13 @@ def test_no_activation_by_one_detail(tmp_path: Path, nodes: str, rest: set[str])
 )
 def test_a_linear_layer(tmp_path: Path, nodes: str, use_bias: bool) -> None:
     text = TOKEN + Text(nodes, {"w": (DIM, 12), "b": (12,)})
-    block = only(text.rewritten(tmp_path, image=PIXELS), "Dense")
+    block = only(text.lifted(tmp_path, image=PIXELS), "Dense")
     assert block.params == {"units": 12, "use_bias": use_bias}
 
 
 def test_a_bias_that_is_not_one_per_unit_is_none(tmp_path: Path) -> None:
     text = TOKEN + Text("m = MatMul(t, w)  y = Add(m, b)", {"w": (DIM, 12), "b": (1,)})
-    network = text.rewritten(tmp_path, image=PIXELS)
+    network = text.lifted(tmp_path, image=PIXELS)
     assert not only(network, "Dense").use_bias and network.unrecognised[-1].op == "Add"
     assert text.reason(tmp_path, "Dense", image=PIXELS) == "the bias is not one per unit"
 
@@ -92,7 +92,7 @@ def test_no_linear_layer_by_one_detail(tmp_path: Path, nodes: str, reason: str) 
     batch, tokens, _ = TOKENS
     weights: dict[str, Any] = {"w": (12, tokens), "w3": (batch, DIM, 12)}
     text = TOKEN + Text(nodes, weights)
-    assert not kinds(text.rewritten(tmp_path, image=PIXELS))
+    assert not kinds(text.lifted(tmp_path, image=PIXELS))
     assert text.reason(tmp_path, "Dense", image=PIXELS) == reason
 
 
@@ -102,7 +102,7 @@ def test_no_linear_layer_by_one_detail(tmp_path: Path, nodes: str, reason: str) 
 )
 def test_layer_normalization(tmp_path: Path, axis: int, attrs: str, epsilon: float) -> None:
     text = TOKEN + layer_norm("t", "y").but("axis=-1", f"axis={axis}{attrs}")
-    network = text.rewritten(tmp_path, image=PIXELS)
+    network = text.lifted(tmp_path, image=PIXELS)
     assert only(network, "LayerNorm").params == {"epsilon": epsilon}
 
 
@@ -119,7 +119,7 @@ def test_layer_normalization(tmp_path: Path, axis: int, attrs: str, epsilon: flo
     ],
 )
 def test_no_layer_normalization_by_one_detail(tmp_path: Path, text: Text, reason: str) -> None:
-    network = (TOKEN + text).rewritten(tmp_path, image=PIXELS)
+    network = (TOKEN + text).lifted(tmp_path, image=PIXELS)
     assert "LayerNorm" not in kinds(network)
     assert (TOKEN + text).reason(tmp_path, "LayerNorm", image=PIXELS).startswith(reason)
 
@@ -141,7 +141,7 @@ POOLED = dense("pooled", "y", 10, 8)
 def test_a_classifier(tmp_path: Path, nodes: str, opset: int, use_bias: bool) -> None:
     head = POOLED if use_bias else POOLED.but("y_m = ", "y = ").but("y = Add(y_b, y_m)", "")
     text = Text(f"{nodes}\n", {"last": [2, 3], "swapped": [-1, -2]}) + head
-    network = text.rewritten(tmp_path, opset=opset)
+    network = text.lifted(tmp_path, opset=opset)
     assert only(network, "Classifier").params == {"num_classes": 10, "use_bias": use_bias}
     assert [child.role for child in only(network, "Classifier").children] == ["pool", "dense"]
     assert not network.unrecognised
@@ -157,7 +157,7 @@ def test_a_classifier(tmp_path: Path, nodes: str, opset: int, use_bias: bool) ->
 )
 def test_no_classifier_by_one_detail(tmp_path: Path, nodes: str) -> None:
     text = Text(f"{nodes}\n", {"last": [2, 3], "one": [2], "channels": [1]}) + POOLED
-    network = text.rewritten(tmp_path)
+    network = text.lifted(tmp_path)
     assert kinds(network) == {"Dense"}
     assert text.reason(tmp_path, "Classifier").startswith("pool (GlobalAveragePooling2D) expected")
 
@@ -167,7 +167,7 @@ HIDDEN = dense("pooled", "h", 12, 8) + Text("a = HardSwish(h)\n") + dense("a", "
 
 def test_a_classifier_with_a_hidden_layer(tmp_path: Path) -> None:
     text = Text("pooled = ReduceMean<keepdims=0>(x, last)\n", {"last": [2, 3]}) + HIDDEN
-    block = only(text.rewritten(tmp_path), "Classifier")
+    block = only(text.lifted(tmp_path), "Classifier")
     assert block.params == {
         "num_classes": 10, "use_bias": True, "hidden": 12, "activation": "hard_silu",
     }  # fmt: skip
@@ -179,14 +179,14 @@ def test_a_classifier_with_a_hidden_layer(tmp_path: Path) -> None:
 
 def test_a_classifier_of_one_pixel(tmp_path: Path) -> None:
     nodes = "mean = GlobalMaxPool(x)  pooled = Flatten(mean)\n"
-    network = (Text(nodes) + POOLED).rewritten(tmp_path)
+    network = (Text(nodes) + POOLED).lifted(tmp_path)
     assert only(network, "Classifier").num_classes == 10
     assert [node.op for node in network.unrecognised] == ["GlobalMaxPool"]
 
 
 def test_a_classifier_whose_features_are_an_output_is_none(tmp_path: Path) -> None:
     text = Text("pooled = ReduceMean<keepdims=0>(x, last)\n", {"last": [2, 3]}) + POOLED
-    network = text.rewritten(tmp_path, outputs="y pooled")
+    network = text.lifted(tmp_path, outputs="y pooled")
     assert kinds(network) == {"GlobalAveragePooling2D", "Dense"}
     reason = text.reason(tmp_path, "Classifier", outputs="y pooled")
     assert reason == "its inner value 'pooled' is an output of the graph"
@@ -199,11 +199,11 @@ def test_a_classifier_whose_features_are_an_output_is_none(tmp_path: Path) -> No
     ("y = GlobalMaxPool(x)", False),
 ])  # fmt: skip
 def test_a_mean_that_keeps_its_axes(tmp_path: Path, nodes: str, held: bool) -> None:
-    network = Text(nodes, {"axes": [-1, -2], "one": [2]}).rewritten(tmp_path)
+    network = Text(nodes, {"axes": [-1, -2], "one": [2]}).lifted(tmp_path)
     assert kinds(network) == ({"GlobalMean"} if held else set())
 
 
 def test_a_mean_over_two_of_five_axes_is_no_pooling(tmp_path: Path) -> None:
     weights = {"five": [2, 2, 4, 8, 8], "axes": [2, 3], "ones": np.ones(8)}
     text = Text("r = Reshape(x, five)  y = ReduceMean<keepdims=0>(r, axes)", weights)
-    assert not kinds(text.rewritten(tmp_path))
+    assert not kinds(text.lifted(tmp_path))

@@ -49,7 +49,7 @@ HARD = "HardSigmoid<alpha=0.16666667>"
 def test_an_inverted_residual_with_squeeze_and_excitation(
     tmp_path: Path, text: Text, changed: dict[str, Any]
 ) -> None:
-    network = text.rewritten(tmp_path)
+    network = text.lifted(tmp_path)
     (block,) = network.blocks
     assert (block.kind, block.params) == ("InvertedResidual", {
         "filters": 8, "expansion": 4, "strides": 1, "kernel_size": 5, "dilation": 1,
@@ -66,7 +66,7 @@ def test_it_may_do_without_expansion(tmp_path: Path) -> None:
         + squeeze_excite("d", "se", 8)
         + conv("se", "y", 12, 8, 1)
     )
-    block = only(text.rewritten(tmp_path), "InvertedResidual")
+    block = only(text.lifted(tmp_path), "InvertedResidual")
     assert (block.expansion, block.squeeze, block.filters) == (None, 4, 12)
 
 
@@ -89,12 +89,12 @@ def normalized(expand: float, depthwise: float, project: float) -> Text:
 
 
 def test_the_first_normalization_may_have_a_momentum_of_its_own(tmp_path: Path) -> None:
-    block = only(normalized(0.9, 0.99, 0.99).rewritten(tmp_path), "InvertedResidual")
+    block = only(normalized(0.9, 0.99, 0.99).lifted(tmp_path), "InvertedResidual")
     assert (block.bn_momentum, block.expand_momentum) == (0.99, 0.9)
-    block = only(normalized(0.9, 0.9, 0.9).rewritten(tmp_path), "InvertedResidual")
+    block = only(normalized(0.9, 0.9, 0.9).lifted(tmp_path), "InvertedResidual")
     assert block.bn_momentum == 0.9 and "expand_momentum" not in block.params
     text = normalized(0.9, 0.9, 0.99)
-    assert "Add" in {node.op for node in text.rewritten(tmp_path).unrecognised}
+    assert "Add" in {node.op for node in text.lifted(tmp_path).unrecognised}
     reason = text.reason(tmp_path, "InvertedResidual")
     assert reason == "depthwise has bn_momentum 0.9, project has 0.99"
 
@@ -113,7 +113,7 @@ def test_the_first_normalization_may_have_a_momentum_of_its_own(tmp_path: Path) 
     ],
 )
 def test_no_such_block_with_another_gate(tmp_path: Path, text: Text, reason: str) -> None:
-    network = text.rewritten(tmp_path)
+    network = text.lifted(tmp_path)
     assert "InvertedResidual" not in kinds(network)
     assert text.reason(tmp_path, "InvertedResidual") == reason
 
@@ -139,7 +139,7 @@ def separable(middle: str = "act = Relu(deep)\n", end: str = "y = Relu(point)", 
 def test_a_depthwise_separable_convolution(
     tmp_path: Path, text: Text, changed: dict[str, Any]
 ) -> None:
-    network = text.rewritten(tmp_path)
+    network = text.lifted(tmp_path)
     (block,) = network.blocks
     assert (block.kind, block.params) == ("DepthwiseSeparable", {
         "filters": 12, "strides": 1, "kernel_size": 3, "dilation": 1,
@@ -169,12 +169,12 @@ def test_a_depthwise_separable_convolution(
 def test_no_depthwise_separable_convolution_by_one_detail(
     tmp_path: Path, text: Text, reason: str
 ) -> None:
-    assert "DepthwiseSeparable" not in kinds(text.rewritten(tmp_path))
+    assert "DepthwiseSeparable" not in kinds(text.lifted(tmp_path))
     assert text.reason(tmp_path, "DepthwiseSeparable") == reason
 
 
 def test_an_inverted_residual_is_no_depthwise_separable_convolution(tmp_path: Path) -> None:
-    assert kinds(residual().rewritten(tmp_path)).isdisjoint({"DepthwiseSeparable", "FusedMBConv"})
+    assert kinds(residual().lifted(tmp_path)).isdisjoint({"DepthwiseSeparable", "FusedMBConv"})
 
 
 def fused(strides: int = 1, filters: int = 8, expanded: int = 32, squeeze: bool = False) -> Text:
@@ -208,7 +208,7 @@ ALONE = conv_silu("x", "only", 8, 8, 3) + Text("y = Add(only, x)")
     ],
 )  # fmt: skip
 def test_a_fused_block(tmp_path: Path, text: Text, changed: dict[str, Any]) -> None:
-    network = text.rewritten(tmp_path)
+    network = text.lifted(tmp_path)
     (block,) = network.blocks
     assert (block.kind, block.params) == ("FusedMBConv", {
         "filters": 8, "expansion": 4, "strides": 1, "kernel_size": 3, "activation": "silu",
@@ -247,6 +247,6 @@ def test_a_fused_block(tmp_path: Path, text: Text, changed: dict[str, Any]) -> N
     ],
 )  # fmt: skip
 def test_no_fused_block_by_one_detail(tmp_path: Path, text: Text, reason: str) -> None:
-    network = text.rewritten(tmp_path)
+    network = text.lifted(tmp_path)
     assert not every(network, "FusedMBConv")
     assert text.reason(tmp_path, "FusedMBConv") == reason

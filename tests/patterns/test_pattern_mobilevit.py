@@ -35,7 +35,7 @@ def without_fusion(text: Text) -> Text:
 
 
 def test_unfold(tmp_path: Path) -> None:
-    network = UNFOLD.rewritten(tmp_path)
+    network = UNFOLD.lifted(tmp_path)
     assert only(network, "Unfold").params == {"patch_size": PATCH}
     assert not network.unrecognised
 
@@ -43,7 +43,7 @@ def test_unfold(tmp_path: Path) -> None:
 def test_unfold_of_an_image_that_is_not_square(tmp_path: Path) -> None:
     wide = {"u_rows": [2 * 8 * 2, 4, 3, 4], "u_patches": [2, 8, 6, 16], "u_tokens": [32, 6, 8]}
     text = Text(UNFOLD.nodes, wide)
-    assert only(text.rewritten(tmp_path, image="float[2,8,8,12]"), "Unfold").patch_size == 4
+    assert only(text.lifted(tmp_path, image="float[2,8,8,12]"), "Unfold").patch_size == 4
 
 
 OTHERWISE = "the pixels of a patch are ordered otherwise"
@@ -71,12 +71,12 @@ OTHERWISE = "the pixels of a patch are ordered otherwise"
     ],
 )  # fmt: skip
 def test_no_unfold_by_one_detail(tmp_path: Path, text: Text, reason: str) -> None:
-    assert not kinds(text.rewritten(tmp_path))
+    assert not kinds(text.lifted(tmp_path))
     assert text.reason(tmp_path, "Unfold").startswith(reason)
 
 
 def test_fold(tmp_path: Path) -> None:
-    network = FOLD.rewritten(tmp_path, image=PIXELS)
+    network = FOLD.lifted(tmp_path, image=PIXELS)
     assert only(network, "Fold").params == {"patch_size": PATCH}
 
 
@@ -92,7 +92,7 @@ def test_fold(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_no_fold_by_one_detail(tmp_path: Path, text: Text, reason: str) -> None:
-    assert not kinds(text.rewritten(tmp_path, image=PIXELS))
+    assert not kinds(text.lifted(tmp_path, image=PIXELS))
     assert text.reason(tmp_path, "Fold", image=PIXELS).startswith(reason)
 
 
@@ -106,14 +106,14 @@ def test_no_fold_by_one_detail(tmp_path: Path, text: Text, reason: str) -> None:
     ids=["unfold", "fold"],
 )  # fmt: skip
 def test_what_is_no_image_is_left_alone(tmp_path: Path, text: Text, image: str) -> None:
-    assert not kinds(text.rewritten(tmp_path, image=image))
+    assert not kinds(text.lifted(tmp_path, image=image))
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
 @pytest.mark.parametrize("fusion", [True, False])
 def test_a_mobilevit_block(tmp_path: Path, depth: int, fusion: bool) -> None:
     text = mobilevit(depth) if fusion else without_fusion(mobilevit(depth))
-    network = text.rewritten(tmp_path)
+    network = text.lifted(tmp_path)
     assert [block.kind for block in network.blocks] == ["MobileViTBlock"]
     assert network.blocks[0].params == {
         "filters": 8, "dim": DIM, "depth": depth, "num_heads": 2, "patch_size": PATCH,
@@ -155,7 +155,7 @@ LOCAL = "local_c = Conv<pads=[1,1,1,1], group=1 >"
     ],
 )  # fmt: skip
 def test_no_mobilevit_block_by_one_detail(tmp_path: Path, text: Text, reason: str) -> None:
-    network = text.rewritten(tmp_path)
+    network = text.lifted(tmp_path)
     assert not every(network, "MobileViTBlock") and network.unrecognised
     assert text.reason(tmp_path, "MobileViTBlock").startswith(reason)
 
@@ -176,7 +176,7 @@ def test_no_mobilevit_block_by_one_detail(tmp_path: Path, text: Text, reason: st
     ids=["swapped", "of something else", "other kernel", "other filters", "other activation"],
 )  # fmt: skip
 def test_a_fusion_that_is_none_stays_outside(tmp_path: Path, text: Text, reason: str) -> None:
-    network = text.rewritten(tmp_path)
+    network = text.lifted(tmp_path)
     assert only(network, "MobileViTBlock").fusion is False
     assert "Concat" in [node.op for node in network.unrecognised]
     assert text.reason(tmp_path, "MobileViTBlock").startswith(reason)
@@ -184,21 +184,21 @@ def test_a_fusion_that_is_none_stays_outside(tmp_path: Path, text: Text, reason:
 
 @pytest.mark.parametrize("inner", ["t0", "t1", "t2", "normed", "narrow", "image"])
 def test_no_mobilevit_block_around_an_output_of_the_graph(tmp_path: Path, inner: str) -> None:
-    network = BLOCK.rewritten(tmp_path, outputs=f"y {inner}")
+    network = BLOCK.lifted(tmp_path, outputs=f"y {inner}")
     assert not every(network, "MobileViTBlock")
     reason = BLOCK.reason(tmp_path, "MobileViTBlock", outputs=f"y {inner}")
     assert reason == f"its inner value {inner!r} is an output of the graph"
 
 
 def test_the_projection_is_an_output_of_a_shorter_block(tmp_path: Path) -> None:
-    network = BLOCK.rewritten(tmp_path, outputs="y project")
+    network = BLOCK.lifted(tmp_path, outputs="y project")
     assert only(network, "MobileViTBlock").fusion is False
 
 
 def test_a_block_that_folds_to_another_size_is_none(tmp_path: Path) -> None:
     flat = {"f_rows": [BATCH * DIM, 4, PATCH, PATCH], "f_image": [BATCH, DIM, 4, 16]}
     text = without_fusion(Text(BLOCK.nodes, BLOCK.weights | flat))
-    network = text.rewritten(tmp_path)
+    network = text.lifted(tmp_path)
     assert {"Unfold", "Fold"} <= kinds(network) and not every(network, "MobileViTBlock")
     assert text.reason(tmp_path, "MobileViTBlock") == "it folds to another size"
 
@@ -219,5 +219,5 @@ def test_a_block_that_folds_to_another_size_is_none(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_no_block_that_would_be_built_otherwise(tmp_path: Path, text: Text) -> None:
     size = 2 * SIZE if "strides" in text.nodes else SIZE
-    network = text.rewritten(tmp_path, image=f"float[{BATCH},8,{size},{size}]")
+    network = text.lifted(tmp_path, image=f"float[{BATCH},8,{size},{size}]")
     assert not every(network, "MobileViTBlock")

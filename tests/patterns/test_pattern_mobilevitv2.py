@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from onnx2mvit.lifter.lift import Network
+from onnx2mvit.ir.network import Network
 from tests.support.texts import Text, kinds, only
 from tests.support.texts_v2 import (
     BATCH,
@@ -33,7 +33,7 @@ ATTENTION, LAYER, BLOCK = separable("x", "y"), layer("x", "y"), mobilevitv2()
 
 
 def rewritten(text: Text, folder: Path, image: str) -> Network:
-    return text.rewritten(folder, image=image, opset=OPSET)
+    return text.lifted(folder, image=image, opset=OPSET)
 
 
 def reason(text: Text, folder: Path, kind: str, image: str) -> str:
@@ -214,7 +214,7 @@ def test_a_block_that_folds_by_col2im_leaves_zeros_where_no_patch_is(tmp_path: P
 
 def test_where_a_network_stretches_once_it_always_does(tmp_path: Path) -> None:
     text = STRETCH.having(sizes=[BATCH, 8, 9, 9]) + mobilevitv2(folded=col2im)
-    network = text.rewritten(tmp_path, image=IMAGE, opset=OPSET, outputs="y s")
+    network = text.lifted(tmp_path, image=IMAGE, opset=OPSET, outputs="y s")
     assert only(network, "MobileViTV2Block").params == USUAL
 
 

@@ -13,7 +13,7 @@ SAME = 'auto_pad="SAME_UPPER"'
 
 
 def paddings(text: Text, folder: Path, image: str = EVEN) -> list[str | None]:
-    return [block.padding for block in every(text.rewritten(folder, image=image), "ConvBnAct")]
+    return [block.padding for block in every(text.lifted(folder, image=image), "ConvBnAct")]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_what_fits_both_is_pytorchs(tmp_path: Path, image: str) -> None:
 def test_what_fits_both_is_tensorflows_where_another_pads_as_only_that(tmp_path: Path) -> None:
     text = TWO + conv("b", "c", 4, 4, 2, attrs="pads=[0,0,0,0]") + conv("c", "d", 4, 4, 1)
     text += conv("d", "y", 4, 4, attrs=f"{SAME}, {STRIDE}")
-    *every_one, pixel, last = every(text.rewritten(tmp_path, image=ODD), "ConvBnAct")
+    *every_one, pixel, last = every(text.lifted(tmp_path, image=ODD), "ConvBnAct")
     # 9×9 → 5×5 → 5×5 → 4×4 without padding → 4×4 → 2×2
     assert [block.padding for block in every_one] == ["same", "same", "valid"]
     assert (pixel.params.get("padding", "none at all"), last.padding) == ("none at all", "same")
@@ -84,7 +84,7 @@ def test_what_only_pytorch_does_stays_so_beside_tensorflows(tmp_path: Path) -> N
 
 def test_padding_at_the_end_alone_does_not_make_it_tensorflows(tmp_path: Path) -> None:
     text = conv("x", "a", 4, 8) + conv("a", "y", 4, 4, attrs="pads=[1,1,2,2]")
-    network = text.rewritten(tmp_path)
+    network = text.lifted(tmp_path)
     assert [block.padding for block in every(network, "ConvBnAct")] == [None]
     assert [node.op for node in network.unrecognised] == ["Conv"]
 
@@ -95,4 +95,4 @@ def test_zeros_around_an_image_are_tensorflows_padding(tmp_path: Path) -> None:
         "p", "y", 4, 8, attrs="pads=[0,0,0,0], strides=[2,2]"
     )
     assert paddings(text, tmp_path) == ["same"]
-    assert kinds(text.rewritten(tmp_path)) == {"ConvBnAct", "Conv2D"}
+    assert kinds(text.lifted(tmp_path)) == {"ConvBnAct", "Conv2D"}

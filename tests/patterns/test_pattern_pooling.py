@@ -33,7 +33,7 @@ def mean_pool(attrs: str) -> Text:
     ],
 )
 def test_max_pooling(tmp_path: Path, attrs: str, expected: tuple[int, int, int, bool]) -> None:
-    network = max_pool(attrs).rewritten(tmp_path)
+    network = max_pool(attrs).lifted(tmp_path)
     assert tuple(only(network, "MaxPooling2D").params.values()) == expected
     assert not network.unrecognised
 
@@ -54,13 +54,13 @@ def test_max_pooling(tmp_path: Path, attrs: str, expected: tuple[int, int, int, 
     ],
 )
 def test_no_max_pooling_by_one_detail(tmp_path: Path, text: Text, reason: str) -> None:
-    assert not kinds(text.rewritten(tmp_path))
+    assert not kinds(text.lifted(tmp_path))
     assert text.reason(tmp_path, "MaxPooling2D").startswith(reason)
 
 
 def test_where_the_largest_pixels_are_is_not_told(tmp_path: Path) -> None:
     text = Text("y, places = MaxPool<kernel_shape=[2,2]>(x)  z = Cast<to=1>(places)")
-    assert not kinds(text.rewritten(tmp_path, outputs="y z"))
+    assert not kinds(text.lifted(tmp_path, outputs="y z"))
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_where_the_largest_pixels_are_is_not_told(tmp_path: Path) -> None:
     ],
 )
 def test_average_pooling(tmp_path: Path, attrs: str, expected: tuple[int, int, str]) -> None:
-    network = mean_pool(attrs).rewritten(tmp_path)
+    network = mean_pool(attrs).lifted(tmp_path)
     assert tuple(only(network, "AveragePooling2D").params.values()) == expected
 
 
@@ -89,7 +89,7 @@ def test_average_pooling(tmp_path: Path, attrs: str, expected: tuple[int, int, s
     ],
 )
 def test_no_average_pooling_by_one_detail(tmp_path: Path, text: Text, reason: str) -> None:
-    assert not kinds(text.rewritten(tmp_path))
+    assert not kinds(text.lifted(tmp_path))
     assert text.reason(tmp_path, "AveragePooling2D") == reason
 
 

@@ -88,7 +88,7 @@ def added(one: str, other: str = "x", y: str = "y") -> Text:
     ],
 )  # fmt: skip
 def test_a_basic_block(tmp_path: Path, text: Text, changed: dict[str, Any]) -> None:
-    network = text.rewritten(tmp_path)
+    network = text.lifted(tmp_path)
     (block,) = network.blocks
     assert (block.kind, block.params) == ("BasicBlock", USUAL | changed)
     assert not network.unrecognised
@@ -97,7 +97,7 @@ def test_a_basic_block(tmp_path: Path, text: Text, changed: dict[str, Any]) -> N
 @pytest.mark.parametrize(("size", "holds"), [("2,2", True), ("2,1", True), ("3,3", False)])
 def test_the_mean_of_the_last_pixels_is_one_of_2x2(tmp_path: Path, size: str, holds: bool) -> None:
     text = two(attrs=STRIDED) + Text("mean = GlobalAveragePool(x)\n") + shortcut("mean", attrs="")
-    network = (text + added("c2", "s")).rewritten(tmp_path, image=f"float[2,8,{size}]")
+    network = (text + added("c2", "s")).lifted(tmp_path, image=f"float[2,8,{size}]")
     blocks = [block.params for block in network.blocks if block.kind == "BasicBlock"]
     assert blocks == ([USUAL | {"strides": 2, "shortcut_pool": True}] if holds else [])
 
@@ -125,7 +125,7 @@ def test_the_mean_of_the_last_pixels_is_one_of_2x2(tmp_path: Path, size: str, ho
     ],
 )  # fmt: skip
 def test_a_bottleneck(tmp_path: Path, text: Text, changed: dict[str, Any]) -> None:
-    network = text.rewritten(tmp_path)
+    network = text.lifted(tmp_path)
     (block,) = network.blocks
     assert (block.kind, block.params) == ("Bottleneck", NARROW | changed)
     assert not network.unrecognised
@@ -198,16 +198,16 @@ def test_no_such_block_by_one_detail(
     tmp_path: Path, kind: str, text: Text, image: str | None, reason: str
 ) -> None:
     how = {"image": image} if image is not None else {}
-    assert kind not in kinds(text.rewritten(tmp_path, **how))
+    assert kind not in kinds(text.lifted(tmp_path, **how))
     assert text.reason(tmp_path, kind, **how) == reason
 
 
 def test_what_is_an_output_is_not_inside(tmp_path: Path) -> None:
     text = three() + added("c3")
-    assert kinds(text.rewritten(tmp_path, outputs="y a2")) == {"ConvBnAct", "Conv2D", "Activation"}
+    assert kinds(text.lifted(tmp_path, outputs="y a2")) == {"ConvBnAct", "Conv2D", "Activation"}
     reason = text.reason(tmp_path, "Bottleneck", outputs="y a2")
     assert reason == "its inner value 'a2' is an output of the graph"
-    block = every(text.rewritten(tmp_path, outputs="y y_sum"), "Bottleneck")[0]
+    block = every(text.lifted(tmp_path, outputs="y y_sum"), "Bottleneck")[0]
     assert block.output_activation is None
 
 

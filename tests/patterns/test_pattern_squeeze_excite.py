@@ -35,7 +35,7 @@ HARD = "HardSigmoid<alpha=0.16666667, beta=0.5>"
     ],
 )
 def test_squeeze_and_excitation(tmp_path: Path, text: Text, changed: dict[str, object]) -> None:
-    network = text.rewritten(tmp_path)
+    network = text.lifted(tmp_path)
     (block,) = network.blocks
     usual = {"filters": 4, "activation": "relu", "gate": "sigmoid", "use_bias": True}
     assert (block.kind, block.params) == ("SqueezeExcite", usual | changed)
@@ -82,13 +82,13 @@ def test_squeeze_and_excitation(tmp_path: Path, text: Text, changed: dict[str, o
     ],
 )
 def test_no_squeeze_and_excitation_by_one_detail(tmp_path: Path, text: Text, reason: str) -> None:
-    network = text.rewritten(tmp_path)
+    network = text.lifted(tmp_path)
     assert "SqueezeExcite" not in kinds(network) and network.unrecognised
     assert text.reason(tmp_path, "SqueezeExcite").startswith(reason)
 
 
 def test_a_gate_that_is_an_output_is_not_inside(tmp_path: Path) -> None:
-    network = BLOCK.rewritten(tmp_path, outputs="y gate")
+    network = BLOCK.lifted(tmp_path, outputs="y gate")
     assert "SqueezeExcite" not in kinds(network)
     reason = BLOCK.reason(tmp_path, "SqueezeExcite", outputs="y gate")
     assert reason == "its inner value 'gate' is an output of the graph"

@@ -43,7 +43,7 @@ HEAD = DIM // HEADS
     ids=["divided", "scaled", "scale first", "tolerance", "last axis", "k transposed twice"],
 )
 def test_attention(tmp_path: Path, text: Text) -> None:
-    network = text.rewritten(tmp_path, image=PIXELS)
+    network = text.lifted(tmp_path, image=PIXELS)
     block = only(network, "MultiHeadAttention")
     assert block.params == {"num_heads": HEADS, "key_dim": HEAD, "use_bias": True}
     assert [node.op for node in network.unrecognised] == ["Reshape"]
@@ -53,21 +53,19 @@ def test_attention_without_biases(tmp_path: Path) -> None:
     text = ATTENTION
     for name in ("q", "k", "v", "y"):
         text = text.but(f"{name}_m = ", f"{name} = ").but(f"{name} = Add({name}_b, {name}_m)", "")
-    network = text.rewritten(tmp_path, image=PIXELS)
+    network = text.lifted(tmp_path, image=PIXELS)
     assert only(network, "MultiHeadAttention").use_bias is False
 
 
 def test_attention_whose_query_and_value_share_a_bias(tmp_path: Path) -> None:
-    network = ATTENTION.but("Add(v_b,", "Add(q_b,").rewritten(tmp_path, image=PIXELS)
+    network = ATTENTION.but("Add(v_b,", "Add(q_b,").lifted(tmp_path, image=PIXELS)
     weights = only(network, "MultiHeadAttention").weights
     assert (weights["query/bias"] == weights["value/bias"]).all()
     assert (weights["query/bias"] != weights["key/bias"]).any()
 
 
 def test_attention_whose_query_and_key_are_one_layer(tmp_path: Path) -> None:
-    network = ATTENTION.but("Reshape(k, split)", "Reshape(q, split)").rewritten(
-        tmp_path, image=PIXELS
-    )
+    network = ATTENTION.but("Reshape(k, split)", "Reshape(q, split)").lifted(tmp_path, image=PIXELS)
     weights = only(network, "MultiHeadAttention").weights
     assert (weights["query/kernel"] == weights["key/kernel"]).all()
     assert network.coverage.nodes == len({node for b in network.blocks for node in b.onnx_nodes()}
@@ -116,20 +114,20 @@ SHAPE = f"{HEAD} heads of {HEADS}"
     ],
 )  # fmt: skip
 def test_no_attention_by_one_detail(tmp_path: Path, text: Text, reason: str) -> None:
-    assert kinds(text.rewritten(tmp_path, image=PIXELS)) == {"Dense"}
+    assert kinds(text.lifted(tmp_path, image=PIXELS)) == {"Dense"}
     assert text.reason(tmp_path, "MultiHeadAttention", image=PIXELS).startswith(reason)
 
 
 @pytest.mark.parametrize("inner", ["share", "q", "k2", "joined"])
 def test_no_attention_around_an_output_of_the_graph(tmp_path: Path, inner: str) -> None:
     how = {"image": PIXELS, "outputs": f"y {inner}"}
-    assert not every(ATTENTION.rewritten(tmp_path, **how), "MultiHeadAttention")
+    assert not every(ATTENTION.lifted(tmp_path, **how), "MultiHeadAttention")
     reason = ATTENTION.reason(tmp_path, "MultiHeadAttention", **how)
     assert reason == f"its inner value {inner!r} is an output of the graph"
 
 
 def test_a_transformer_layer(tmp_path: Path) -> None:
-    network = LAYER.rewritten(tmp_path, image=PIXELS)
+    network = LAYER.lifted(tmp_path, image=PIXELS)
     block = only(network, "TransformerLayer")
     assert block.params == {
         "num_heads": HEADS, "mlp_ratio": 2, "activation": "silu",
@@ -151,7 +149,7 @@ def test_a_transformer_layer_with_layer_scale(tmp_path: Path) -> None:
     text = SCALED.but("Add(out,", "Add(scaled_b,").but(
         "y = Add", "scaled_b = Mul(gamma_b, out)  y = Add", gamma_b=(DIM,)
     )
-    block = only(text.rewritten(tmp_path, image=PIXELS), "TransformerLayer")
+    block = only(text.lifted(tmp_path, image=PIXELS), "TransformerLayer")
     assert block.params["layer_scale"] is True
     weights = block.child("scale_attention").weights, block.child("scale_mlp").weights
     assert (weights[0]["kernel"] != weights[1]["kernel"]).all()
@@ -168,14 +166,14 @@ def test_a_transformer_layer_with_an_approximate_gelu(
     tmp_path: Path, nodes: str, gelu: str
 ) -> None:
     text = LAYER.but("act_s = Sigmoid(in)  act = Mul(in, act_s)", nodes, slope=1.702)
-    block = only(text.rewritten(tmp_path, image=PIXELS), "TransformerLayer")
+    block = only(text.lifted(tmp_path, image=PIXELS), "TransformerLayer")
     assert block.params["gelu"] == gelu and block.params["activation"] is None
 
 
 @pytest.mark.parametrize(("units", "ratio"), [(12, 1.5), (32, 4), (4, 0.5), (11, 1.4)])
 def test_the_ratio_of_the_layers_inside(tmp_path: Path, units: int, ratio: float) -> None:
     text = LAYER.having(in_w=(DIM, units), in_b=(units,), out_w=(units, DIM))
-    assert only(text.rewritten(tmp_path, image=PIXELS), "TransformerLayer").mlp_ratio == ratio
+    assert only(text.lifted(tmp_path, image=PIXELS), "TransformerLayer").mlp_ratio == ratio
 
 
 @pytest.mark.parametrize(
@@ -198,7 +196,7 @@ def test_the_ratio_of_the_layers_inside(tmp_path: Path, units: int, ratio: float
     ],
 )  # fmt: skip
 def test_no_transformer_layer_by_one_detail(tmp_path: Path, text: Text, reason: str) -> None:
-    network = text.rewritten(tmp_path, image=PIXELS)
+    network = text.lifted(tmp_path, image=PIXELS)
     assert not every(network, "TransformerLayer") and network.unrecognised
     assert text.reason(tmp_path, "TransformerLayer", image=PIXELS).startswith(reason)
 
@@ -209,7 +207,7 @@ def test_post_norm_is_no_transformer_layer(tmp_path: Path) -> None:
         + dense("n1", "in", 16) + silu("in", "act") + dense("act", "out", DIM, 16)
         + Text("r = Add(out, n1)\n") + layer_norm("r", "y")
     )  # fmt: skip
-    network = text.rewritten(tmp_path, image=PIXELS)
+    network = text.lifted(tmp_path, image=PIXELS)
     assert not every(network, "TransformerLayer")
     assert len(every(network, "MultiHeadAttention")) == 1
 
@@ -222,10 +220,10 @@ def test_post_norm_is_no_transformer_layer(tmp_path: Path) -> None:
     ],
 )
 def test_a_block_with_weights_that_would_not_fit(tmp_path: Path, text: Text, kind: str) -> None:
-    assert not every(text.rewritten(tmp_path, image=PIXELS), kind)
+    assert not every(text.lifted(tmp_path, image=PIXELS), kind)
 
 
 def test_attention_of_rows_without_a_batch_is_left_alone(tmp_path: Path) -> None:
     flat = Text("t = Reshape(x, flat)\n", {"flat": [TOKENS[0] * TOKENS[1], DIM]})
-    network = (flat + attention("t", "y")).rewritten(tmp_path, image=PIXELS)
+    network = (flat + attention("t", "y")).lifted(tmp_path, image=PIXELS)
     assert kinds(network) == {"Dense"}

@@ -64,14 +64,14 @@ USUAL = {"dim": DIM, "patch_size": PATCH, "use_bias": True, "grid": GRID}
          "registers", "no bias", "channels last", "deit 3", "no token"],
 )  # fmt: skip
 def test_embeddings(tmp_path: Path, text: Text, params: dict[str, Any]) -> None:
-    network = text.rewritten(tmp_path, image=IMAGE)
+    network = text.lifted(tmp_path, image=IMAGE)
     assert [block.kind for block in network.blocks] == ["ViTEmbeddings"]
     assert only(network, "ViTEmbeddings").params == USUAL | params
 
 
 def test_the_weights_of_embeddings(tmp_path: Path) -> None:
     tokens = {"cls": learned(1, DIM), "dist": learned(1, DIM), "pos": learned(NUMBER + 2, DIM)}
-    network = VIT.but("(cls, t)", "(cls, dist, t)", **tokens).rewritten(tmp_path, image=IMAGE)
+    network = VIT.but("(cls, t)", "(cls, dist, t)", **tokens).lifted(tmp_path, image=IMAGE)
     expected = np.concatenate([tokens["cls"][0], tokens["dist"][0]])
     assert (only(network, "ClassToken").weights["embeddings"] == expected).all()
     assert (only(network, "PositionEmbedding").weights["embeddings"] == tokens["pos"][0]).all()
@@ -111,7 +111,7 @@ STRIDE_2 = PATCHES.but(
 def test_no_embeddings_by_one_detail(tmp_path: Path, text: Text, kind: str, reason: str) -> None:
     output = next(name for name in "yct" if f"{name} = " in text.nodes)
     how = {"image": IMAGE, "outputs": output}
-    assert not every(text.rewritten(tmp_path, **how), kind)
+    assert not every(text.lifted(tmp_path, **how), kind)
     assert text.reason(tmp_path, kind, **how).startswith(reason)
 
 
@@ -119,7 +119,7 @@ def test_the_positions_of_patches_after_a_stem_stand_by_themselves(tmp_path: Pat
     stem = conv_silu("x", "s", 3, 3) + DEIT_3.but(
         "Conv<strides=[4,4]>(x,", "Conv<strides=[4,4]>(s,"
     )
-    network = stem.rewritten(tmp_path, image=IMAGE)
+    network = stem.lifted(tmp_path, image=IMAGE)
     assert [block.kind for block in network.blocks] == [
         "ConvBnAct", "PatchEmbedding", "PositionEmbedding", "ClassToken"
     ]  # fmt: skip
@@ -127,7 +127,7 @@ def test_the_positions_of_patches_after_a_stem_stand_by_themselves(tmp_path: Pat
         "patches alone have positions, and are not of an image"
     )
     whole = conv_silu("x", "s", 3, 3) + VIT.but("Conv<strides=[4,4]>(x,", "Conv<strides=[4,4]>(s,")
-    assert only(whole.rewritten(tmp_path, image=IMAGE), "ViTEmbeddings").prefix_tokens == 1
+    assert only(whole.lifted(tmp_path, image=IMAGE), "ViTEmbeddings").prefix_tokens == 1
 
 
 TOKENS = Text("t = Reshape(x, tokens)\n", {"tokens": [BATCH, NUMBER, DIM]})
@@ -136,7 +136,7 @@ TOKENS = Text("t = Reshape(x, tokens)\n", {"tokens": [BATCH, NUMBER, DIM]})
 @pytest.mark.parametrize("shape", [(DIM,), (1, DIM), (1, 1, DIM)])
 def test_layer_scale(tmp_path: Path, shape: tuple[int, ...]) -> None:
     text = TOKENS + Text("y = Mul(t, gamma)", {"gamma": shape})
-    block = only(text.rewritten(tmp_path, image=VECTORS), "LayerScale")
+    block = only(text.lifted(tmp_path, image=VECTORS), "LayerScale")
     assert block.params == {"equation": "btd,d->btd", "output_shape": (None, DIM)}
     assert block.weights["kernel"].shape == (DIM,)
 
@@ -156,7 +156,7 @@ def test_no_layer_scale_by_one_detail(
     tmp_path: Path, nodes: str, shape: tuple[int, ...], reason: str
 ) -> None:
     text = TOKENS + Text(nodes, {"gamma": np.full(shape, 0.3) if shape == () else shape})
-    assert not every(text.rewritten(tmp_path, image=VECTORS), "LayerScale")
+    assert not every(text.lifted(tmp_path, image=VECTORS), "LayerScale")
     assert text.reason(tmp_path, "LayerScale", image=VECTORS) == reason
 
 
@@ -172,7 +172,7 @@ QUICK = Text("m = Mul(t, slope)  s = Sigmoid(m)  y = Mul(t, s)", {"slope": 1.702
     ],
 )
 def test_an_approximate_gelu(tmp_path: Path, text: Text, gelu: str) -> None:
-    network = (TOKENS + text).rewritten(tmp_path, image=VECTORS)
+    network = (TOKENS + text).lifted(tmp_path, image=VECTORS)
     assert only(network, "ApproximateGelu").params == {"gelu": gelu}
 
 
@@ -186,7 +186,7 @@ def test_an_approximate_gelu(tmp_path: Path, text: Text, gelu: str) -> None:
     ],
 )
 def test_no_approximate_gelu_by_one_detail(tmp_path: Path, text: Text) -> None:
-    network = (TOKENS + text).rewritten(tmp_path, image=VECTORS)
+    network = (TOKENS + text).lifted(tmp_path, image=VECTORS)
     assert not every(network, "ApproximateGelu")
 
 
@@ -207,15 +207,15 @@ LATER = MEAN.but("(t, axes)", "(l, axes)").but("p = ", "l = Slice(t, one, all, a
     ids=["first", "second", "last", "mean", "mean without the first"],
 )
 def test_pooling_and_a_head(tmp_path: Path, text: Text, params: dict[str, Any]) -> None:
-    pooled = (TOKENS + text).rewritten(tmp_path, image=VECTORS, outputs="p")
+    pooled = (TOKENS + text).lifted(tmp_path, image=VECTORS, outputs="p")
     assert only(pooled, "TokenPooling").params == params
-    head = (TOKENS + text + dense("p", "y", 5)).rewritten(tmp_path, image=VECTORS)
+    head = (TOKENS + text + dense("p", "y", 5)).lifted(tmp_path, image=VECTORS)
     expected = {"num_classes": 5, "use_bias": True, **params}
     assert only(head, "TokenClassifier").params == expected
     hidden = TOKENS + text + dense("p", "h", 5) + Text("y = Tanh(h)")
     expected = {"dim": 5, **params}
-    assert only(hidden.rewritten(tmp_path, image=VECTORS), "Pooler").params == expected
-    answers = hidden.but("Tanh(h)", "Sigmoid(h)").rewritten(tmp_path, image=VECTORS)
+    assert only(hidden.lifted(tmp_path, image=VECTORS), "Pooler").params == expected
+    answers = hidden.but("Tanh(h)", "Sigmoid(h)").lifted(tmp_path, image=VECTORS)
     assert not every(answers, "Pooler") and len(every(answers, "TokenClassifier")) == 1
 
 
@@ -231,7 +231,7 @@ def test_pooling_and_a_head(tmp_path: Path, text: Text, params: dict[str, Any]) 
     ids=["a channel", "over channels", "over all", "without the last", "maximum"],
 )
 def test_no_pooling_of_all_tokens_by_one_detail(tmp_path: Path, text: Text) -> None:
-    network = (TOKENS + text).rewritten(tmp_path, image=VECTORS, outputs="p")
+    network = (TOKENS + text).lifted(tmp_path, image=VECTORS, outputs="p")
     assert not [b for b in every(network, "TokenPooling") if b.params["start"] != 0]
     assert len(every(network, "TokenPooling")) == ("ReduceMean<keepdims=0>(l" in text.nodes)
 
@@ -245,7 +245,7 @@ HEADS = (
 @pytest.mark.parametrize("end", ["y = Mul(s, half)", "y = Mul(half, s)", "y = Div(s, two)"])
 def test_distilled_heads(tmp_path: Path, end: str) -> None:
     text = HEADS.but("y = Mul(s, half)", end, two=2.0)
-    network = text.rewritten(tmp_path, image=VECTORS)
+    network = text.lifted(tmp_path, image=VECTORS)
     block = only(network, "DistilledClassifier")
     assert block.params == {"num_classes": 5}
     assert [(child.role, child.kind) for child in block.children][:2] == [
@@ -254,7 +254,7 @@ def test_distilled_heads(tmp_path: Path, end: str) -> None:
 
 
 def test_heads_whose_logits_are_outputs_too(tmp_path: Path) -> None:
-    network = HEADS.rewritten(tmp_path, image=VECTORS, outputs="y a b")
+    network = HEADS.lifted(tmp_path, image=VECTORS, outputs="y a b")
     assert len(every(network, "TokenClassifier")) == 2 and len(every(network, "Average")) == 1
     assert not every(network, "DistilledClassifier")
 
@@ -274,6 +274,6 @@ def test_heads_whose_logits_are_outputs_too(tmp_path: Path) -> None:
          "other order"],
 )  # fmt: skip
 def test_no_distilled_heads_by_one_detail(tmp_path: Path, text: Text, average: bool) -> None:
-    network = text.rewritten(tmp_path, image=VECTORS)
+    network = text.lifted(tmp_path, image=VECTORS)
     assert "DistilledClassifier" not in kinds(network)
     assert len(every(network, "Average")) == average

@@ -15,7 +15,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from onnx2mvit.lifter.lift import rewrite
+from onnx2mvit.lifter.lift import lift
+from onnx2mvit.lowering.lower import lower
 from onnx2mvit.reader.read import read
 
 CHANNELS, SIZE, PATCH, HEADS = 8, 4, 2, 2
@@ -143,7 +144,7 @@ def main() -> None:
             graph = read(path)
             middle = time.perf_counter()
             nodes = len(graph)
-            found = rewrite(graph)
+            found = lower(lift(graph))
             end = time.perf_counter()
         assert not found.leftovers
         seconds = end - middle

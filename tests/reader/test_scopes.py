@@ -9,8 +9,10 @@ import pytest
 
 from onnx2mvit import convert
 from onnx2mvit.ir.block import Block
-from onnx2mvit.lifter.lift import Network, rewrite
+from onnx2mvit.ir.network import Network
+from onnx2mvit.lifter.lift import lift
 from onnx2mvit.lifter.naming import identifier, layer_name, safe, snake
+from onnx2mvit.lowering.lower import lower
 from onnx2mvit.reader.read import read
 from onnx2mvit.reader.scopes import NAME_SCOPES, RULE_NAME, common_prefix, scope_of
 from tests.support import graphs
@@ -123,7 +125,7 @@ def chain(folder: Path, names: Sequence[str], between: str) -> Path:
 
 
 def named(folder: Path, *names: str) -> Network:
-    return rewrite(read(chain(folder, names, "Sin")))
+    return lower(lift(read(chain(folder, names, "Sin"))))
 
 
 def test_a_graph_without_names_gets_numbered_kinds(tmp_path: Path) -> None:
@@ -134,7 +136,7 @@ def test_a_graph_without_names_gets_numbered_kinds(tmp_path: Path) -> None:
 
 
 def test_the_parts_of_a_block_without_a_name_are_called_after_their_roles(tmp_path: Path) -> None:
-    network = residual().rewritten(tmp_path)
+    network = residual().lifted(tmp_path)
     assert [block.path for block in walk(network) if block.weights] == [
         "inverted_residual_0/expand_conv",
         "inverted_residual_0/depthwise_conv",

@@ -11,7 +11,8 @@ from onnx import AttributeProto, TensorProto, helper
 
 from onnx2mvit.emitter.emit import unformatted
 from onnx2mvit.errors import Onnx2mvitError, UnsupportedError
-from onnx2mvit.lifter.lift import rewrite
+from onnx2mvit.lifter.lift import lift
+from onnx2mvit.lowering.lower import lower
 from onnx2mvit.reader.read import read
 from tests.support.graphs import model, save
 
@@ -20,7 +21,7 @@ HEAD = "g (float[2,8,8,8] x) => (float y)"
 
 def refused(folder: Path, made: onnx.ModelProto) -> str:
     with pytest.raises(Onnx2mvitError) as caught:
-        unformatted(rewrite(read(save(made, folder))), "net", "test")
+        unformatted(lower(lift(read(save(made, folder)))), "net", "test")
     message = str(caught.value)
     assert "\n" not in message
     assert len(message) < 1000

@@ -16,7 +16,9 @@ from onnx2mvit.base.backend import import_keras
 from onnx2mvit.builder.weights import block_weights, check_weights, variables_by_path
 from onnx2mvit.emitter.emit import unformatted
 from onnx2mvit.errors import Onnx2mvitError
-from onnx2mvit.lifter.lift import Network, rewrite
+from onnx2mvit.ir.network import Network
+from onnx2mvit.lifter.lift import lift
+from onnx2mvit.lowering.lower import lower
 from onnx2mvit.matcher.pattern import Pattern
 from onnx2mvit.reader.read import _source, graph_of
 from onnx2mvit.verifier.probe import outputs_of
@@ -181,9 +183,9 @@ def convert(
     source = _source(Path("case.onnx"), model, "")
     try:
         graph = graph_of(model, replace(source, dynamic_batch=batch_axis is not None))
-        network = rewrite(graph, patterns, batch_axis)
+        network = lower(lift(graph, patterns), batch_axis)
         for node in network.leftovers:
-            raise Refused(_reason(node.op, network.lowered.refused[node]))
+            raise Refused(_reason(node.op, network.refused[node]))
         return Converted(case, network, unformatted(network, "net", "test"))
     except Onnx2mvitError as error:
         raise Refused(str(error)) from error
@@ -200,7 +202,7 @@ def compare(converted: Converted, any_batch: bool = False) -> None:
     """
     case, network, model = converted.case, converted.network, converted.model()
     inputs = [case.inputs[value.name] for value in network.graph.inputs]
-    axes = [network.lowered.places[value].batch for value in network.graph.outputs]
+    axes = [network.layouts[value].batch for value in network.graph.outputs]
     images = len(inputs[0]) if any_batch else 0
     batches = [slice(1), [*range(images), *range(images)]] if any_batch else [None]
     for batch in batches:

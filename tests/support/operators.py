@@ -12,7 +12,9 @@ import onnx
 
 from onnx2mvit.api import convert
 from onnx2mvit.builder.build import load
-from onnx2mvit.lifter.lift import Network, rewrite
+from onnx2mvit.ir.network import Network
+from onnx2mvit.lifter.lift import lift
+from onnx2mvit.lowering.lower import lower
 from onnx2mvit.reader.read import read
 from tests.support.graphs import model, save
 
@@ -24,20 +26,20 @@ def network(
     nodes: str, folder: Path, *, image: str = IMAGE, opset: int = 20, **weights: Any
 ) -> Network:
     """The graph with these nodes from an image `x` to `y` by single operators; no Keras."""
-    return rewrite(read(save(_model(nodes, image, opset, weights), folder)), ())
+    return lower(lift(read(save(_model(nodes, image, opset, weights), folder)), ()))
 
 
 def code(nodes: str, folder: Path, **how: Any) -> list[str]:
     """The Keras expressions of what no pattern took, in order."""
     found = network(nodes, folder, **how)
-    assert not found.leftovers, found.lowered.refused
+    assert not found.leftovers, found.refused
     return [block.code.text for block in found.blocks if block.code is not None]
 
 
 def reason(nodes: str, folder: Path, **how: Any) -> str:
     """Why the first node that cannot be converted cannot be."""
     found = network(nodes, folder, **how)
-    return found.lowered.refused[found.leftovers[0]]
+    return found.refused[found.leftovers[0]]
 
 
 @dataclass(frozen=True)

@@ -40,8 +40,9 @@ class Sought(Pattern):
 
 
 def last(graph: Graph) -> Node:
-    assert graph.outputs[0].producer is not None
-    return graph.outputs[0].producer
+    found = graph.producer(graph.outputs[0])
+    assert found is not None
+    return found
 
 
 def held(graph: Graph, form: Form) -> Match | None:

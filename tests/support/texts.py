@@ -9,7 +9,8 @@ from typing import Any
 
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Graph
-from onnx2mvit.lifter.lift import Network, rewrite
+from onnx2mvit.ir.network import Network
+from onnx2mvit.lifter.lift import lift
 from onnx2mvit.matcher.match import Trace, find
 from onnx2mvit.matcher.registry import builtin_patterns
 from tests.support.graphs import graph
@@ -47,9 +48,9 @@ class Text:
         body = f"g ({image} x) => ({made}) {{ {self.nodes} }}"
         return graph(folder, body, opset=opset, **self.weights)
 
-    def rewritten(self, folder: Path, **how: Any) -> Network:
+    def lifted(self, folder: Path, **how: Any) -> Network:
         """The same in blocks."""
-        return rewrite(self.read(folder, **how))
+        return lift(self.read(folder, **how))
 
     def reason(self, folder: Path, kind: str, **how: Any) -> str:
         """Why it is not this block, whatever else it is: the attempt that came furthest."""
@@ -60,7 +61,7 @@ class Text:
             below |= parts
             wanted.extend(parts)
         lower = [pattern for pattern in patterns.values() if pattern.kind in below]
-        network, trace = rewrite(self.read(folder, **how), lower), Trace(kind)
+        network, trace = lift(self.read(folder, **how), lower), Trace(kind)
         for root in reversed(network.graph.of(pattern.roots)):
             find(pattern, network.graph, root, trace)
         return trace.furthest.reason if trace.furthest else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onnx2mvit.ir.graph import Value
+from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.layout import channels_last
 from onnx2mvit.lowering.operators.convolution import image
 from onnx2mvit.lowering.operators.registry import operator
@@ -56,17 +56,17 @@ def max_pool(step: Step) -> Code:
     pads = join(w.pads, beyond)
     if any(map(any, pads)):
         step.fixed_size = beyond != ((0, 0),) * len(pads)
-        zeros = _is_not_negative(step.value())
+        zeros = _is_not_negative(step)
         x = zero_padded(x, pads) if zeros else padded(x, pads, INFINITY)
     if max(w.dilations) > 1:
         return finish(step, f"ops.max({windows(x, w)}, axis=0)")
     return finish(step, f"{pool_layer(w, 'MaxPooling')}({x})")
 
 
-def _is_not_negative(value: Value) -> bool:
-    """True for what comes out of a recognised block that ends with such an activation."""
-    block = value.producer.block if value.producer is not None else None
-    return block is not None and block.params.get("activation") in NOT_NEGATIVE
+def _is_not_negative(step: Step) -> bool:
+    """True if the input comes out of a recognised block that ends with such an activation."""
+    block = step.graph.producer(step.value())
+    return isinstance(block, Block) and block.params.get("activation") in NOT_NEGATIVE
 
 
 def windows(x: str, w: Window) -> str:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from onnx2mvit.base.numbers import shortest
-from onnx2mvit.ir.graph import Node, Value
-from onnx2mvit.ir.layout import BATCH, Order, Place, Shape, axes_between, plain
+from onnx2mvit.ir.graph import Graph, Node, Value
+from onnx2mvit.ir.layout import BATCH, Layout, Order, Shape, axes_between, plain
 from onnx2mvit.matcher.pattern import Array, Mismatch, require
 
 ELEMENTWISE = -1  # the batch is where the operands have it
@@ -53,8 +53,15 @@ class Code:
 class Step:
     """A node with its inputs' places; a converter reads it and answers `step.code(…)`."""
 
-    def __init__(self, node: Node, places: Mapping[Value, Place], trace_batch: int | None) -> None:
+    def __init__(
+        self,
+        node: Node,
+        graph: Graph,
+        places: Mapping[Value, Layout],
+        trace_batch: int | None,
+    ) -> None:
         self.node = node
+        self.graph = graph
         self.places = places
         self.trace_batch = trace_batch
         self.taken: list[tuple[Value, Order]] = []
@@ -104,7 +111,7 @@ class Step:
         """A constant input of integers as a list, None if it is absent."""
         return [int(n) for n in self.const(index).reshape(-1)] if self.has(index) else None
 
-    def place(self, index: int = 0) -> Place:
+    def place(self, index: int = 0) -> Layout:
         """The order and the batch axis of an input that is computed."""
         value = self.value(index)
         require(value.const is None, f"input {index} is a constant")

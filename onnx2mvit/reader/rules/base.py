@@ -71,7 +71,6 @@ class Builder:
                     position=(*self.root.position, number),
                 )
             )
-            output.producer = self.nodes[-1]
             return output
 
         return make
@@ -127,7 +126,7 @@ def apply_once(rule: Rule, graph: Graph) -> int:
         except MALFORMED as error:
             raise fault(root, rule.name, error) from error
     if count:
-        graph.fired[rule.name] += count
+        graph.applied[rule.name] += count
     return count
 
 
@@ -153,15 +152,16 @@ def _replace(graph: Graph, root: Node, value: Value | tuple[Value, ...], new: Bu
     values = value if isinstance(value, tuple) else (value, *root.outputs[1:])
     readers = [graph.consumers(output) for output in root.outputs]
     for output, after in zip(root.outputs, values, strict=True):
-        if after.producer is not None and after.producer in new.nodes:
+        made = next((node for node in new.nodes if node.output is after), None)
+        if made is not None:
             # The tensor keeps its name, by which it is found in the original file again.
-            after.producer.outputs = (output,)
+            made.outputs = (output,)
         elif after is not output:
             graph.redirect(output, after)
     graph.remove(root)
     for node in new.nodes:
         graph.add(node)
     for output, old_readers in zip(root.outputs, readers, strict=True):
-        if output.producer is not None:
+        if graph.producer(output) is not None:
             for reader in old_readers:
                 graph.reconnect(output, reader)

@@ -71,8 +71,7 @@ class LinearGateIsConv(Rule):
 
         def like(node: Node, *inputs: Value, channels: int, op: str, **attrs: Any) -> Value:
             made: Value = getattr(new, op)(*inputs, shape=(batch, channels, 1, 1), **attrs)
-            assert made.producer is not None
-            made.producer.scope = node.scope
+            new.nodes[-1].scope = node.scope
             return made
 
         def pixel(x: Value, node: Node, kernel: Value, bias: Value | None) -> Value:

@@ -113,7 +113,8 @@ class FlattenOfPixelIsMean(Rule):
     def rewrite(self, m: Match, new: Builder) -> Value:
         shape = m.x.shape or ()
         require(len(shape) == 4 and shape[2:] == (1, 1), "the input is more than one pixel")
-        mean = m.x.producer is not None and m.x.producer.op == "ReduceMean"
+        before = m.graph.producer(m.x)
+        mean = before is not None and before.op == "ReduceMean"
         require(not mean, "it is a mean already, whose axes need not be kept")
         require(m.root.output.shape == shape[:2], "it is reshaped to something else")
         return new.like_root(m.x, op="ReduceMean", axes=(2, 3), keepdims=0)

@@ -106,7 +106,7 @@ class SharedReshape(Rule):
         return op.Reshape(x)
 
     def rewrite(self, m: Match, new: Builder) -> Value:
-        known = m.x.producer is not None and not m.graph.used_by_many(m.x, READERS)
+        known = m.graph.producer(m.x) is not None and not m.graph.used_by_many(m.x, READERS)
         require(known, "it is read by many")
         for other in m.graph.consumers(m.x):
             before = other.op == "Reshape" and other.position < m.root.position

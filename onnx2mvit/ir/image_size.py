@@ -1,0 +1,30 @@
+"""Heights and widths of images, as a user asks for them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from onnx2mvit.errors import UsageError
+
+ImageSize = tuple[int, int] | Literal["any"]
+SMALLEST, LARGEST = 32, 8192
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """ "320" is (320, 320), "192x256" is (192, 256): height and width.
+
+    Raises:
+        UsageError: it is neither, or out of bounds.
+    """
+    parts = text.lower().split("x")
+    sizes = [int(part) for part in parts if part.isdecimal()]
+    if len(sizes) != len(parts) or len(sizes) > 2:
+        raise UsageError(f"image size {text!r}: give a number of pixels, or HEIGHTxWIDTH")
+    if not all(SMALLEST <= size <= LARGEST for size in sizes):
+        raise UsageError(f"image size {text!r}: from {SMALLEST} to {LARGEST} pixels")
+    return sizes[0], sizes[-1]
+
+
+def parse_image_size(text: str) -> ImageSize:
+    """The same, or "any"."""
+    return "any" if text == "any" else parse_size(text)
