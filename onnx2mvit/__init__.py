@@ -7,10 +7,20 @@
 Importing this package imports neither Keras, nor TensorFlow, nor torch.
 """
 
-from onnx2mvit.api import Conversion, convert, inspect, verify
-from onnx2mvit.builder.features import features
-from onnx2mvit.deployment import Deployment, deploy
-from onnx2mvit.runtimes.preprocessing import IMAGENET_MEAN, IMAGENET_STD, preprocess
+from typing import Any
+
+from onnx2mvit.api import (
+    Conversion,
+    Deployment,
+    convert,
+    deploy,
+    export,
+    features,
+    inspect,
+    preprocess,
+    verify,
+)
+from onnx2mvit.runtimes.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from onnx2mvit.version import __version__
 
 __all__ = [
@@ -19,10 +29,21 @@ __all__ = [
     "Conversion",
     "Deployment",
     "__version__",
+    "benchmark",
     "convert",
     "deploy",
+    "export",
     "features",
     "inspect",
     "preprocess",
     "verify",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # It needs onnxruntime from the outset, which nothing else here does.
+    if name == "benchmark":
+        from onnx2mvit.benchmarks.benchmark import benchmark
+
+        return benchmark
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

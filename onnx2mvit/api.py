@@ -1,4 +1,4 @@
-"""The whole way: read → rewrite → emit → build → verify."""
+"""What a user imports: convert takes the whole way, read → lift → lower → emit → build → verify."""
 
 from __future__ import annotations
 
@@ -15,12 +15,16 @@ from typing import TYPE_CHECKING, Any
 import onnx
 
 from onnx2mvit.base.output import whole_folder
+from onnx2mvit.builder.build import build
+from onnx2mvit.builder.features import features
 from onnx2mvit.builder.sizes import single_operators_fit
+from onnx2mvit.builder.weights import block_weights, check_weights, save_weights
+from onnx2mvit.deployment import Deployment, deploy
 from onnx2mvit.emitter.emit import emit, model_name
 from onnx2mvit.emitter.onnx_functions import block_model
 from onnx2mvit.errors import UnsupportedError, UsageError
+from onnx2mvit.exporter import export
 from onnx2mvit.ir.block import Block
-from onnx2mvit.ir.error_context import loading
 from onnx2mvit.ir.image_size import ImageSize
 from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter.head import HeadChoice, own_head
@@ -37,6 +41,8 @@ from onnx2mvit.reports.report import (
     shared_parameters,
     single_operators,
 )
+from onnx2mvit.runtimes.preprocessing import preprocess
+from onnx2mvit.stages import inspect
 from onnx2mvit.verifier.mismatch import FOLDER
 from onnx2mvit.verifier.proof import INPUTS, at_size, elsewhere, expected, load_traced, prove
 from onnx2mvit.verifier.repro import renew_repro
@@ -46,6 +52,18 @@ if TYPE_CHECKING:
     import keras
 
     from onnx2mvit.verifier.verification import Verification
+
+__all__ = [
+    "Conversion",
+    "Deployment",
+    "convert",
+    "deploy",
+    "export",
+    "features",
+    "inspect",
+    "preprocess",
+    "verify",
+]
 
 Progress = Callable[[str], None]
 
@@ -93,18 +111,6 @@ class Stages:
         start = time.perf_counter()
         yield
         self.seconds[name] = round(time.perf_counter() - start, 3)
-
-
-def inspect(path: str | Path, patterns: Sequence[str | Path] = ()) -> Network:
-    """Reads and rewrites a file, without Keras. `patterns` are files with patterns of one's own.
-
-    Raises:
-        UsageError: one of those files cannot be used.
-        InvalidModelError: it is not a usable ONNX file.
-        UnsupportedError: its opset, inputs or data types are not converted.
-    """
-    own = all_patterns(patterns)
-    return lower(lift(read(path), own))
 
 
 def convert(
@@ -177,7 +183,7 @@ def convert(
                     verification.piece.write(work / FOLDER, work)
         if blocks:
             onnx.save(block_model(network), work / f"{name}.blocks.onnx")
-        model = whole if head == "keep" else _build(work, name)
+        model = whole if head == "keep" else build(work, name)
         with stages("save"):
             model.save(work / f"{name}.keras")
         with stages("report"):
@@ -211,7 +217,7 @@ def verify(
         network = inspect(path, patterns)
     with ThreadPoolExecutor(1) as meanwhile:
         answers = meanwhile.submit(expected, path, network, images, inputs)
-        with stages("load"), loading(target):
+        with stages("load"):
             model = load_traced(target, network)
         with stages("verify"):
             result = prove(path, network, model, answers.result(), stages.progress)
@@ -228,9 +234,6 @@ def _write(
     image_size: ImageSize | None,
 ) -> keras.Model:
     """Writes source and weights, and makes the model with the head that the file has."""
-    from onnx2mvit.builder.build import build
-    from onnx2mvit.builder.weights import block_weights, check_weights, save_weights
-
     (work / f"{name}.py").write_text(source, encoding="utf-8")
     origin = network.graph.source
     metadata = {"source": origin.file, "sha256": origin.sha256, "weights": origin.weights}
@@ -249,12 +252,6 @@ def _write_report(work: Path, report: dict[str, Any], source: str) -> None:
     text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
     (work / "report.json").write_text(text, encoding="utf-8")
     (work / "report.html").write_text(render(report, source), encoding="utf-8")
-
-
-def _build(work: Path, name: str) -> keras.Model:
-    from onnx2mvit.builder.build import build
-
-    return build(work, name)
 
 
 def _report(

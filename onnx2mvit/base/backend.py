@@ -6,6 +6,8 @@ import importlib
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
 from onnx2mvit.base.quiet import quiet
@@ -30,8 +32,19 @@ def import_keras() -> ModuleType:
             f"Keras needs a backend, and {' or '.join(candidates)} is not installed. "
             "Install one: pip install 'onnx2mvit[tensorflow]' (or [jax], [torch])."
         )
-    os.environ["KERAS_BACKEND"] = installed[0]
-    with quiet():  # TensorFlow greets on stderr, on its import and on its first operation
+    with _backend(installed[0]), quiet():  # TensorFlow greets on stderr
         keras = importlib.import_module("keras")
-        keras.ops.zeros(1)
+        keras.ops.zeros(1)  # as it does on its first operation
     return keras
+
+
+@contextmanager
+def _backend(name: str) -> Iterator[None]:
+    """Meanwhile Keras, which reads it when it is imported, finds this backend asked for."""
+    before = os.environ.get("KERAS_BACKEND")
+    os.environ["KERAS_BACKEND"] = name
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["KERAS_BACKEND"]

@@ -12,16 +12,47 @@ from collections.abc import Iterator
 
 # What is redirected belongs to the whole process: two at once would restore each other's.
 ONE_AT_A_TIME = threading.RLock()
+# The command line owns its process and may redirect it; who imports this package owns theirs.
+_command_lines = 0
+
+
+@contextlib.contextmanager
+def as_command_line() -> Iterator[None]:
+    """Meanwhile this process is the command line, and `quiet` does its work."""
+    global _command_lines
+    _command_lines += 1
+    try:
+        yield
+    finally:
+        _command_lines -= 1
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Drop warnings, log records and whatever is printed; exceptions pass.
 
-    Another thread that wants to be quiet waits for this one.
+    Does nothing unless the process is the command line. Another thread that wants to be quiet
+    waits for this one.
     """
+    if not _command_lines:
+        yield
+        return
     with ONE_AT_A_TIME, _dropped():
         yield
+
+
+@contextlib.contextmanager
+def loggers_at(level: int, *names: str) -> Iterator[None]:
+    """Meanwhile these loggers pass on what is of this level or above."""
+    loggers = [logging.getLogger(name) for name in names]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(level)
+    try:
+        yield
+    finally:
+        for logger, own in zip(loggers, before, strict=True):
+            logger.setLevel(own)
 
 
 @contextlib.contextmanager

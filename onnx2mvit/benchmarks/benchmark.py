@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnx2mvit.api import inspect
 from onnx2mvit.benchmarks.machine import Others, load_average, memory, peak_memory, share_of_others
 from onnx2mvit.benchmarks.timing import ROUNDS, TIMED, WARM_UP, Ratio, interleave
 from onnx2mvit.errors import UsageError, VerificationError
@@ -26,6 +25,7 @@ from onnx2mvit.runtimes.timed import (
     onnxruntime_of,
     unfused_batch_norms,
 )
+from onnx2mvit.stages import inspect
 from onnx2mvit.verifier.probe import keras_inputs, to_onnx
 from onnx2mvit.verifier.proof import load_traced
 

@@ -1,4 +1,4 @@
-"""Stage four: the emitted module is imported and its weights are loaded.
+"""The emitted module is imported and its weights are loaded.
 
 There is no second way to make the model, so the source cannot lie.
 """
@@ -8,13 +8,17 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import safetensors
+
 from onnx2mvit.base.backend import import_keras
 from onnx2mvit.base.quiet import one_line
-from onnx2mvit.errors import InvalidModelError, UnsupportedError
+from onnx2mvit.errors import MALFORMED, InvalidModelError, UnsupportedError
 
 if TYPE_CHECKING:
     import keras
@@ -62,6 +66,22 @@ def build(folder: str | Path, name: str | None = None, **arguments: Any) -> kera
             raise InvalidModelError(f"{folder}: {one_line(error)}") from error
         raise UnsupportedError(f"{name} cannot be made so: {one_line(error)}") from error
     return model
+
+
+@contextmanager
+def loading(target: Path) -> Iterator[None]:
+    """Meanwhile, a converted model is loaded, whose files may have been cut off or changed.
+
+    Raises:
+        InvalidModelError: they were.
+    """
+    try:
+        yield
+    except (safetensors.SafetensorError, ImportError, NameError, SyntaxError, *MALFORMED) as error:
+        raise InvalidModelError(
+            f"{target} cannot be loaded, a file in it was cut off or changed "
+            f"({one_line(error)}): convert the ONNX file again"
+        ) from error
 
 
 def load(target: Path, **arguments: Any) -> keras.Model:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from onnx2mvit.base.quiet import as_command_line
 from onnx2mvit.cli.benchmark import benchmark
 from onnx2mvit.cli.console import err, out, print_json, results
 from onnx2mvit.cli.convert import convert
@@ -108,7 +109,8 @@ for command in (convert, verify, benchmark, deploy, patterns):
 def main() -> None:
     """Runs the command line; every error that is meant for users is one message and a code."""
     try:
-        app()
+        with as_command_line():
+            app()
     except Onnx2mvitError as error:
         err.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)

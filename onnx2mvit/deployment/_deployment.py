@@ -13,6 +13,7 @@ import numpy as np
 
 from onnx2mvit.base.optional import import_tensorflow, optional
 from onnx2mvit.base.output import whole_folder
+from onnx2mvit.builder.build import build, load
 from onnx2mvit.deployment import _int8, _litert, _onnx, _saved_model
 from onnx2mvit.deployment._comparison import Comparison, compare
 from onnx2mvit.deployment._interface import Interface, describe_model, feature_extractor
@@ -170,8 +171,6 @@ def _packages(format_: str, precision: str) -> None:
 
 def _load(target: Path, size: tuple[int, int] | None) -> tuple[keras.Model, dict[str, Any]]:
     """The model, for images of that size, and the report that lies beside it."""
-    from onnx2mvit.builder.build import build, load
-
     model = load(target)
     shape = tuple(model.inputs[0].shape[1:])
     if size is not None and shape[:2] not in (size, (None, None)):

@@ -12,6 +12,8 @@ import numpy as np
 
 from onnx2mvit.deployment._interface import Interface
 from onnx2mvit.errors import UsageError
+from onnx2mvit.ir.layout import output_order
+from onnx2mvit.stages import inspect
 
 if TYPE_CHECKING:
     import keras
@@ -46,8 +48,6 @@ def find_original(
             images of another size.
         InvalidModelError: it is not a usable ONNX file.
     """
-    from onnx2mvit.api import inspect
-
     known = report.get("onnx", {})
     if given is None:
         path = _usual_place(target, known)
@@ -101,7 +101,6 @@ def _usual_place(target: Path, known: dict[str, Any]) -> Path | None:
 
 
 def _onnxruntime(path: Path, network: Network) -> Callable[[Array], list[Array]]:
-    from onnx2mvit.ir.layout import output_order
     from onnx2mvit.runtimes.reference import Reference
     from onnx2mvit.verifier.probe import to_keras, to_onnx
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from onnx2mvit.base.collector import collector_paused
 from onnx2mvit.errors import MALFORMED
 from onnx2mvit.ir.block import Block
-from onnx2mvit.ir.error_context import fault
+from onnx2mvit.ir.error_context import malformed_node
 from onnx2mvit.ir.graph import Graph, Node
 from onnx2mvit.ir.network import Network
 from onnx2mvit.matcher.match import Match, find
@@ -74,7 +74,7 @@ def _apply(graph: Graph, pattern: Pattern) -> None:
                 match, params = found
                 graph.collapse(match.nodes, _block(graph, pattern, match, params))
         except failures as error:
-            raise fault(root, pattern.kind, error) from error
+            raise malformed_node(root, pattern.kind, error) from error
 
 
 def _block(graph: Graph, pattern: Pattern, match: Match, params: dict[str, object]) -> Block:

@@ -10,7 +10,7 @@ import onnx_ir as ir
 import onnxscript.optimizer
 from onnx_ir.passes import common as passes
 
-from onnx2mvit.base.quiet import one_line
+from onnx2mvit.base.quiet import loggers_at, one_line
 from onnx2mvit.errors import MALFORMED, InvalidModelError
 from onnx2mvit.reader.limits import Budget, refuse_expansion
 
@@ -21,6 +21,7 @@ STAND_INS = {
 LARGEST_CONSTANT = 1 << 28  # elements; `limits.Budget` is for how constants grow
 
 
+@loggers_at(logging.ERROR, "onnxscript", "onnx_ir")
 def simplify(model: ir.Model, file: str) -> None:
     """Inlines functions and folds constants; BatchNormalization is left as it is.
 
@@ -28,8 +29,6 @@ def simplify(model: ir.Model, file: str) -> None:
         InvalidModelError: that fails.
         UnsupportedError: the functions expand to too many operators.
     """
-    for library in ("onnxscript", "onnx_ir"):
-        logging.getLogger(library).setLevel(logging.ERROR)
     refuse_expansion(model, file)
     budget = Budget()
     try:

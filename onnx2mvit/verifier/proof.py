@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from onnx2mvit.builder.build import build, load, loading
 from onnx2mvit.builder.sizes import ELSEWHERE, look_elsewhere, single_operators_fit
 from onnx2mvit.errors import UnsupportedError, UsageError
 from onnx2mvit.lifter.head import own_head
@@ -58,10 +59,9 @@ def load_traced(target: Path, network: Network) -> keras.Model:
         InvalidModelError: it is not what `convert` wrote.
         UsageError: it is a .keras file for another size, which cannot be built again.
     """
-    from onnx2mvit.builder.build import load
-
     own = own_head(network) if target.is_dir() else {}
-    return at_size(load(target, **own), target, network, network.traced_size)
+    with loading(target):
+        return at_size(load(target, **own), target, network, network.traced_size)
 
 
 def at_size(
@@ -72,8 +72,6 @@ def at_size(
     Raises:
         UsageError: it is a .keras file for another size, which cannot be built again.
     """
-    from onnx2mvit.builder.build import build
-
     _, *own, channels = model.input_shape
     if all(theirs in (ours, None) for ours, theirs in zip(size, own, strict=True)):
         return model

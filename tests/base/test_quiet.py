@@ -1,10 +1,13 @@
 """What libraries print is kept away, and what we print is not."""
 
+import logging
 import os
 import threading
 
+import pytest
+
 from onnx2mvit.base.optional import optional
-from onnx2mvit.base.quiet import quiet
+from onnx2mvit.base.quiet import as_command_line, loggers_at, quiet
 
 SECONDS = 0.5  # to be in the way of another
 
@@ -21,12 +24,12 @@ def test_two_threads_that_are_quiet_at_once_leave_the_descriptors_as_they_were()
 
     def second() -> None:
         inside.wait()
-        with quiet():
+        with as_command_line(), quiet():
             left.wait(SECONDS)
 
     thread = threading.Thread(target=second)
     thread.start()
-    with quiet():
+    with as_command_line(), quiet():
         inside.set()
         thread.join(SECONDS / 2)
     left.set()
@@ -39,7 +42,7 @@ def test_a_package_that_is_there_already_is_handed_out_without_a_silence() -> No
     inside = threading.Event()
 
     def hold() -> None:
-        with quiet():
+        with as_command_line(), quiet():
             inside.set()
             thread_may_end.wait(SECONDS * 10)
 
@@ -53,3 +56,19 @@ def test_a_package_that_is_there_already_is_handed_out_without_a_silence() -> No
     finally:
         thread_may_end.set()
         thread.join()
+
+
+def test_a_library_call_drops_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    with quiet():
+        os.write(2, b"what a library prints")
+    assert capfd.readouterr().err == "what a library prints"
+    with as_command_line(), quiet():
+        os.write(2, b"what a library prints")
+    assert capfd.readouterr().err == ""
+
+
+def test_the_levels_of_loggers_are_as_before() -> None:
+    logger = logging.getLogger("a library")
+    with loggers_at(logging.ERROR, "a library"):
+        assert not logger.isEnabledFor(logging.WARNING)
+    assert logger.level == logging.NOTSET

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from onnx2mvit.errors import MALFORMED
-from onnx2mvit.ir.error_context import fault
+from onnx2mvit.ir.error_context import malformed_node
 from onnx2mvit.ir.graph import Graph, Node, Value
 from onnx2mvit.matcher.match import Match, matches
 from onnx2mvit.matcher.pattern import Expr, Mismatch, Ops, Rooted, Var
@@ -124,7 +124,7 @@ def apply_once(rule: Rule, graph: Graph) -> int:
         try:
             count += _applied(rule, graph, root)
         except MALFORMED as error:
-            raise fault(root, rule.name, error) from error
+            raise malformed_node(root, rule.name, error) from error
     if count:
         graph.applied[rule.name] += count
     return count

@@ -1,0 +1,30 @@
+"""The stages that need no Keras, one after the other: read, lift, lower."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from onnx2mvit.ir.network import Network
+from onnx2mvit.lifter.lift import lift
+from onnx2mvit.lowering.lower import lower
+from onnx2mvit.matcher.user_patterns import all_patterns
+from onnx2mvit.reader.read import read
+
+
+def inspect(path: str | Path, patterns: Sequence[str | Path] = ()) -> Network:
+    """Reads, lifts and lowers a file, without Keras.
+
+    Args:
+        path: an ONNX file.
+        patterns: Python files with patterns of one's own; they are executed.
+
+    Returns:
+        The network, with what no pattern took as single operators, and what cannot be converted.
+
+    Raises:
+        UsageError: one of the files with patterns cannot be used.
+        InvalidModelError: it is not a usable ONNX file.
+        UnsupportedError: its opset, inputs or data types are not converted.
+    """
+    return lower(lift(read(path), all_patterns(patterns)))
