@@ -121,10 +121,9 @@ class OpContext:
 
     def forbid_batch_reduction(self, axes: Sequence[int], index: int = 0) -> None:
         """Raises MixesBatch if one of these ONNX axes of an input holds the batch."""
-        if self.layout(index).batch in axes:
-            raise MixesBatch(
-                f"{self.node.op} over axis {self.layout(index).batch} mixes the images"
-            )
+        batch = self.layout(index).batch
+        if batch in axes:
+            raise MixesBatch(f"{self.node.op} over axis {batch} mixes the images")
 
     def data(self, index: int = 0, order: Order | None = None) -> KerasExpr:
         """An input in this order of its axes (its own by default)."""
