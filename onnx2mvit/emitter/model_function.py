@@ -8,6 +8,7 @@ import keyword
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from onnx2mvit.emitter.functions import HANDED_ON, Function, any_size_definitions, model_functions
 from onnx2mvit.emitter.signature import Signature
@@ -19,6 +20,7 @@ from onnx2mvit.ir.layout import Order, axes_between, output_order
 from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter.head import HeadChoice, head_of
 from onnx2mvit.lifter.naming import identifier, layer_name
+from onnx2mvit.lowering.expr import KerasExpr, LayerName, Literal, Name, call, source
 from onnx2mvit.lowering.lower import wanted_orders
 
 GLOBAL = ("PYRAMID", "json", "keras", "layers", "np", "ops", "pathlib", *model_functions())
@@ -27,7 +29,8 @@ ARGUMENTS = ("input_shape", "num_classes", "include_top", "pooling", "nested", "
 # Not to be the name of the model function, and not to be that of a variable in it.
 RESERVED = frozenset({*GLOBAL, *keyword.kwlist, *dir(builtins)})
 TAKEN = RESERVED | {*LOCAL, *ARGUMENTS}
-SHORTEST_LOOP = 3  # lines that differ only in a number are written as a loop
+SHORTEST_LOOP = 3  # statements that differ only in a number are written as a loop
+NUMBER = re.compile(r"(?<![0-9])(0|[1-9][0-9]{0,5})(?![0-9])")
 
 
 class ModelFunction:
@@ -52,8 +55,12 @@ class ModelFunction:
         self.signature = Signature(network, name, self.head, head, image_size, handed_on)
         self.needs_size = image_size != "any" and any_size_definitions()[1].keys() & functions
         self.variables: dict[Value, str] = {}
-        codes = [block.code.text for block in network.blocks if block.code is not None]
-        called = re.findall(r"[A-Za-z_]\w*", " ".join(codes))
+        called = {
+            name.text
+            for block in network.blocks
+            if block.code is not None
+            for name in block.code.expr.find(Name)
+        }
         self.taken = {*TAKEN, *functions, *called}  # no names for variables
         self.readers = Counter(value for block in network.blocks for value in block.inputs)
         self.readers.update(self.graph.outputs)
@@ -65,7 +72,7 @@ class ModelFunction:
         last = head.blocks if head is not None and signature.separable else ()
         lines += self._lines(block for block in self.network.blocks if block not in last)
         if last:
-            features = self._in_order(*wanted_orders(self.network, last[0])[0])
+            features = source(self._in_order(*wanted_orders(self.network, last[0])[0]))
             made = self._lines(last)
             answer = self._answer()
             made += [f"x = {answer}"] if answer != "x" else []
@@ -96,17 +103,17 @@ class ModelFunction:
 
     def _lines(self, blocks: Iterable[Block]) -> list[str]:
         """A line for each block, or for several that are alike."""
-        lines = []
+        statements = []
         for block in blocks:
-            call = self._call(block)
+            made = self._call(block)
             self.readers.subtract(block.inputs)
-            if call in self.variables.values():  # another order of the same tensor
-                self.variables[block.output] = call
+            if isinstance(made, Name):  # another order of the same tensor
+                self.variables[block.output] = made.text
                 continue
             variable = self._variable(block)
             self.variables[block.output] = variable
-            lines.append(f"{variable} = {call}")
-        return loops(lines)
+            statements.append(Statement(variable, made, layer_name(block, block.name)))
+        return loops(statements)
 
     def _answer(self) -> str:
         """The outputs of the network, several as a list."""
@@ -114,7 +121,7 @@ class ModelFunction:
         if constant:
             raise UnsupportedError(f"output {constant[0]!r} does not depend on the input")
         outputs = ", ".join(
-            self._in_order(value, output_order(self.layouts[value].order))
+            source(self._in_order(value, output_order(self.layouts[value].order)))
             for value in self.graph.outputs
         )
         return outputs if len(self.graph.outputs) == 1 else f"[{outputs}]"
@@ -154,23 +161,23 @@ class ModelFunction:
             name = f"{stem}_{number}"
         return name
 
-    def _in_order(self, value: Value, order: Order) -> str:
+    def _in_order(self, value: Value, order: Order) -> KerasExpr:
         """The variable that holds a tensor, transposed if its axes have another order."""
-        variable, have = self.variables[value], self.layouts[value].order
-        return (
-            variable if have == order else f"ops.transpose({variable}, {axes_between(have, order)})"
-        )
+        variable, have = Name(self.variables[value]), self.layouts[value].order
+        if have == order:
+            return variable
+        return call("ops.transpose", variable, axes_between(have, order))
 
-    def _call(self, block: Block) -> str:
-        pattern = block.pattern
-        name = layer_name(block, block.name)
+    def _call(self, block: Block) -> KerasExpr:
+        """What computes a block's output."""
         inputs = [self._in_order(*wanted) for wanted in wanted_orders(self.network, block)]
         if block.code is not None:
-            return fill(block.code.text, inputs, name)
+            return block.code.expr.bind(inputs)
+        pattern = block.pattern
         if pattern.keras is None:
-            arguments = [f"{key}={value!r}" for key, value in block.params.items()]
-            made = f"layers.{pattern.layer}({', '.join([*arguments, f'name={name!r}'])})"
-            return f"{made}({', '.join(inputs * pattern.takes)})"
+            params = {key: Literal(value) for key, value in block.params.items()}
+            made = call(f"layers.{pattern.layer}", **params, name=LayerName())
+            return made(*inputs * pattern.takes)
         function = self.functions[pattern.keras]
         missing = [key for key in function.required if key not in block.params]
         if missing:
@@ -182,69 +189,72 @@ class ModelFunction:
             for forward in function.forwards
             for key, value in self.functions[forward].defaults.items()
         } | function.defaults
-        arguments = list(inputs)
-        for index, key in enumerate(function.required):
-            value = self._value(block, key)
-            arguments.append(value if index == 0 else f"{key}={value}")
+        options = {key: self._value(block, key) for key in function.required}
+        first = [options.pop(key) for key in function.required[:1]]
         for key, value in block.params.items():
             if key in function.required or key in function.left_out:
                 continue
             if value != defaults.get(key, _Missing):
-                arguments.append(f"{key}={value!r}")
+                options[key] = Literal(value)
         handed_on = [key for key in HANDED_ON if key in function.defaults]
-        arguments += [f"{key}={key}" for key in handed_on if key in self.signature.names]
+        options |= {key: Name(key) for key in handed_on if key in self.signature.names}
         if function.takes_name:
-            arguments.append(f"name={name!r}")
-        return f"{function.name}({', '.join(arguments)})"
+            options["name"] = LayerName()
+        return call(function.name, *inputs, *first, **options)
 
-    def _value(self, block: Block, key: str) -> str:
+    def _value(self, block: Block, key: str) -> KerasExpr:
         if key == "num_classes" and self.head is not None and block in self.head.blocks:
-            return key
-        return repr(block.params[key])
+            return Name(key)
+        return Literal(block.params[key])
 
 
 class _Missing:
     """No default: unlike any value."""
 
 
-def fill(text: str, operands: Sequence[str], name: str) -> str:
-    """A converter's expression with variables for `$0`, `$1`, … and a layer's name for `$name`."""
+@dataclass(frozen=True)
+class Statement:
+    """An expression that a variable gets; `name` is that of the layer in it."""
 
-    def replacement(found: re.Match[str]) -> str:
-        return repr(name) if found[1] == "name" else operands[int(found[1])]
+    variable: str
+    expr: KerasExpr
+    name: str
 
-    return re.sub(r"\$(\w+)", replacement, text)
+    def source(self, name: str) -> str:
+        """It as Python, with the source of the layer's name."""
+        return f"{self.variable} = {source(self.expr, name)}"
 
 
-def loops(lines: Sequence[str]) -> list[str]:
-    """Runs of lines that differ only in a number of the layer's name, written as loops."""
-    written: list[str] = []
-    rest = list(lines)
+def loops(statements: Sequence[Statement]) -> list[str]:
+    """The lines of statements; runs that differ only in a number of the name are loops."""
+    lines: list[str] = []
+    rest = list(statements)
     while rest:
-        template, first, count = _run(rest)
+        name, first, count = _run(rest)
         if count >= SHORTEST_LOOP:
             numbers = f"range({first}, {first + count})" if first else f"range({count})"
-            written += [f"for i in {numbers}:", f"    {template}"]
+            lines += [f"for i in {numbers}:", f"    {rest[0].source(f'f{name!r}')}"]
         else:
-            written.append(rest[0])
             count = 1
+            lines.append(rest[0].source(repr(rest[0].name)))
         rest = rest[count:]
-    return written
+    return lines
 
 
-def _run(lines: Sequence[str]) -> tuple[str, int, int]:
-    """The longest run at the beginning: its line with `{i}` for the number, the first, how many."""
-    best = (lines[0], 0, 1)
-    named = re.search(r"name=('[^'\n]*')\)", lines[0])
-    for number in re.finditer(r"(?<![0-9])(0|[1-9][0-9]{0,5})(?![0-9])", named[1] if named else ""):
-        assert named is not None
-        start = named.start(1) + number.start()
-        before, after, first = lines[0][:start], lines[0][start + len(number[0]) :], int(number[0])
-        count = 1
-        while count < len(lines) and lines[count] == f"{before}{first + count}{after}":
-            count += 1
+def _run(statements: Sequence[Statement]) -> tuple[str, int, int]:
+    """The longest run at the beginning: its name with `{i}` for the number, the first, how many."""
+    leader = statements[0]
+    best = (leader.name, 0, 1)
+    if not any(leader.expr.find(LayerName)):
+        return best
+    for number in NUMBER.finditer(leader.name):
+        before, after = leader.name[: number.start()], leader.name[number.end() :]
+        first = int(number[0])
+        alike = (
+            statement == replace(leader, name=f"{before}{first + index}{after}")
+            for index, statement in enumerate(statements)
+        )
+        count = sum(1 for _ in itertools.takewhile(bool, alike))
         if count > best[2]:
-            quote = named.start(1)
-            template = f"{before[:quote]}f{before[quote:]}{{i}}{after}"
-            best = (template, first, count)
+            best = (f"{before}{{i}}{after}", first, count)
     return best

@@ -12,7 +12,7 @@ from onnx2mvit.ir.graph import Node, Value
 from onnx2mvit.ir.layout import Order, channels_last, plain
 
 if TYPE_CHECKING:
-    from onnx2mvit.lowering.operators import Code
+    from onnx2mvit.lowering.operators import KerasCode
 
 
 class BlockType:
@@ -81,7 +81,7 @@ class Block(Node):
     weights: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
     role: str = ""
     path: str = ""
-    code: Code | None = None
+    code: KerasCode | None = None
 
     @property
     def kind(self) -> str:

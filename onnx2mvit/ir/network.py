@@ -67,7 +67,7 @@ class Network:
     @property
     def fixed_by(self) -> Block | None:
         """The first single operator that holds for the traced height and width alone."""
-        return next((b for b in self.blocks if b.code is not None and b.code.fixed_size), None)
+        return next((b for b in self.blocks if b.code is not None and b.code.depends_on_size), None)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

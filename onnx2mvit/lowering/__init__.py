@@ -1,5 +1,6 @@
 """Stage three, lower: what no pattern took becomes Keras expressions, operator by operator.
 
 In: a graph with blocks. Out: a layout for every value, code for every node that is left. Begin
-with `lower`; `operators` has a converter for each ONNX operator.
+with `lower`; `operators` has a converter for each ONNX operator, which builds its code of the
+expression objects of `expr`.
 """

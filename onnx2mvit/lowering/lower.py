@@ -18,7 +18,7 @@ from onnx2mvit.ir.layout import Layout, Order, plain
 from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter.lift import inline_fragments
 from onnx2mvit.lifter.naming import named
-from onnx2mvit.lowering.operators import Code, MixesBatch, Step, converter_for
+from onnx2mvit.lowering.operators import KerasCode, MixesBatch, OpContext, converter_for
 from onnx2mvit.matcher.pattern import Mismatch, require
 
 
@@ -127,7 +127,7 @@ class _Lowering:
 
 def _code(
     graph: Graph, node: Node, layouts: Mapping[Value, Layout], trace_batch: int | None
-) -> Code:
+) -> KerasCode:
     converter = converter_for(node.op, graph.source.opset)
     if isinstance(converter, str):
         raise Mismatch(converter)
@@ -135,14 +135,14 @@ def _code(
         unused = not graph.consumers(output) and not graph.is_output(output)
         require(unused, f"{node.op}: its further output {output.name!r} is used")
     try:
-        return converter(Step(node, graph, layouts, trace_batch))
+        return converter(OpContext(node, graph, layouts, trace_batch))
     except MALFORMED as error:  # such as an axis that the tensor does not have
         raise Mismatch(
             f"its inputs and attributes do not fit together ({one_line(error)})"
         ) from error
 
 
-def _block(node: Node, code: Code) -> Block:
+def _block(node: Node, code: KerasCode) -> Block:
     return Block(
         op=node.op,
         attrs={key: value for key, value in node.attrs.items() if _is_plain(value)},

@@ -9,34 +9,46 @@ import pytest
 import onnx2mvit
 from onnx2mvit.emitter.emit import emit
 from onnx2mvit.emitter.functions import operator_functions
-from onnx2mvit.emitter.model_function import fill, loops
+from onnx2mvit.emitter.model_function import Statement, loops
+from onnx2mvit.lowering.expr import LayerName, Name, call
 from onnx2mvit.matcher.registry import builtin_patterns
 from tests.support.graphs import model, save
 
 
-def numbered(line: str, *numbers: int) -> list[str]:
-    return [line.replace("{}", str(number)) for number in numbers]
+def statement(
+    name: str, *arguments: object, function: str = "block", variable: str = "x"
+) -> Statement:
+    return Statement(variable, call(function, Name("x"), *arguments, name=LayerName()), name)
+
+
+def numbered(name: str, *numbers: int, **how: str) -> list[Statement]:
+    return [statement(name.replace("{}", str(number)), **how) for number in numbers]
 
 
 @pytest.mark.parametrize("count", [3, 4, 30])
-def test_lines_that_differ_only_in_a_number_of_the_name_are_a_loop(count: int) -> None:
-    lines = numbered("x = block(x, 8, name='layer.{}')", *range(count))
-    assert loops(lines) == [f"for i in range({count}):", "    x = block(x, 8, name=f'layer.{i}')"]
+def test_statements_that_differ_only_in_a_number_of_the_name_are_a_loop(count: int) -> None:
+    statements = [statement(f"layer.{number}", 8) for number in range(count)]
+    assert loops(statements) == [
+        f"for i in range({count}):",
+        "    x = block(x, 8, name=f'layer.{i}')",
+    ]
 
 
 def test_a_loop_may_begin_anywhere_and_the_number_stand_anywhere() -> None:
-    lines = numbered("x = block(x, name='stages.2.blocks.{}.conv_1')", 1, 2, 3)
-    assert loops(lines) == [
+    assert loops(numbered("stages.2.blocks.{}.conv_1", 1, 2, 3)) == [
         "for i in range(1, 4):",
         "    x = block(x, name=f'stages.2.blocks.{i}.conv_1')",
     ]
-    lines = numbered("x = block(x, name='{}')", 9, 10, 11)
-    assert loops(lines) == ["for i in range(9, 12):", "    x = block(x, name=f'{i}')"]
+    assert loops(numbered("{}", 9, 10, 11)) == [
+        "for i in range(9, 12):",
+        "    x = block(x, name=f'{i}')",
+    ]
 
 
 def test_what_stands_around_a_loop_stays() -> None:
-    one, other = (numbered(f"x = {kind}(x, name='{kind}.{{}}')", 0, 1, 2) for kind in "ab")
-    assert loops([*one, "x = stem(x, name='a.3')", *other, "x = last(x)"]) == [
+    one, other = (numbered(f"{kind}.{{}}", 0, 1, 2, function=kind) for kind in "ab")
+    stem, last = statement("a.3", function="stem"), Statement("x", call("last", Name("x")), "l")
+    assert loops([*one, stem, *other, last]) == [
         "for i in range(3):",
         "    x = a(x, name=f'a.{i}')",
         "x = stem(x, name='a.3')",
@@ -47,48 +59,40 @@ def test_what_stands_around_a_loop_stays() -> None:
 
 
 @pytest.mark.parametrize(
-    "lines",
+    "statements",
     [
-        numbered("x = block(x, name='layer.{}')", 0, 1),
-        numbered("x = block(x, name='layer.{}')", 0, 2, 4),
-        numbered("x = block(x, name='layer.{}')", 2, 1, 0),
-        numbered("x = block(x, name='layer.{}')", 3, 3, 3),
-        numbered("x = block(x, {}, name='layer')", 0, 1, 2),
-        numbered("x = block(x, {}, name='layer.{}')", 0, 1, 2),
-        numbered("x = block(x, name='layer.{}.norm{}')", 0, 1, 2),
-        numbered("layer{} = block(x, name='layer.{}')", 0, 1, 2),
-        numbered("x = block(x, name='layer.0{}')", 1, 2, 3),
-        ["x = a(x, name='l.0')", "x = b(x, name='l.1')", "x = a(x, name='l.2')"],
+        numbered("layer.{}", 0, 1),
+        numbered("layer.{}", 0, 2, 4),
+        numbered("layer.{}", 2, 1, 0),
+        numbered("layer.{}", 3, 3, 3),
+        [statement("layer", number) for number in range(3)],
+        [statement(f"layer.{number}", number) for number in range(3)],
+        [statement("layer.0", 0), statement("layer.1", False), statement("layer.2", 0.0)],
+        numbered("layer.{}.norm{}", 0, 1, 2),
+        [statement(f"layer.{number}", variable=f"layer{number}") for number in range(3)],
+        numbered("layer.0{}", 1, 2, 3),
+        [statement(f"l.{number}", function=name) for number, name in enumerate("aba")],
+        [Statement("x", call("ops.relu", Name("x")), f"layer.{number}") for number in range(3)],
         [],
     ],
-    ids=str,
+    ids=lambda statements: " ".join(loops(statements)),
 )
-def test_lines_that_differ_in_more_are_no_loop(lines: list[str]) -> None:
-    assert loops(lines) == lines
+def test_statements_that_differ_in_more_are_no_loop(statements: list[Statement]) -> None:
+    assert loops(statements) == [each.source(repr(each.name)) for each in statements]
 
 
-def test_a_loop_does_what_its_lines_did() -> None:
-    lines = [
-        *numbered("x = call(x, name='a.{}')", 0, 1, 2),
-        *numbered("x = call(x, name='b.1.{}.c')", 5, 6, 7, 8),
-        "x = call(x, name='b.1.9.d')",
-        *numbered("x = call(x, name='b.{}.1.c')", 5, 6, 7, 8),
+def test_a_loop_does_what_its_statements_did() -> None:
+    statements = [
+        *numbered("a.{}", 0, 1, 2),
+        *numbered("b.1.{}.c", 5, 6, 7, 8),
+        statement("b.1.9.d"),
+        *numbered("b.{}.1.c", 5, 6, 7, 8),
     ]
-
-    def names(body: list[str]) -> list[str]:
-        found: list[str] = []
-        scope = {"call": lambda x, name: found.append(name), "x": None}
-        exec("\n".join(body), scope)
-        return found
-
-    assert names(loops(lines)) == names(lines)
-    assert len(loops(lines)) == 7
-
-
-def test_a_converters_text_gets_its_operands_and_its_name() -> None:
-    text = "ops.add($0, layers.Dense(3, name=$name)($10))"
-    operands = [f"v{number}" for number in range(11)]
-    assert fill(text, operands, "a'b") == 'ops.add(v0, layers.Dense(3, name="a\'b")(v10))'
+    found: list[str] = []
+    scope = {"block": lambda x, name: found.append(name), "x": None}
+    exec("\n".join(loops(statements)), scope)
+    assert found == [each.name for each in statements]
+    assert len(loops(statements)) == 7
 
 
 def test_blocks_in_a_row_are_a_loop_in_the_module(tmp_path: Path) -> None:

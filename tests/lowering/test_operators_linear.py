@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from onnx2mvit.ir.layout import BATCH
+from onnx2mvit.lowering.expr import Name
 from onnx2mvit.lowering.operators.arithmetic import added
 from tests.support.operators import CONV, code, converted, reason
 
@@ -32,14 +33,14 @@ NUMBERS: dict[str, Any] = {**FLAT, "heads": [0, 120, 2, 4]}
 def test_a_sum_is_written_so_that_keras_takes_nothing_for_a_bias(
     its: tuple[int, ...], other: tuple[int, ...], expected: str
 ) -> None:
-    assert added("a", "b", its, other) == expected
+    assert str(added(Name("a"), Name("b"), its, other)) == expected
 
 
 def test_attention_is_computed_in_the_order_that_is_there(tmp_path: Path) -> None:
     nodes = HEADS + "k = Transpose<perm=[0,2,3,1]>(h)  s = MatMul(q, k)  y = MatMul(s, q)"
     first, second = code(nodes, tmp_path, **NUMBERS)[-2:]
-    assert first == 'ops.einsum("bmhk,bnhk->bmhn", $0, $1)'
-    assert second == 'ops.einsum("bmhk,bkhn->bmhn", $0, $1)'
+    assert first == "ops.einsum('bmhk,bnhk->bmhn', $0, $1)"
+    assert second == "ops.einsum('bmhk,bkhn->bmhn', $0, $1)"
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,7 @@ def test_attention_is_computed_in_the_order_that_is_there(tmp_path: Path) -> Non
     [
         ("MatMul(t, k)", "layers.Dense(5, use_bias=False, name=$name)($0)"),
         ("MatMul(few, t)", "ops.matmul(parameter($0, (3, 120), name=$name), $1)"),
-        ("MatMul(t, f)", 'ops.einsum("bmk,bnk->bnm", $0, $1)'),
+        ("MatMul(t, f)", "ops.einsum('bmk,bnk->bnm', $0, $1)"),
         ('Einsum<equation="bnc,cd->bnd">(t, k)', "ops.einsum('bnc,cd->bnd', $0, parameter("),
         ('Einsum<equation="bcn,cd->bnd">(f, k)', "ops.einsum('bnc,cd->bnd', $0, parameter("),
         ('Einsum<equation="b i c, b j c -> b i j">(t, t)', "ops.einsum('bic,bjc->bij', $0, $1)"),

@@ -3,16 +3,23 @@
 import onnx.defs
 import pytest
 
-from onnx2mvit.lowering.operators import REGISTRY, Code, Step, converter_for, operator, version_of
+from onnx2mvit.lowering.operators import (
+    REGISTRY,
+    KerasCode,
+    OpContext,
+    converter_for,
+    operator,
+    version_of,
+)
 from onnx2mvit.reader.read import OPSETS
 from tests.support.operators_table import OURS, claimed
 
 
-def convert(step: Step) -> Code:
+def convert(op: OpContext) -> KerasCode:
     raise NotImplementedError
 
 
-def convert_otherwise(step: Step) -> Code:
+def convert_otherwise(op: OpContext) -> KerasCode:
     raise NotImplementedError
 
 

@@ -34,7 +34,7 @@ CUTS: dict[str, Any] = {"one": [1], "two": [2], "three": [3], "minus": [-1], "fa
         ),
         (
             'Pad<mode="reflect">(x, around)',
-            'ops.pad($0, ((0, 0), (1, 3), (2, 4), (0, 0)), mode="reflect")',
+            "ops.pad($0, ((0, 0), (1, 3), (2, 4), (0, 0)), mode='reflect')",
         ),
         ('Pad<mode="edge">(x, around)', "pad_edge($0, ((0, 0), (1, 3), (2, 4), (0, 0)))"),
         ("Pad(x, less)", "$0[:, 1:-2]"),
@@ -56,7 +56,7 @@ CUTS: dict[str, Any] = {"one": [1], "two": [2], "three": [3], "minus": [-1], "fa
         ),
         (
             'Resize<mode="linear">(x, , , sizes)',
-            'ops.image.resize($0, (7, 15), interpolation="bilinear")',
+            "ops.image.resize($0, (7, 15), interpolation='bilinear')",
         ),
         (
             f'Resize<mode="linear", {ASYMMETRIC}>(x, , , sizes)',

@@ -95,7 +95,7 @@ def test_what_a_transposed_convolution_becomes(attrs: str, expected: str, tmp_pa
         (
             f"MaxPool<{pooled(3, strides=[2, 2], ceil_mode=1)}>(x)",
             f"layers.MaxPooling2D(3, strides=2, {NAMED}(ops.pad($0, ((0, 0), (0, 1), (0, 1), "
-            '(0, 0)), constant_values=float("-inf")))',
+            "(0, 0)), constant_values=float('-inf')))",
         ),
         (
             'MaxPool<kernel_shape=[3,2], auto_pad="SAME_UPPER", strides=[2,2]>(x)',

@@ -18,6 +18,7 @@ from onnx2mvit.emitter.emit import unformatted
 from onnx2mvit.errors import Onnx2mvitError
 from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter.lift import lift
+from onnx2mvit.lowering.expr import Name
 from onnx2mvit.lowering.lower import lower
 from onnx2mvit.matcher.pattern import Pattern
 from onnx2mvit.reader.read import _source, graph_of
@@ -267,4 +268,4 @@ def _calls(converted: Converted) -> Iterator[str]:
     own = [block for block in codes if block.kind == operator]
     for block in own if own or converted.case.is_body else codes:
         if block.code is not None:
-            yield from re.findall(r"[A-Za-z_][\w.]*(?=\()", block.code.text)
+            yield from (name.text for name in block.code.expr.find(Name))

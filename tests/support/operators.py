@@ -33,7 +33,7 @@ def code(nodes: str, folder: Path, **how: Any) -> list[str]:
     """The Keras expressions of what no pattern took, in order."""
     found = network(nodes, folder, **how)
     assert not found.leftovers, found.refused
-    return [block.code.text for block in found.blocks if block.code is not None]
+    return [str(block.code.expr) for block in found.blocks if block.code is not None]
 
 
 def reason(nodes: str, folder: Path, **how: Any) -> str:

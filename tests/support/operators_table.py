@@ -99,7 +99,7 @@ def claimed() -> set[str]:
 def row(proof: Proof) -> str:
     """The operator's line in the table."""
     versions = sorted(since for name, since in REGISTRY if name == proof.operator)
-    becomes = ", ".join(f"`{name}`" for name in sorted(proof.becomes) if name != "float")
+    becomes = ", ".join(f"`{name}`" for name in sorted(proof.becomes))
     numbers = (len(proof.passed), len(proof.any_batch), len(proof.refused))
     cells = [f"`{proof.operator}`", ", ".join(map(str, versions)), becomes, *map(str, numbers)]
     return f"| {' | '.join(cells)} |"

@@ -1,4 +1,4 @@
-"""Arithmetic: each element by itself, or with the one at its place."""
+"""Arithmetic: each element by itself, or with the one at its layout."""
 
 from __future__ import annotations
 
@@ -7,34 +7,35 @@ from functools import partial
 import numpy as np
 
 from onnx2mvit.ir.layout import BATCH, Order, Shape, plain
+from onnx2mvit.lowering.expr import KerasExpr, call, layer
+from onnx2mvit.lowering.operators.context import KerasCode, OpContext
 from onnx2mvit.lowering.operators.registry import operator
-from onnx2mvit.lowering.operators.step import Code, Step
 from onnx2mvit.matcher.pattern import require
 
-# Operator, its versions, and the expression with `{}` for the operand.
+# Operator, its versions, and the function of keras.ops.
 UNARY: tuple[tuple[str, tuple[int, ...], str], ...] = (
-    ("Abs", (6, 13), "ops.abs({})"),
-    ("Acos", (7, 22), "ops.arccos({})"),
-    ("Acosh", (9, 22), "ops.arccosh({})"),
-    ("Asin", (7, 22), "ops.arcsin({})"),
-    ("Asinh", (9, 22), "ops.arcsinh({})"),
-    ("Atan", (7, 22), "ops.arctan({})"),
-    ("Atanh", (9, 22), "ops.arctanh({})"),
-    ("Ceil", (6, 13), "ops.ceil({})"),
-    ("Cos", (7, 22), "ops.cos({})"),
-    ("Cosh", (9, 22), "ops.cosh({})"),
-    ("Erf", (9, 13), "ops.erf({})"),
-    ("Exp", (6, 13), "ops.exp({})"),
-    ("Floor", (6, 13), "ops.floor({})"),
-    ("Log", (6, 13), "ops.log({})"),
-    ("Neg", (6, 13), "ops.negative({})"),
-    ("Reciprocal", (6, 13), "ops.reciprocal({})"),
-    ("Round", (11, 22), "ops.round({})"),
-    ("Sign", (9, 13), "ops.sign({})"),
-    ("Sin", (7, 22), "ops.sin({})"),
-    ("Sinh", (9, 22), "ops.sinh({})"),
-    ("Sqrt", (6, 13), "ops.sqrt({})"),
-    ("Tan", (7, 22), "ops.tan({})"),
+    ("Abs", (6, 13), "abs"),
+    ("Acos", (7, 22), "arccos"),
+    ("Acosh", (9, 22), "arccosh"),
+    ("Asin", (7, 22), "arcsin"),
+    ("Asinh", (9, 22), "arcsinh"),
+    ("Atan", (7, 22), "arctan"),
+    ("Atanh", (9, 22), "arctanh"),
+    ("Ceil", (6, 13), "ceil"),
+    ("Cos", (7, 22), "cos"),
+    ("Cosh", (9, 22), "cosh"),
+    ("Erf", (9, 13), "erf"),
+    ("Exp", (6, 13), "exp"),
+    ("Floor", (6, 13), "floor"),
+    ("Log", (6, 13), "log"),
+    ("Neg", (6, 13), "negative"),
+    ("Reciprocal", (6, 13), "reciprocal"),
+    ("Round", (11, 22), "round"),
+    ("Sign", (9, 13), "sign"),
+    ("Sin", (7, 22), "sin"),
+    ("Sinh", (9, 22), "sinh"),
+    ("Sqrt", (6, 13), "sqrt"),
+    ("Tan", (7, 22), "tan"),
 )
 # Operator, its versions, the function of keras.ops, and the layer for tensors of one shape.
 BINARY: tuple[tuple[str, tuple[int, ...], str, str | None], ...] = (
@@ -51,57 +52,57 @@ BINARY: tuple[tuple[str, tuple[int, ...], str, str | None], ...] = (
 OF_INTEGERS = ("add", "maximum", "minimum", "multiply", "subtract")  # as in Python
 
 
-def operand_order(step: Step) -> Order:
+def operand_order(op: OpContext) -> Order:
     """The order that costs least: that of the first operand with all axes of the result."""
-    rank = len(step.output_shape)
-    for index, value in enumerate(step.node.inputs):
-        if value is not None and value.const is None and len(step.shape(index)) == rank:
-            return step.place(index).order
+    rank = len(op.output_shape)
+    for index, value in enumerate(op.node.inputs):
+        if value is not None and value.const is None and len(op.shape(index)) == rank:
+            return op.layout(index).order
     return plain(rank)
 
 
-def elementwise(step: Step, text: str) -> Code:
-    """An expression with `{}` for every operand, which are broadcast to each other."""
-    order = operand_order(step)
-    operands = [step.broadcast(index, order) for index in range(len(step.node.inputs))]
-    return step.code(text.format(*operands), order)
+def elementwise(op: OpContext, function: str) -> KerasCode:
+    """A function of all operands, which are broadcast to each other."""
+    order = operand_order(op)
+    operands = [op.broadcast(index, order) for index in range(len(op.node.inputs))]
+    return op.code(call(function, *operands), order)
 
 
-def arithmetic(step: Step, function: str, layer: str | None) -> Code:
+def arithmetic(op: OpContext, function: str, kind: str | None) -> KerasCode:
     """Operands of floats; by a layer where all are computed and of one shape."""
-    order, count = operand_order(step), len(step.node.inputs)
-    dtype = step.node.output.dtype
+    order, count = operand_order(op), len(op.node.inputs)
+    dtype = op.node.output.dtype
     kinds = "fiu" if function in OF_INTEGERS else "f"
     require(dtype is not None and dtype.kind in kinds, f"it computes {dtype}, not floats")
-    shapes = {step.shape(index) for index in range(count)}
-    computed = all(step.value(index).const is None for index in range(count))
-    if layer is not None and computed and len(shapes) == 1 and count > 1:
-        operands = ", ".join(step.data(index, order) for index in range(count))
-        return step.code(f"layers.{layer}(name=$name)([{operands}])", order)
-    text, so_far = step.broadcast(0, order), step.lengths(0, order)
+    shapes = {op.shape(index) for index in range(count)}
+    computed = all(op.value(index).const is None for index in range(count))
+    if kind is not None and computed and len(shapes) == 1 and count > 1:
+        operands = [op.data(index, order) for index in range(count)]
+        return op.code(layer(kind)(operands), order)
+    x, so_far = op.broadcast(0, order), op.lengths(0, order)
     for index in range(1, count):
-        other, lengths = step.broadcast(index, order), step.lengths(index, order)
+        other, lengths = op.broadcast(index, order), op.lengths(index, order)
         if function == "add":
-            text = added(text, other, so_far, lengths)
+            x = added(x, other, so_far, lengths)
         else:
-            text = f"ops.{function}({text}, {other})"
+            x = call(f"ops.{function}", x, other)
         so_far = np.broadcast_shapes(so_far, lengths)
-    if layer == "Average":
-        text = f"ops.divide({text}, {count})"
-    return step.code(text, order)
+    if kind == "Average":
+        x = call("ops.divide", x, count)
+    return op.code(x, order)
 
 
-def added(first: str, second: str, its: Shape, other: Shape) -> str:
+def added(first: KerasExpr, second: KerasExpr, its: Shape, other: Shape) -> KerasExpr:
     """A sum of two tensors of these shapes, as Keras computes it on every backend.
 
     On TensorFlow (Keras 3.15) `ops.add(x, y)` takes any y with one axis longer than 1 for a bias
     of the last axis of x, or of its axis 1, wherever that axis stands.
     """
     if _sound(its, other):
-        return f"ops.add({first}, {second})"
+        return call("ops.add", first, second)
     if _sound(other, its):
-        return f"ops.add({second}, {first})"
-    return f"ops.subtract({first}, ops.negative({second}))"
+        return call("ops.add", second, first)
+    return call("ops.subtract", first, call("ops.negative", second))
 
 
 def _sound(its: Shape, other: Shape) -> bool:
@@ -118,12 +119,12 @@ def _sound(its: Shape, other: Shape) -> bool:
 
 
 @operator("Mod", 10, 13)
-def mod(step: Step) -> Code:
+def mod(op: OpContext) -> KerasCode:
     """What division leaves: with the sign of the divisor, or (fmod) with that of the dividend."""
-    return elementwise(step, "fmod({}, {})" if step.attrs.get("fmod") else "ops.mod({}, {})")
+    return elementwise(op, "fmod" if op.attrs.get("fmod") else "ops.mod")
 
 
-for _name, _since, _text in UNARY:
-    operator(_name, *_since)(partial(elementwise, text=_text))
+for _name, _since, _function in UNARY:
+    operator(_name, *_since)(partial(elementwise, function=f"ops.{_function}"))
 for _name, _since, _function, _layer in BINARY:
-    operator(_name, *_since)(partial(arithmetic, function=_function, layer=_layer))
+    operator(_name, *_since)(partial(arithmetic, function=_function, kind=_layer))

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from onnx2mvit.ir.layout import channels_last
+from onnx2mvit.lowering.expr import KerasExpr, alike, layer, unless
+from onnx2mvit.lowering.operators.context import KerasCode, OpContext
 from onnx2mvit.lowering.operators.registry import operator
-from onnx2mvit.lowering.operators.step import Code, Step
-from onnx2mvit.lowering.operators.text import alike, cut, layer, unless
 from onnx2mvit.lowering.operators.window import window, zero_padded
 
 
 @operator("Conv", 11, 22)
-def conv(step: Step) -> Code:
+def conv(op: OpContext) -> KerasCode:
     """As `Conv2D` or `DepthwiseConv2D` and those of other ranks.
 
     ONNX's kernel is (filters, channels / groups, …), Keras's (…, channels / groups, filters).
     """
-    kernel, group = step.const(1), step.attrs.get("group", 1)
+    kernel, group = op.const(1), op.attrs.get("group", 1)
     filters, per_group, *size = kernel.shape
-    w, rank = window(step, size), len(size)
+    w, rank = window(op, size), len(size)
     # Keras has no steps in a dilated convolution; TensorFlow none that differ in a depthwise one.
     sparse = max(w.strides) > 1 and max(w.dilations) > 1
     even = len(set(w.strides)) == 1 and len(set(w.dilations)) == 1
@@ -28,37 +28,37 @@ def conv(step: Step) -> Code:
         "strides": unless(alike(strides), 1),
         "padding": "same" if w.same and not sparse else None,
         "dilation_rate": unless(alike(w.dilations), 1),
-        "use_bias": None if has_bias(step) else False,
+        "use_bias": None if has_bias(op) else False,
     }
     if depthwise:
         multiplier = unless(filters // group, 1)
-        text = layer(f"DepthwiseConv{rank}D", alike(size), depth_multiplier=multiplier, **options)
+        made = layer(f"DepthwiseConv{rank}D", alike(size), depth_multiplier=multiplier, **options)
         # The filters of a channel follow each other.
         kernel = kernel.reshape(group, filters // group, *size)
-        step.weights["kernel"] = kernel.transpose(*space, 0, 1)
+        op.weights["kernel"] = kernel.transpose(*space, 0, 1)
     else:
         groups = unless(group, 1)
-        text = layer(f"Conv{rank}D", filters, alike(size), **options, groups=groups)
-        step.weights["kernel"] = kernel.transpose(*space, 1, 0)
-    x = image(step)
+        made = layer(f"Conv{rank}D", filters, alike(size), **options, groups=groups)
+        op.weights["kernel"] = kernel.transpose(*space, 1, 0)
+    x = image(op)
     if w.padded and options["padding"] is None:
         x = zero_padded(x, w.pads)
-    text = f"{text}({x})"
+    x = made(x)
     if sparse:
-        text = cut(text, [":", *(f"::{stride}" if stride > 1 else ":" for stride in w.strides)])
-    return step.code(text, channels_last(rank + 2))
+        x = x[slice(None), *(slice(None, None, stride) for stride in w.strides)]
+    return op.code(x, channels_last(rank + 2))
 
 
-def image(step: Step) -> str:
+def image(op: OpContext) -> KerasExpr:
     """The input with its channels last."""
-    rank = len(step.shape())
-    step.keep_apart(range(1, rank))
-    return step.data(0, channels_last(rank))
+    rank = len(op.shape())
+    op.forbid_batch_reduction(range(1, rank))
+    return op.data(0, channels_last(rank))
 
 
-def has_bias(step: Step) -> bool:
+def has_bias(op: OpContext) -> bool:
     """True if there is a bias, which becomes a weight."""
-    if not step.has(2):
+    if not op.has(2):
         return False
-    step.weights["bias"] = step.const(2)
+    op.weights["bias"] = op.const(2)
     return True

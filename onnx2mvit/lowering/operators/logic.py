@@ -2,82 +2,84 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import numpy as np
 import onnx
 
+from onnx2mvit.lowering.expr import call
 from onnx2mvit.lowering.operators.arithmetic import elementwise
+from onnx2mvit.lowering.operators.context import KerasCode, OpContext
 from onnx2mvit.lowering.operators.registry import operator
-from onnx2mvit.lowering.operators.step import Code, Step
 from onnx2mvit.matcher.pattern import TRAINING, require
 
-# Operator, its versions, and the expression with `{}` for every operand.
+# Operator, its versions, and the function of keras.ops.
 ELEMENTWISE: tuple[tuple[str, tuple[int, ...], str], ...] = (
-    ("And", (7,), "ops.logical_and({}, {})"),
-    ("Equal", (11, 13, 19), "ops.equal({}, {})"),
-    ("Greater", (9, 13), "ops.greater({}, {})"),
-    ("GreaterOrEqual", (12, 16), "ops.greater_equal({}, {})"),
-    ("IsNaN", (9, 13, 20), "ops.isnan({})"),
-    ("Less", (9, 13), "ops.less({}, {})"),
-    ("LessOrEqual", (12, 16), "ops.less_equal({}, {})"),
-    ("Not", (1,), "ops.logical_not({})"),
-    ("Or", (7,), "ops.logical_or({}, {})"),
-    ("Where", (9, 16), "ops.where({}, {}, {})"),
-    ("Xor", (7,), "ops.logical_xor({}, {})"),
+    ("And", (7,), "logical_and"),
+    ("Equal", (11, 13, 19), "equal"),
+    ("Greater", (9, 13), "greater"),
+    ("GreaterOrEqual", (12, 16), "greater_equal"),
+    ("IsNaN", (9, 13, 20), "isnan"),
+    ("Less", (9, 13), "less"),
+    ("LessOrEqual", (12, 16), "less_equal"),
+    ("Not", (1,), "logical_not"),
+    ("Or", (7,), "logical_or"),
+    ("Where", (9, 16), "where"),
+    ("Xor", (7,), "logical_xor"),
 )
 # What Keras computes with on every backend.
 DTYPES = frozenset(
     ("bool", "float16", "float32", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
 )
 
-for _name, _since, _text in ELEMENTWISE:
-    operator(_name, *_since)(partial(elementwise, text=_text))
+for _name, _since, _function in ELEMENTWISE:
+    operator(_name, *_since)(partial(elementwise, function=f"ops.{_function}"))
 
 
 @operator("IsInf", 10, 20)
-def isinf(step: Step) -> Code:
+def isinf(op: OpContext) -> KerasCode:
     """Either infinity, or one of them."""
-    positive = step.attrs.get("detect_positive", 1)
-    negative = step.attrs.get("detect_negative", 1)
+    positive = op.attrs.get("detect_positive", 1)
+    negative = op.attrs.get("detect_negative", 1)
     require(bool(positive or negative), "it looks for no infinity")
     if positive and negative:
-        return elementwise(step, "ops.isinf({})")
-    return elementwise(step, f'ops.equal({{}}, float("{"" if positive else "-"}inf"))')
+        return elementwise(op, "ops.isinf")
+    return op.code(call("ops.equal", op.data(), math.inf if positive else -math.inf))
 
 
 @operator("Cast", 9, 13, 19, 21, 23, 24, 25)
-def cast(step: Step) -> Code:
+def cast(op: OpContext) -> KerasCode:
     """To a type that every backend of Keras has."""
-    target = onnx.helper.tensor_dtype_to_np_dtype(step.attrs["to"])
-    return _as_type(step, target)
+    target = onnx.helper.tensor_dtype_to_np_dtype(op.attrs["to"])
+    return _as_type(op, target)
 
 
 @operator("CastLike", 15, 19, 21, 23, 24, 25)
-def cast_like(step: Step) -> Code:
+def cast_like(op: OpContext) -> KerasCode:
     """To the type of another tensor."""
-    target = step.value(1).dtype
+    target = op.value(1).dtype
     assert target is not None
-    return _as_type(step, target)
+    return _as_type(op, target)
 
 
-def _as_type(step: Step, target: np.dtype) -> Code:
-    have, order = step.value().dtype, step.place().order
+def _as_type(op: OpContext, target: np.dtype) -> KerasCode:
+    have = op.value().dtype
     if have == target:
-        return step.code(step.data(), order)
+        return op.code(op.data())
     for dtype in (have, target):
         require(dtype is not None and dtype.name in DTYPES, f"Keras has no {dtype} everywhere")
-    return step.code(f'ops.cast({step.data()}, "{target.name}")', order)
+    return op.code(call("ops.cast", op.data(), target.name))
 
 
 @operator("Identity", 1, 13, 14, 16, 19, 21, 23, 24, 25)
-def identity(step: Step) -> Code:
+def identity(op: OpContext) -> KerasCode:
     """The tensor itself."""
-    return step.code(step.data(), step.place().order)
+    return op.code(op.data())
 
 
 @operator("Dropout", 10, 12, 13, 22)
-def dropout(step: Step) -> Code:
+def dropout(op: OpContext) -> KerasCode:
     """The tensor itself, unless the file is in training mode."""
-    require(not step.has(2) or not step.const(2).any(), TRAINING)
-    return step.code(step.data(), step.place().order)
+    require(not op.has(2) or not op.const(2).any(), TRAINING)
+    return op.code(op.data())

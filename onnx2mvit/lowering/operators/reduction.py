@@ -2,122 +2,112 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 
 from onnx2mvit.ir.layout import without
+from onnx2mvit.lowering.expr import KerasExpr, alone, call, layer
+from onnx2mvit.lowering.operators.context import KerasCode, OpContext
 from onnx2mvit.lowering.operators.registry import operator
-from onnx2mvit.lowering.operators.step import Code, Step
-from onnx2mvit.lowering.operators.text import alone, cut, layer
 from onnx2mvit.matcher.pattern import require
 
-# Operator, its versions, and the expression, `{x}` over `{how}`.
-REDUCTIONS: tuple[tuple[str, tuple[int, ...], str], ...] = (
-    ("ReduceL1", (11, 13, 18), "ops.sum(ops.abs({x}){how})"),
-    ("ReduceL2", (11, 13, 18), "ops.sqrt(ops.sum(ops.square({x}){how}))"),
-    ("ReduceLogSum", (11, 13, 18), "ops.log(ops.sum({x}{how}))"),
-    ("ReduceLogSumExp", (11, 13, 18), "ops.logsumexp({x}{how})"),
-    ("ReduceMax", (11, 12, 13, 18, 20), "ops.max({x}{how})"),
-    ("ReduceMean", (11, 13, 18), "ops.mean({x}{how})"),
-    ("ReduceMin", (11, 12, 13, 18, 20), "ops.min({x}{how})"),
-    ("ReduceProd", (11, 13, 18), "ops.prod({x}{how})"),
-    ("ReduceSum", (11, 13), "ops.sum({x}{how})"),
-    ("ReduceSumSquare", (11, 13, 18), "ops.sum(ops.square({x}){how})"),
+# Operator, its versions, and the functions of keras.ops for each element, over them, and at last.
+REDUCTIONS: tuple[tuple[str, tuple[int, ...], str | None, str, str | None], ...] = (
+    ("ReduceL1", (11, 13, 18), "abs", "sum", None),
+    ("ReduceL2", (11, 13, 18), "square", "sum", "sqrt"),
+    ("ReduceLogSum", (11, 13, 18), None, "sum", "log"),
+    ("ReduceLogSumExp", (11, 13, 18), None, "logsumexp", None),
+    ("ReduceMax", (11, 12, 13, 18, 20), None, "max", None),
+    ("ReduceMean", (11, 13, 18), None, "mean", None),
+    ("ReduceMin", (11, 12, 13, 18, 20), None, "min", None),
+    ("ReduceProd", (11, 13, 18), None, "prod", None),
+    ("ReduceSum", (11, 13), None, "sum", None),
+    ("ReduceSumSquare", (11, 13, 18), "square", "sum", None),
 )
 POOLING = {"ReduceMax": "Max", "ReduceMean": "Average"}
 
 
-def reduced_axes(step: Step) -> list[int]:
+def reduced_axes(op: OpContext) -> list[int]:
     """ONNX's axes, an attribute or an input; all of them where none are given."""
-    given = step.attrs.get("axes") or step.integers(1) or []
-    rank = len(step.shape())
-    if not given and step.attrs.get("noop_with_empty_axes"):
+    given = op.attrs.get("axes") or op.integers(1) or []
+    rank = len(op.shape())
+    if not given and op.attrs.get("noop_with_empty_axes"):
         return []
-    return sorted({step.axis(axis) for axis in given}) if given else list(range(rank))
+    return sorted({op.axis(axis) for axis in given}) if given else list(range(rank))
 
 
-def after(step: Step, text: str, axes: list[int], keepdims: bool) -> Code:
+def after(op: OpContext, x: KerasExpr, axes: list[int], keepdims: bool) -> KerasCode:
     """The answer for an expression that keeps these axes with length one, or drops them."""
-    place = step.place()
+    layout = op.layout()
     if keepdims:
-        return step.code(text, place.order, place.batch)
-    batch = place.batch
+        return op.code(x, layout.order, layout.batch)
+    batch = layout.batch
     if batch is not None:
         batch -= sum(axis < batch for axis in axes)
-    return step.code(text, without(place.order, axes), batch)
+    return op.code(x, without(layout.order, axes), batch)
 
 
-def reduction(step: Step, text: str) -> Code:
+def reduction(op: OpContext, each: str | None, over: str, last: str | None) -> KerasCode:
     """In the order that is there; over the space of an image by a layer."""
-    axes, keepdims = reduced_axes(step), bool(step.attrs.get("keepdims", 1))
-    step.keep_apart(axes)
-    order, rank = step.place().order, len(step.shape())
+    axes, keepdims = reduced_axes(op), bool(op.attrs.get("keepdims", 1))
+    op.forbid_batch_reduction(axes)
+    order, rank, x = op.layout().order, len(op.shape()), op.data()
     where = tuple(sorted(order.index(axis) for axis in axes))
-    if not where:
-        return step.code(text.format(x=step.data(), how=", axis=()"), order)
-    kind, space = POOLING.get(step.node.op), rank - 2
-    dtype = step.node.output.dtype
+    kind, space = POOLING.get(op.node.op), rank - 2
+    dtype = op.node.output.dtype
     floats = dtype is not None and dtype.kind == "f"
     if kind and floats and 1 <= space <= 3 and where == tuple(range(1, rank - 1)):
         pool = layer(f"Global{kind}Pooling{space}D", keepdims=keepdims or None)
-        return after(step, f"{pool}({step.data()})", axes, keepdims)
-    how = f", axis={alone(where)}"
-    how += ", keepdims=True" if keepdims else ""
-    return after(step, text.format(x=step.data(), how=how), axes, keepdims)
+        return after(op, pool(x), axes, keepdims)
+    x = call(f"ops.{each}", x) if each else x
+    x = call(f"ops.{over}", x, axis=alone(where), keepdims=(keepdims and bool(where)) or None)
+    return after(op, call(f"ops.{last}", x) if last else x, axes, keepdims)
 
 
-def _reduction(text: str) -> Callable[[Step], Code]:
-    return lambda step: reduction(step, text)
+for _name, _since, _each, _over, _last in REDUCTIONS:
+    operator(_name, *_since)(partial(reduction, each=_each, over=_over, last=_last))
 
 
-for _name, _since, _text in REDUCTIONS:
-    operator(_name, *_since)(_reduction(_text))
+def arg(op: OpContext, function: str) -> KerasCode:
+    """The place of the first of the extremes, or of the last."""
+    axis, x = op.axis(op.attrs.get("axis", 0)), op.data()
+    op.forbid_batch_reduction([axis])
+    where, keepdims = op.layout().order.index(axis), bool(op.attrs.get("keepdims", 1))
+    latest = op.attrs.get("select_last_index")
+    x = call("ops.flip", x, where) if latest else x
+    x = call(f"ops.{function}", x, axis=where, keepdims=keepdims or None)
+    x = call("ops.subtract", op.shape()[axis] - 1, x) if latest else x
+    return after(op, x, [axis], keepdims)
 
 
-def _arg(function: str) -> Callable[[Step], Code]:
-    def arg(step: Step) -> Code:
-        """The place of the first of the extremes, or of the last."""
-        axis = step.axis(step.attrs.get("axis", 0))
-        step.keep_apart([axis])
-        keepdims, where = bool(step.attrs.get("keepdims", 1)), step.place().order.index(axis)
-        how = f"axis={where}{', keepdims=True' if keepdims else ''}"
-        text = f"ops.{function}({step.data()}, {how})"
-        if step.attrs.get("select_last_index"):
-            last = step.shape()[axis] - 1
-            text = f"ops.subtract({last}, ops.{function}(ops.flip({step.data()}, {where}), {how}))"
-        return after(step, text, [axis], keepdims)
-
-    return arg
-
-
-operator("ArgMax", 11, 12, 13)(_arg("argmax"))
-operator("ArgMin", 11, 12, 13)(_arg("argmin"))
+operator("ArgMax", 11, 12, 13)(partial(arg, function="argmax"))
+operator("ArgMin", 11, 12, 13)(partial(arg, function="argmin"))
 
 
 @operator("CumSum", 11, 14)
-def cumsum(step: Step) -> Code:
+def cumsum(op: OpContext) -> KerasCode:
     """The sum of all elements up to each; without itself, or from the end."""
-    axis = step.axis(int(step.const(1).reshape(())))
-    step.keep_apart([axis])
-    order = step.place().order
-    where, x = order.index(axis), step.data()
-    reverse, exclusive = step.attrs.get("reverse", 0), step.attrs.get("exclusive", 0)
-    text = f"ops.flip({x}, {where})" if reverse else x
+    axis = op.axis(int(op.const(1).reshape(())))
+    op.forbid_batch_reduction([axis])
+    order = op.layout().order
+    where, x = order.index(axis), op.data()
+    reverse, exclusive = op.attrs.get("reverse", 0), op.attrs.get("exclusive", 0)
+    x = call("ops.flip", x, where) if reverse else x
     if exclusive:
         shift = tuple((1, 0) if at == where else (0, 0) for at in range(len(order)))
-        short = cut(text, [":-1" if at == where else ":" for at in range(len(order))])
-        text = f"ops.pad({short}, {shift})"
-    text = f"ops.cumsum({text}, axis={where})"
-    return step.code(f"ops.flip({text}, {where})" if reverse else text, order)
+        x = call("ops.pad", x.along(where, slice(-1)), shift)
+    x = call("ops.cumsum", x, axis=where)
+    return op.code(call("ops.flip", x, where) if reverse else x, order)
 
 
 @operator("TopK", 11, 24)
-def top_k(step: Step) -> Code:
+def top_k(op: OpContext) -> KerasCode:
     """The largest along an axis in order, or the smallest; not where they stand."""
-    axis = step.axis(step.attrs.get("axis", -1))
-    require(bool(step.attrs.get("sorted", 1)), "its results are in no order")
-    step.keep_apart([axis])
-    order = (*(other for other in step.place().order if other != axis), axis)
-    count, x = int(step.const(1).reshape(())), step.data(0, order)
-    if step.attrs.get("largest", 1):
-        return step.code(f"ops.top_k({x}, {count})[0]", order)
-    return step.code(f"ops.negative(ops.top_k(ops.negative({x}), {count})[0])", order)
+    axis = op.axis(op.attrs.get("axis", -1))
+    require(bool(op.attrs.get("sorted", 1)), "its results are in no order")
+    op.forbid_batch_reduction([axis])
+    order = (*(other for other in op.layout().order if other != axis), axis)
+    count, x = int(op.const(1).reshape(())), op.data(0, order)
+    if op.attrs.get("largest", 1):
+        return op.code(call("ops.top_k", x, count)[0], order)
+    smallest = call("ops.top_k", call("ops.negative", x), count)[0]
+    return op.code(call("ops.negative", smallest), order)

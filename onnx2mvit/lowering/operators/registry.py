@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import onnx.defs
 
 if TYPE_CHECKING:
-    from onnx2mvit.lowering.operators.step import Code, Step
+    from onnx2mvit.lowering.operators.context import KerasCode, OpContext
 
-Converter = Callable[["Step"], "Code"]
+Converter = Callable[["OpContext"], "KerasCode"]
 REGISTRY: dict[tuple[str, int], Converter] = {}
 
 

@@ -6,12 +6,13 @@ Every mode of ONNX asks for pixels at positions `start + step · i` of an axis, 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from onnx2mvit.lowering.expr import Arithmetic, KerasExpr, Literal, alike, call, layer, unless
+from onnx2mvit.lowering.operators.context import KerasCode, OpContext
 from onnx2mvit.lowering.operators.registry import operator
-from onnx2mvit.lowering.operators.step import Code, Step
-from onnx2mvit.lowering.operators.text import Raw, alike, call, cut, layer, unless
 from onnx2mvit.matcher.pattern import Array, require
 
 F = np.float32
@@ -20,14 +21,14 @@ SMOOTH = {"linear": "bilinear", "cubic": "bicubic"}
 
 @dataclass(frozen=True)
 class Line:
-    """How one axis is resized: its lengths, and at which positions (`text` is Python code)."""
+    """How one axis is resized: its lengths, and at which positions."""
 
     before: int
     after: int
     scale: np.float32
     positions: Array
-    start: str
-    step: str
+    start: KerasExpr
+    step: KerasExpr
 
     @property
     def inside(self) -> bool:
@@ -36,14 +37,14 @@ class Line:
 
 
 @operator("Resize", 11, 13, 18, 19)
-def resize(step: Step) -> Code:
+def resize(op: OpContext) -> KerasCode:
     """By a layer where Keras has the mode, by positions written out elsewhere."""
-    attrs, order, shape = step.attrs, step.place().order, step.shape()
-    mode, coordinates = mode_of(step)
-    lines = {axis: line for axis in range(len(shape)) if (line := _line(step, axis)) is not None}
-    step.keep_apart(list(lines))
+    attrs, order, shape = op.attrs, op.layout().order, op.shape()
+    mode, coordinates = mode_of(op)
+    lines = {axis: line for axis in range(len(shape)) if (line := _line(op, axis)) is not None}
+    op.forbid_batch_reduction(list(lines))
     if not lines:
-        return step.code(step.data(), order)
+        return op.code(op.data(), order)
     if coordinates == "tf_crop_and_resize":
         require(all(line.inside for line in lines.values()), "it looks outside of the image")
     there = {order.index(axis): line for axis, line in lines.items()}
@@ -51,73 +52,75 @@ def resize(step: Step) -> Code:
         shrinks = any(line.scale < 1 for line in there.values())
         require(not shrinks, f"it smoothes (mode {mode!r} with antialias)")
     if mode == "nearest":
-        return step.code(_nearest(step, there), order)
+        return op.code(_nearest(op, there), order)
     require(mode in SMOOTH, f"the mode {mode!r} is not known")
-    return step.code(_smooth(step, there, mode, coordinates), order)
+    return op.code(_smooth(op, there, mode, coordinates), order)
 
 
-def mode_of(step: Step) -> tuple[str, str]:
+def mode_of(op: OpContext) -> tuple[str, str]:
     """The mode, and how positions are computed; our rules write "align_corners" for a mode."""
-    mode = step.attrs.get("mode", "nearest")
+    mode = op.attrs.get("mode", "nearest")
     if mode == "align_corners":
         return "linear", mode
-    return mode, step.attrs.get("coordinate_transformation_mode", "half_pixel")
+    return mode, op.attrs.get("coordinate_transformation_mode", "half_pixel")
 
 
-def _line(step: Step, axis: int) -> Line | None:
+def _line(op: OpContext, axis: int) -> Line | None:
     """How an axis is resized; None if it is not."""
-    attrs, before, after = step.attrs, step.shape()[axis], step.output_shape[axis]
-    rank = len(step.shape())
-    axes = [step.axis(a) for a in attrs.get("axes") or range(rank)]
-    scales = step.const(2) if step.has(2) else np.zeros(0, F)
+    attrs, before, after = op.attrs, op.shape()[axis], op.output_shape[axis]
+    rank = len(op.shape())
+    axes = [op.axis(a) for a in attrs.get("axes") or range(rank)]
+    scales = op.const(2) if op.has(2) else np.zeros(0, F)
     stretch = attrs.get("keep_aspect_ratio_policy", "stretch") == "stretch"
-    require(stretch or not step.has(3), "it keeps the ratio of height and width")
+    require(stretch or not op.has(3), "it keeps the ratio of height and width")
     scale = F(after / before)
     if scales.size and axis in axes:
         scale = F(scales.reshape(-1)[axes.index(axis)])
     exact = float(scale) * before
     whole = round(exact) if abs(exact - round(exact)) < 1e-3 else None
     require(whole in (after, None), "its scale may be rounded either way")
-    _, how = mode_of(step)
+    _, how = mode_of(op)
     crop = how == "tf_crop_and_resize" and axis in axes
     if before == after and scale == 1 and not crop:
         return None
     i = np.arange(after, dtype=F)
-    half = f"{0.5 / float(scale) - 0.5!r}"
-    ratio = f"{before} / {after}" if scale == F(after / before) else f"{1 / float(scale)!r}"
+    half, zero = Literal(0.5 / float(scale) - 0.5), Literal(0.0)
+    exact = scale == F(after / before)
+    ratio = Arithmetic(f"{before} / {after}") if exact else Literal(1 / float(scale))
     match how:
         case "half_pixel":
             return Line(before, after, scale, (i + F(0.5)) / scale - F(0.5), half, ratio)
         case "pytorch_half_pixel":
             there = (i + F(0.5)) / scale - F(0.5) if after > 1 else F(0) * i
-            return Line(before, after, scale, there, half if after > 1 else "0.0", ratio)
+            return Line(before, after, scale, there, half if after > 1 else zero, ratio)
         case "asymmetric":
-            return Line(before, after, scale, i / scale, "0.0", ratio)
+            return Line(before, after, scale, i / scale, zero, ratio)
         case "align_corners":
             require(whole == after, "its scales are not those of the sizes")
             there = i * F(before - 1) / F(max(after - 1, 1))
-            return Line(before, after, scale, there, "0.0", f"{before - 1} / {max(after - 1, 1)}")
+            ratio = Arithmetic(f"{before - 1} / {max(after - 1, 1)}")
+            return Line(before, after, scale, there, zero, ratio)
         case "half_pixel_symmetric":
             offset = F(before / 2) * (F(1) - F(after) / (scale * F(before)))
             there = offset + (i + F(0.5)) / scale - F(0.5)
-            start = f"{float(offset) + 0.5 / float(scale) - 0.5!r}"
+            start = Literal(float(offset) + 0.5 / float(scale) - 0.5)
             return Line(before, after, scale, there, start, ratio)
         case "tf_crop_and_resize":
-            roi = step.const(1).reshape(-1).tolist()
+            roi = op.const(1).reshape(-1).tolist()
             at = axes.index(axis)
             first, last = (roi[at] * (before - 1), roi[at + len(axes)] * (before - 1))
             by = (last - first) / (after - 1) if after > 1 else 0.0
             first = first if after > 1 else (first + last) / 2
-            return Line(before, after, scale, first + i * F(by), repr(first), repr(by))
+            return Line(before, after, scale, first + i * F(by), Literal(first), Literal(by))
     require(False, f"its coordinates are {how}")
     return None
 
 
-def _nearest(step: Step, lines: dict[int, Line]) -> str:
+def _nearest(op: OpContext, lines: dict[int, Line]) -> KerasExpr:
     """The pixel itself: whole repeats by a layer, regular steps by a slice."""
-    mode, rank = step.attrs.get("nearest_mode", "round_prefer_floor"), len(step.shape())
+    mode, rank = op.attrs.get("nearest_mode", "round_prefer_floor"), len(op.shape())
     taken = {at: _rounded(line, mode) for at, line in lines.items()}
-    if mode_of(step)[1] == "half_pixel_symmetric":
+    if mode_of(op)[1] == "half_pixel_symmetric":
         nudged = [F(1e-4), F(-1e-4)]  # its arithmetic is not the same everywhere
         for at, line in lines.items():
             near = [_rounded(replace(line, positions=line.positions + by), mode) for by in nudged]
@@ -128,11 +131,11 @@ def _nearest(step: Step, lines: dict[int, Line]) -> str:
         factor = max(line.after // line.before, 1)
         if (taken[at] == np.arange(line.after) // factor).all():
             factors[at] = factor
-    space, x = rank - 2, step.data()
+    space, x = rank - 2, op.data()
     if all(factors[at] > 1 for at in lines) and 1 <= space <= 3 and factors[0] == factors[-1] == 1:
-        return f"{layer(f'UpSampling{space}D', size=unless(alike(factors[1:-1]), 2))}({x})"
+        return layer(f"UpSampling{space}D", size=unless(alike(factors[1:-1]), 2))(x)
     for at, line in sorted(lines.items()):
-        x = _picked(step, x, at, taken[at], line)
+        x = _picked(op, x, at, taken[at], line)
     return x
 
 
@@ -153,54 +156,47 @@ def _rounded(line: Line, mode: str) -> Array:
     return index.astype(int).clip(0, line.before - 1)
 
 
-def _picked(step: Step, x: str, at: int, index: Array, line: Line) -> str:
-    n, m, head = line.before, line.after, [":"] * at
+def _picked(op: OpContext, x: KerasExpr, at: int, index: Array, line: Line) -> KerasExpr:
+    n, m = line.before, line.after
     numbers = np.arange(m)
     regular = line.scale == F(m / n)  # else another size would have other steps
     if regular and m <= n and (index == index[0] + numbers * (n // m)).all():
-        return (
-            cut(x, [*head, f"{index[0] or ''}::{n // m}"]) if n % m == 0 else _listed(x, at, index)
-        )
-    step.written_out([at])
+        if n % m == 0:
+            return x.along(at, slice(int(index[0]), None, n // m))
+        return call("ops.take", x, index.tolist(), axis=at)
+    op.depends_on_lengths([at])
     if (index == numbers * n // m).all():
-        return f"ops.take({x}, [i * {n} // {m} for i in range({m})], axis={at})"
-    if (index == (2 * numbers + 1) * n // (2 * m)).all():
-        return f"ops.take({x}, [(2 * i + 1) * {n} // {2 * m} for i in range({m})], axis={at})"
-    return _listed(x, at, index)
+        listed: Any = Arithmetic(f"[i * {n} // {m} for i in range({m})]")
+    elif (index == (2 * numbers + 1) * n // (2 * m)).all():
+        listed = Arithmetic(f"[(2 * i + 1) * {n} // {2 * m} for i in range({m})]")
+    else:
+        listed = index.tolist()
+    return call("ops.take", x, listed, axis=at)
 
 
-def _listed(x: str, at: int, index: Array) -> str:
-    return f"ops.take({x}, {index.tolist()}, axis={at})"
-
-
-def _smooth(step: Step, lines: dict[int, Line], mode: str, how: str) -> str:
+def _smooth(op: OpContext, lines: dict[int, Line], mode: str, how: str) -> KerasExpr:
     """Between pixels."""
-    x, rank = step.data(), len(step.shape())
+    x, rank = op.data(), len(op.shape())
     plain = how == "half_pixel" or (
         how == "pytorch_half_pixel" and min(line.after for line in lines.values()) > 1
     )
     exact = all(line.scale == F(line.after / line.before) for line in lines.values())
     if mode == "linear" and plain and exact and rank == 4 and set(lines) <= {1, 2}:
-        lengths = [step.shape()[axis] for axis in step.place().order]
+        lengths = [op.shape()[axis] for axis in op.layout().order]
         size = [lines[at].after if at in lines else lengths[at] for at in (1, 2)]
         if all(after % before == 0 for after, before in zip(size, lengths[1:3], strict=True)):
             factor = alike(
                 [after // before for after, before in zip(size, lengths[1:3], strict=True)]
             )
-            return f"{layer('UpSampling2D', size=unless(factor, 2), interpolation='bilinear')}({x})"
-        step.fixed_size = True
-        return f'ops.image.resize({x}, {tuple(size)}, interpolation="bilinear")'
-    step.fixed_size = True
-    options = {"axis": 0, "size": 0, "start": Raw(), "step": Raw()}
+            return layer("UpSampling2D", size=unless(factor, 2), interpolation="bilinear")(x)
+        op.depends_on_size = True
+        return call("ops.image.resize", x, tuple(size), interpolation="bilinear")
+    op.depends_on_size = True
+    sharpness = None
     if mode == "cubic":
-        require(not step.attrs.get("exclude_outside"), "it leaves out what lies outside")
-        options["sharpness"] = step.attrs.get("cubic_coeff_a", -0.75)
+        require(not op.attrs.get("exclude_outside"), "it leaves out what lies outside")
+        sharpness = op.attrs.get("cubic_coeff_a", -0.75)
     for at, line in sorted(lines.items()):
-        options |= {
-            "axis": at,
-            "size": line.after,
-            "start": Raw(line.start),
-            "step": Raw(line.step),
-        }
-        x = call(f"interpolate_{mode}", Raw(x), **options)
+        where = {"axis": at, "size": line.after, "start": line.start, "step": line.step}
+        x = call(f"interpolate_{mode}", x, **where, sharpness=sharpness)
     return x

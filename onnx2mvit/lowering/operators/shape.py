@@ -15,29 +15,29 @@ from onnx2mvit.ir.layout import (
     transposed,
     without,
 )
+from onnx2mvit.lowering.expr import KerasExpr, alone, call, layer, unless
+from onnx2mvit.lowering.operators.context import KerasCode, MixesBatch, OpContext
 from onnx2mvit.lowering.operators.registry import operator
-from onnx2mvit.lowering.operators.step import Code, MixesBatch, Step
-from onnx2mvit.lowering.operators.text import alone, cut, layer, unless
 from onnx2mvit.matcher.pattern import require
 
 
 @operator("Reshape", 5, 13, 14, 19, 21, 23, 24, 25)
-def reshape(step: Step) -> Code:
+def reshape(op: OpContext) -> KerasCode:
     """As `ops.reshape`, in the order that is there as far as it can be."""
-    before, after, place = step.shape(), step.output_shape, step.place()
+    before, after, layout = op.shape(), op.output_shape, op.layout()
     batch = None
-    if place.batch is not None:
-        batch = reshaped_batch(before, after, place.batch, step.trace_batch or 1)
+    if layout.batch is not None:
+        batch = reshaped_batch(before, after, layout.batch, op.trace_batch or 1)
         if batch is None:
             raise MixesBatch(f"Reshape to {list(after)} mixes the images of a batch")
     same = (plain(len(before)), plain(len(after)))
-    found = reshaped_order(_marked(before, place.batch), _marked(after, batch), place.order)
+    found = reshaped_order(_marked(before, layout.batch), _marked(after, batch), layout.order)
     want, order = found or same
-    x = step.data(order=want)
+    x = op.data(order=want)
     target = tuple(-1 if axis == batch else after[axis] for axis in order)
-    lengths = [length for axis, length in enumerate(before) if axis != place.batch]
-    step.fixed_size = sum(length != 1 for length in lengths) > 1
-    return step.code(f"ops.reshape({x}, {target})", order, batch)
+    lengths = [length for axis, length in enumerate(before) if axis != layout.batch]
+    op.depends_on_size = sum(length != 1 for length in lengths) > 1
+    return op.code(call("ops.reshape", x, target), order, batch)
 
 
 def _marked(shape: Shape, batch: int | None) -> Shape:
@@ -46,64 +46,65 @@ def _marked(shape: Shape, batch: int | None) -> Shape:
 
 
 @operator("Transpose", 1, 13, 21, 23, 24, 25)
-def transpose(step: Step) -> Code:
+def transpose(op: OpContext) -> KerasCode:
     """Nothing but another order of the same Keras tensor."""
-    place, rank = step.place(), len(step.shape())
-    perm = step.attrs.get("perm") or tuple(reversed(range(rank)))
-    batch = None if place.batch is None else list(perm).index(place.batch)
-    return step.code(step.data(), transposed(place.order, perm), batch)
+    layout, rank = op.layout(), len(op.shape())
+    perm = op.attrs.get("perm") or tuple(reversed(range(rank)))
+    batch = None if layout.batch is None else list(perm).index(layout.batch)
+    return op.code(op.data(), transposed(layout.order, perm), batch)
 
 
 @operator("Concat", 11, 13)
-def concat(step: Step) -> Code:
+def concat(op: OpContext) -> KerasCode:
     """As `Concatenate`, in the order of the first operand that is computed."""
-    axis, count = step.axis(step.attrs["axis"]), len(step.node.inputs)
-    leader = next((i for i in range(count) if step.value(i).const is None), None)
+    axis, count = op.axis(op.attrs["axis"]), len(op.node.inputs)
+    leader = next((i for i in range(count) if op.value(i).const is None), None)
     require(leader is not None, "it joins constants")
-    place = step.place(leader or 0)
+    layout = op.layout(leader or 0)
     operands = []
     for index in range(count):
-        if step.value(index).const is None:
-            require(step.place(index).batch == place.batch, "the operands' batches differ")
-            step.keep_apart([axis], index)
-            operands.append(step.data(index, place.order))
+        if op.value(index).const is None:
+            require(op.layout(index).batch == layout.batch, "the operands' batches differ")
+            op.forbid_batch_reduction([axis], index)
+            operands.append(op.data(index, layout.order))
         else:
-            operands.append(_for_every_image(step, index, leader or 0))
-    text = operands[0]
-    if count > 1:
-        where, parts = place.order.index(axis), f"[{', '.join(operands)}]"
-        text = f"ops.concatenate({parts}, axis={where})"
-        if all(step.value(index).const is None for index in range(count)):
-            text = f"{layer('Concatenate', axis=unless(where, len(place.order) - 1))}({parts})"
-    return step.code(text, place.order, place.batch)
+            operands.append(_for_every_image(op, index, leader or 0))
+    where = layout.order.index(axis)
+    if count == 1:
+        x = operands[0]
+    elif all(op.value(index).const is None for index in range(count)):
+        x = layer("Concatenate", axis=unless(where, len(layout.order) - 1))(operands)
+    else:
+        x = call("ops.concatenate", operands, axis=where)
+    return op.code(x, layout.order, layout.batch)
 
 
-def _for_every_image(step: Step, index: int, leader: int) -> str:
+def _for_every_image(op: OpContext, index: int, leader: int) -> KerasExpr:
     """A constant that is joined to a tensor, once for each image of the batch."""
-    order, batch = step.place(leader).order, step.place(leader).batch
-    array = step.one_row(step.const(index), order).transpose(order)
+    order, batch = op.layout(leader).order, op.layout(leader).batch
+    array = op.one_row(op.const(index), order).transpose(order)
     if batch is None:
-        return step.constant(array)
-    row = cut(step.data(leader), [":" if axis == batch else ":1" for axis in order])
-    return f"ops.multiply({step.constant(array)}, ops.ones_like({row}))"
+        return op.constant(array)
+    row = op.data(leader)[tuple(slice(None if axis == batch else 1) for axis in order)]
+    return call("ops.multiply", op.constant(array), call("ops.ones_like", row))
 
 
 @operator("Roll", 1)
-def roll(step: Step) -> Code:
+def roll(op: OpContext) -> KerasCode:
     """What leaves at one end comes in at the other (what our rules make of Slice and Concat)."""
-    axes, shifts, order = step.attrs["axes"], step.attrs["shifts"], step.place().order
-    step.keep_apart(axes)
+    axes, shifts, order = op.attrs["axes"], op.attrs["shifts"], op.layout().order
+    op.forbid_batch_reduction(axes)
     moves = sorted((order.index(axis), by) for axis, by in zip(axes, shifts, strict=True))
     where, by = (alone(numbers) for numbers in zip(*moves, strict=True))
-    return step.code(f"ops.roll({step.data()}, {by}, axis={where})", order)
+    return op.code(call("ops.roll", op.data(), by, axis=where))
 
 
 @operator("Select", 1)
-def select(step: Step) -> Code:
+def select(op: OpContext) -> KerasCode:
     """One element of an axis, which goes (what our rules make of Gather and of Slice)."""
-    attrs, place = step.attrs, step.place()
+    attrs, layout = op.attrs, op.layout()
     axis = attrs["axis"]
-    step.keep_apart([axis])
-    batch = None if place.batch is None else place.batch - (axis < place.batch)
-    text = cut(step.data(), [str(attrs["index"]) if at == axis else ":" for at in place.order])
-    return step.code(text, without(place.order, [axis]), batch)
+    op.forbid_batch_reduction([axis])
+    batch = None if layout.batch is None else layout.batch - (axis < layout.batch)
+    x = op.data().along(layout.order.index(axis), attrs["index"])
+    return op.code(x, without(layout.order, [axis]), batch)

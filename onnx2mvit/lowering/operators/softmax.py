@@ -7,19 +7,19 @@ from __future__ import annotations
 
 from functools import partial
 
+from onnx2mvit.lowering.expr import call, layer, unless
+from onnx2mvit.lowering.operators.context import KerasCode, OpContext
 from onnx2mvit.lowering.operators.registry import operator
-from onnx2mvit.lowering.operators.step import Code, Step
-from onnx2mvit.lowering.operators.text import layer, unless
 from onnx2mvit.matcher.pattern import require
 
 
-def _places(step: Step, flat: bool) -> list[int]:
+def _places(op: OpContext, flat: bool) -> list[int]:
     """Where the axes stand in the Keras tensor that are gone over together."""
-    rank, shape = len(step.shape()), step.shape()
-    first = step.axis(step.attrs.get("axis", 1 if flat else -1))
+    rank, shape = len(op.shape()), op.shape()
+    first = op.axis(op.attrs.get("axis", 1 if flat else -1))
     axes = [axis for axis in range(first, rank) if shape[axis] > 1] if flat else [first]
-    step.keep_apart(axes)
-    return sorted(step.place().order.index(axis) for axis in axes or [first])
+    op.forbid_batch_reduction(axes)
+    return sorted(op.layout().order.index(axis) for axis in axes or [first])
 
 
 def _one(places: list[int], rank: int) -> int:
@@ -28,32 +28,29 @@ def _one(places: list[int], rank: int) -> int:
     return -1 if places[0] == rank - 1 else places[0]
 
 
-def softmax(step: Step, flat: bool) -> Code:
+def softmax(op: OpContext, flat: bool) -> KerasCode:
     """As the layer `Softmax`, which takes several axes too."""
-    places, rank = _places(step, flat), len(step.shape())
+    places, rank = _places(op, flat), len(op.shape())
     axis = _one(places, rank) if len(places) == 1 else tuple(places)
-    text = layer("Softmax", axis=unless(axis, -1))
-    return step.code(f"{text}({step.data()})", step.place().order)
+    return op.code(layer("Softmax", axis=unless(axis, -1))(op.data()))
 
 
-def log_softmax(step: Step, flat: bool) -> Code:
+def log_softmax(op: OpContext, flat: bool) -> KerasCode:
     """As `log_softmax`; over several axes by its definition."""
-    places, rank, x = _places(step, flat), len(step.shape()), step.data()
+    places, rank, x = _places(op, flat), len(op.shape()), op.data()
     if len(places) > 1:
-        total = f"ops.logsumexp({x}, axis={tuple(places)}, keepdims=True)"
-        return step.code(f"ops.subtract({x}, {total})", step.place().order)
-    axis = _one(places, rank)
-    option = "" if axis == -1 else f", axis={axis}"
-    return step.code(f"ops.log_softmax({x}{option})", step.place().order)
+        total = call("ops.logsumexp", x, axis=tuple(places), keepdims=True)
+        return op.code(call("ops.subtract", x, total))
+    return op.code(call("ops.log_softmax", x, axis=unless(_one(places, rank), -1)))
 
 
-def hardmax(step: Step, flat: bool) -> Code:
+def hardmax(op: OpContext, flat: bool) -> KerasCode:
     """One at the first of the largest, zero elsewhere."""
-    places, rank = _places(step, flat), len(step.shape())
-    axis, x, order = _one(places, rank), step.data(), step.place().order
-    length = step.shape()[order[axis]]
-    largest = f"ops.argmax({x}, axis={axis})"
-    return step.code(f"ops.one_hot({largest}, {length}, axis={axis})", order)
+    places, rank = _places(op, flat), len(op.shape())
+    axis = _one(places, rank)
+    length = op.shape()[op.layout().order[axis]]
+    largest = call("ops.argmax", op.data(), axis=axis)
+    return op.code(call("ops.one_hot", largest, length, axis=axis))
 
 
 for _name, _converter in (

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from onnx2mvit.ir.layout import channels_last
+from onnx2mvit.lowering.expr import alike, call, layer, unless
+from onnx2mvit.lowering.operators.context import KerasCode, OpContext
 from onnx2mvit.lowering.operators.convolution import has_bias, image
 from onnx2mvit.lowering.operators.registry import operator
-from onnx2mvit.lowering.operators.step import Code, Step
-from onnx2mvit.lowering.operators.text import alike, layer, unless
 from onnx2mvit.lowering.operators.window import Pads, cropped, halves, spans, zero_padded
 from onnx2mvit.matcher.pattern import require
 
@@ -28,9 +28,9 @@ class Geometry:
         return spans(self.size, self.dilations)
 
 
-def geometry(step: Step, size: tuple[int, ...]) -> Geometry:
+def geometry(op: OpContext, size: tuple[int, ...]) -> Geometry:
     """Reads the attributes; the end is cut so that the result has the length it has."""
-    attrs, rank = step.attrs, len(size)
+    attrs, rank = op.attrs, len(size)
     require(1 <= rank <= 3, f"it goes over {rank} axes of space")
     strides = tuple(attrs.get("strides") or (1,) * rank)
     dilations = tuple(attrs.get("dilations") or (1,) * rank)
@@ -39,10 +39,10 @@ def geometry(step: Step, size: tuple[int, ...]) -> Geometry:
     whole = [
         (length - 1) * stride + span
         for length, stride, span in zip(
-            step.shape()[2:], strides, spans(size, dilations), strict=True
+            op.shape()[2:], strides, spans(size, dilations), strict=True
         )
     ]
-    results = step.output_shape[2:]
+    results = op.output_shape[2:]
     if auto_pad == "VALID":
         before = (0,) * rank
     elif auto_pad != "NOTSET" or attrs.get("output_shape"):
@@ -53,7 +53,7 @@ def geometry(step: Step, size: tuple[int, ...]) -> Geometry:
             for full, more, result in zip(whole, extra, results, strict=True)
         ]
         before = tuple(pad[0] for pad in halves(totals, larger_first=auto_pad != "SAME_UPPER"))
-    step.fixed_size = bool(attrs.get("output_shape"))
+    op.depends_on_size = bool(attrs.get("output_shape"))
     crops = [
         (first, full - first - result)
         for first, full, result in zip(before, whole, results, strict=True)
@@ -62,16 +62,16 @@ def geometry(step: Step, size: tuple[int, ...]) -> Geometry:
 
 
 @operator("ConvTranspose", 11, 22)
-def conv_transpose(step: Step) -> Code:
+def conv_transpose(op: OpContext) -> KerasCode:
     """As `Conv2DTranspose`, whose result is cut where ONNX pads.
 
     ONNX's kernel is (channels, filters / groups, …), Keras's (…, filters, channels).
     """
-    kernel, group = step.const(1), step.attrs.get("group", 1)
-    g = geometry(step, kernel.shape[2:])
+    kernel, group = op.const(1), op.attrs.get("group", 1)
+    g = geometry(op, kernel.shape[2:])
     if group > 1 or max(g.dilations) > 1:
-        return as_convolution(step, g, group)
-    rank, use_bias = len(g.size), None if has_bias(step) else False
+        return as_convolution(op, g, group)
+    rank, use_bias = len(g.size), None if has_bias(op) else False
     # Keras reaches at least one stride; with `output_padding` it adds just that.
     missing = [max(-after, 0) for _, after in g.crops]  # filled with the bias
     beyond = [max(stride - span, 0) for stride, span in zip(g.strides, g.spans, strict=True)]
@@ -80,7 +80,7 @@ def conv_transpose(step: Step) -> Code:
     require(all(map(int.__lt__, added, g.strides)), "its result is longer than its windows reach")
     crops = tuple((first, last + more) for (first, last), more in zip(g.crops, added, strict=True))
     padding = "same" if fits and is_same(g) else None
-    text = layer(
+    conv = layer(
         f"Conv{rank}DTranspose",
         kernel.shape[1],
         alike(g.size),
@@ -89,9 +89,9 @@ def conv_transpose(step: Step) -> Code:
         output_padding=None if fits else alike(missing),
         use_bias=use_bias,
     )
-    step.weights["kernel"] = kernel.transpose(*range(2, rank + 2), 1, 0)
-    text = f"{text}({image(step)})"
-    return step.code(text if padding else cropped(text, crops), channels_last(rank + 2))
+    op.weights["kernel"] = kernel.transpose(*range(2, rank + 2), 1, 0)
+    x = conv(image(op))
+    return op.code(x if padding else cropped(x, crops), channels_last(rank + 2))
 
 
 def is_same(g: Geometry) -> bool:
@@ -103,12 +103,12 @@ def is_same(g: Geometry) -> bool:
     )
 
 
-def as_convolution(step: Step, g: Geometry, group: int) -> Code:
+def as_convolution(op: OpContext, g: Geometry, group: int) -> KerasCode:
     """The same as a convolution with the kernel turned round, of an image with zeros between.
 
     For what Keras has no transposed convolution: groups, and dilations.
     """
-    kernel, rank = step.const(1), len(g.size)
+    kernel, rank = op.const(1), len(g.size)
     channels, filters = kernel.shape[0] // group, kernel.shape[1]
     pads = tuple(
         (span - 1 - before, span - 1 - after)
@@ -118,18 +118,18 @@ def as_convolution(step: Step, g: Geometry, group: int) -> Code:
     kernel = kernel[(slice(None), slice(None), *(slice(None, None, -1),) * rank)]
     kernel = kernel.reshape(group, channels, filters, *g.size).swapaxes(1, 2)
     kernel = kernel.reshape(group * filters, channels, *g.size)
-    step.weights["kernel"] = kernel.transpose(*range(2, rank + 2), 1, 0)
-    text = layer(
+    op.weights["kernel"] = kernel.transpose(*range(2, rank + 2), 1, 0)
+    conv = layer(
         f"Conv{rank}D",
         group * filters,
         alike(g.size),
         dilation_rate=unless(alike(g.dilations), 1),
-        use_bias=None if has_bias(step) else False,
+        use_bias=None if has_bias(op) else False,
         groups=unless(group, 1),
     )
-    x = image(step)
+    x = image(op)
     if max(g.strides) > 1:
-        x = f"spread({x}, {g.strides})"
+        x = call("spread", x, g.strides)
     if any(map(any, pads)):
         x = zero_padded(x, pads)
-    return step.code(f"{text}({x})", channels_last(rank + 2))
+    return op.code(conv(x), channels_last(rank + 2))

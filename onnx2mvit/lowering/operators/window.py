@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from onnx2mvit.lowering.operators.step import Step
-from onnx2mvit.lowering.operators.text import alike, call
+from onnx2mvit.lowering.expr import KerasExpr, alike, call
+from onnx2mvit.lowering.operators.context import OpContext
 from onnx2mvit.matcher.pattern import require
 
 Pads = tuple[tuple[int, int], ...]
@@ -44,14 +44,14 @@ class Window:
         return tuple((0, max(more, 0)) for more in reach)
 
 
-def window(step: Step, size: Sequence[int]) -> Window:
+def window(op: OpContext, size: Sequence[int]) -> Window:
     """The window of a Conv or a pooling of this size.
 
     `same` is true where Keras's padding "same" means the same for images of every size.
     """
-    attrs, rank = step.attrs, len(size)
+    attrs, rank = op.attrs, len(size)
     require(1 <= rank <= 3, f"it goes over {rank} axes of space")
-    require(len(step.shape()) == rank + 2, "its window has not the rank of its input")
+    require(len(op.shape()) == rank + 2, "its window has not the rank of its input")
     strides = tuple(attrs.get("strides") or (1,) * rank)
     dilations = tuple(attrs.get("dilations") or (1,) * rank)
     reach = spans(size, dilations)
@@ -63,7 +63,7 @@ def window(step: Step, size: Sequence[int]) -> Window:
     elif auto_pad != "NOTSET":
         totals = [
             max((-(-length // stride) - 1) * stride + span - length, 0)
-            for length, stride, span in zip(step.shape()[2:], strides, reach, strict=True)
+            for length, stride, span in zip(op.shape()[2:], strides, reach, strict=True)
         ]
         pads = halves(totals, larger_first=auto_pad == "SAME_LOWER")
     same = auto_pad == "SAME_UPPER" or (
@@ -84,21 +84,19 @@ def halves(totals: Sequence[int], larger_first: bool) -> Pads:
     return tuple(pad[::-1] if larger_first else pad for pad in pads)
 
 
-def zero_padded(text: str, pads: Pads) -> str:
+def zero_padded(x: KerasExpr, pads: Pads) -> KerasExpr:
     """An image, channels last, with zeros around it."""
-    return f"{call(f'layers.ZeroPadding{len(pads)}D', widths(pads))}({text})"
+    return call(f"layers.ZeroPadding{len(pads)}D", widths(pads))(x)
 
 
-def padded(text: str, pads: Pads, value: str) -> str:
-    """The same with another number."""
-    return f"ops.pad({text}, {((0, 0), *pads, (0, 0))}, constant_values={value})"
+def padded(x: KerasExpr, pads: Pads, value: float | None = None) -> KerasExpr:
+    """The same with another number, or by a function."""
+    return call("ops.pad", x, ((0, 0), *pads, (0, 0)), constant_values=value)
 
 
-def cropped(text: str, pads: Pads) -> str:
+def cropped(x: KerasExpr, pads: Pads) -> KerasExpr:
     """An image with elements at its borders taken away."""
-    if not any(map(any, pads)):
-        return text
-    return f"{call(f'layers.Cropping{len(pads)}D', widths(pads))}({text})"
+    return call(f"layers.Cropping{len(pads)}D", widths(pads))(x) if any(map(any, pads)) else x
 
 
 def widths(pads: Pads) -> Any:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +11,7 @@ import numpy as np
 from onnx2mvit.base.numbers import shortest
 from onnx2mvit.ir.graph import Graph, Node, Value
 from onnx2mvit.ir.layout import BATCH, Layout, Order, Shape, axes_between, plain
+from onnx2mvit.lowering.expr import KerasExpr, LayerName, Literal, Operand, call
 from onnx2mvit.matcher.pattern import Array, Mismatch, require
 
 ELEMENTWISE = -1  # the batch is where the operands have it
@@ -26,47 +25,44 @@ class MixesBatch(Mismatch):
 
 
 @dataclass(frozen=True)
-class Code:
-    """A Keras expression. `$0`, `$1`, … stand for `inputs`, `$name` for the layer's name.
+class KerasCode:
+    """What a single operator becomes: an expression of `inputs`, and the layout of its result.
 
     Every input is wanted in an order of its axes, and the result has one; `batch` is the ONNX
-    axis of the result that holds the batch. `fixed_size` is true where the code holds for one
-    height and width alone.
+    axis of the result that holds the batch. `depends_on_size` is true where the code holds for
+    one height and width alone.
     """
 
-    text: str
+    expr: KerasExpr
     inputs: tuple[tuple[Value, Order], ...]
     order: Order
     batch: int | None
     weights: dict[str, Array] = field(default_factory=dict)
-    fixed_size: bool = False
+    depends_on_size: bool = False
 
     @property
     def is_layer(self) -> bool:
         """True if the result comes out of a layer that has a name."""
-        match ast.parse(self.text.replace("$", "_"), mode="eval").body:
-            case ast.Call(func=ast.Call(func=ast.Attribute(ast.Name("layers")), keywords=options)):
-                return any(option.arg == "name" for option in options)
-        return False
+        return self.expr.is_named_layer
 
 
-class Step:
-    """A node with its inputs' places; a converter reads it and answers `step.code(…)`."""
+class OpContext:
+    """A node with its inputs' layouts; a converter reads it and answers `op.code(…)`."""
 
     def __init__(
         self,
         node: Node,
         graph: Graph,
-        places: Mapping[Value, Layout],
+        layouts: Mapping[Value, Layout],
         trace_batch: int | None,
     ) -> None:
         self.node = node
         self.graph = graph
-        self.places = places
+        self.layouts = layouts
         self.trace_batch = trace_batch
         self.taken: list[tuple[Value, Order]] = []
         self.weights: dict[str, Array] = {}
-        self.fixed_size = False
+        self.depends_on_size = False
         self.result_batch: int | None = ELEMENTWISE
 
     @property
@@ -111,11 +107,11 @@ class Step:
         """A constant input of integers as a list, None if it is absent."""
         return [int(n) for n in self.const(index).reshape(-1)] if self.has(index) else None
 
-    def place(self, index: int = 0) -> Layout:
+    def layout(self, index: int = 0) -> Layout:
         """The order and the batch axis of an input that is computed."""
         value = self.value(index)
         require(value.const is None, f"input {index} is a constant")
-        return self.places[value]
+        return self.layouts[value]
 
     def axis(self, axis: int, index: int = 0) -> int:
         """An ONNX axis counted from the front; Mismatch if the input has none such."""
@@ -123,36 +119,37 @@ class Step:
         require(-rank <= axis < rank, f"axis {axis} is none of rank {rank}")
         return axis % rank
 
-    def keep_apart(self, axes: Sequence[int], index: int = 0) -> None:
+    def forbid_batch_reduction(self, axes: Sequence[int], index: int = 0) -> None:
         """Raises MixesBatch if one of these ONNX axes of an input holds the batch."""
-        if self.place(index).batch in axes:
-            raise MixesBatch(f"{self.node.op} over axis {self.place(index).batch} mixes the images")
+        batch = self.layout(index).batch
+        if batch in axes:
+            raise MixesBatch(f"{self.node.op} over axis {batch} mixes the images")
 
-    def data(self, index: int = 0, order: Order | None = None) -> str:
-        """What stands for an input in the text, in this order of its axes (its own by default)."""
+    def data(self, index: int = 0, order: Order | None = None) -> KerasExpr:
+        """An input in this order of its axes (its own by default)."""
         value = self.value(index)
         if value.const is not None:
             array = value.const
             return self.constant(array if order is None else array.transpose(order))
-        self.taken.append((value, order or self.places[value].order))
-        return f"${len(self.taken) - 1}"
+        self.taken.append((value, order or self.layouts[value].order))
+        return Operand(len(self.taken) - 1)
 
-    def broadcast(self, index: int, order: Order) -> str:
+    def broadcast(self, index: int, order: Order) -> KerasExpr:
         """The same for an operand of less rank, which gets axes of length 1 before."""
         shape, missing = self.shape(index), len(order) - len(self.shape(index))
         value = self.value(index)
         if value.const is not None:
             array = self.one_row(value.const.reshape((1,) * missing + shape), order)
             # One axis may be that of the channels; two hold numbers for places in the image.
-            self.fixed_size |= sum(length != 1 for length in array.shape) > 1
+            self.depends_on_size |= sum(length != 1 for length in array.shape) > 1
             return self.constant(_trim(array.transpose(order)), scalar=True)
         if missing == 0:
             return self.data(index, order)
-        text, own = self.data(index), self.places[value].order
+        x, own = self.data(index), self.layouts[value].order
         have = (*range(missing), *(axis + missing for axis in own))
-        text = f"ops.expand_dims({text}, {tuple(range(missing))})"
+        x = call("ops.expand_dims", x, tuple(range(missing)))
         moved = axes_between(have, order)
-        return text if moved == plain(len(order)) else f"ops.transpose({text}, {moved})"
+        return x if moved == plain(len(order)) else call("ops.transpose", x, moved)
 
     def lengths(self, index: int, order: Order) -> Shape:
         """The shape of what `broadcast` gives; the batch has the length `BATCH`."""
@@ -161,7 +158,7 @@ class Step:
         if value.const is not None:
             array = self.one_row(value.const.reshape(shape), order).transpose(order)
             return () if array.size == 1 else _trim(array).shape
-        batch = self.places[value].batch
+        batch = self.layouts[value].batch
         batch = None if batch is None else batch + missing
         return tuple(BATCH if axis == batch else shape[axis] for axis in order)
 
@@ -184,14 +181,14 @@ class Step:
         found = set()
         for index, value in enumerate(self.node.inputs):
             if value is not None and value.const is None:
-                batch = self.places[value].batch
+                batch = self.layouts[value].batch
                 if batch is not None:
                     found.add(batch + rank - len(self.shape(index)))
         if len(found) > 1:
             raise MixesBatch(f"the operands of {self.node.op} have the batch on different axes")
         return found.pop() if found else None
 
-    def constant(self, array: Array, scalar: bool = False) -> str:
+    def constant(self, array: Array, scalar: bool = False) -> KerasExpr:
         """A constant: a few numbers are written out, more become a weight of their own.
 
         `scalar` writes a single element as a plain number, whatever its rank.
@@ -208,51 +205,54 @@ class Step:
         floats = array.dtype.kind == "f"
         trainable = floats and len(np.unique(array[: 1 << 16])) > 2  # a mask has two values
         self.weights["embeddings"] = array.reshape(1, -1).astype(np.float32)
-        reference, _ = self.any_data()
-        switch = "" if trainable else ", trainable=False"
-        text = f"parameter({reference}, {array.shape}{switch}, name=$name)"
-        return text if floats else f'ops.cast({text}, "{array.dtype.name}")'
+        switch = None if trainable else False
+        weight = call("parameter", self.any_data(), array.shape, trainable=switch, name=LayerName())
+        return weight if floats else call("ops.cast", weight, array.dtype.name)
 
-    def any_data(self) -> tuple[str, Value]:
+    def any_data(self) -> KerasExpr:
         """Some input that is computed, as it stands; a weight needs one to hang on."""
         for index, value in enumerate(self.node.inputs):
             if value is not None and value.const is None:
-                return self.data(index), value
+                return self.data(index)
         raise Mismatch("it computes a constant")
 
     @staticmethod
-    def array(array: Array) -> str:
+    def array(array: Array) -> KerasExpr:
         """A constant tensor as code."""
-        numbers = [[literal(item, array.dtype) for item in array.reshape(-1).tolist()]]
-        text = ", ".join(numbers[0])
-        if array.ndim != 1:
-            return f"ops.reshape(ops.array([{text}], dtype={array.dtype.name!r}), {array.shape})"
-        return f"ops.array([{text}], dtype={array.dtype.name!r})"
+        numbers = [literal(item, array.dtype) for item in array.reshape(-1).tolist()]
+        flat = call("ops.array", numbers, dtype=array.dtype.name)
+        return flat if array.ndim == 1 else call("ops.reshape", flat, array.shape)
 
-    def written_out(self, places: Sequence[int]) -> None:
+    def depends_on_lengths(self, axes: Sequence[int]) -> None:
         """Notes that the length of these axes of the Keras tensor is in the code.
 
         Those between the first and the last may go with the size of the image.
         """
         last = len(self.shape()) - 1
-        self.fixed_size |= any(0 < at < last for at in places)
+        self.depends_on_size |= any(0 < at < last for at in axes)
 
-    def code(self, text: str, order: Order, batch: int | None = ELEMENTWISE) -> Code:
-        """The answer; the batch is where the operands have it unless it is given."""
+    def code(
+        self, expr: KerasExpr, order: Order | None = None, batch: int | None = ELEMENTWISE
+    ) -> KerasCode:
+        """The answer.
+
+        Args:
+            expr: what is computed.
+            order: in which order the result has its axes; by default as the first input.
+            batch: its ONNX axis that holds the batch; by default where the operands have it.
+        """
+        order = self.layout().order if order is None else order
         if batch == ELEMENTWISE:
             batch = self.batch_of_operands(len(order))
         require(len(order) == len(self.output_shape), "it changes the rank")
-        require(text.count("$name") < 2, "it would be several layers of one name")
-        return Code(text, tuple(self.taken), order, batch, self.weights, self.fixed_size)
+        named = sum(1 for _ in expr.find(LayerName))
+        require(named < 2, "it would be several layers of one name")
+        return KerasCode(expr, tuple(self.taken), order, batch, self.weights, self.depends_on_size)
 
 
-def literal(number: float, dtype: np.dtype[Any]) -> str:
+def literal(number: float, dtype: np.dtype[Any]) -> Literal:
     """A number as code: the shortest that is the same float32."""
-    if dtype.kind != "f":
-        return repr(number)
-    if math.isnan(number) or math.isinf(number):
-        return f'float("{number}")'
-    return repr(shortest(number) if dtype == np.float32 else number)
+    return Literal(shortest(number) if dtype == np.float32 else number)
 
 
 def _trim(array: Array) -> Array:
