@@ -14,13 +14,13 @@ from onnx2mvit.emitter.functions import HANDED_ON, Function, any_size_definition
 from onnx2mvit.emitter.signature import Signature
 from onnx2mvit.errors import UnsupportedError
 from onnx2mvit.ir.block import Block
+from onnx2mvit.ir.expr import KerasExpr, LayerName, Literal, Name, call, source
 from onnx2mvit.ir.graph import Graph, Value
 from onnx2mvit.ir.image_size import ImageSize
 from onnx2mvit.ir.layout import Order, axes_between, output_order
 from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter.head import HeadChoice, head_of
 from onnx2mvit.lifter.naming import identifier, layer_name
-from onnx2mvit.lowering.expr import KerasExpr, LayerName, Literal, Name, call, source
 from onnx2mvit.lowering.lower import wanted_orders
 
 GLOBAL = ("PYRAMID", "json", "keras", "layers", "np", "ops", "pathlib", *model_functions())

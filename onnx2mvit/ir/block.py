@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from onnx2mvit.ir.code import KerasCode
 from onnx2mvit.ir.graph import Node, Value
 from onnx2mvit.ir.layout import Order, channels_last, plain
-
-if TYPE_CHECKING:
-    from onnx2mvit.lowering.operators import KerasCode
 
 
 class BlockType:

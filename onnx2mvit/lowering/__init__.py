@@ -2,5 +2,5 @@
 
 In: a graph with blocks. Out: a layout for every value, code for every node that is left. Begin
 with `lower`; `operators` has a converter for each ONNX operator, which builds its code of the
-expression objects of `expr`.
+expression objects of `ir.expr`.
 """

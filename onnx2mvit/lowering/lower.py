@@ -13,12 +13,13 @@ from onnx2mvit.base.collector import collector_paused
 from onnx2mvit.base.quiet import one_line
 from onnx2mvit.errors import MALFORMED
 from onnx2mvit.ir.block import Block, BlockType
+from onnx2mvit.ir.code import KerasCode
 from onnx2mvit.ir.graph import Graph, Node, Value
 from onnx2mvit.ir.layout import Layout, Order, plain
 from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter.lift import inline_fragments
 from onnx2mvit.lifter.naming import named
-from onnx2mvit.lowering.operators import KerasCode, MixesBatch, OpContext, converter_for
+from onnx2mvit.lowering.operators import MixesBatch, OpContext, converter_for
 from onnx2mvit.matcher.pattern import Mismatch, require
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onnx2mvit.lowering.expr import (
+from onnx2mvit.ir.expr import (
     Arithmetic,
     KerasExpr,
     LayerName,

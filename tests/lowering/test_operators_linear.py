@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from onnx2mvit.ir.expr import Name
 from onnx2mvit.ir.layout import BATCH
-from onnx2mvit.lowering.expr import Name
 from onnx2mvit.lowering.operators.arithmetic import added
 from tests.support.operators import CONV, code, converted, reason
 

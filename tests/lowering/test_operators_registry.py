@@ -3,9 +3,9 @@
 import onnx.defs
 import pytest
 
+from onnx2mvit.ir.code import KerasCode
 from onnx2mvit.lowering.operators import (
     REGISTRY,
-    KerasCode,
     OpContext,
     converter_for,
     operator,

@@ -16,9 +16,9 @@ from onnx2mvit.base.backend import import_keras
 from onnx2mvit.builder.weights import block_weights, check_weights, variables_by_path
 from onnx2mvit.emitter.emit import unformatted
 from onnx2mvit.errors import Onnx2mvitError
+from onnx2mvit.ir.expr import Name
 from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter.lift import lift
-from onnx2mvit.lowering.expr import Name
 from onnx2mvit.lowering.lower import lower
 from onnx2mvit.matcher.pattern import Pattern
 from onnx2mvit.reader.read import _source, graph_of

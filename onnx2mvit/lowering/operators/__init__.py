@@ -20,12 +20,11 @@ from onnx2mvit.lowering.operators import (  # noqa: F401 - importing them fills 
     space,
     transposed_convolution,
 )
-from onnx2mvit.lowering.operators.context import KerasCode, MixesBatch, OpContext
+from onnx2mvit.lowering.operators.context import MixesBatch, OpContext
 from onnx2mvit.lowering.operators.registry import REGISTRY, converter_for, operator, version_of
 
 __all__ = [
     "REGISTRY",
-    "KerasCode",
     "MixesBatch",
     "OpContext",
     "converter_for",

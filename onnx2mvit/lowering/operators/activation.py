@@ -7,8 +7,9 @@ from functools import partial
 
 import numpy as np
 
-from onnx2mvit.lowering.expr import KerasExpr, Literal, call, layer, unless
-from onnx2mvit.lowering.operators.context import KerasCode, OpContext
+from onnx2mvit.ir.code import KerasCode
+from onnx2mvit.ir.expr import KerasExpr, Literal, call, layer, unless
+from onnx2mvit.lowering.operators.context import OpContext
 from onnx2mvit.lowering.operators.registry import operator
 from onnx2mvit.matcher.pattern import require
 

@@ -6,9 +6,10 @@ from functools import partial
 
 import numpy as np
 
+from onnx2mvit.ir.code import KerasCode
+from onnx2mvit.ir.expr import KerasExpr, call, layer
 from onnx2mvit.ir.layout import BATCH, Order, Shape, plain
-from onnx2mvit.lowering.expr import KerasExpr, call, layer
-from onnx2mvit.lowering.operators.context import KerasCode, OpContext
+from onnx2mvit.lowering.operators.context import OpContext
 from onnx2mvit.lowering.operators.registry import operator
 from onnx2mvit.matcher.pattern import require
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from onnx2mvit.base.numbers import shortest
+from onnx2mvit.ir.code import KerasCode
+from onnx2mvit.ir.expr import KerasExpr, LayerName, Literal, Operand, call
 from onnx2mvit.ir.graph import Graph, Node, Value
 from onnx2mvit.ir.layout import BATCH, Layout, Order, Shape, axes_between, plain
-from onnx2mvit.lowering.expr import KerasExpr, LayerName, Literal, Operand, call
 from onnx2mvit.matcher.pattern import Array, Mismatch, require
 
 ELEMENTWISE = -1  # the batch is where the operands have it
@@ -22,28 +22,6 @@ LARGEST_FLOAT = 1 << 24  # up to which float32 has all integers
 
 class MixesBatch(Mismatch):
     """Raised where images of one batch would see each other."""
-
-
-@dataclass(frozen=True)
-class KerasCode:
-    """What a single operator becomes: an expression of `inputs`, and the layout of its result.
-
-    Every input is wanted in an order of its axes, and the result has one; `batch` is the ONNX
-    axis of the result that holds the batch. `depends_on_size` is true where the code holds for
-    one height and width alone.
-    """
-
-    expr: KerasExpr
-    inputs: tuple[tuple[Value, Order], ...]
-    order: Order
-    batch: int | None
-    weights: dict[str, Array] = field(default_factory=dict)
-    depends_on_size: bool = False
-
-    @property
-    def is_layer(self) -> bool:
-        """True if the result comes out of a layer that has a name."""
-        return self.expr.is_named_layer
 
 
 class OpContext:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from onnx2mvit.ir.code import KerasCode
+from onnx2mvit.ir.expr import KerasExpr, alike, layer, unless
 from onnx2mvit.ir.layout import channels_last
-from onnx2mvit.lowering.expr import KerasExpr, alike, layer, unless
-from onnx2mvit.lowering.operators.context import KerasCode, OpContext
+from onnx2mvit.lowering.operators.context import OpContext
 from onnx2mvit.lowering.operators.registry import operator
 from onnx2mvit.lowering.operators.window import window, zero_padded
 

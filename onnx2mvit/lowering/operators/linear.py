@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from onnx2mvit.ir.code import KerasCode
+from onnx2mvit.ir.expr import KerasExpr, call, layer
 from onnx2mvit.ir.layout import BATCH, Order, plain
-from onnx2mvit.lowering.expr import KerasExpr, call, layer
 from onnx2mvit.lowering.operators.arithmetic import added
-from onnx2mvit.lowering.operators.context import KerasCode, MixesBatch, OpContext
+from onnx2mvit.lowering.operators.context import MixesBatch, OpContext
 from onnx2mvit.lowering.operators.registry import operator
 from onnx2mvit.matcher.pattern import require
 

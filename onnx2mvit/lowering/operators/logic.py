@@ -8,9 +8,10 @@ from functools import partial
 import numpy as np
 import onnx
 
-from onnx2mvit.lowering.expr import call
+from onnx2mvit.ir.code import KerasCode
+from onnx2mvit.ir.expr import call
 from onnx2mvit.lowering.operators.arithmetic import elementwise
-from onnx2mvit.lowering.operators.context import KerasCode, OpContext
+from onnx2mvit.lowering.operators.context import OpContext
 from onnx2mvit.lowering.operators.registry import operator
 from onnx2mvit.matcher.pattern import TRAINING, require
 

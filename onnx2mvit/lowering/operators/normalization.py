@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from onnx2mvit.ir.code import KerasCode
+from onnx2mvit.ir.expr import call, layer, unless
 from onnx2mvit.ir.layout import Order, plain
-from onnx2mvit.lowering.expr import call, layer, unless
-from onnx2mvit.lowering.operators.context import KerasCode, OpContext
+from onnx2mvit.lowering.operators.context import OpContext
 from onnx2mvit.lowering.operators.registry import operator
 from onnx2mvit.matcher.pattern import TRAINING, Array, require
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 from onnx2mvit.ir.block import Block
+from onnx2mvit.ir.code import KerasCode
+from onnx2mvit.ir.expr import Call, KerasExpr, Literal, alike, call, layer, unless
 from onnx2mvit.ir.layout import channels_last
-from onnx2mvit.lowering.expr import Call, KerasExpr, Literal, alike, call, layer, unless
-from onnx2mvit.lowering.operators.context import KerasCode, OpContext
+from onnx2mvit.lowering.operators.context import OpContext
 from onnx2mvit.lowering.operators.convolution import image
 from onnx2mvit.lowering.operators.registry import operator
 from onnx2mvit.lowering.operators.window import Pads, Window, padded, window, zero_padded

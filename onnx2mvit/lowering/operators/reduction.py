@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
+from onnx2mvit.ir.code import KerasCode
+from onnx2mvit.ir.expr import KerasExpr, alone, call, layer
 from onnx2mvit.ir.layout import without
-from onnx2mvit.lowering.expr import KerasExpr, alone, call, layer
-from onnx2mvit.lowering.operators.context import KerasCode, OpContext
+from onnx2mvit.lowering.operators.context import OpContext
 from onnx2mvit.lowering.operators.registry import operator
 from onnx2mvit.matcher.pattern import require
 

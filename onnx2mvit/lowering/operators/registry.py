@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import onnx.defs
 
 if TYPE_CHECKING:
-    from onnx2mvit.lowering.operators.context import KerasCode, OpContext
+    from onnx2mvit.ir.code import KerasCode
+from onnx2mvit.lowering.operators.context import OpContext
 
 Converter = Callable[["OpContext"], "KerasCode"]
 REGISTRY: dict[tuple[str, int], Converter] = {}

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from onnx2mvit.lowering.expr import Arithmetic, KerasExpr, Literal, alike, call, layer, unless
-from onnx2mvit.lowering.operators.context import KerasCode, OpContext
+from onnx2mvit.ir.code import KerasCode
+from onnx2mvit.ir.expr import Arithmetic, KerasExpr, Literal, alike, call, layer, unless
+from onnx2mvit.lowering.operators.context import OpContext
 from onnx2mvit.lowering.operators.registry import operator
 from onnx2mvit.matcher.pattern import Array, require
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from onnx2mvit.ir.code import KerasCode
+from onnx2mvit.ir.expr import KerasExpr, alone, call
 from onnx2mvit.ir.layout import Order, plain
-from onnx2mvit.lowering.expr import KerasExpr, alone, call
-from onnx2mvit.lowering.operators.context import KerasCode, MixesBatch, OpContext
+from onnx2mvit.lowering.operators.context import MixesBatch, OpContext
 from onnx2mvit.lowering.operators.registry import operator
 from onnx2mvit.matcher.pattern import Array, require
 

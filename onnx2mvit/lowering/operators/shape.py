@@ -6,6 +6,8 @@ brought what is constant to plain attributes.
 
 from __future__ import annotations
 
+from onnx2mvit.ir.code import KerasCode
+from onnx2mvit.ir.expr import KerasExpr, alone, call, layer, unless
 from onnx2mvit.ir.layout import (
     BATCH,
     Shape,
@@ -15,8 +17,7 @@ from onnx2mvit.ir.layout import (
     transposed,
     without,
 )
-from onnx2mvit.lowering.expr import KerasExpr, alone, call, layer, unless
-from onnx2mvit.lowering.operators.context import KerasCode, MixesBatch, OpContext
+from onnx2mvit.lowering.operators.context import MixesBatch, OpContext
 from onnx2mvit.lowering.operators.registry import operator
 from onnx2mvit.matcher.pattern import require
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from onnx2mvit.lowering.expr import call, layer, unless
-from onnx2mvit.lowering.operators.context import KerasCode, OpContext
+from onnx2mvit.ir.code import KerasCode
+from onnx2mvit.ir.expr import call, layer, unless
+from onnx2mvit.lowering.operators.context import OpContext
 from onnx2mvit.lowering.operators.registry import operator
 from onnx2mvit.matcher.pattern import require
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from onnx2mvit.ir.code import KerasCode
+from onnx2mvit.ir.expr import KerasExpr, Literal, alone, call, unless
 from onnx2mvit.ir.layout import channels_last
-from onnx2mvit.lowering.expr import KerasExpr, Literal, alone, call, unless
-from onnx2mvit.lowering.operators.context import KerasCode, OpContext, literal
+from onnx2mvit.lowering.operators.context import OpContext, literal
 from onnx2mvit.lowering.operators.registry import operator
 from onnx2mvit.lowering.operators.window import zero_padded
 from onnx2mvit.matcher.pattern import require

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from onnx2mvit.ir.code import KerasCode
+from onnx2mvit.ir.expr import alike, call, layer, unless
 from onnx2mvit.ir.layout import channels_last
-from onnx2mvit.lowering.expr import alike, call, layer, unless
-from onnx2mvit.lowering.operators.context import KerasCode, OpContext
+from onnx2mvit.lowering.operators.context import OpContext
 from onnx2mvit.lowering.operators.convolution import has_bias, image
 from onnx2mvit.lowering.operators.registry import operator
 from onnx2mvit.lowering.operators.window import Pads, cropped, halves, spans, zero_padded

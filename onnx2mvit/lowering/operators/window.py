@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from onnx2mvit.lowering.expr import KerasExpr, alike, call
+from onnx2mvit.ir.expr import KerasExpr, alike, call
 from onnx2mvit.lowering.operators.context import OpContext
 from onnx2mvit.matcher.pattern import require
 
