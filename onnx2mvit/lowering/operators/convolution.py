@@ -18,7 +18,7 @@ def conv(op: OpContext) -> KerasCode:
     """
     kernel, group = op.const(1), op.attrs.get("group", 1)
     filters, per_group, *size = kernel.shape
-    w, rank = window(op, size), len(size)
+    w, rank = window(op), len(size)
     # Keras has no steps in a dilated convolution; TensorFlow none that differ in a depthwise one.
     sparse = max(w.strides) > 1 and max(w.dilations) > 1
     even = len(set(w.strides)) == 1 and len(set(w.dilations)) == 1

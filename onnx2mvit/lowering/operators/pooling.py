@@ -8,10 +8,11 @@ from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.code import KerasCode
 from onnx2mvit.ir.expr import Call, KerasExpr, Literal, alike, call, layer, unless
 from onnx2mvit.ir.layout import channels_last
+from onnx2mvit.ir.window import Pads, Window
 from onnx2mvit.lowering.operators.context import OpContext
 from onnx2mvit.lowering.operators.convolution import image
 from onnx2mvit.lowering.operators.registry import operator
-from onnx2mvit.lowering.operators.window import Pads, Window, padded, window, zero_padded
+from onnx2mvit.lowering.operators.window import padded, window, zero_padded
 from onnx2mvit.matcher.pattern import require
 
 NOT_NEGATIVE = ("relu", "relu6", "sigmoid")
@@ -21,9 +22,9 @@ def pooling_window(op: OpContext) -> tuple[Window, Pads]:
     """The window, and what its last steps need behind the padding."""
     dtype = op.node.output.dtype
     require(dtype is not None and dtype.kind == "f", f"it computes {dtype}, not floats")
-    w = window(op, op.attrs["kernel_shape"])
+    w = window(op)
     # On these two onnxruntime and ONNX's own shapes disagree.
-    automatic = op.attrs.get("auto_pad", "NOTSET").startswith("SAME")
+    automatic = w.auto_pad.startswith("SAME")
     require(not automatic or max(w.dilations) == 1, "it pads a dilated window automatically")
     beyond = w.beyond(op.shape()[2:], op.output_shape[2:])
     for more, span, (_, after) in zip(beyond, w.spans, w.pads, strict=True):

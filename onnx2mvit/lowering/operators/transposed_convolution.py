@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from onnx2mvit.ir.code import KerasCode
 from onnx2mvit.ir.expr import alike, call, layer, unless
 from onnx2mvit.ir.layout import channels_last
+from onnx2mvit.ir.window import Pads, halves, spans
 from onnx2mvit.lowering.operators.context import OpContext
 from onnx2mvit.lowering.operators.convolution import has_bias, image
 from onnx2mvit.lowering.operators.registry import operator
-from onnx2mvit.lowering.operators.window import Pads, cropped, halves, spans, zero_padded
+from onnx2mvit.lowering.operators.window import cropped, zero_padded
 from onnx2mvit.matcher.pattern import require
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from onnx2mvit.ir.graph import Value
-from onnx2mvit.ir.padding import same_pads
+from onnx2mvit.ir.window import window_of
 from onnx2mvit.matcher.match import Match
 from onnx2mvit.matcher.pattern import Expr, Ops, Var, constant, optional, require
 from onnx2mvit.reader.rules.base import Builder, Rule
@@ -30,26 +30,15 @@ class ExplicitConv(Rule):
 
 def explicit(m: Match) -> dict[str, Any]:
     """The attributes of a Conv (operator versions 1 and 11) with nothing left implicit."""
-    given = m.root.attrs
-    kernel = tuple(m.weight.const.shape[2:])
-    rank = len(kernel)
-    strides = tuple(given.get("strides") or (1,) * rank)
-    dilations = tuple(given.get("dilations") or (1,) * rank)
-    auto_pad = given.get("auto_pad", "NOTSET")
-    pads = tuple(given.get("pads") or (0,) * (2 * rank))
-    if auto_pad == "VALID":
-        pads = (0,) * (2 * rank)
-    elif auto_pad in ("SAME_UPPER", "SAME_LOWER"):
-        require(m.x.shape is not None, "the input's shape is not known")
-        pads = same_pads(m.x.shape[2:], kernel, strides, dilations)
-        if auto_pad == "SAME_LOWER":
-            pads = (*pads[rank:], *pads[:rank])
+    automatic = m.root.attrs.get("auto_pad", "NOTSET").startswith("SAME")
+    require(not automatic or m.x.shape is not None, "the input's shape is not known")
+    window = window_of(m.root)
     return {
-        "kernel_shape": kernel,
-        "strides": strides,
-        "dilations": dilations,
-        "pads": pads,
-        "group": given.get("group", 1),
+        "kernel_shape": window.size,
+        "strides": window.strides,
+        "dilations": window.dilations,
+        "pads": window.onnx_pads,
+        "group": m.root.attrs.get("group", 1),
     }
 
 

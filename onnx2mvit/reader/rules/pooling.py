@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from onnx2mvit.ir.graph import Value
+from onnx2mvit.ir.window import window_of
 from onnx2mvit.matcher.match import Match
 from onnx2mvit.matcher.pattern import Expr, Ops, Var, any_of, optional, require
 from onnx2mvit.reader.rules.base import Builder, Rule
@@ -38,15 +39,16 @@ class AveragePoolIsMean(Rule):
         return op.AveragePool(x)
 
     def rewrite(self, m: Match, new: Builder) -> Value:
-        attrs, shape = m.root.attrs, m.x.shape or ()
+        shape = m.x.shape or ()
         require(len(shape) == 4, "the input is no image")
+        window = window_of(m.root)
         require(m.root.output.shape == (*shape[:2], 1, 1), "there is more than one window")
-        require(not any(attrs.get("pads") or ()), "it is padded")
-        require(attrs.get("auto_pad", "NOTSET") in ("NOTSET", "VALID"), "it is padded")
-        require(set(attrs.get("dilations") or (1,)) == {1}, "it leaves pixels out")
-        sizes = zip(attrs["kernel_shape"], shape[2:], strict=True)
+        require(not window.padded, "it is padded")
+        require(window.auto_pad in ("NOTSET", "VALID"), "it is padded")
+        require(window.spans == window.size, "it leaves pixels out")
+        sizes = zip(window.size, shape[2:], strict=True)
         require(
-            all(k == size or (k > size and attrs.get("ceil_mode")) for k, size in sizes),
+            all(k == size or (k > size and window.ceil_mode) for k, size in sizes),
             "the window is smaller than the image",
         )
         return new.like_root(m.x, op="ReduceMean", axes=(2, 3), keepdims=1)
