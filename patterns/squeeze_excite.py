@@ -1,17 +1,17 @@
-"""Squeeze and excitation: channels weighted by what the whole image holds."""
+"""Squeeze and excitation: channels weighted by what the whole image holds (arXiv:1709.01507)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from onnx2mvit.matcher.match import Match
-from onnx2mvit.matcher.pattern import Expr, Ops, Pattern, Var, require
+from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, require
 
-from .conv_bn_act import FULL, conv_bn_act
-from .global_mean import global_mean
+from .conv import FULL, conv_bn_act
+from .pooling import global_mean
 
 if TYPE_CHECKING:
     from keras import KerasTensor, layers
+
 
 GATES = ("sigmoid", "hard_sigmoid")
 SQUEEZE = ("squeeze_activation", "squeeze_gate", "squeeze_bias")  # style of blocks that have one

@@ -2,4 +2,41 @@
 
 In: a graph and a pattern. Out: a match, or the reason why there is none. Begin with `pattern`,
 the language; `match` finds, `search` is the backtracking, `registry` the patterns in their order.
+Files with patterns import the language from here.
 """
+
+from onnx2mvit.matcher.match import Match
+from onnx2mvit.matcher.pattern import (
+    Array,
+    Expr,
+    Mismatch,
+    Ops,
+    Pattern,
+    Var,
+    any_of,
+    constant,
+    each,
+    maybe,
+    one_or_more,
+    optional,
+    require,
+    scalar,
+)
+
+__all__ = [
+    "Array",
+    "Expr",
+    "Match",
+    "Mismatch",
+    "Ops",
+    "Pattern",
+    "Var",
+    "any_of",
+    "constant",
+    "each",
+    "maybe",
+    "one_or_more",
+    "optional",
+    "require",
+    "scalar",
+]

@@ -1,14 +1,13 @@
-"""EfficientNetV2's fused block: k×k expand (→ squeeze-excite) → 1×1 project (+ input)."""
+"""EfficientNetV2's own block; the first EfficientNet's is MobileNetV3's."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.base.numbers import ratio
-from onnx2mvit.matcher.match import Match
-from onnx2mvit.matcher.pattern import Expr, Ops, Pattern, Var, any_of, maybe, require
+from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, maybe, require
 
-from .conv_bn_act import FULL, STYLE, conv_bn_act
+from .conv import FULL, STYLE, conv_bn_act
 from .squeeze_excite import SQUEEZE, squeeze_excite, squeeze_params
 
 if TYPE_CHECKING:

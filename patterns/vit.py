@@ -1,19 +1,75 @@
-"""The input of a vision transformer: patches, class token and positions."""
+"""ViT's input (arXiv:2010.11929): patches, learned tokens and positions."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from onnx2mvit.matcher.match import Match
-from onnx2mvit.matcher.pattern import Expr, Ops, Pattern, Var, any_of, require
+from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, require
 
-from .class_token import class_token
-from .patch_embedding import patch_embedding
-from .position_embedding import position_embedding
+from .tokens import class_token, position_embedding
 
 if TYPE_CHECKING:
     import keras
-    from keras import KerasTensor
+    from keras import KerasTensor, layers
+
+
+class ImageToTokens(Pattern):
+    """(B, d, H, W) → (B, H·W, d), row by row."""
+
+    keras = "image_to_tokens"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        channels_first = op.Transpose(op.Reshape(x, role="flat"), perm=(0, 2, 1), role="tokens")
+        channels_last = op.Reshape(op.Transpose(x, perm=(0, 2, 3, 1)), role="tokens")
+        return any_of(channels_first, channels_last)
+
+    def params(self, m: Match) -> dict[str, Any]:
+        batch, dim, height, width = m.shape("x", 4)
+        places = height * width
+        flat = m.flat is None or m.flat.output.shape == (batch, dim, places)
+        require(flat and m.tokens.output.shape == (batch, places, dim), "a token is not one place")
+        return {}
+
+
+def image_to_tokens(x: KerasTensor) -> KerasTensor:
+    """(B, H, W, d) → (B, H·W, d): a token for every place, row by row."""
+    return layers.Reshape((-1, x.shape[-1]))(x)
+
+
+class PatchEmbedding(Pattern):
+    """(B, C, H, W) → (B, N, d) with N patches (arXiv:2010.11929, section 3.1).
+
+    The linear layer on the pixels of a patch is a convolution whose stride is its kernel. What
+    the patches do not fill at the right and at the bottom is left out.
+    """
+
+    keras = "patch_embedding"
+    main = "projection"
+    before = ("ConvBnAct",)
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        y = op.Conv2D(x, role="projection", dilation=1, groups=1)
+        return op.ImageToTokens(y, role="tokens")
+
+    def params(self, m: Match) -> dict[str, Any]:
+        size, strides = m.projection.kernel_size, m.projection.strides
+        require(size == strides, f"the kernel is {size}, the stride {strides}")
+        pads = any(m.projection.matched[0].attrs["pads"])
+        pads_elsewhere = m.projection.params.get("padding") == "same"
+        require(not pads and not pads_elsewhere, "it pads the image")
+        return {
+            "dim": m.projection.filters,
+            "patch_size": size,
+            "use_bias": m.projection.use_bias,
+        }
+
+
+def patch_embedding(
+    x: KerasTensor, dim: int, patch_size: int, use_bias: bool = True, *, name: str
+) -> KerasTensor:
+    """(B, H, W, C) → (B, N, dim): a linear layer on the pixels of each patch."""
+    x = layers.Conv2D(dim, patch_size, strides=patch_size, use_bias=use_bias, name=name)(x)
+    return image_to_tokens(x)
 
 
 class ViTEmbeddings(Pattern):
