@@ -17,6 +17,7 @@ from onnx2mvit.matcher import (
     Var,
     any_of,
     constant,
+    p,
     require,
     scalar,
 )
@@ -40,39 +41,29 @@ class MultiHeadAttention(Pattern):
     takes = 2
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        query = op.Reshape(op.Dense(x, role="query"), role="query_heads")
-        key = op.Reshape(op.Dense(x, role="key"), role="key_heads")
-        value = op.Reshape(op.Dense(x, role="value"), role="value_heads")
-        query = op.Transpose(query, perm=(0, 2, 1, 3))
-        key = op.Transpose(key, perm=(0, 2, 3, 1))
-        value = op.Transpose(value, perm=(0, 2, 1, 3))
+        heads = {"h": p.num_heads, "k": p.key_dim}
+        query = op.Rearrange("b t (h k) -> b h t k", op.Dense(x, role="query"), **heads)
+        key = op.Rearrange("b t (h k) -> b h k t", op.Dense(x, role="key"), **heads)
+        value = op.Rearrange("b t (h k) -> b h t k", op.Dense(x, role="value"), **heads)
         scores = op.Mul(op.MatMul(query, key), scalar("scale"))
         y = op.MatMul(op.Softmax(scores, axis=-1), value)
-        y = op.Reshape(op.Transpose(y, perm=(0, 2, 1, 3)), role="joined")
+        y = op.Rearrange("b h t k -> b t (h k)", y, **heads)
         return op.Dense(y, role="output")
 
     def params(self, m: Match) -> dict[str, Any]:
-        batch, tokens, channels = m.shape("x", 3)
-        *_, heads, key_dim = m.shape("query_heads", 4)
-        split = (batch, tokens, heads, key_dim)
-        for part in (m.query_heads, m.key_heads, m.value_heads):
-            require(part.output.shape == split, f"a head is not {key_dim} neighbouring channels")
+        *_, channels = m.shape("x", 3)
+        heads, key_dim = m.num_heads, m.key_dim
         require(heads * key_dim == channels, f"{heads} heads of {key_dim} are not {channels}")
-        require(m.joined.output.shape == m.x.shape, "the heads are joined in another way")
         require(m.output.units == channels, f"it makes {m.output.units} channels of {channels}")
         scale, expected = float(m.scale.const.reshape(())), 1 / math.sqrt(key_dim)
         require(
             math.isclose(scale, expected, rel_tol=1e-5),
             f"the scale is {scale:.6g}, not 1/sqrt({key_dim}) = {expected:.6g}",
         )
-        return {
-            "num_heads": heads,
-            "key_dim": key_dim,
-            "use_bias": any_bias(m),
-        }
+        return {"use_bias": any_bias(m)}
 
     def weights(self, m: Match) -> dict[str, Array]:
-        *_, heads, key_dim = m.query_heads.output.shape
+        heads, key_dim = m.num_heads, m.key_dim
         tensors = {}
         biased = any_bias(m)
         for role in ("query", "key", "value"):
@@ -129,13 +120,17 @@ class TransformerLayer(Pattern):
     style = ("activation", "attention_bias", "epsilon")
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        y: Expr = op.LayerNorm(x, role="norm_before")
-        y = op.MultiHeadAttention(y, role="attention")
+        y: Expr = op.LayerNorm(x, role="norm_before", epsilon=p.epsilon)
+        biased = {"use_bias": p.attention_bias}
+        y = op.MultiHeadAttention(y, role="attention", num_heads=p.num_heads, **biased)
         y = any_of(y, op.LayerScale(y, role="scale_attention"))
         attended = op.Add(y, x)
-        y = op.LayerNorm(attended, role="norm_after")
+        y = op.LayerNorm(attended, role="norm_after", epsilon=p.epsilon)
         y = op.Dense(y, role="mlp_in", use_bias=True)
-        y = any_of(op.Activation(y, role="act"), op.ApproximateGelu(y, role="approximate"))
+        y = any_of(
+            op.Activation(y, role="act", activation=p.activation),
+            op.ApproximateGelu(y, role="approximate", gelu=p.gelu),
+        )
         y = op.Dense(y, role="mlp_out", use_bias=True)
         y = any_of(y, op.LayerScale(y, role="scale_mlp"))
         return op.Add(y, attended)
@@ -148,13 +143,9 @@ class TransformerLayer(Pattern):
         scaled = m.scale_attention is not None
         require(scaled == (m.scale_mlp is not None), "one of its branches alone is scaled")
         return {
-            "num_heads": m.attention.num_heads,
             "mlp_ratio": mlp_ratio,
-            "activation": m.act.activation if m.act is not None else None,
-            **(m.approximate.params if m.approximate is not None else {}),
-            "attention_bias": m.attention.use_bias,
+            "activation": m.activation,
             **({"layer_scale": True} if scaled else {}),
-            **m.common(("norm_before", "norm_after"), "epsilon"),
         }
 
 

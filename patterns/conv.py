@@ -16,8 +16,10 @@ from onnx2mvit.matcher import (
     Var,
     any_of,
     constant,
+    kind_of,
     maybe,
     optional,
+    p,
     require,
 )
 
@@ -127,7 +129,15 @@ def with_bias(m: Match, kernel: Array) -> dict[str, Array]:
 
 
 FULL = {"depthwise": False, "groups": 1}  # every channel sees every other
-STYLE = ("padding", "batch_norm", "use_bias", "bn_epsilon", "bn_momentum")
+# What the convolutions of a block have in common, and so do mostly all of a network.
+STYLE = p("padding", "batch_norm", "use_bias", "bn_epsilon", "bn_momentum")
+
+# The convolutions that papers speak of, each with what may follow it.
+Conv = kind_of("ConvBnAct", **FULL)
+Conv1x1 = kind_of("ConvBnAct", kernel_size=1, **FULL)
+PointwiseConv = kind_of("ConvBnAct", kernel_size=1, strides=1, **FULL)
+DepthwiseConv = kind_of("ConvBnAct", depthwise=True)
+GroupConv = kind_of("ConvBnAct", depthwise=False)
 
 
 class ConvBnAct(Pattern):

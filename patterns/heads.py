@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, maybe, require, scalar
+from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, maybe, p, require, scalar
 
 if TYPE_CHECKING:
     from keras import KerasTensor, layers, ops
@@ -21,14 +21,9 @@ class Classifier(Pattern):
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         y = op.GlobalAveragePooling2D(x, role="pool")
-        hidden = op.Activation(op.Dense(y, role="hidden"), role="act")
-        return op.Dense(any_of(y, hidden), role="dense")
-
-    def params(self, m: Match) -> dict[str, Any]:
-        layer = {"num_classes": m.dense.units, **m.common(("hidden", "dense"), "use_bias")}
-        if m.hidden is None:
-            return layer
-        return layer | {"hidden": m.hidden.units, "activation": m.act.activation}
+        hidden = op.Dense(y, role="hidden", units=p.hidden, use_bias=p.use_bias)
+        active = op.Activation(hidden, role="act", activation=p.activation)
+        return op.Dense(any_of(y, active), role="dense", units=p.num_classes, use_bias=p.use_bias)
 
 
 def classifier(
@@ -90,14 +85,8 @@ class TokenClassifier(Pattern):
     main = "dense"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        return op.Dense(op.TokenPooling(x, role="pool"), role="dense")
-
-    def params(self, m: Match) -> dict[str, Any]:
-        return {
-            "num_classes": m.dense.units,
-            **m.pool.params,
-            "use_bias": m.dense.use_bias,
-        }
+        y = op.TokenPooling(x, role="pool", **p("pooling", "start"))
+        return op.Dense(y, role="dense", units=p.num_classes, use_bias=p.use_bias)
 
 
 def token_classifier(
@@ -129,11 +118,9 @@ class Pooler(Pattern):
     before = ("TokenClassifier",)
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        y = op.Dense(op.TokenPooling(x, role="pool"), role="dense", use_bias=True)
+        y = op.TokenPooling(x, role="pool", **p("pooling", "start"))
+        y = op.Dense(y, role="dense", units=p.dim, use_bias=True)
         return op.Activation(y, role="act", activation="tanh")
-
-    def params(self, m: Match) -> dict[str, Any]:
-        return {"dim": m.dense.units, **m.pool.params}
 
 
 def pooler(
@@ -174,13 +161,10 @@ class DistilledClassifier(Pattern):
     main = "head"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        head = op.TokenClassifier(x, role="head", pooling="token", start=0)
-        dist = op.TokenClassifier(x, role="dist", pooling="token", start=1)
+        own = {"num_classes": p.num_classes, "pooling": "token", "use_bias": True}
+        head = op.TokenClassifier(x, role="head", start=0, **own)
+        dist = op.TokenClassifier(x, role="dist", start=1, **own)
         return op.Average(head, dist, role="average")
-
-    def params(self, m: Match) -> dict[str, Any]:
-        require(m.head.use_bias and m.dist.use_bias, "a head has no bias")
-        return {"num_classes": m.head.num_classes}
 
 
 def distilled_classifier(

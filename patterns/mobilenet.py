@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.base.numbers import ratio
-from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, maybe, require
+from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, maybe, p, require
 
-from .conv import FULL, STYLE, conv_bn_act
-from .squeeze_excite import SQUEEZE, squeeze_excite, squeeze_params
+from .conv import STYLE, DepthwiseConv, PointwiseConv, conv_bn_act
+from .squeeze_excite import SQUEEZE, SQUEEZED, squeeze_excite
 
 if TYPE_CHECKING:
     import keras
@@ -26,21 +26,14 @@ class DepthwiseSeparable(Pattern):
     style = ("kernel_size", "activation", "depthwise_activation")
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        y = op.ConvBnAct(x, role="depthwise", depthwise=True)
-        act = {"activation": lambda how: how is not None}
-        return op.ConvBnAct(y, role="pointwise", kernel_size=1, strides=1, **act, **FULL)
+        own = p("strides", "kernel_size", "dilation")
+        y = DepthwiseConv(x, role="depthwise", activation=p.depthwise_activation, **own, **STYLE)
+        active = p.activation.where(lambda how: how is not None)
+        return PointwiseConv(y, role="pointwise", filters=p.filters, activation=active, **STYLE)
 
     def params(self, m: Match) -> dict[str, Any]:
         m.shape("x", 4)
-        return {
-            "filters": m.pointwise.filters,
-            "strides": m.depthwise.strides,
-            "kernel_size": m.depthwise.kernel_size,
-            "dilation": m.depthwise.dilation,
-            "activation": m.pointwise.activation,
-            "depthwise_activation": m.depthwise.activation,
-            **m.common(("depthwise", "pointwise"), *STYLE),
-        }
+        return {}
 
 
 def depthwise_separable(
@@ -72,7 +65,8 @@ def depthwise_separable(
     return keras.Model(inputs, y, name=name)(x)
 
 
-STATIC = tuple(name for name in STYLE if name != "bn_momentum")
+# The momentum of the first normalization may be another (Hugging Face's).
+STATIC = {name: param for name, param in STYLE.items() if name != "bn_momentum"}
 
 
 class InvertedResidual(Pattern):
@@ -88,10 +82,12 @@ class InvertedResidual(Pattern):
     style = ("activation", *SQUEEZE, "expand_momentum")
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        y: Expr = maybe(op.ConvBnAct(x, role="expand", kernel_size=1, strides=1, **FULL))
-        y = op.ConvBnAct(y, role="depthwise", depthwise=True)
-        y = any_of(y, op.SqueezeExcite(y, role="se"))
-        y = op.ConvBnAct(y, role="project", kernel_size=1, strides=1, activation=None, **FULL)
+        act = p("activation")
+        own = p("strides", "kernel_size", "dilation")
+        y: Expr = maybe(PointwiseConv(x, role="expand", **act, **STATIC))
+        y = DepthwiseConv(y, role="depthwise", **own, **act, **STYLE)
+        y = any_of(y, op.SqueezeExcite(y, role="se", **SQUEEZED))
+        y = PointwiseConv(y, role="project", filters=p.filters, activation=None, **STYLE)
         return any_of(op.Add(x, y, role="add"), y)
 
     def params(self, m: Match) -> dict[str, Any]:
@@ -103,15 +99,7 @@ class InvertedResidual(Pattern):
         residual = m.depthwise.strides == 1 and m.project.filters == channels
         require((m.add is not None) == residual, "the input is not added where it could be")
         return {
-            "filters": m.project.filters,
             "expansion": expansion if m.expand is not None else None,
-            "strides": m.depthwise.strides,
-            "kernel_size": m.depthwise.kernel_size,
-            "dilation": m.depthwise.dilation,
-            **m.common(("expand", "depthwise"), "activation"),
-            **squeeze_params(m),
-            **m.common(("expand", "depthwise", "project"), *STATIC),
-            **m.common(("depthwise", "project"), "bn_momentum"),
             **self.expand_momentum(m),
         }
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, maybe, one_or_more, require
+from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, maybe, one_or_more, p, require
 
 from .attention import transformer_layer
-from .conv import FULL, STYLE, conv_bn_act
+from .conv import STYLE, Conv, PointwiseConv, conv_bn_act
 
 if TYPE_CHECKING:
     import keras
     from keras import KerasTensor, layers, ops
 
 Shape = tuple[int | None, ...]
+
+
+SQUARE = p.patch_size.where(lambda size: size > 1)
 
 
 class Unfold(Pattern):
@@ -27,30 +31,18 @@ class Unfold(Pattern):
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         whole = maybe(op.Resize(x, role="stretch", mode="linear"))
-        y = op.Transpose(op.Reshape(whole, role="rows"), perm=(0, 2, 1, 3))
-        y = op.Transpose(op.Reshape(y, role="patches"), perm=(0, 3, 2, 1))
-        return op.Reshape(y, role="tokens")
+        return op.Rearrange("b d (r p) (c q) -> (b p q) (r c) d", whole, p=SQUARE, q=SQUARE)
 
     def params(self, m: Match) -> dict[str, Any]:
-        _, patch, columns, patch_width = m.shape("rows", 4)
-        require(patch == patch_width, f"a patch is {patch}×{patch_width}, not square")
-        batch, dim, *size = m.shape("x", 4)
-        height, width = m.shape("stretch", 4)[2:] if m.stretch is not None else size
-        rows = height // patch
-        require([height, width] == fill(size, patch), "patches do not fill the image")
-        require(columns * patch == width, "patches do not fill the image")
-        require(m.rows.output.shape[0] == batch * dim * rows, "the rows are taken apart otherwise")
-        require(
-            m.patches.output.shape == (batch, dim, rows * columns, patch * patch)
-            and m.tokens.output.shape == (batch * patch * patch, rows * columns, dim),
-            "the pixels of a patch are ordered otherwise",
-        )
-        return {"patch_size": patch}
+        check_filled(m, m.shape("x", 4)[2:])
+        return {}
 
 
-def fill(size: list[int], patch_size: int) -> list[int]:
-    """The smallest height and width that patches fill."""
-    return [-(-length // patch_size) * patch_size for length in size]
+def check_filled(m: Match, size: Sequence[int]) -> None:
+    """Requires that an image of this size is stretched so far that patches fill it, not further."""
+    patch, whole = m.patch_size, [m.lengths[name] * m.patch_size for name in ("r", "c")]
+    filled = [-(-length // patch) * patch for length in size]
+    require(whole == filled, "patches do not fill the image")
 
 
 def unfold(x: KerasTensor, patch_size: int) -> KerasTensor:
@@ -108,25 +100,13 @@ class Fold(Pattern):
     inner = True
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        y = op.Transpose(op.Reshape(x, role="patches"), perm=(0, 3, 2, 1))
-        y = op.Transpose(op.Reshape(y, role="rows"), perm=(0, 2, 1, 3))
-        return maybe(op.Resize(op.Reshape(y, role="whole"), role="shrink", mode="linear"))
+        y = op.Rearrange("(b p q) (r c) d -> b d (r p) (c q)", x, p=SQUARE, q=SQUARE)
+        resized = op.Resize(y, role="shrink", mode="linear")
+        return any_of(y, resized)
 
     def params(self, m: Match) -> dict[str, Any]:
-        batch, dim, height, width = m.shape("whole", 4)
-        _, columns, patch, patch_width = m.shape("rows", 4)
-        rows = height // patch
-        require(patch == patch_width, f"a patch is {patch}×{patch_width}, not square")
-        require((rows * patch, columns * patch) == (height, width), "patches do not fill the image")
-        size = list(m.root.output.shape or ())[2:]
-        require(fill(size, patch) == [height, width], "the image is shrunk to another size")
-        require(m.rows.output.shape[0] == batch * dim * rows, "the rows are put together otherwise")
-        require(
-            m.patches.output.shape == (batch, patch * patch, rows * columns, dim)
-            and m.x.shape == (batch * patch * patch, rows * columns, dim),
-            "the pixels of a patch are ordered otherwise",
-        )
-        return {"patch_size": patch}
+        check_filled(m, (m.root.output.shape or ())[2:])
+        return {}
 
 
 def fold(x: KerasTensor, image: KerasTensor, patch_size: int) -> KerasTensor:
@@ -182,48 +162,26 @@ class MobileViTBlock(Pattern):
     style = ("activation", "attention_bias", "epsilon")
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        y: Expr = op.ConvBnAct(x, role="local", strides=1, dilation=1, **FULL)
+        conv = {"activation": p.activation, **STYLE}
+        same = {"kernel_size": p.kernel_size, "strides": 1, "dilation": 1, **conv}
+        layer = p("num_heads", "mlp_ratio", "activation", "attention_bias", "epsilon")
+        y: Expr = Conv(x, role="local", **same)
         plain = {"batch_norm": False, "use_bias": False, "activation": None}
-        y = op.ConvBnAct(y, role="local_1x1", kernel_size=1, strides=1, **plain, **FULL)
-        y = op.Unfold(y, role="unfold")
-        y = one_or_more("TransformerLayer", y, role="layer")
-        y = op.LayerNorm(y, role="norm")
-        y = op.Fold(y, role="fold")
-        y = op.ConvBnAct(y, role="project", kernel_size=1, strides=1, **FULL)
-        both = op.Concat(x, y, axis=1)
-        fused = op.ConvBnAct(both, role="fusion", strides=1, dilation=1, **FULL)
+        y = PointwiseConv(y, role="local_1x1", filters=p.dim, **plain)
+        y = op.Unfold(y, role="unfold", patch_size=p.patch_size)
+        # ViT's further options are not this network's.
+        y = one_or_more("TransformerLayer", y, role="layer", gelu=None, layer_scale=None, **layer)
+        y = op.LayerNorm(y, role="norm", epsilon=p.epsilon)
+        y = op.Fold(y, role="fold", patch_size=p.patch_size)
+        y = PointwiseConv(y, role="project", filters=p.filters, **conv)
+        fused = Conv(op.Concat(x, y, axis=1), role="fusion", filters=p.filters, **same)
         return any_of(fused, y)
 
     def params(self, m: Match) -> dict[str, Any]:
-        first, *others = m.layer
-        dim = m.local_1x1.filters
-        for other in others:
-            require(other.params == first.params, "its transformer layers differ")
-        require(not {"gelu", "layer_scale"} & first.params.keys(), "its layers are ViT's")
-        require(m.unfold.params == m.fold.params, "it folds otherwise than it unfolds")
         require(m.unfold.inputs[0].shape == m.fold.output.shape, "it folds to another size")
-        require(first.epsilon == m.norm.epsilon, "its norms differ in epsilon")
-        require(first.activation == m.local.activation, "its activations differ")
-        if m.fusion is not None:
-            require(m.local.kernel_size == m.fusion.kernel_size, "its kernels differ")
-        filters, channels = m.project.filters, m.shape("x", 4)[1]
+        channels = m.shape("x", 4)[1]
         require(m.local.filters == channels, "local has other filters than its input channels")
-        require(
-            m.fusion is None or m.fusion.filters == filters, "fusion has other filters than project"
-        )
-        return {
-            "filters": filters,
-            "dim": dim,
-            "depth": len(m.layer),
-            "num_heads": first.num_heads,
-            "patch_size": m.unfold.patch_size,
-            "mlp_ratio": first.mlp_ratio,
-            "kernel_size": m.local.kernel_size,
-            "fusion": m.fusion is not None,
-            "attention_bias": first.attention_bias,
-            "epsilon": m.norm.epsilon,
-            **m.common(("local", "project", "fusion"), "activation", *STYLE),
-        }
+        return {"depth": len(m.layer), "fusion": m.fusion is not None}
 
 
 def mobilevit_block(

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.base.numbers import ratio
 from onnx2mvit.ir.graph import Graph
-from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, maybe, one_or_more, require
+from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, maybe, one_or_more, p, require
 
-from .conv import FULL, STYLE, conv_bn_act
+from .conv import STYLE, DepthwiseConv, PointwiseConv, conv_bn_act
 from .mobilevitv2_patches import fill_patches, fold_patches, unfold_patches
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from keras import KerasTensor, layers, ops
 
 
-LINEAR = {"kernel_size": 1, "strides": 1, "batch_norm": False, **FULL}
+LINEAR = {"batch_norm": False, "use_bias": p.use_bias}
 
 
 class SeparableSelfAttention(Pattern):
@@ -29,14 +29,14 @@ class SeparableSelfAttention(Pattern):
     keras = "separable_self_attention"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        qkv = op.ConvBnAct(x, role="qkv", activation=None, **LINEAR)
+        qkv = PointwiseConv(x, role="qkv", activation=None, **LINEAR)
         query = op.Slice(qkv, role="query", axis=1)
         key = op.Slice(qkv, role="key", axis=1)
         value = op.Slice(qkv, role="value", axis=1)
         weighted = op.Mul(key, op.Softmax(query, axis=-1))
         context = op.ReduceSum(weighted, axes=(3,), keepdims=1)
         value = op.Activation(value, role="act", activation="relu")
-        return op.ConvBnAct(op.Mul(value, context), role="out", activation=None, **LINEAR)
+        return PointwiseConv(op.Mul(value, context), role="out", activation=None, **LINEAR)
 
     def params(self, m: Match) -> dict[str, Any]:
         _, dim, _, _ = m.shape("x", 4)
@@ -47,7 +47,7 @@ class SeparableSelfAttention(Pattern):
             cuts == [(0, 1), (1, 1 + dim), (1 + dim, 1 + 2 * dim)],
             "query, key and value are ordered otherwise",
         )
-        return m.common(("qkv", "out"), "use_bias")
+        return {}
 
 
 def separable_self_attention(x: KerasTensor, use_bias: bool = True, *, name: str) -> KerasTensor:
@@ -81,12 +81,14 @@ class SeparableTransformerLayer(Pattern):
     style = ("activation", "use_bias", "epsilon")
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        y = op.GroupNorm(x, role="norm_before", groups=1)
-        y = op.SeparableSelfAttention(y, role="attention")
+        norm = {"groups": 1, "epsilon": p.epsilon}
+        y = op.GroupNorm(x, role="norm_before", **norm)
+        y = op.SeparableSelfAttention(y, role="attention", use_bias=p.use_bias)
         attended = op.Add(y, x)
-        y = op.GroupNorm(attended, role="norm_after", groups=1)
-        y = op.ConvBnAct(y, role="mlp_in", **LINEAR)
-        y = op.ConvBnAct(y, role="mlp_out", activation=None, **LINEAR)
+        y = op.GroupNorm(attended, role="norm_after", **norm)
+        active = p.activation.where(lambda how: how is not None)
+        y = PointwiseConv(y, role="mlp_in", activation=active, **LINEAR)
+        y = PointwiseConv(y, role="mlp_out", activation=None, **LINEAR)
         return op.Add(y, attended)
 
     def params(self, m: Match) -> dict[str, Any]:
@@ -94,13 +96,7 @@ class SeparableTransformerLayer(Pattern):
         mlp_ratio = ratio(m.mlp_in.filters, dim)
         require(m.mlp_out.filters == dim, f"mlp_out makes {m.mlp_out.filters} channels of {dim}")
         require(mlp_ratio is not None, f"{m.mlp_in.filters} is no multiple of {dim} channels")
-        require(m.mlp_in.activation is not None, "it has no activation")
-        return {
-            "mlp_ratio": mlp_ratio,
-            "activation": m.mlp_in.activation,
-            **m.common(("attention", "mlp_in", "mlp_out"), "use_bias"),
-            **m.common(("norm_before", "norm_after"), "epsilon"),
-        }
+        return {"mlp_ratio": mlp_ratio}
 
 
 def separable_transformer_layer(
@@ -153,44 +149,28 @@ class MobileViTV2Block(Pattern):
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         y: Expr = maybe(op.FillPatches(x, role="stretched"))
-        y = op.ConvBnAct(y, role="local", strides=1, depthwise=True)
+        conv = {**p("kernel_size", "dilation", "activation"), **STYLE}
+        layer = {**p("mlp_ratio", "activation", "epsilon"), "use_bias": p.transformer_bias}
+        y = DepthwiseConv(y, role="local", strides=1, **conv)
         plain = {"batch_norm": False, "use_bias": False, "activation": None}
-        y = op.ConvBnAct(y, role="local_1x1", kernel_size=1, strides=1, **plain, **FULL)
-        y = op.UnfoldPatches(y, role="unfold")
-        y = one_or_more("SeparableTransformerLayer", y, role="layer")
-        y = op.GroupNorm(y, role="norm", groups=1)
-        y = op.FoldPatches(y, role="fold")
-        return op.ConvBnAct(y, role="project", kernel_size=1, strides=1, activation=None, **FULL)
+        y = PointwiseConv(y, role="local_1x1", filters=p.dim, **plain)
+        y = op.UnfoldPatches(y, role="unfold", patch_size=p.patch_size)
+        y = one_or_more("SeparableTransformerLayer", y, role="layer", **layer)
+        y = op.GroupNorm(y, role="norm", groups=1, epsilon=p.epsilon)
+        y = op.FoldPatches(y, role="fold", patch_size=p.patch_size)
+        return PointwiseConv(y, role="project", filters=p.filters, activation=None, **STYLE)
 
     def params(self, m: Match) -> dict[str, Any]:
-        first, *others = m.layer
-        patch, size = m.unfold.patch_size, m.shape("local_1x1", 4)[2:]
-        for other in others:
-            require(other.params == first.params, "its transformer layers differ")
-        require(m.fold.patch_size == patch, "it folds otherwise than it unfolds")
+        patch, size = m.patch_size, m.shape("local_1x1", 4)[2:]
         require(m.fold.output.shape[2:] == size, "it folds to another size")
-        require(m.norm.epsilon == first.epsilon, "its norms differ in epsilon")
-        require(m.local.activation == first.activation, "its activations differ")
         channels, *own = m.shape("x", 4)[1:]
         require(m.local.filters == channels, "local has other filters than its input channels")
         if m.stretched is not None:
             whole = [-(-length // patch) * patch for length in own]
             require(list(size) == whole, f"patches of {patch} need no {size[0]}×{size[1]}")
         filled = all(length % patch == 0 for length in size)
-        return {
-            "filters": m.project.filters,
-            "dim": m.local_1x1.filters,
-            "depth": len(m.layer),
-            "patch_size": patch,
-            "mlp_ratio": first.mlp_ratio,
-            "kernel_size": m.local.kernel_size,
-            "dilation": m.local.dilation,
-            "stretch": filled and (not m.fold.zeros or stretches(m.graph)),
-            "activation": first.activation,
-            "transformer_bias": first.use_bias,
-            "epsilon": first.epsilon,
-            **m.common(("local", "project"), *STYLE),
-        }
+        stretch = filled and (not m.fold.zeros or stretches(m.graph))
+        return {"depth": len(m.layer), "stretch": stretch}
 
 
 def stretches(graph: Graph) -> bool:

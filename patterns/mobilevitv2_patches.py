@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, constant, maybe, require
+from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, constant, maybe, p, require
 
 if TYPE_CHECKING:
     import keras
     from keras import KerasTensor, layers, ops
 
 Shape = tuple[int | None, ...]
+
+
+SQUARE = p.patch_size.where(lambda size: size > 1)
 
 
 class FillPatches(Pattern):
@@ -92,21 +95,14 @@ class UnfoldPatches(Pattern):
     def onnx(self, op: Ops, x: Var) -> Expr:
         whole = maybe(op.Slice(x, axis=2, start=0))
         whole = maybe(op.Slice(whole, axis=3, start=0))
-        y = op.Transpose(op.Reshape(whole, role="apart"), perm=(0, 1, 3, 5, 2, 4))
-        return op.Reshape(y, role="patches")
+        return op.Rearrange("b d (r p) (c q) -> b d (p q) (r c)", whole, p=SQUARE, q=SQUARE)
 
     def params(self, m: Match) -> dict[str, Any]:
-        batch, dim, height, width = m.shape("x", 4)
-        _, _, rows, patch, columns, patch_width = m.shape("apart", 6)
-        require(patch == patch_width, f"a patch is {patch}×{patch_width}, not square")
-        require((rows, columns) == (height // patch, width // patch), "it leaves out whole patches")
-        require(
-            m.apart.inputs[0].shape == (batch, dim, rows * patch, columns * patch)
-            and m.apart.output.shape[:2] == (batch, dim)
-            and m.patches.output.shape == (batch, dim, patch * patch, rows * columns),
-            "the pixels of a patch are ordered otherwise",
-        )
-        return {"patch_size": patch}
+        _, _, height, width = m.shape("x", 4)
+        patches = (m.lengths["r"], m.lengths["c"])
+        there = (height // m.patch_size, width // m.patch_size)
+        require(patches == there, "it leaves out whole patches")
+        return {}
 
 
 def unfold_patches(x: KerasTensor, patch_size: int) -> KerasTensor:
@@ -162,38 +158,29 @@ class FoldPatches(Pattern):
     inner = True
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        apart = op.Transpose(op.Reshape(x, role="apart"), perm=(0, 1, 4, 2, 5, 3))
+        folded = op.Rearrange("b d (p q) (r c) -> b d (r p) (c q)", x, p=SQUARE, q=SQUARE)
         col2im = op.Col2Im(
-            op.Reshape(x, role="columns"),
+            op.Rearrange("b d s n -> b (d s) n", x),
             constant("size", rank=1),
             constant("patch", rank=1),
             role="col2im",
             pads=lambda pads: not any(pads or ()),
             dilations=lambda dilations: set(dilations or (1,)) == {1},
         )
-        return any_of(col2im, op.Reshape(apart))
+        return any_of(col2im, folded)
 
     def params(self, m: Match) -> dict[str, Any]:
-        batch, dim, _, _ = m.shape("x", 4)
-        *_, height, width = m.root.output.shape or (0, 0)
-        if m.col2im is not None:
-            patch, patch_width = m.patch.const.tolist()
-            strides = m.col2im.attrs.get("strides") or (1, 1)
-            require(tuple(strides) == (patch, patch_width), f"patches of {patch} step {strides}")
-        else:
-            _, _, patch, patch_width, _, _ = m.shape("apart", 6)
+        if m.col2im is None:
+            return {"zeros": False}
+        *_, pixels, patches = m.shape("x", 4)
+        *_, height, width = m.shape("col2im", 4)
+        patch, patch_width = m.patch.const.tolist()
+        strides = tuple(m.col2im.attrs.get("strides") or (1, 1))
+        require(strides == (patch, patch_width), f"patches of {patch} step {strides}")
         require(patch == patch_width, f"a patch is {patch}×{patch_width}, not square")
-        rows, columns, pixels = height // patch, width // patch, patch**2
-        between: tuple[int, ...] = (batch, dim, patch, patch, rows, columns)
-        if m.col2im is not None:
-            between = (batch, dim * pixels, rows * columns)
-        require(
-            m.x.shape == (batch, dim, pixels, rows * columns)
-            and (m.columns or m.apart).output.shape == between
-            and m.root.output.shape == (batch, dim, height, width),
-            "the pixels of a patch are ordered otherwise",
-        )
-        return {"patch_size": patch, "zeros": m.col2im is not None}
+        fitting = (patch**2, (height // patch) * (width // patch))
+        require((pixels, patches) == fitting, "the pixels of a patch are ordered otherwise")
+        return {"patch_size": patch, "zeros": True}
 
 
 def fold_patches(x: KerasTensor, image: KerasTensor, patch_size: int) -> KerasTensor:

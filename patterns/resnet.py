@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.base.numbers import ratio
-from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, maybe, require
+from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, maybe, p, require
 
-from .conv import FULL, STYLE, conv_bn_act
-from .squeeze_excite import SQUEEZE, squeeze_excite, squeeze_params
+from .conv import STYLE, Conv, Conv1x1, GroupConv, PointwiseConv, conv_bn_act
+from .squeeze_excite import SQUEEZE, SQUEEZED, squeeze_excite
 
 if TYPE_CHECKING:
     import keras
@@ -23,7 +23,8 @@ def projection(op: Ops, x: Var) -> Expr:
     """
     pool = op.AveragePooling2D(x, role="shortcut_pool")
     y = any_of(pool, op.GlobalMean(x, role="shortcut_mean"), x)
-    return any_of(op.ConvBnAct(y, role="shortcut", kernel_size=1, activation=None, **FULL), x)
+    projected = Conv1x1(y, role="shortcut", filters=p.filters, activation=None, **STYLE)
+    return any_of(projected, x)
 
 
 def read_projection(m: Match, filters: int, strides: int) -> dict[str, Any]:
@@ -33,7 +34,6 @@ def read_projection(m: Match, filters: int, strides: int) -> dict[str, Any]:
         require(strides == 1 and channels == filters, "its shape changes without a projection")
         return {}
     require(strides > 1 or channels != filters, "its input is projected where it need not be")
-    require(m.shortcut.filters == filters, f"its shortcut makes {m.shortcut.filters} channels")
     size, step, pooled = 1, m.shortcut.strides, True
     if m.shortcut_pool is not None:
         size, step = m.shortcut_pool.pool_size, m.shortcut_pool.strides
@@ -55,27 +55,19 @@ class BasicBlock(Pattern):
     style = ("activation", "branch_activation", "output_activation", "shortcut_pool", *SQUEEZE)
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        y: Expr = op.ConvBnAct(x, role="conv1", kernel_size=3, **FULL)
-        y = op.ConvBnAct(y, role="conv2", kernel_size=3, strides=1, **FULL)
-        y = any_of(y, op.SqueezeExcite(y, role="se"))
-        return maybe(op.Activation(op.Add(y, projection(op, x), role="add"), role="act"))
+        conv = {**p("filters", "dilation"), **STYLE}
+        first = {"kernel_size": 3, "strides": p.strides, "activation": p.activation}
+        second = {"kernel_size": 3, "strides": 1, "activation": p.branch_activation}
+        y: Expr = Conv(x, role="conv1", **first, **conv)
+        y = Conv(y, role="conv2", **second, **conv)
+        y = any_of(y, op.SqueezeExcite(y, role="se", **SQUEEZED))
+        y = op.Add(y, projection(op, x), role="add")
+        return maybe(op.Activation(y, role="act", activation=p.output_activation))
 
     def params(self, m: Match) -> dict[str, Any]:
-        filters, strides = m.conv2.filters, m.conv1.strides
-        require(m.conv1.filters == filters, "its convolutions differ in filters")
-        params = {
-            "filters": filters,
-            "strides": strides,
-            "activation": m.conv1.activation,
-            "branch_activation": m.conv2.activation,
-            "output_activation": m.act.activation if m.act is not None else None,
-            **m.common(("conv1", "conv2"), "dilation"),
-            **m.common(("conv1", "conv2", "shortcut"), *STYLE),
-            **read_projection(m, filters, strides),
-            **squeeze_params(m),
-        }
+        params = read_projection(m, m.filters, m.strides)
         require(len({value.shape for value in m.add.inputs}) == 1, "it adds unequal shapes")
-        return params
+        return {"output_activation": m.output_activation, **params}
 
 
 def basic_block(
@@ -133,36 +125,30 @@ class Bottleneck(Pattern):
     )
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        y: Expr = op.ConvBnAct(x, role="reduce", kernel_size=1, **FULL)
-        y = op.ConvBnAct(y, role="conv", kernel_size=3, depthwise=False)
-        last = {"role": "expand", "kernel_size": 1, "strides": 1, **FULL}
-        plain, squeezed = op.ConvBnAct(y, **last), op.SqueezeExcite(y, role="se")
-        y = any_of(plain, op.SqueezeExcite(plain, role="se"), op.ConvBnAct(squeezed, **last))
-        return maybe(op.Activation(op.Add(y, projection(op, x), role="add"), role="act"))
+        conv = {"filters": p._width, "activation": p.activation, **STYLE}
+        y: Expr = Conv1x1(x, role="reduce", **conv)
+        y = GroupConv(y, role="conv", kernel_size=3, **p("dilation", "groups"), **conv)
+        last = {"filters": p.filters, "activation": p.branch_activation, **STYLE}
+        plain = PointwiseConv(y, role="expand", **last)
+        squeezed_last = op.SqueezeExcite(
+            plain, role="se", **{**SQUEEZED, "filters": p.squeeze_last}
+        )
+        squeezed = op.SqueezeExcite(y, role="se", **SQUEEZED)
+        y = any_of(plain, squeezed_last, PointwiseConv(squeezed, role="expand", **last))
+        y = op.Add(y, projection(op, x), role="add")
+        return maybe(op.Activation(y, role="act", activation=p.output_activation))
 
     def params(self, m: Match) -> dict[str, Any]:
-        filters, width = m.expand.filters, m.conv.filters
         strides = m.reduce.strides * m.conv.strides
-        width_ratio = ratio(width, filters)
-        require(m.reduce.filters == width, f"it is {m.reduce.filters} and then {width} wide")
-        require(width_ratio is not None, f"{width} is no share of {filters} filters")
+        width_ratio = ratio(m._width, m.filters)
+        require(width_ratio is not None, f"{m._width} is no share of {m.filters} filters")
         require(1 in (m.reduce.strides, m.conv.strides), "it has strides twice")
-        squeeze = squeeze_params(m)
-        if m.se is not None and m.se.inputs[0] is m.expand.output:
-            squeeze["squeeze_last"] = squeeze.pop("squeeze")
         params = {
-            "filters": filters,
             "strides": strides,
             "width_ratio": width_ratio,
-            "dilation": m.conv.dilation,
-            "groups": m.conv.groups,
-            "branch_activation": m.expand.activation,
-            "output_activation": m.act.activation if m.act is not None else None,
+            "output_activation": m.output_activation,
             **({"strides_first": m.reduce.strides > 1} if strides > 1 else {}),
-            **m.common(("reduce", "conv"), "activation"),
-            **m.common(("reduce", "conv", "expand", "shortcut"), *STYLE),
-            **read_projection(m, filters, strides),
-            **squeeze,
+            **read_projection(m, m.filters, strides),
         }
         require(len({value.shape for value in m.add.inputs}) == 1, "it adds unequal shapes")
         return params

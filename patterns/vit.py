@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, require
+from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, p, require
 
 from .tokens import class_token, position_embedding
 
@@ -19,16 +19,7 @@ class ImageToTokens(Pattern):
     keras = "image_to_tokens"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        channels_first = op.Transpose(op.Reshape(x, role="flat"), perm=(0, 2, 1), role="tokens")
-        channels_last = op.Reshape(op.Transpose(x, perm=(0, 2, 3, 1)), role="tokens")
-        return any_of(channels_first, channels_last)
-
-    def params(self, m: Match) -> dict[str, Any]:
-        batch, dim, height, width = m.shape("x", 4)
-        places = height * width
-        flat = m.flat is None or m.flat.output.shape == (batch, dim, places)
-        require(flat and m.tokens.output.shape == (batch, places, dim), "a token is not one place")
-        return {}
+        return op.Rearrange("b d h w -> b (h w) d", x)
 
 
 def image_to_tokens(x: KerasTensor) -> KerasTensor:
@@ -48,20 +39,16 @@ class PatchEmbedding(Pattern):
     before = ("ConvBnAct",)
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        y = op.Conv2D(x, role="projection", dilation=1, groups=1)
+        own = {"filters": p.dim, "use_bias": p.use_bias, "dilation": 1, "groups": 1}
+        step = {"kernel_size": p.patch_size, "strides": p.patch_size}
+        y = op.Conv2D(x, role="projection", **own, **step)
         return op.ImageToTokens(y, role="tokens")
 
     def params(self, m: Match) -> dict[str, Any]:
-        size, strides = m.projection.kernel_size, m.projection.strides
-        require(size == strides, f"the kernel is {size}, the stride {strides}")
         pads = any(m.projection.matched[0].attrs["pads"])
         pads_elsewhere = m.projection.params.get("padding") == "same"
         require(not pads and not pads_elsewhere, "it pads the image")
-        return {
-            "dim": m.projection.filters,
-            "patch_size": size,
-            "use_bias": m.projection.use_bias,
-        }
+        return {}
 
 
 def patch_embedding(

@@ -30,6 +30,7 @@ NOUNS = {
     "GroupNorm": "group normalization",
     "LayerNorm": "layer normalization",
     "MultiHeadAttention": "attention",
+    "Rearrange": "Reshape",
 }
 
 
@@ -200,7 +201,8 @@ def _article(noun: str) -> str:
 
 def _difference(node: Node, complaint: Complaint) -> str:
     key, found, expected = complaint.keyword, complaint.found, complaint.expected
-    wanted = "" if callable(expected) else f", not {_plain(expected)}"
+    as_there = f" as that of {complaint.of}" if complaint.of else ""
+    wanted = "" if callable(expected) else f", not {_plain(expected)}{as_there}"
     params, channels = node.attrs, _channels(node)
     if key in ("depthwise", "group", "groups") and channels is not None:
         groups = channels if params.get("depthwise") else params.get("groups", params.get("group"))
@@ -213,7 +215,7 @@ def _difference(node: Node, complaint: Complaint) -> str:
         return followed + (", and must not be" if expected is None else wanted)
     if key == "kernel_size":
         return f"has a kernel of {found}×{found}" + (
-            wanted if callable(expected) else f", not {expected}×{expected}"
+            wanted if callable(expected) else f", not {expected}×{expected}{as_there}"
         )
     return f"has {key} {_plain(found)}{wanted}"
 

@@ -11,10 +11,19 @@
 before. Positional arguments are its inputs, in order; keywords are attributes (or, for a block,
 hyperparameters) that must have this value or satisfy this predicate. The same variable, or the
 same expression, used twice must be the same value; two variables may be one value.
+
+A keyword may be a hyperparameter variable, as in `activation=p.activation`. Wherever one stands it
+has the same value, and this becomes a parameter of the block. Three things are not one node each:
+
+    op.Rearrange("b d (r p) (c q) -> (b p q) (r c) d", x, p=p.patch_size, q=p.patch_size)
+    op.Sum(x, any_number(op.ConvBnAct(x), role="branch"), at_most_one(op.BatchNorm(x)))
+    one_or_more("TransformerLayer", x, role="layer")
 """
 
 from __future__ import annotations
 
+import inspect
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -24,6 +33,7 @@ import numpy as np
 
 from onnx2mvit.ir.block import BlockType
 from onnx2mvit.ir.graph import Value
+from onnx2mvit.matcher.rearrange import MOVES, Notation
 
 if TYPE_CHECKING:
     from onnx2mvit.matcher.match import Match
@@ -92,8 +102,102 @@ class Each(Expr):
     role: str
 
 
+@dataclass(frozen=True, eq=False)
+class Rearrange(Expr):
+    """What a chain of Reshapes and Transposes makes of a value, however it is cut into nodes."""
+
+    notation: Notation
+    base: Expr
+    role: str | None
+    lengths: dict[str, int | Param]
+
+
+@dataclass(frozen=True, eq=False)
+class AnyNumber(Expr):
+    """As many operands of a sum or product as there are, each like this expression."""
+
+    expression: Op
+    role: str | None
+    least: int
+    most: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Commutative(Expr):
+    """What nodes of these operators make of operands, in any order and however they are nested."""
+
+    ops: tuple[str, ...]
+    operands: tuple[Expr, ...]
+    role: str | None
+
+
+@dataclass(frozen=True)
+class Param:
+    """A hyperparameter variable: the same name again must be the same value.
+
+    It becomes a parameter of the block, by its name. Where a block does not have it, as the
+    epsilon of an absent normalization, nothing is compared.
+    """
+
+    name: str
+    check: Callable[[Any], bool] | None = field(default=None, compare=False)
+
+    def where(self, check: Callable[[Any], bool]) -> Param:
+        """The same variable, whose value must satisfy a predicate here."""
+        return Param(self.name, check)
+
+
+class Params:
+    """`p.activation` is the variable of that name, `**p("activation", "padding")` are several."""
+
+    def __getattr__(self, name: str) -> Param:
+        return Param(name)
+
+    def __call__(self, *names: str) -> dict[str, Param]:
+        """Keywords whose variables are called like them."""
+        return {name: Param(name) for name in names}
+
+
+p = Params()
+
+
 class Ops:
     """`op.Conv(x, weight, role="conv", group=1)` makes the expression for a Conv."""
+
+    def Rearrange(  # noqa: N802 - it reads like an operator
+        self, notation: str, x: Expr, *, role: str | None = None, **lengths: int | Param
+    ) -> Rearrange:
+        """Any chain of Reshapes and Transposes that does what the notation says.
+
+        Args:
+            notation: einops's, in the order of ONNX's axes: "b d h w -> b (h w) d". A name has the
+                same length in all of a pattern.
+            x: what is rearranged.
+            role: of the last node.
+            lengths: what some of the names are: a number, or a hyperparameter variable.
+
+        Raises:
+            ValueError: it is not written like that.
+        """
+        read = Notation(notation)
+        if unknown := lengths.keys() - set(read.names):
+            raise ValueError(f"{notation!r} has no {', '.join(sorted(unknown))}")
+        return Rearrange(read, x, role, lengths)
+
+    def Sum(  # noqa: N802 - it reads like an operator
+        self, *operands: Expr, role: str | None = None
+    ) -> Commutative:
+        """A sum of these operands in any order, of Adds that are nested in any way, or ONNX's Sum.
+
+        Each is there once, unless it is `any_number(…)` or `at_most_one(…)`.
+        """
+        return Commutative(("Add", "Sum"), operands, role)
+
+    def Product(  # noqa: N802 - it reads like an operator
+        self, *operands: Expr, role: str | None = None
+    ) -> Commutative:
+        """A product of these operands in any order, of Muls that are nested in any way."""
+        return Commutative(("Mul",), operands, role)
 
     def __getattr__(self, name: str) -> Callable[..., Op]:
         def make(*inputs: Expr, role: str | None = None, **attrs: Any) -> Op:
@@ -125,6 +229,32 @@ def each(expression: Expr, *, role: str) -> Each:
     reads them to require.
     """
     return Each(expression, role)
+
+
+def any_number(expression: Op, *, role: str, least: int = 1) -> AnyNumber:
+    """In `op.Sum(…)`: all further operands that are like this node, at least so many.
+
+    The role binds a tuple of these nodes in the order of the graph. What stands in the expression
+    is another for each of them, save for variables and what other operands have as well.
+    """
+    return AnyNumber(expression, role, least, None)
+
+
+def at_most_one(expression: Op) -> AnyNumber:
+    """In `op.Sum(…)`: this operand, or none in its place."""
+    return AnyNumber(expression, None, 0, 1)
+
+
+def kind_of(op: str, **attrs: Any) -> Callable[..., Op]:
+    """A name for operators or blocks with these hyperparameters.
+
+    `PointwiseConv = kind_of("ConvBnAct", kernel_size=1)` is used as `PointwiseConv(x, role="in")`.
+    """
+
+    def make(*inputs: Expr, role: str | None = None, **further: Any) -> Op:
+        return Op(op, inputs, role, attrs | further)
+
+    return make
 
 
 def constant(name: str, *, rank: int | None = None) -> Var:
@@ -176,7 +306,11 @@ def subexpressions(expression: Expr) -> Iterator[Expr]:
                 stack.extend(reversed(part.alternatives))
             case Chain():
                 stack.append(part.base)
-            case Each():
+            case Rearrange():
+                stack.append(part.base)
+            case Commutative():
+                stack.extend(reversed(part.operands))
+            case Each() | AnyNumber():
                 stack.append(part.expression)
 
 
@@ -185,9 +319,28 @@ def root_ops(expression: Expr) -> set[str]:
     match expression:
         case Op() | Chain():
             return {expression.op}
+        case Rearrange():
+            return set(MOVES)
+        case Commutative():
+            return set(expression.ops)
         case AnyOf():
             return set().union(*map(root_ops, expression.alternatives))
     return set()
+
+
+def variables(expression: Expr) -> tuple[str, ...]:
+    """The names of the hyperparameter variables in an expression, in the order of the text."""
+    found: list[str] = []
+    for part in subexpressions(expression):
+        match part:
+            case Op() | Chain():
+                keywords = part.attrs
+            case Rearrange():
+                keywords = part.lengths
+            case _:
+                continue
+        found += [value.name for value in keywords.values() if isinstance(value, Param)]
+    return tuple(dict.fromkeys(found))
 
 
 class Rooted:
@@ -203,11 +356,12 @@ class Rooted:
         self.expression = self.onnx(Ops(), Var("x"))
         parts = list(subexpressions(self.expression))
         self.roots = root_ops(self.expression)
-        self.ops = {part.op for part in parts if isinstance(part, Op | Chain)}
+        self.ops = set().union(*map(root_ops, parts))
+        self.variables = variables(self.expression)
         named = [
             part.name if isinstance(part, Var) else part.role
             for part in parts
-            if isinstance(part, Var | Op | Chain | Each)
+            if isinstance(part, Var | Op | Chain | Each | Rearrange | Commutative | AnyNumber)
         ]
         self.roles = tuple(dict.fromkeys(name for name in named if name))
 
@@ -235,9 +389,24 @@ class Pattern(Rooted, BlockType, ABC):
     def onnx(self, op: Ops, x: Var) -> Expr:
         """What it looks like, in terms of operators and lower blocks."""
 
-    @abstractmethod
     def params(self, m: Match) -> dict[str, Any]:
-        """The hyperparameters, read off the match; raises Mismatch where it is not this block."""
+        """Further hyperparameters, read off the match; raises Mismatch where it is not this block.
+
+        Those that are variables in `onnx` need not be here.
+        """
+        return {}
+
+    def in_order(self, params: dict[str, Any]) -> dict[str, Any]:
+        """Hyperparameters in the order of the Keras function's arguments, others after them.
+
+        Where there are no variables, the order is that in which `params` gives them.
+        """
+        if not self.variables:
+            return params
+        module = sys.modules[type(self).__module__]
+        function = getattr(module, self.keras or "", None)
+        own = inspect.signature(function).parameters if callable(function) else ()
+        return {name: params[name] for name in own if name in params} | params
 
     def weights(self, m: Match) -> dict[str, Array]:
         """A leaf's tensors by Keras's variable name and in Keras's layout."""

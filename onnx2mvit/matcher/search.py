@@ -11,8 +11,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from onnx2mvit.ir.graph import Graph, Node, Value
-from onnx2mvit.matcher.pattern import AnyOf, Chain, Each, Expr, Op, Var
+from onnx2mvit.matcher.pattern import (
+    AnyNumber,
+    AnyOf,
+    Chain,
+    Commutative,
+    Each,
+    Expr,
+    Op,
+    Param,
+    Rearrange,
+    Var,
+    subexpressions,
+)
+from onnx2mvit.matcher.rearrange import MOVES
 
+LONGEST = 12  # nodes in a chain of Reshapes and Transposes
+MOST_OPERANDS = 64  # of one sum or product
 COMMUTATIVE = frozenset({"Add", "Mul", "Max", "Min", "And", "Or", "Xor", "Equal", "Sum", "Mean"})
 
 
@@ -21,7 +36,8 @@ class Complaint:
     """How a node, None for an input or a constant, is not what an expression says of it.
 
     `found` and `expected` (a value, or a predicate that is not satisfied) are those of `keyword`;
-    without one it is another operator, or another output than the first.
+    without one it is another operator, or another output than the first. `of` says where a
+    hyperparameter variable has the expected value.
     """
 
     op: str
@@ -31,6 +47,7 @@ class Complaint:
     keyword: str | None = None
     found: Any = None
     expected: Any = None
+    of: str = ""
 
     def __str__(self) -> str:
         wanted = f"{self.role} ({self.op})" if self.role else self.op
@@ -38,6 +55,7 @@ class Complaint:
             return f"{wanted} expected, but {self.value!r} is an input or a constant"
         if self.keyword is not None:
             instead = "" if callable(self.expected) else f", not {self.expected!r}"
+            instead += f" as that of {self.of}" if self.of else ""
             return f"{wanted}: {self.keyword} is {self.found!r}{instead}"
         if self.node.op != self.op:
             return f"{wanted} expected, found {self.node!r}"
@@ -87,21 +105,48 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Bindings:
-    """What has been matched so far; never changed, so that backtracking costs nothing."""
+    """What has been matched so far; never changed, so that backtracking costs nothing.
 
-    values: dict[Expr, Value | None]
-    names: dict[str, Any]
-    nodes: tuple[Node, ...]
+    `params` has the hyperparameter variables, each with where it was seen first, and `lengths` the
+    names of axes in `Rearrange`.
+    """
+
+    values: dict[Expr, Value | None] = field(default_factory=dict)
+    names: dict[str, Any] = field(default_factory=dict)
+    nodes: tuple[Node, ...] = ()
+    params: dict[str, tuple[Any, str]] = field(default_factory=dict)
+    lengths: dict[str, int] = field(default_factory=dict)
 
     def bind(self, expr: Expr, value: Value | None, name: str | None, bound: Any) -> Bindings:
         """With an expression bound to a value, and `name` to what the match is to show for it."""
         names = {**self.names, name: bound} if name else self.names
-        return Bindings({**self.values, expr: value}, names, self.nodes)
+        values = {**self.values, expr: value}
+        return Bindings(values, names, self.nodes, self.params, self.lengths)
 
-    def take(self, expr: Op, node: Node) -> Bindings:
-        """With a node matched."""
-        names = {**self.names, expr.role: node} if expr.role else self.names
-        return Bindings({**self.values, expr: node.output}, names, (*self.nodes, node))
+    def take(self, expr: Expr, role: str | None, nodes: tuple[Node, ...], bound: Any) -> Bindings:
+        """With nodes matched, of which the first computes the expression."""
+        names = {**self.names, role: bound} if role else self.names
+        values = {**self.values, expr: nodes[0].output}
+        return Bindings(values, names, (*self.nodes, *nodes), self.params, self.lengths)
+
+    def unified(
+        self, op: str, role: str | None, attrs: dict[str, Any], node: Node
+    ) -> Bindings | Complaint:
+        """With what a node says of the hyperparameter variables among these keywords."""
+        params = self.params
+        for keyword, expected in attrs.items():
+            if not isinstance(expected, Param) or keyword not in node.attrs:
+                continue
+            found = node.attrs[keyword]
+            known, of = params.get(expected.name, (found, role or op))
+            if expected.check is not None and not expected.check(found):
+                return Complaint(op, role, node, node.output, keyword, found, expected.check)
+            if known != found:
+                return Complaint(op, role, node, node.output, keyword, found, known, of)
+            params = {**params, expected.name: (known, of)}
+        if params is self.params:
+            return self
+        return Bindings(self.values, self.names, self.nodes, params, self.lengths)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +177,10 @@ def search(
             yield from _operator(expr, value, graph, bound, trace)
         case Chain():
             yield from _chain(expr, value, graph, bound, trace)
+        case Rearrange():
+            yield from _rearrange(expr, value, graph, bound, trace)
+        case Commutative():
+            yield from _commutative(expr, value, graph, bound, trace)
 
 
 def _any_of(
@@ -166,13 +215,14 @@ def _operator(
     node = graph.producer(value) if value is not None else None
     if trace is not None and node is not None:
         trace.touched.add(node)
-    complaint = _fits(expr.op, expr.attrs, expr.role, node, value)
-    if node is None or complaint is not None:
-        if trace is not None:
-            trace.note(len(bound.nodes), node, complaint or "there is no node")
+    fitting = _fits(expr, node, value, bound)
+    if node is None or isinstance(fitting, Complaint):
+        if trace is not None and isinstance(fitting, Complaint):
+            trace.note(len(bound.nodes), node, fitting)
         return
+    taken = fitting.take(expr, expr.role, (node,), node)
     if len(expr.inputs) == 1 and isinstance(expr.inputs[0], Each):
-        yield from _each(expr.inputs[0], node.inputs, graph, bound.take(expr, node), trace)
+        yield from _each(expr.inputs[0], node.inputs, graph, taken, trace)
         return
     given = len(node.inputs)
     if given > len(expr.inputs):
@@ -180,7 +230,6 @@ def _operator(
             trace.note(len(bound.nodes), node, f"{node!r} has {given} inputs")
         return
     inputs = node.inputs + (None,) * (len(expr.inputs) - given)
-    taken = bound.take(expr, node)
     yield from _inputs(expr.inputs, inputs, graph, taken, trace)
     if node.op in COMMUTATIVE and len(inputs) == 2 and inputs[0] is not inputs[1]:
         yield from _inputs(expr.inputs, inputs[::-1], graph, taken, trace)
@@ -211,48 +260,189 @@ def _each(
     nodes = bound.nodes
     for value in values:
         # `nodes` goes along so that a trace knows how many fitted before.
-        empty = Bindings({}, {}, nodes)
+        empty = Bindings(nodes=nodes, params=bound.params, lengths=bound.lengths)
         part = next(search(expr.expression, value, graph, empty, trace), None)
         if part is None:
             return
-        parts.append(Bindings(part.values, part.names, part.nodes[len(nodes) :]))
+        own = part.nodes[len(nodes) :]
+        parts.append(Bindings(part.values, part.names, own, part.params, part.lengths))
         nodes = part.nodes
+        bound = Bindings(bound.values, bound.names, bound.nodes, part.params, part.lengths)
     names = {**bound.names, expr.role: Several(tuple(parts))}
-    yield Bindings(bound.values, names, nodes)
+    yield Bindings(bound.values, names, nodes, bound.params, bound.lengths)
 
 
 def _chain(
     expr: Chain, value: Value | None, graph: Graph, bound: Bindings, trace: Trace | None
 ) -> Iterator[Bindings]:
     links: list[Node] = []
-    complaint: Complaint | None = None
+    fitting: Bindings | Complaint = bound
     node: Node | None = None
     while value is not None:
         node = graph.producer(value)
-        complaint = _fits(expr.op, expr.attrs, expr.role, node, value)
-        if node is None or complaint is not None:
+        fitting = _fits(expr, node, value, bound)
+        if node is None or isinstance(fitting, Complaint):
             break
+        bound = fitting
         links.append(node)
         value = node.inputs[0]
     if not links:
         if trace is not None:
-            trace.note(len(bound.nodes), node, complaint or "there is no node")
+            reason = fitting if isinstance(fitting, Complaint) else "there is no node"
+            trace.note(len(bound.nodes), node, reason)
         return
-    links.reverse()
-    names = {**bound.names, expr.role: tuple(links)}
-    values = {**bound.values, expr: links[-1].output}
-    taken = Bindings(values, names, (*bound.nodes, *reversed(links)))
-    yield from search(expr.base, links[0].inputs[0], graph, taken, trace)
+    taken = bound.take(expr, expr.role, tuple(links), tuple(reversed(links)))
+    for found in search(expr.base, links[-1].inputs[0], graph, taken, trace):
+        yield found
+        return
+    if trace is not None and isinstance(fitting, Complaint) and fitting.of:
+        trace.note(len(taken.nodes), node, fitting)  # the next one is no link for that alone
+
+
+def _rearrange(
+    expr: Rearrange, value: Value | None, graph: Graph, bound: Bindings, trace: Trace | None
+) -> Iterator[Bindings]:
+    """The shortest chain first: what is beyond it may belong to a neighbour."""
+    chain: list[Node] = []
+    known = {name: length for name, length in bound.lengths.items() if name in expr.notation.names}
+    for name, length in expr.lengths.items():
+        if isinstance(length, int):
+            known[name] = length
+        elif length.name in bound.params:
+            known[name] = bound.params[length.name][0]
+    node: Node | None = None
+    complaint: str | Complaint = Complaint("Rearrange", expr.role, None, value)
+    base = value
+    while base is not None and len(chain) < LONGEST:
+        node = graph.producer(base)
+        if trace is not None and node is not None:
+            trace.touched.add(node)
+        if node is None or node.op not in MOVES or node.output is not base:
+            if not chain:
+                complaint = Complaint("Rearrange", expr.role, node, value)
+            break
+        chain.append(node)
+        base = node.inputs[0]
+        complaint = f"its axes are not moved as in {expr.notation.text!r}"
+        for lengths in expr.notation.solutions(chain[::-1], known):
+            fitting = _lengths(expr, lengths, bound)
+            if isinstance(fitting, str):
+                complaint = fitting
+                continue
+            taken = fitting.take(expr, expr.role, tuple(chain), chain[0])
+            yield from search(expr.base, base, graph, taken, trace)
+    if trace is not None:
+        trace.note(len(bound.nodes), chain[0] if chain else node, complaint)
+
+
+def _lengths(expr: Rearrange, lengths: dict[str, int], bound: Bindings) -> Bindings | str:
+    """With these lengths of axes, and of the variables that are said to be them."""
+    params = bound.params
+    for name, param in expr.lengths.items():
+        if not isinstance(param, Param):
+            continue
+        length = lengths[name]
+        known, of = params.get(param.name, (length, f"the axis {name}"))
+        if known != length or (param.check is not None and not param.check(length)):
+            instead = f", not {known} as that of {of}" if known != length else ""
+            return f"the {param.name} of its axis {name} is {length}{instead}"
+        params = {**params, param.name: (known, of)}
+    return Bindings(bound.values, bound.names, bound.nodes, params, bound.lengths | lengths)
+
+
+def _commutative(
+    expr: Commutative, value: Value | None, graph: Graph, bound: Bindings, trace: Trace | None
+) -> Iterator[Bindings]:
+    node = graph.producer(value) if value is not None else None
+    if trace is not None and node is not None:
+        trace.touched.add(node)
+    if node is None or node.op not in expr.ops or node.output is not value:
+        if trace is not None:
+            trace.note(len(bound.nodes), node, Complaint(expr.ops[0], expr.role, node, value))
+        return
+    taken = bound.take(expr, expr.role, (node,), node)
+    found: tuple[tuple[Node | None, ...], ...] = ((),) * len(expr.operands)
+    yield from _operands(expr, node.inputs, found, graph, taken, trace)
+
+
+def _operands(
+    expr: Commutative,
+    values: tuple[Value | None, ...],
+    found: tuple[tuple[Node | None, ...], ...],
+    graph: Graph,
+    bound: Bindings,
+    trace: Trace | None,
+) -> Iterator[Bindings]:
+    """Each value is one of the operands, or is nested: then its own operands are."""
+    if not values:
+        yield from _whole(expr, found, bound, trace)
+        return
+    value, *rest = values
+    node = graph.producer(value) if value is not None else None
+    for index, operand in enumerate(expr.operands):
+        several = isinstance(operand, AnyNumber)
+        most = operand.most if isinstance(operand, AnyNumber) else 1
+        if (most is not None and len(found[index]) >= most) or (several and node in found[index]):
+            continue
+        inner = operand.expression if isinstance(operand, AnyNumber) else operand
+        fresh = _renewed(expr, operand, bound) if isinstance(operand, AnyNumber) else bound
+        now = (*found[:index], (*found[index], node), *found[index + 1 :])
+        for part in search(inner, value, graph, fresh, trace):
+            yield from _operands(expr, tuple(rest), now, graph, part, trace)
+    count = len(values) + sum(map(len, found))
+    nested = node is not None and node.op in expr.ops and node.output is value
+    if node is not None and nested and node not in bound.nodes and count < MOST_OPERANDS:
+        taken = Bindings(
+            bound.values, bound.names, (*bound.nodes, node), bound.params, bound.lengths
+        )
+        yield from _operands(expr, (*node.inputs, *rest), found, graph, taken, trace)
+
+
+def _renewed(expr: Commutative, operand: AnyNumber, bound: Bindings) -> Bindings:
+    """Without what an operand was before, save for what others have as well."""
+    others = {
+        part for other in expr.operands if other is not operand for part in subexpressions(other)
+    }
+    own = {
+        part for part in subexpressions(operand) if not isinstance(part, Var) and part not in others
+    }
+    values = {part: value for part, value in bound.values.items() if part not in own}
+    return Bindings(values, bound.names, bound.nodes, bound.params, bound.lengths)
+
+
+def _whole(
+    expr: Commutative,
+    found: tuple[tuple[Node | None, ...], ...],
+    bound: Bindings,
+    trace: Trace | None,
+) -> Iterator[Bindings]:
+    names = dict(bound.names)
+    for operand, nodes in zip(expr.operands, found, strict=True):
+        least = operand.least if isinstance(operand, AnyNumber) else 1
+        if len(nodes) < least:
+            if trace is not None:
+                wanted = operand.expression if isinstance(operand, AnyNumber) else operand
+                what = getattr(wanted, "role", None) or getattr(wanted, "op", "operand")
+                what = (operand.role if isinstance(operand, AnyNumber) else None) or what
+                reason = f"its sum has {len(nodes)} × {what}, not {least}"
+                trace.note(len(bound.nodes), bound.nodes[-1], reason)
+            return
+        if isinstance(operand, AnyNumber) and operand.role:
+            there = [node for node in nodes if node is not None]
+            names[operand.role] = tuple(sorted(there, key=lambda node: node.position))
+    yield Bindings(bound.values, names, bound.nodes, bound.params, bound.lengths)
 
 
 def _fits(
-    op: str, attrs: dict[str, Any], role: str | None, node: Node | None, value: Value | None
-) -> Complaint | None:
-    """Compares one node with what is expected; the complaint, or None if it fits."""
-    if node is None or node.op != op or node.output is not value:
-        return Complaint(op, role, node, value)
-    for name, expected in attrs.items():
+    expr: Op | Chain, node: Node | None, value: Value | None, bound: Bindings
+) -> Bindings | Complaint:
+    """Compares one node with what is expected; what is bound then, or how it does not fit."""
+    if node is None or node.op != expr.op or node.output is not value:
+        return Complaint(expr.op, expr.role, node, value)
+    for name, expected in expr.attrs.items():
+        if isinstance(expected, Param):
+            continue
         found = node.attrs.get(name)
         if not expected(found) if callable(expected) else found != expected:
-            return Complaint(op, role, node, value, name, found, expected)
-    return None
+            return Complaint(expr.op, expr.role, node, value, name, found, expected)
+    return bound.unified(expr.op, expr.role, expr.attrs, node)
