@@ -41,12 +41,12 @@ class MultiHeadAttention(Pattern):
     takes = 2
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        heads = {"h": p.num_heads, "k": p.key_dim}
+        heads: dict[str, Any] = {"h": p.num_heads, "k": p.key_dim}
         query = op.Rearrange("b t (h k) -> b h t k", op.Dense(x, role="query"), **heads)
         key = op.Rearrange("b t (h k) -> b h k t", op.Dense(x, role="key"), **heads)
         value = op.Rearrange("b t (h k) -> b h t k", op.Dense(x, role="value"), **heads)
         scores = op.Mul(op.MatMul(query, key), scalar("scale"))
-        y = op.MatMul(op.Softmax(scores, axis=-1), value)
+        y: Expr = op.MatMul(op.Softmax(scores, axis=-1), value)
         y = op.Rearrange("b h t k -> b t (h k)", y, **heads)
         return op.Dense(y, role="output")
 

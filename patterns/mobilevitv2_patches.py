@@ -167,7 +167,7 @@ class FoldPatches(Pattern):
             pads=lambda pads: not any(pads or ()),
             dilations=lambda dilations: set(dilations or (1,)) == {1},
         )
-        return any_of(col2im, folded)
+        return any_of(folded, col2im)
 
     def params(self, m: Match) -> dict[str, Any]:
         if m.col2im is None:

@@ -201,7 +201,7 @@ def _article(noun: str) -> str:
 
 def _difference(node: Node, complaint: Complaint) -> str:
     key, found, expected = complaint.keyword, complaint.found, complaint.expected
-    as_there = f" as that of {complaint.of}" if complaint.of else ""
+    as_there = f" as {complaint.of}" if complaint.of not in ("", complaint.role) else ""
     wanted = "" if callable(expected) else f", not {_plain(expected)}{as_there}"
     params, channels = node.attrs, _channels(node)
     if key in ("depthwise", "group", "groups") and channels is not None:

@@ -53,9 +53,12 @@ class Complaint:
         wanted = f"{self.role} ({self.op})" if self.role else self.op
         if self.node is None:
             return f"{wanted} expected, but {self.value!r} is an input or a constant"
+        if self.of:
+            have = f"{self.role or self.op} has {self.keyword} {self.found!r}"
+            elsewhere = "not" if self.of == (self.role or self.op) else f"{self.of} has"
+            return f"{have}, {elsewhere} {self.expected!r}"
         if self.keyword is not None:
             instead = "" if callable(self.expected) else f", not {self.expected!r}"
-            instead += f" as that of {self.of}" if self.of else ""
             return f"{wanted}: {self.keyword} is {self.found!r}{instead}"
         if self.node.op != self.op:
             return f"{wanted} expected, found {self.node!r}"
@@ -74,6 +77,11 @@ class Failure:
     node: Node | None
     complaint: str | Complaint
     whole: bool = False
+
+    @property
+    def differs(self) -> bool:
+        """True if it ended where a hyperparameter is not that of another node."""
+        return isinstance(self.complaint, Complaint) and bool(self.complaint.of)
 
     @property
     def reason(self) -> str:
@@ -97,9 +105,16 @@ class Trace:
     ) -> None:
         """Keeps a failure if it came further than those before.
 
-        At the same number of nodes a match that is `whole`, and refused, came further.
+        At the same number of nodes a match that is `whole`, and refused, came further, and so did
+        one that ended where a hyperparameter differs from that of another node.
         """
-        if self.furthest is None or (fitted, whole) > (self.furthest.fitted, False):
+        last = self.furthest
+        differs = isinstance(reason, Complaint) and bool(reason.of)
+        if (
+            last is None
+            or (fitted, whole) > (last.fitted, False)
+            or (fitted == last.fitted and differs and not last.whole and not last.differs)
+        ):
             self.furthest = Failure(self.pattern, fitted, node, reason, whole)
 
 
@@ -292,11 +307,9 @@ def _chain(
             trace.note(len(bound.nodes), node, reason)
         return
     taken = bound.take(expr, expr.role, tuple(links), tuple(reversed(links)))
-    for found in search(expr.base, links[-1].inputs[0], graph, taken, trace):
-        yield found
-        return
     if trace is not None and isinstance(fitting, Complaint) and fitting.of:
-        trace.note(len(taken.nodes), node, fitting)  # the next one is no link for that alone
+        trace.note(len(taken.nodes), node, fitting)  # it is no link for that alone
+    yield from search(expr.base, links[-1].inputs[0], graph, taken, trace)
 
 
 def _rearrange(
@@ -305,47 +318,49 @@ def _rearrange(
     """The shortest chain first: what is beyond it may belong to a neighbour."""
     chain: list[Node] = []
     known = {name: length for name, length in bound.lengths.items() if name in expr.notation.names}
-    for name, length in expr.lengths.items():
-        if isinstance(length, int):
-            known[name] = length
-        elif length.name in bound.params:
-            known[name] = bound.params[length.name][0]
+    known |= {name: length for name, length in expr.lengths.items() if isinstance(length, int)}
     node: Node | None = None
-    complaint: str | Complaint = Complaint("Rearrange", expr.role, None, value)
+    misfit: str | None = None
     base = value
     while base is not None and len(chain) < LONGEST:
         node = graph.producer(base)
         if trace is not None and node is not None:
             trace.touched.add(node)
         if node is None or node.op not in MOVES or node.output is not base:
-            if not chain:
-                complaint = Complaint("Rearrange", expr.role, node, value)
             break
         chain.append(node)
         base = node.inputs[0]
-        complaint = f"its axes are not moved as in {expr.notation.text!r}"
         for lengths in expr.notation.solutions(chain[::-1], known):
             fitting = _lengths(expr, lengths, bound)
-            if isinstance(fitting, str):
-                complaint = fitting
+            if not isinstance(fitting, Bindings):
+                misfit = fitting or misfit
                 continue
             taken = fitting.take(expr, expr.role, tuple(chain), chain[0])
             yield from search(expr.base, base, graph, taken, trace)
-    if trace is not None:
-        trace.note(len(bound.nodes), chain[0] if chain else node, complaint)
+    if trace is None:
+        return
+    if not chain:
+        trace.note(len(bound.nodes), node, Complaint("Rearrange", expr.role, node, value))
+    else:
+        otherwise = f"its axes are not moved as in {expr.notation.text!r}"
+        trace.note(len(bound.nodes), chain[0], misfit or otherwise)
 
 
-def _lengths(expr: Rearrange, lengths: dict[str, int], bound: Bindings) -> Bindings | str:
-    """With these lengths of axes, and of the variables that are said to be them."""
+def _lengths(expr: Rearrange, lengths: dict[str, int], bound: Bindings) -> Bindings | str | None:
+    """With these lengths of axes, and of the variables that are said to be them.
+
+    None where a variable has a value that it must not have, a sentence where it has two.
+    """
     params = bound.params
     for name, param in expr.lengths.items():
         if not isinstance(param, Param):
             continue
         length = lengths[name]
         known, of = params.get(param.name, (length, f"the axis {name}"))
-        if known != length or (param.check is not None and not param.check(length)):
-            instead = f", not {known} as that of {of}" if known != length else ""
-            return f"the {param.name} of its axis {name} is {length}{instead}"
+        if param.check is not None and not param.check(length):
+            return None
+        if known != length:
+            return f"the {param.name} of its axis {name} is {length}, not {known} as that of {of}"
         params = {**params, param.name: (known, of)}
     return Bindings(bound.values, bound.names, bound.nodes, params, bound.lengths | lengths)
 
@@ -425,7 +440,7 @@ def _whole(
                 what = getattr(wanted, "role", None) or getattr(wanted, "op", "operand")
                 what = (operand.role if isinstance(operand, AnyNumber) else None) or what
                 reason = f"its sum has {len(nodes)} × {what}, not {least}"
-                trace.note(len(bound.nodes), bound.nodes[-1], reason)
+                trace.note(len(bound.nodes), bound.nodes[-1], reason, whole=True)
             return
         if isinstance(operand, AnyNumber) and operand.role:
             there = [node for node in nodes if node is not None]
