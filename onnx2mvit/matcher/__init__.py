@@ -5,13 +5,9 @@ the language; `match` finds, `search` is the backtracking, `registry` the patter
 Files with patterns import the language from here.
 """
 
-from onnx2mvit.matcher.match import Match
-from onnx2mvit.matcher.pattern import (
-    Array,
+from onnx2mvit.matcher.expression import (
     Expr,
-    Mismatch,
     Ops,
-    Pattern,
     Var,
     any_number,
     any_of,
@@ -23,17 +19,21 @@ from onnx2mvit.matcher.pattern import (
     one_or_more,
     optional,
     p,
-    require,
     scalar,
 )
+from onnx2mvit.matcher.match import Match
+from onnx2mvit.matcher.pattern import Array, Mismatch, Pattern, require
+from onnx2mvit.matcher.rule import Builder, Rule
 
 __all__ = [
     "Array",
+    "Builder",
     "Expr",
     "Match",
     "Mismatch",
     "Ops",
     "Pattern",
+    "Rule",
     "Var",
     "any_number",
     "any_of",

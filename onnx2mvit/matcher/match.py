@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from onnx2mvit.ir.graph import Graph, Node
+from onnx2mvit.matcher.bindings import Bindings, Failure, Several, Trace
 from onnx2mvit.matcher.pattern import Mismatch, Pattern, Rooted, require
-from onnx2mvit.matcher.search import Bindings, Failure, Several, Trace, search
+from onnx2mvit.matcher.search import search
 
 __all__ = ["Failure", "Match", "Trace", "find", "matches"]
 

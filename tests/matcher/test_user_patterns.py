@@ -74,6 +74,19 @@ def test_the_list_and_one_pattern_are_shown(run: Run, tmp_path: Path) -> None:
     assert ran.code == 2 and "there is no pattern 'Nothing'" in ran.err
 
 
+def test_a_file_written_before_the_language_had_one_door_still_works(tmp_path: Path) -> None:
+    door = "from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, require"
+    before = (
+        "from onnx2mvit.matcher import Match\n"
+        "from onnx2mvit.pattern import Expr, Ops, Pattern, Var, require"
+    )
+    assert door in example()
+    own = written(tmp_path, example().replace(door, before))
+    network_of = onnx2mvit.inspect(network(tmp_path), patterns=[own])
+    assert [block.kind for block in network_of.blocks] == ["GatedConv"]
+    assert network_of.blocks[0].params["filters"] == 4
+
+
 BROKEN = [
     ("class A(:\n", r"gated\.py:1: it cannot be imported: "),
     ("import nothing_here\n", r"gated\.py:1: it cannot be imported: ModuleNotFoundError"),
