@@ -1,20 +1,27 @@
-"""Squeeze and excitation: channels weighted by what the whole image holds."""
+"""Squeeze and excitation: channels weighted by what the whole image holds (arXiv:1709.01507)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from onnx2mvit.matcher.match import Match
-from onnx2mvit.matcher.pattern import Expr, Ops, Pattern, Var, require
+from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, p, require
 
-from .conv_bn_act import FULL, conv_bn_act
-from .global_mean import global_mean
+from .conv import PointwiseConv, conv_bn_act
+from .pooling import global_mean
 
 if TYPE_CHECKING:
     from keras import KerasTensor, layers
 
+
 GATES = ("sigmoid", "hard_sigmoid")
 SQUEEZE = ("squeeze_activation", "squeeze_gate", "squeeze_bias")  # style of blocks that have one
+# How blocks call the hyperparameters of the one that they have.
+SQUEEZED = {
+    "filters": p.squeeze,
+    "activation": p.squeeze_activation,
+    "gate": p.squeeze_gate,
+    "use_bias": p.squeeze_bias,
+}
 
 
 class SqueezeExcite(Pattern):
@@ -28,33 +35,18 @@ class SqueezeExcite(Pattern):
     style = ("activation", "gate", "use_bias")
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        plain = {"kernel_size": 1, "strides": 1, "batch_norm": False, **FULL}
-        y = op.GlobalMean(x, role="pool")
-        y = op.ConvBnAct(y, role="reduce", activation=lambda how: how is not None, **plain)
-        y = op.ConvBnAct(y, role="expand", activation=lambda how: how in GATES, **plain)
+        plain = {"batch_norm": False, **p("use_bias")}
+        active = p.activation.where(lambda how: how is not None)
+        y: Expr = op.GlobalMean(x, role="pool")
+        y = PointwiseConv(y, role="reduce", filters=p.filters, activation=active, **plain)
+        gate = p.gate.where(lambda how: how in GATES)
+        y = PointwiseConv(y, role="expand", activation=gate, **plain)
         return op.Mul(x, y, role="scale")
 
     def params(self, m: Match) -> dict[str, Any]:
         _, channels, _, _ = m.shape("x", 4)
         require(m.expand.filters == channels, f"the gate is for {m.expand.filters} channels")
-        return {
-            "filters": m.reduce.filters,
-            "activation": m.reduce.activation,
-            "gate": m.expand.activation,
-            **m.common(("reduce", "expand"), "use_bias"),
-        }
-
-
-def squeeze_params(m: Match) -> dict[str, Any]:
-    """The hyperparameters of a block with squeeze and excitation as `m.se`, if it has that."""
-    if m.se is None:
         return {}
-    return {
-        "squeeze": m.se.filters,
-        "squeeze_activation": m.se.activation,
-        "squeeze_gate": m.se.gate,
-        "squeeze_bias": m.se.use_bias,
-    }
 
 
 def squeeze_excite(

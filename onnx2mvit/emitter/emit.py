@@ -13,7 +13,6 @@ import threading
 import black
 
 from onnx2mvit.emitter.functions import (
-    any_size_layers,
     called_model_functions,
     functions_of,
     operator_functions,
@@ -72,9 +71,9 @@ def unformatted(
     functions = functions_of(network.blocks, roles, any_size, network.patterns)
     if name in functions:
         raise UsageError(f"a pattern has a function {name!r}: choose another --name")
-    layers = any_size_layers(functions) if any_size else []
     model = ModelFunction(network, functions, name, image_size, head).text()
-    parts = [*layers, *(function.text for function in functions.values())]
+    parts = [function.layers for function in functions.values() if function.layers]
+    parts += [function.text for function in functions.values()]
     parts += operator_functions(model, functions)
     levels = pyramid(network)
     if levels:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ast
-import importlib
 import inspect
-import re
 import sys
 import textwrap
 from collections import Counter
@@ -27,7 +25,8 @@ class Function:
 
     `defaults` are those of the emitted function, `required` its arguments without one, and
     `forwards` the functions that get its further keyword arguments. `left_out` are arguments that
-    the pattern's function has and the emitted one does not.
+    the pattern's function has and the emitted one does not. `layers` are the classes that
+    it needs; where it `depends_on_size`, it has them for images of any size alone.
     """
 
     name: str
@@ -38,6 +37,8 @@ class Function:
     calls: tuple[str, ...] = ()
     takes_name: bool = True
     left_out: frozenset[str] = frozenset()
+    layers: str = ""
+    depends_on_size: bool = False
 
 
 # Arguments of the model function that every block gets whose function has one of this name.
@@ -54,9 +55,8 @@ def functions_of(
 
     They may call those of the patterns `among`, all built-in ones by default.
 
-    With `any_size`, those in `patterns/_any_size.py` take the place of others of their name.
+    With `any_size`, what stands in `NAME_any_size` takes the place of NAME.
     """
-    instead = any_size_definitions()[1] if any_size else {}
     everything = [block for top in blocks for block in top.walk()]
     # A function may call that of a block which this network does not have at the traced size.
     known = [
@@ -73,11 +73,15 @@ def functions_of(
         if name not in found:
             pattern = patterns[name]
             siblings = [block for block in everything if block.pattern is pattern]
-            whole = instead.get(name) or _source_of(pattern)
+            layers, whole = any_size_source(pattern)
+            depends_on_size = bool(whole)
+            if not any_size or not whole:
+                layers, whole = "", _source_of(pattern)
             text = prune(whole, siblings, {*handed_on(sources, name), *HANDED_ON})
             # The defaults are for the calls that the reader sees, those of the whole model.
             siblings = [block for block in blocks if block.pattern is pattern] or siblings
             found[name] = _function(text, pattern, siblings, roles, set(patterns))
+            found[name].layers, found[name].depends_on_size = layers, depends_on_size
             found[name].left_out = frozenset(arguments_of(whole)) - {*arguments_of(text)}
             wanted.extend(found[name].calls)
     order: dict[str, Function] = {}
@@ -93,23 +97,31 @@ def functions_of(
     return order
 
 
-def any_size_definitions() -> tuple[dict[str, str], dict[str, str]]:
-    """The classes of `patterns/_any_size.py` and its functions, by name."""
-    folder = Path(str(importlib.import_module("onnx2mvit.patterns").__file__)).parent
-    return _definitions(folder / "_any_size.py")
+def any_size_source(pattern: BlockType) -> tuple[str, str]:
+    """What a pattern's file has for images of any size: layers, and the function; "" if nothing.
+
+    They stand in a function called NAME_any_size, beside the function NAME. It is never called:
+    Keras is not imported where patterns are, so layers can be no classes there.
+    """
+    holder = getattr(sys.modules[type(pattern).__module__], f"{pattern.keras}_any_size", None)
+    if holder is None:
+        return "", ""
+    (tree,) = ast.parse(inspect.getsource(holder)).body
+    assert isinstance(tree, ast.FunctionDef)
+    classes, functions = _definitions(inspect.getsource(holder), tree.body)
+    layers = "\n\n".join(_without_annotations(text) for text in classes.values())
+    return layers, functions[str(pattern.keras)]
 
 
 def operator_functions(model: str, taken: Container[str]) -> list[str]:
     """The functions of `operators/_functions.py` that the text of a model calls, in order."""
-    _, functions = _definitions(
-        Path(__file__).parent.parent / "lowering" / "operators" / "_functions.py"
-    )
-    return _called(functions, model, taken)
+    file = Path(__file__).parent.parent / "lowering" / "operators" / "_functions.py"
+    return _called(_functions_in(file), model, taken)
 
 
 def model_functions() -> dict[str, str]:
     """The functions of `_model_functions.py`, by name."""
-    return _definitions(Path(__file__).parent / "_model_functions.py")[1]
+    return _functions_in(Path(__file__).parent / "_model_functions.py")
 
 
 def called_model_functions(model: str) -> list[str]:
@@ -125,25 +137,22 @@ def _called(functions: dict[str, str], model: str, taken: Container[str]) -> lis
     return [text for name, text in functions.items() if name in called and name not in taken]
 
 
-def _definitions(path: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """The texts of a file's classes and functions by name."""
-    text = path.read_text(encoding="utf-8")
+def _functions_in(file: Path) -> dict[str, str]:
+    text = file.read_text(encoding="utf-8")
+    return _definitions(text, ast.parse(text).body)[1]
+
+
+def _definitions(text: str, body: Iterable[ast.stmt]) -> tuple[dict[str, str], dict[str, str]]:
+    """The texts of the classes and functions in the body of a file or function, by name."""
     lines = text.splitlines()
     classes: dict[str, str] = {}
     functions: dict[str, str] = {}
-    for node in ast.parse(text).body:
+    for node in body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
             first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-            source = "\n".join(lines[first - 1 : node.end_lineno]) + "\n"
+            source = textwrap.dedent("\n".join(lines[first - 1 : node.end_lineno])) + "\n"
             (classes if isinstance(node, ast.ClassDef) else functions)[node.name] = source
     return classes, functions
-
-
-def any_size_layers(functions: dict[str, Function]) -> list[str]:
-    """The classes of `patterns/_any_size.py` that these functions use."""
-    body = "".join(function.text for function in functions.values())
-    classes, _ = any_size_definitions()
-    return [text for name, text in classes.items() if re.search(rf"\b{name}\(", body)]
 
 
 def emitted(pattern: BlockType) -> str:
@@ -177,14 +186,7 @@ def _function(
         if default != written:
             edits.append((at.start(value), at.end(value), repr(default)))
         defaults[argument.arg] = default
-    every = [*positional, *tree.args.kwonlyargs]
-    every += [rest for rest in (tree.args.vararg, tree.args.kwarg) if rest is not None]
-    for argument in every:
-        if argument.annotation is not None:
-            name_end = at.start(argument) + len(argument.arg)
-            edits.append((name_end, at.end(argument.annotation), ""))
-    if tree.returns is not None:
-        edits.append((text.rindex("->", 0, at.start(tree.returns)), at.end(tree.returns), ""))
+    edits += _annotations(text, tree)
     called = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     called.sort(key=lambda call: (call.lineno, call.col_offset))
     for call in called:
@@ -207,6 +209,21 @@ def _function(
         calls=tuple(dict.fromkeys(name for name, _ in names if name in known)),
         takes_name=any(argument.arg == "name" for argument in named),
     )
+
+
+def _without_annotations(text: str) -> str:
+    return edited(text, _annotations(text, ast.parse(text)))
+
+
+def _annotations(text: str, tree: ast.AST) -> list[Edit]:
+    """The edits that take the annotations from all functions in a text."""
+    at, edits = Offsets(text), []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg) and node.annotation is not None:
+            edits.append((at.start(node) + len(node.arg), at.end(node.annotation), ""))
+        if isinstance(node, ast.FunctionDef) and node.returns is not None:
+            edits.append((text.rindex("->", 0, at.start(node.returns)), at.end(node.returns), ""))
+    return edits
 
 
 def _commonest(blocks: Iterable[Block], name: str, otherwise: Any) -> Any:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from onnx2mvit.emitter.functions import HANDED_ON, Function, any_size_definitions, model_functions
+from onnx2mvit.emitter.functions import HANDED_ON, Function, model_functions
 from onnx2mvit.emitter.signature import Signature
 from onnx2mvit.errors import UnsupportedError
 from onnx2mvit.ir.block import Block
@@ -53,7 +53,8 @@ class ModelFunction:
         top = [functions[b.pattern.keras] for b in network.blocks if b.pattern.keras is not None]
         handed_on = {key for key in HANDED_ON for function in top if key in function.defaults}
         self.signature = Signature(network, name, self.head, head, image_size, handed_on)
-        self.needs_size = image_size != "any" and any_size_definitions()[1].keys() & functions
+        depends = any(function.depends_on_size for function in functions.values())
+        self.needs_size = image_size != "any" and depends
         self.variables: dict[Value, str] = {}
         called = {
             name.text
@@ -68,7 +69,7 @@ class ModelFunction:
     def text(self) -> str:
         """The source of the function."""
         signature, head = self.signature, self.head
-        lines = [*signature.checks(bool(self.needs_size)), *self._inputs()]
+        lines = [*signature.checks(self.needs_size), *self._inputs()]
         last = head.blocks if head is not None and signature.separable else ()
         lines += self._lines(block for block in self.network.blocks if block not in last)
         if last:

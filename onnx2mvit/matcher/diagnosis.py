@@ -10,9 +10,9 @@ from onnx2mvit.errors import UsageError
 from onnx2mvit.ir.block import Block, BlockType
 from onnx2mvit.ir.graph import Graph, Node
 from onnx2mvit.ir.network import Network
+from onnx2mvit.matcher.bindings import Complaint
 from onnx2mvit.matcher.match import Failure, Trace, find
 from onnx2mvit.matcher.pattern import Pattern
-from onnx2mvit.matcher.search import Complaint
 
 NEARBY = 24  # so many nodes after one may be the last of a pattern that it belongs to
 SHOWN = 20  # groups
@@ -30,6 +30,7 @@ NOUNS = {
     "GroupNorm": "group normalization",
     "LayerNorm": "layer normalization",
     "MultiHeadAttention": "attention",
+    "Rearrange": "Reshape",
 }
 
 
@@ -200,7 +201,8 @@ def _article(noun: str) -> str:
 
 def _difference(node: Node, complaint: Complaint) -> str:
     key, found, expected = complaint.keyword, complaint.found, complaint.expected
-    wanted = "" if callable(expected) else f", not {_plain(expected)}"
+    as_there = f" as {complaint.of}" if complaint.of not in ("", complaint.role) else ""
+    wanted = "" if callable(expected) else f", not {_plain(expected)}{as_there}"
     params, channels = node.attrs, _channels(node)
     if key in ("depthwise", "group", "groups") and channels is not None:
         groups = channels if params.get("depthwise") else params.get("groups", params.get("group"))
@@ -213,7 +215,7 @@ def _difference(node: Node, complaint: Complaint) -> str:
         return followed + (", and must not be" if expected is None else wanted)
     if key == "kernel_size":
         return f"has a kernel of {found}×{found}" + (
-            wanted if callable(expected) else f", not {expected}×{expected}"
+            wanted if callable(expected) else f", not {expected}×{expected}{as_there}"
         )
     return f"has {key} {_plain(found)}{wanted}"
 

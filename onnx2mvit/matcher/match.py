@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from onnx2mvit.ir.graph import Graph, Node
+from onnx2mvit.matcher.bindings import Bindings, Failure, Several, Trace
 from onnx2mvit.matcher.pattern import Mismatch, Pattern, Rooted, require
-from onnx2mvit.matcher.search import Bindings, Failure, Several, Trace, search
+from onnx2mvit.matcher.search import search
 
 __all__ = ["Failure", "Match", "Trace", "find", "matches"]
 
@@ -17,13 +18,21 @@ class Match:
 
     A role is a `Node`, which may be a `Block`, or a tuple of them for a chain, or a tuple of
     matches for `each`; None where the alternative with it was not taken.
-    A variable is a `Value`.
+    A variable is a `Value`, a hyperparameter variable its value, None where no block had it.
+    `lengths` has those of the axes in `Rearrange`, by their names.
     """
 
     def __init__(self, rooted: Rooted, graph: Graph, root: Node, found: Bindings) -> None:
         self.graph = graph
         self.root = root
         self.nodes = tuple(dict.fromkeys(found.nodes))  # two expressions may be one node
+        self.lengths = found.lengths
+        self.variables = {name: found.params.get(name, (None,))[0] for name in rooted.variables}
+        self.params = {
+            name: self.variables[name]
+            for name in rooted.variables
+            if name in found.params and not name.startswith("_")
+        }
         self.bound: dict[str, Any] = {role: found.names.get(role) for role in rooted.roles}
         for role, bound in self.bound.items():
             if isinstance(bound, Several):
@@ -36,6 +45,8 @@ class Match:
         try:
             return self.__dict__["bound"][name]
         except KeyError:
+            if name in (variables := self.__dict__.get("variables", {})):
+                return variables[name]
             raise AttributeError(f"the pattern has no {name!r}") from None
 
     def shape(self, role: str, rank: int) -> tuple[int, ...]:
@@ -72,8 +83,7 @@ def matches(
     rooted: Rooted, graph: Graph, root: Node, trace: Trace | None = None
 ) -> Iterator[Match]:
     """All ways in which an expression holds with this node as its last."""
-    empty = Bindings({}, {}, ())
-    for found in search(rooted.expression, root.output, graph, empty, trace):
+    for found in search(rooted.expression, root.output, graph, Bindings(), trace):
         if found.nodes and found.nodes[0] is root:
             yield Match(rooted, graph, root, found)
 
@@ -86,7 +96,7 @@ def find(
         complaint = leak(match) or shapeless(match)
         if complaint is None:
             try:
-                return match, pattern.params(match)
+                return match, pattern.in_order(match.params | pattern.params(match))
             except Mismatch as mismatch:
                 complaint = str(mismatch)
         if trace is not None:

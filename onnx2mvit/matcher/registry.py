@@ -11,27 +11,42 @@ from types import ModuleType
 
 import networkx
 
+from onnx2mvit.matcher.expression import AnyOf, Expr, Op, subexpressions
 from onnx2mvit.matcher.pattern import Pattern
+from onnx2mvit.matcher.rule import Rule
 
 
 @cache
 def builtin_patterns() -> tuple[Pattern, ...]:
     """One instance of every pattern in `onnx2mvit.patterns`, lower ones first."""
-    package = importlib.import_module("onnx2mvit.patterns")
-    found = [module.name for module in pkgutil.iter_modules(package.__path__)]
-    names = sorted(name for name in found if not name.startswith("_"))
-    modules = [importlib.import_module(f"{package.__name__}.{name}") for name in names]
-    return in_order(pattern for module in modules for pattern in patterns_of(module))
+    return in_order(pattern for module in _families() for pattern in patterns_of(module))
+
+
+@cache
+def builtin_rules() -> tuple[Rule, ...]:
+    """One instance of every rule that one family alone needs, and so stands in its file."""
+    classes = (cls for module in _families() for cls in _classes(module))
+    return tuple(cls() for cls in classes if issubclass(cls, Rule))
 
 
 def patterns_of(module: ModuleType) -> list[Pattern]:
     """The patterns that a module defines itself."""
+    return [cls() for cls in _classes(module) if issubclass(cls, Pattern)]
+
+
+def _families() -> list[ModuleType]:
+    package = importlib.import_module("onnx2mvit.patterns")
+    found = [module.name for module in pkgutil.iter_modules(package.__path__)]
+    names = sorted(name for name in found if not name.startswith("_"))
+    return [importlib.import_module(f"{package.__name__}.{name}") for name in names]
+
+
+def _classes(module: ModuleType) -> list[type]:
+    """Those that a module defines itself and that can be made."""
     return [
-        cls()
+        cls
         for _, cls in inspect.getmembers(module, inspect.isclass)
-        if issubclass(cls, Pattern)
-        and cls.__module__ == module.__name__
-        and not inspect.isabstract(cls)
+        if cls.__module__ == module.__name__ and not inspect.isabstract(cls)
     ]
 
 
@@ -40,7 +55,7 @@ def in_order(found: Iterable[Pattern]) -> tuple[Pattern, ...]:
 
     Raises:
         ValueError: two patterns of one kind, patterns made of each other, or a pattern that is
-            neither a leaf nor has a function for Keras.
+            neither a leaf nor has a function for Keras, or that would take any neighbour's Reshape.
     """
     by_kind: dict[str, Pattern] = {}
     for pattern in found:
@@ -52,6 +67,13 @@ def in_order(found: Iterable[Pattern]) -> tuple[Pattern, ...]:
             )
         if (pattern.layer is None) == (pattern.keras is None):
             raise ValueError(f"pattern {pattern.kind} needs either `layer` or `keras`")
+        whole = pattern.expression
+        last = whole.alternatives if isinstance(whole, AnyOf) else (whole,)
+        if any(_is_any_reshape(part, last) for part in subexpressions(whole)):
+            raise ValueError(
+                f"pattern {pattern.kind} has a Reshape to whatever shape: write op.Rearrange, or "
+                "give it a role and require its shape"
+            )
         by_kind[pattern.kind] = pattern
     needs: networkx.DiGraph[str] = networkx.DiGraph()
     needs.add_nodes_from(by_kind)
@@ -70,3 +92,8 @@ def in_order(found: Iterable[Pattern]) -> tuple[Pattern, ...]:
         cycle = " → ".join(kind for kind, _ in networkx.find_cycle(needs))
         raise ValueError(f"patterns are made of each other: {cycle}") from None
     return tuple(by_kind[kind] for kind in order)
+
+
+def _is_any_reshape(part: Expr, last: Iterable[Expr]) -> bool:
+    """True for a Reshape whose shape nobody can ask for; the last node's is that of the block."""
+    return isinstance(part, Op) and part.op == "Reshape" and not (part.role or part in last)

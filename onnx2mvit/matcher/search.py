@@ -7,108 +7,27 @@ bounded time and a whole rewrite is linear in the number of nodes.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
 
 from onnx2mvit.ir.graph import Graph, Node, Value
-from onnx2mvit.matcher.pattern import AnyOf, Chain, Each, Expr, Op, Var
+from onnx2mvit.matcher.bindings import Bindings, Complaint, Several, Trace
+from onnx2mvit.matcher.expression import (
+    AnyNumber,
+    AnyOf,
+    Chain,
+    Commutative,
+    Each,
+    Expr,
+    Op,
+    Param,
+    Rearrange,
+    Var,
+    subexpressions,
+)
+from onnx2mvit.matcher.rearrange import MOVES
 
+LONGEST = 12  # nodes in a chain of Reshapes and Transposes
+MOST_OPERANDS = 64  # of one sum or product
 COMMUTATIVE = frozenset({"Add", "Mul", "Max", "Min", "And", "Or", "Xor", "Equal", "Sum", "Mean"})
-
-
-@dataclass(frozen=True, slots=True)
-class Complaint:
-    """How a node, None for an input or a constant, is not what an expression says of it.
-
-    `found` and `expected` (a value, or a predicate that is not satisfied) are those of `keyword`;
-    without one it is another operator, or another output than the first.
-    """
-
-    op: str
-    role: str | None
-    node: Node | None
-    value: Value | None
-    keyword: str | None = None
-    found: Any = None
-    expected: Any = None
-
-    def __str__(self) -> str:
-        wanted = f"{self.role} ({self.op})" if self.role else self.op
-        if self.node is None:
-            return f"{wanted} expected, but {self.value!r} is an input or a constant"
-        if self.keyword is not None:
-            instead = "" if callable(self.expected) else f", not {self.expected!r}"
-            return f"{wanted}: {self.keyword} is {self.found!r}{instead}"
-        if self.node.op != self.op:
-            return f"{wanted} expected, found {self.node!r}"
-        return f"{wanted}: another output than the first is used"
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a pattern does not hold: how many nodes fitted, where it ended and what was different.
-
-    `whole` is true where all of the nodes fitted, but not their hyperparameters or their readers.
-    """
-
-    pattern: str
-    fitted: int
-    node: Node | None
-    complaint: str | Complaint
-    whole: bool = False
-
-    @property
-    def reason(self) -> str:
-        """What was different, in short."""
-        return str(self.complaint)
-
-    def __str__(self) -> str:
-        return f"{self.pattern}: {self.reason}"
-
-
-@dataclass(slots=True)
-class Trace:
-    """Remembers the attempt that came furthest; reasons are only put into words when asked for."""
-
-    pattern: str = ""
-    furthest: Failure | None = None
-    touched: set[Node] = field(default_factory=set)
-
-    def note(
-        self, fitted: int, node: Node | None, reason: str | Complaint, whole: bool = False
-    ) -> None:
-        """Keeps a failure if it came further than those before.
-
-        At the same number of nodes a match that is `whole`, and refused, came further.
-        """
-        if self.furthest is None or (fitted, whole) > (self.furthest.fitted, False):
-            self.furthest = Failure(self.pattern, fitted, node, reason, whole)
-
-
-@dataclass(frozen=True, slots=True)
-class Bindings:
-    """What has been matched so far; never changed, so that backtracking costs nothing."""
-
-    values: dict[Expr, Value | None]
-    names: dict[str, Any]
-    nodes: tuple[Node, ...]
-
-    def bind(self, expr: Expr, value: Value | None, name: str | None, bound: Any) -> Bindings:
-        """With an expression bound to a value, and `name` to what the match is to show for it."""
-        names = {**self.names, name: bound} if name else self.names
-        return Bindings({**self.values, expr: value}, names, self.nodes)
-
-    def take(self, expr: Op, node: Node) -> Bindings:
-        """With a node matched."""
-        names = {**self.names, expr.role: node} if expr.role else self.names
-        return Bindings({**self.values, expr: node.output}, names, (*self.nodes, node))
-
-
-@dataclass(frozen=True, slots=True)
-class Several:
-    """What `each` found for every input of a node."""
-
-    parts: tuple[Bindings, ...]
 
 
 def search(
@@ -132,6 +51,10 @@ def search(
             yield from _operator(expr, value, graph, bound, trace)
         case Chain():
             yield from _chain(expr, value, graph, bound, trace)
+        case Rearrange():
+            yield from _rearrange(expr, value, graph, bound, trace)
+        case Commutative():
+            yield from _commutative(expr, value, graph, bound, trace)
 
 
 def _any_of(
@@ -166,13 +89,14 @@ def _operator(
     node = graph.producer(value) if value is not None else None
     if trace is not None and node is not None:
         trace.touched.add(node)
-    complaint = _fits(expr.op, expr.attrs, expr.role, node, value)
-    if node is None or complaint is not None:
-        if trace is not None:
-            trace.note(len(bound.nodes), node, complaint or "there is no node")
+    fitting = _fits(expr, node, value, bound)
+    if node is None or isinstance(fitting, Complaint):
+        if trace is not None and isinstance(fitting, Complaint):
+            trace.note(len(bound.nodes), node, fitting)
         return
+    taken = fitting.take(expr, expr.role, (node,), node)
     if len(expr.inputs) == 1 and isinstance(expr.inputs[0], Each):
-        yield from _each(expr.inputs[0], node.inputs, graph, bound.take(expr, node), trace)
+        yield from _each(expr.inputs[0], node.inputs, graph, taken, trace)
         return
     given = len(node.inputs)
     if given > len(expr.inputs):
@@ -180,7 +104,6 @@ def _operator(
             trace.note(len(bound.nodes), node, f"{node!r} has {given} inputs")
         return
     inputs = node.inputs + (None,) * (len(expr.inputs) - given)
-    taken = bound.take(expr, node)
     yield from _inputs(expr.inputs, inputs, graph, taken, trace)
     if node.op in COMMUTATIVE and len(inputs) == 2 and inputs[0] is not inputs[1]:
         yield from _inputs(expr.inputs, inputs[::-1], graph, taken, trace)
@@ -211,48 +134,189 @@ def _each(
     nodes = bound.nodes
     for value in values:
         # `nodes` goes along so that a trace knows how many fitted before.
-        empty = Bindings({}, {}, nodes)
+        empty = Bindings(nodes=nodes, params=bound.params, lengths=bound.lengths)
         part = next(search(expr.expression, value, graph, empty, trace), None)
         if part is None:
             return
-        parts.append(Bindings(part.values, part.names, part.nodes[len(nodes) :]))
+        own = part.nodes[len(nodes) :]
+        parts.append(Bindings(part.values, part.names, own, part.params, part.lengths))
         nodes = part.nodes
+        bound = Bindings(bound.values, bound.names, bound.nodes, part.params, part.lengths)
     names = {**bound.names, expr.role: Several(tuple(parts))}
-    yield Bindings(bound.values, names, nodes)
+    yield Bindings(bound.values, names, nodes, bound.params, bound.lengths)
 
 
 def _chain(
     expr: Chain, value: Value | None, graph: Graph, bound: Bindings, trace: Trace | None
 ) -> Iterator[Bindings]:
     links: list[Node] = []
-    complaint: Complaint | None = None
+    fitting: Bindings | Complaint = bound
     node: Node | None = None
     while value is not None:
         node = graph.producer(value)
-        complaint = _fits(expr.op, expr.attrs, expr.role, node, value)
-        if node is None or complaint is not None:
+        fitting = _fits(expr, node, value, bound)
+        if node is None or isinstance(fitting, Complaint):
             break
+        bound = fitting
         links.append(node)
         value = node.inputs[0]
     if not links:
         if trace is not None:
-            trace.note(len(bound.nodes), node, complaint or "there is no node")
+            reason = fitting if isinstance(fitting, Complaint) else "there is no node"
+            trace.note(len(bound.nodes), node, reason)
         return
-    links.reverse()
-    names = {**bound.names, expr.role: tuple(links)}
-    values = {**bound.values, expr: links[-1].output}
-    taken = Bindings(values, names, (*bound.nodes, *reversed(links)))
-    yield from search(expr.base, links[0].inputs[0], graph, taken, trace)
+    taken = bound.take(expr, expr.role, tuple(links), tuple(reversed(links)))
+    if trace is not None and isinstance(fitting, Complaint) and fitting.of:
+        trace.note(len(taken.nodes), node, fitting)  # it is no link for that alone
+    yield from search(expr.base, links[-1].inputs[0], graph, taken, trace)
+
+
+def _rearrange(
+    expr: Rearrange, value: Value | None, graph: Graph, bound: Bindings, trace: Trace | None
+) -> Iterator[Bindings]:
+    """The shortest chain first: what is beyond it may belong to a neighbour."""
+    chain: list[Node] = []
+    known = {name: length for name, length in bound.lengths.items() if name in expr.notation.names}
+    known |= {name: length for name, length in expr.lengths.items() if isinstance(length, int)}
+    node: Node | None = None
+    misfit: str | None = None
+    base = value
+    while base is not None and len(chain) < LONGEST:
+        node = graph.producer(base)
+        if trace is not None and node is not None:
+            trace.touched.add(node)
+        if node is None or node.op not in MOVES or node.output is not base:
+            break
+        chain.append(node)
+        base = node.inputs[0]
+        for lengths in expr.notation.solutions(chain[::-1], known):
+            fitting = _lengths(expr, lengths, bound)
+            if not isinstance(fitting, Bindings):
+                misfit = fitting or misfit
+                continue
+            taken = fitting.take(expr, expr.role, tuple(chain), chain[0])
+            yield from search(expr.base, base, graph, taken, trace)
+    if trace is None:
+        return
+    if not chain:
+        trace.note(len(bound.nodes), node, Complaint("Rearrange", expr.role, node, value))
+    else:
+        otherwise = f"its axes are not moved as in {expr.notation.text!r}"
+        trace.note(len(bound.nodes), chain[0], misfit or otherwise)
+
+
+def _lengths(expr: Rearrange, lengths: dict[str, int], bound: Bindings) -> Bindings | str | None:
+    """With these lengths of axes, and of the variables that are said to be them.
+
+    None where a variable has a value that it must not have, a sentence where it has two.
+    """
+    params = bound.params
+    for name, param in expr.lengths.items():
+        if not isinstance(param, Param):
+            continue
+        length = lengths[name]
+        known, of = params.get(param.name, (length, f"the axis {name}"))
+        if param.check is not None and not param.check(length):
+            return None
+        if known != length:
+            return f"the {param.name} of its axis {name} is {length}, not {known} as that of {of}"
+        params = {**params, param.name: (known, of)}
+    return Bindings(bound.values, bound.names, bound.nodes, params, bound.lengths | lengths)
+
+
+def _commutative(
+    expr: Commutative, value: Value | None, graph: Graph, bound: Bindings, trace: Trace | None
+) -> Iterator[Bindings]:
+    node = graph.producer(value) if value is not None else None
+    if trace is not None and node is not None:
+        trace.touched.add(node)
+    if node is None or node.op not in expr.ops or node.output is not value:
+        if trace is not None:
+            trace.note(len(bound.nodes), node, Complaint(expr.ops[0], expr.role, node, value))
+        return
+    taken = bound.take(expr, expr.role, (node,), node)
+    found: tuple[tuple[Node | None, ...], ...] = ((),) * len(expr.operands)
+    yield from _operands(expr, node.inputs, found, graph, taken, trace)
+
+
+def _operands(
+    expr: Commutative,
+    values: tuple[Value | None, ...],
+    found: tuple[tuple[Node | None, ...], ...],
+    graph: Graph,
+    bound: Bindings,
+    trace: Trace | None,
+) -> Iterator[Bindings]:
+    """Each value is one of the operands, or is nested: then its own operands are."""
+    if not values:
+        yield from _whole(expr, found, bound, trace)
+        return
+    value, *rest = values
+    node = graph.producer(value) if value is not None else None
+    for index, operand in enumerate(expr.operands):
+        several = isinstance(operand, AnyNumber)
+        most = operand.most if isinstance(operand, AnyNumber) else 1
+        if (most is not None and len(found[index]) >= most) or (several and node in found[index]):
+            continue
+        inner = operand.expression if isinstance(operand, AnyNumber) else operand
+        fresh = _renewed(expr, operand, bound) if isinstance(operand, AnyNumber) else bound
+        now = (*found[:index], (*found[index], node), *found[index + 1 :])
+        for part in search(inner, value, graph, fresh, trace):
+            yield from _operands(expr, tuple(rest), now, graph, part, trace)
+    count = len(values) + sum(map(len, found))
+    nested = node is not None and node.op in expr.ops and node.output is value
+    if node is not None and nested and node not in bound.nodes and count < MOST_OPERANDS:
+        taken = Bindings(
+            bound.values, bound.names, (*bound.nodes, node), bound.params, bound.lengths
+        )
+        yield from _operands(expr, (*node.inputs, *rest), found, graph, taken, trace)
+
+
+def _renewed(expr: Commutative, operand: AnyNumber, bound: Bindings) -> Bindings:
+    """Without what an operand was before, save for what others have as well."""
+    others = {
+        part for other in expr.operands if other is not operand for part in subexpressions(other)
+    }
+    own = {
+        part for part in subexpressions(operand) if not isinstance(part, Var) and part not in others
+    }
+    values = {part: value for part, value in bound.values.items() if part not in own}
+    return Bindings(values, bound.names, bound.nodes, bound.params, bound.lengths)
+
+
+def _whole(
+    expr: Commutative,
+    found: tuple[tuple[Node | None, ...], ...],
+    bound: Bindings,
+    trace: Trace | None,
+) -> Iterator[Bindings]:
+    names = dict(bound.names)
+    for operand, nodes in zip(expr.operands, found, strict=True):
+        least = operand.least if isinstance(operand, AnyNumber) else 1
+        if len(nodes) < least:
+            if trace is not None:
+                wanted = operand.expression if isinstance(operand, AnyNumber) else operand
+                what = getattr(wanted, "role", None) or getattr(wanted, "op", "operand")
+                what = (operand.role if isinstance(operand, AnyNumber) else None) or what
+                reason = f"its sum has {len(nodes)} × {what}, not {least}"
+                trace.note(len(bound.nodes), bound.nodes[-1], reason, whole=True)
+            return
+        if isinstance(operand, AnyNumber) and operand.role:
+            there = [node for node in nodes if node is not None]
+            names[operand.role] = tuple(sorted(there, key=lambda node: node.position))
+    yield Bindings(bound.values, names, bound.nodes, bound.params, bound.lengths)
 
 
 def _fits(
-    op: str, attrs: dict[str, Any], role: str | None, node: Node | None, value: Value | None
-) -> Complaint | None:
-    """Compares one node with what is expected; the complaint, or None if it fits."""
-    if node is None or node.op != op or node.output is not value:
-        return Complaint(op, role, node, value)
-    for name, expected in attrs.items():
+    expr: Op | Chain, node: Node | None, value: Value | None, bound: Bindings
+) -> Bindings | Complaint:
+    """Compares one node with what is expected; what is bound then, or how it does not fit."""
+    if node is None or node.op != expr.op or node.output is not value:
+        return Complaint(expr.op, expr.role, node, value)
+    for name, expected in expr.attrs.items():
+        if isinstance(expected, Param):
+            continue
         found = node.attrs.get(name)
         if not expected(found) if callable(expected) else found != expected:
-            return Complaint(op, role, node, value, name, found, expected)
-    return None
+            return Complaint(expr.op, expr.role, node, value, name, found, expected)
+    return bound.unified(expr.op, expr.role, expr.attrs, node)

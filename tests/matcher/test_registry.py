@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from onnx2mvit.matcher.expression import Chain, Expr, Op, Ops, Var, subexpressions
 from onnx2mvit.matcher.match import Match
-from onnx2mvit.matcher.pattern import Chain, Expr, Op, Ops, Pattern, Var, subexpressions
-from onnx2mvit.matcher.registry import builtin_patterns, in_order, patterns_of
+from onnx2mvit.matcher.pattern import Pattern
+from onnx2mvit.matcher.registry import builtin_patterns, builtin_rules, in_order, patterns_of
+from onnx2mvit.reader.rules import all_rules
 
 PATTERNS = {pattern.kind: pattern for pattern in builtin_patterns()}
 COMPOSITES = [pattern for pattern in PATTERNS.values() if pattern.keras is not None]
@@ -100,6 +102,33 @@ def test_a_pattern_is_a_layer_or_has_a_function(members: dict[str, Any]) -> None
         in_order([made("Lost", "Sin", **members)])
 
 
+class Joined(Pattern):
+    """A Reshape between two nodes, with this role."""
+
+    layer = "Joined"
+    role: str | None = None
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Sin(op.Reshape(op.Cos(x), role=self.role))
+
+
+def test_a_reshape_to_whatever_shape_would_be_a_neighbours() -> None:
+    with pytest.raises(ValueError, match=r"Joined has a Reshape to whatever shape: write op\."):
+        in_order([Joined()])
+    named = type("Joined", (Joined,), {"role": "joined"})()
+    assert in_order([named]) == (named,)
+    last = made("Flat", "Sin", "Reshape")
+    assert in_order([last]) == (last,)
+
+
+def test_the_rules_of_families_are_applied_with_the_general_ones() -> None:
+    names = [rule.name for rule in builtin_rules()]
+    assert "UnfoldFromConv" in names and len(set(names)) == len(names)
+    files = {type(rule).__module__.rpartition(".")[0] for rule in builtin_rules()}
+    assert files == {"onnx2mvit.patterns"}
+    assert {*names, "MergeReshapes"} <= {rule.name for rule in all_rules()}
+
+
 def test_a_module_hands_out_the_patterns_that_it_defines_itself() -> None:
     module = ModuleType("elsewhere")
     own = type("Own", (Made,), {"__module__": "elsewhere", "of": ("Sin",)})
@@ -107,12 +136,6 @@ def test_a_module_hands_out_the_patterns_that_it_defines_itself() -> None:
     for member in (own, abstract, Made, Pattern, type(PATTERNS["Dense"])):
         setattr(module, member.__name__, member)
     assert [pattern.kind for pattern in patterns_of(module)] == ["Own"]
-
-
-def test_each_pattern_file_defines_one_block_or_several_leaves() -> None:
-    for pattern in COMPOSITES:
-        module = sys.modules[type(pattern).__module__]
-        assert [other.kind for other in patterns_of(module)] == [pattern.kind]
 
 
 def function_of(pattern: Pattern) -> ast.FunctionDef:

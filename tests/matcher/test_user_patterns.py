@@ -74,22 +74,35 @@ def test_the_list_and_one_pattern_are_shown(run: Run, tmp_path: Path) -> None:
     assert ran.code == 2 and "there is no pattern 'Nothing'" in ran.err
 
 
+def test_a_file_written_before_the_language_had_one_door_still_works(tmp_path: Path) -> None:
+    door = "from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, require"
+    before = (
+        "from onnx2mvit.matcher import Match\n"
+        "from onnx2mvit.pattern import Expr, Ops, Pattern, Var, require"
+    )
+    assert door in example()
+    own = written(tmp_path, example().replace(door, before))
+    network_of = onnx2mvit.inspect(network(tmp_path), patterns=[own])
+    assert [block.kind for block in network_of.blocks] == ["GatedConv"]
+    assert network_of.blocks[0].params["filters"] == 4
+
+
 BROKEN = [
     ("class A(:\n", r"gated\.py:1: it cannot be imported: "),
     ("import nothing_here\n", r"gated\.py:1: it cannot be imported: ModuleNotFoundError"),
     ("x = 1\n", r"gated\.py:1: there is no pattern in it"),
-    (("class GatedConv", "class Bottleneck"), r"gated\.py:16: there is already a 'Bottleneck', in"),
-    (("gated_conv", "bottleneck"), r"gated\.py:16: there is already a 'bottleneck', in this"),
-    (('keras = "gated_conv"', 'keras = "other"'), r"gated\.py:16: GatedConv becomes 'other', and"),
-    (("return op.Mul(y, gate)", "return op.Mul(z)"), r"gated\.py:25: a pattern cannot be made: Na"),
+    (("class GatedConv", "class Bottleneck"), r"gated\.py:15: there is already a 'Bottleneck', in"),
+    (("gated_conv", "bottleneck"), r"gated\.py:15: there is already a 'bottleneck', in this"),
+    (('keras = "gated_conv"', 'keras = "other"'), r"gated\.py:15: GatedConv becomes 'other', and"),
+    (("return op.Mul(y, gate)", "return op.Mul(z)"), r"gated\.py:24: a pattern cannot be made: Na"),
     (('    keras = "gated_conv"\n', ""), r"gated\.py: pattern GatedConv needs either"),
     (
         ("require(m.conv", "require(1 / 0 and m.conv"),
-        r"gated\.py:28: the pattern GatedConv failed while it was matched: ZeroDivisionError",
+        r"gated\.py:27: the pattern GatedConv failed while it was matched: ZeroDivisionError",
     ),
     (
         ("require(m.conv", "raise RuntimeError('own'); require(m.conv"),
-        r"gated\.py:28: the pattern GatedConv failed while it was matched: RuntimeError: own",
+        r"gated\.py:27: the pattern GatedConv failed while it was matched: RuntimeError: own",
     ),
 ]
 
@@ -116,7 +129,7 @@ def test_a_function_that_fails_is_told_with_its_line(run: Run, tmp_path: Path, f
     own = written(tmp_path, text)
     ran = run("convert", network(tmp_path), "--patterns", own, "-o", tmp_path / "out")
     assert ran.code == 2
-    assert re.search(r"gated\.py:16: the function gated_conv failed: ", ran.err)
+    assert re.search(r"gated\.py:15: the function gated_conv failed: ", ran.err)
     assert not (tmp_path / "out").exists()
 
 
@@ -140,5 +153,5 @@ def test_an_installed_package_needs_no_option(
     assert [block.kind for block in blocks] == ["GatedConv"]
     written(tmp_path, example().replace("return op.Mul(y, gate)", "return gone"), "my_gated.py")
     monkeypatch.delitem(sys.modules, "my_gated")
-    with pytest.raises(UsageError, match=r"my_gated\.py:25: a pattern cannot be made"):
+    with pytest.raises(UsageError, match=r"my_gated\.py:24: a pattern cannot be made"):
         onnx2mvit.inspect(network(tmp_path))

@@ -46,7 +46,7 @@ def test_unfold_of_an_image_that_is_not_square(tmp_path: Path) -> None:
     assert only(text.lifted(tmp_path, image="float[2,8,8,12]"), "Unfold").patch_size == 4
 
 
-OTHERWISE = "the pixels of a patch are ordered otherwise"
+OTHERWISE = "its axes are not moved as in"
 
 
 @pytest.mark.parametrize(
@@ -54,18 +54,18 @@ OTHERWISE = "the pixels of a patch are ordered otherwise"
     [
         # patches 2×4, and 4×2
         (UNFOLD.having(u_rows=[BATCH * DIM * 4, 2, 2, 4], u_patches=[BATCH, DIM, 8, 8],
-                      u_tokens=[BATCH * 8, 8, DIM]), "a patch is 2×4, not square"),
+                      u_tokens=[BATCH * 8, 8, DIM]), "the patch_size of its axis q is 4, not 2 as"),
         (UNFOLD.having(u_rows=[BATCH * DIM * 2, 4, 4, 2], u_patches=[BATCH, DIM, 8, 8],
-                      u_tokens=[BATCH * 8, 8, DIM]), "a patch is 4×2, not square"),
+                      u_tokens=[BATCH * 8, 8, DIM]), "the patch_size of its axis q is 2, not 4 as"),
         # the pixels of a patch column by column
-        (UNFOLD.but("[0,2,1,3]>(u1)", "[0,2,3,1]>(u1)"), "Transpose: perm is (0, 2, 3, 1), not"),
+        (UNFOLD.but("[0,2,1,3]>(u1)", "[0,2,3,1]>(u1)"), OTHERWISE),
         # the patches column by column
-        (UNFOLD.but("[0,2,1,3]>(u1)", "[2,0,1,3]>(u1)"), "Transpose: perm is (2, 0, 1, 3), not"),
+        (UNFOLD.but("[0,2,1,3]>(u1)", "[2,0,1,3]>(u1)"), OTHERWISE),
         # neighbours are in different patches
         (UNFOLD.having(u_rows=[BATCH * DIM * PATCH, SIDE, PATCH, SIDE]), OTHERWISE),
         (UNFOLD.having(u_patches=[BATCH, DIM, PATCH * PATCH, PATCHES]), OTHERWISE),
         # one sequence for each patch, or one for each image
-        (UNFOLD.but("[0,3,2,1]>(u3)", "[0,2,3,1]>(u3)"), "Transpose: perm is (0, 2, 3, 1), not"),
+        (UNFOLD.but("[0,3,2,1]>(u3)", "[0,2,3,1]>(u3)"), OTHERWISE),
         (UNFOLD.having(u_tokens=[BATCH, PATCH * PATCH * PATCHES, DIM]), OTHERWISE),
         (UNFOLD.having(u_tokens=[BATCH * PATCHES, PATCH * PATCH, DIM]), OTHERWISE),
     ],
@@ -83,9 +83,9 @@ def test_fold(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (FOLD.having(f_rows=[BATCH * DIM * 2, 4, 4, 2]), "a patch is 4×2, not square"),
-        (FOLD.but("[0,2,1,3]>(f3)", "[0,2,3,1]>(f3)"), "Transpose: perm is (0, 2, 3, 1), not"),
-        (FOLD.but("[0,3,2,1]>(f1)", "[0,3,1,2]>(f1)"), "Transpose: perm is (0, 3, 1, 2), not"),
+        (FOLD.having(f_rows=[BATCH * DIM * 2, 4, 4, 2]), OTHERWISE),
+        (FOLD.but("[0,2,1,3]>(f3)", "[0,2,3,1]>(f3)"), OTHERWISE),
+        (FOLD.but("[0,3,2,1]>(f1)", "[0,3,1,2]>(f1)"), OTHERWISE),
         (FOLD.having(f_patches=[BATCH, PATCHES, PATCH * PATCH, DIM]), OTHERWISE),
         (FOLD.having(f_rows=[BATCH * DIM * PATCH, PATCH, SIDE, SIDE]), OTHERWISE),
         (FOLD.having(f_image=[BATCH * 2, DIM // 2, SIZE, SIZE]), OTHERWISE),
@@ -141,12 +141,13 @@ LOCAL = "local_c = Conv<pads=[1,1,1,1], group=1 >"
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (ONE_HEAD, "its transformer layers differ"),
-        (WIDER, "its transformer layers differ"),
+        (ONE_HEAD, "layer has num_heads 2, not 1"),
+        (WIDER, "layer has mlp_ratio 2, not 4"),
         (BLOCK.but("normed = LayerNormalization<axis=-1>",
                    "normed = LayerNormalization<axis=-1, epsilon=0.001>"),
-         "its norms differ in epsilon"),
-        (BLOCK.but("Mul(local_c, local_s)", "Relu(local_c)"), "its activations differ"),
+         "layer has epsilon 1e-05, norm has 0.001"),
+        (BLOCK.but("Mul(local_c, local_s)", "Relu(local_c)"),
+         "local has activation 'relu', fusion has 'silu'"),
         (BLOCK.but("(local, narrow_w)", "(local, narrow_w, narrow_b)", narrow_b=(DIM,)),
          "local_1x1 (ConvBnAct): use_bias is True, not False"),
         (BLOCK.but("[0,3,2,1]>(u3)", "[0,2,3,1]>(u3)", u_patches=[BATCH, DIM, 16, 4]),
@@ -168,10 +169,11 @@ def test_no_mobilevit_block_by_one_detail(tmp_path: Path, text: Text, reason: st
         (Text("other = Sin(x)\n") + BLOCK.but("(x, project)", "(other, project)"),
          "x is another value than before"),
         (BLOCK.but("y_c = Conv<pads=[1,1,1,1]", "y_c = Conv<pads=[2,2,2,2]", y_c_w=(8, 16, 5, 5)),
-         "its kernels differ"),
+         "local has kernel_size 3, fusion has 5"),
         (BLOCK.having(y_c_w=(12, 16, 3, 3), y_c_b=(12,)),
-         "fusion has other filters than project"),
-        (BLOCK.but("Mul(y_c, y_s)", "Relu(y_c)"), "local has activation 'silu', fusion has 'relu'"),
+         "project has filters 8, fusion has 12"),
+        (BLOCK.but("Mul(y_c, y_s)", "Relu(y_c)"),
+         "project has activation 'silu', fusion has 'relu'"),
     ],
     ids=["swapped", "of something else", "other kernel", "other filters", "other activation"],
 )  # fmt: skip

@@ -148,7 +148,7 @@ def test_a_bottleneck(tmp_path: Path, text: Text, changed: dict[str, Any]) -> No
         ("BasicBlock", two(channels=1) + added("c2"),
          "float[2,1,8,8]", "its shape changes without a projection"),
         ("BasicBlock", two(filters=12) + shortcut(filters=1, attrs="") + added("c2", "s"),
-         None, "its shortcut makes 1 channels"),
+         None, "shortcut has filters 1, conv2 has 12"),
         ("BasicBlock", two(attrs=STRIDED) + shortcut(attrs="") + added("c2", "s"),
          "float[2,8,2,2]", "its shortcut has strides 1, not 2"),
         ("BasicBlock", two(attrs=STRIDED) + mean(size=1) + shortcut("mean", attrs="")
@@ -168,7 +168,7 @@ def test_a_bottleneck(tmp_path: Path, text: Text, changed: dict[str, Any]) -> No
         ("Bottleneck", three(width=8).but("a1 = Relu(c1)", "a1 = Tanh(c1)") + added("c3"),
          None, "reduce has activation 'tanh', conv has 'relu'"),
         ("Bottleneck", three(width=8).having(c1_w=(4, 8, 1, 1), c1_b=(4,), c2_w=(8, 4, 3, 3))
-         + added("c3"), None, "it is 4 and then 8 wide"),
+         + added("c3"), None, "reduce has filters 4, conv has 8"),
         ("Bottleneck", three(attrs=STRIDED, first=STRIDED) + shortcut(attrs="strides=[4,4]")
          + added("c3", "s"), None, "it has strides twice"),
         ("Bottleneck", three(width=8).but("a2 = Relu(c2)", "a2 = Identity(c2)") + added("c3"),

@@ -85,12 +85,12 @@ STRIDE_2 = PATCHES.but(
 @pytest.mark.parametrize(
     ("text", "kind", "reason"),
     [
-        (STRIDE_2, "PatchEmbedding", "the kernel is 4, the stride 2"),
+        (STRIDE_2, "PatchEmbedding", "projection has strides 2, not 4"),
         (PATCHES.but("Conv<", "Conv<pads=[1,1,1,1],"), "PatchEmbedding", "it pads the image"),
         (PATCHES.but("f = Reshape(p, flat)", "s = Sin(p)  f = Reshape(s, flat)"),
          "PatchEmbedding", "projection (Conv2D) expected, found <Sin>"),
         (PATCHES.having(flat=[BATCH, 2 * DIM, NUMBER // 2]), "ImageToTokens",
-         "a token is not one place"),
+         "its axes are not moved as in"),
         (PATCHES.but("[0,2,1]", "[2,0,1]"), "ImageToTokens", ""),
         (TOKEN.having(cls=(BATCH, 1, DIM)), "ClassToken", "a token is another for every image"),
         (TOKEN.but("(cls, t)", "(t, cls)"), "ClassToken", "the last part is not tokens"),

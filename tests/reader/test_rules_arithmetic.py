@@ -7,8 +7,8 @@ import onnx
 import pytest
 
 from onnx2mvit.ir.graph import Node
-from onnx2mvit.reader.rules import MOST_PASSES, RULES, unify
-from onnx2mvit.reader.rules.base import apply_once
+from onnx2mvit.reader.rules import MOST_PASSES, all_rules, unify
+from onnx2mvit.reader.rules.apply import apply_once
 from tests.reader.test_rules import only, ops, unified
 from tests.support.graphs import model
 from tests.support.run_graph import assert_same_answers, plain
@@ -203,7 +203,7 @@ def test_all_rules_together_bring_a_mixed_graph_to_one_spelling() -> None:
 def test_the_order_of_the_rules_does_not_matter() -> None:
     made = model(MIXED, opset=17, **MIXED_WEIGHTS)
     graph = plain(made)
-    unify(graph, tuple(reversed(RULES)))
+    unify(graph, tuple(reversed(all_rules())))
     assert sorted(ops(graph)) == sorted(["Conv", "Mul", "ReduceMean", "MatMul", "Add", "Softmax"])
     assert_same_answers(made, graph)
 
@@ -211,7 +211,7 @@ def test_the_order_of_the_rules_does_not_matter() -> None:
 def test_when_all_is_done_no_rule_has_anything_to_do() -> None:
     graph = unified(MIXED.removeprefix("g "), **MIXED_WEIGHTS)
     before = [(node, node.inputs, dict(node.attrs)) for node in graph]
-    assert [apply_once(rule, graph) for rule in RULES] == [0] * len(RULES)
+    assert [apply_once(rule, graph) for rule in all_rules()] == [0] * len(all_rules())
     unify(graph)
     assert [(node, node.inputs, dict(node.attrs)) for node in graph] == before
 

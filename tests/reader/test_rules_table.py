@@ -1,6 +1,6 @@
 """The table of the rules in the documentation."""
 
-from onnx2mvit.reader.rules import RULES
+from onnx2mvit.reader.rules import all_rules
 from tests.support.rules_table import TARGET, table, where_tested
 
 
@@ -10,6 +10,6 @@ def test_the_table_is_up_to_date() -> None:
 
 def test_every_rule_says_who_needs_it_and_is_tested() -> None:
     where = where_tested()
-    for rule in RULES:
+    for rule in all_rules():
         assert rule.needed_by, rule.name
         assert where[rule.name], rule.name

@@ -6,15 +6,16 @@ python -m tests.support.rules_table
 import inspect
 from pathlib import Path
 
-from onnx2mvit.reader.rules import RULES
-from onnx2mvit.reader.rules.base import Rule
+from onnx2mvit.matcher.rule import Rule
+from onnx2mvit.reader.rules import all_rules
 
 ROOT = Path(__file__).parent.parent.parent
 TARGET = ROOT / "docs" / "rules.md"
 INTRODUCTION = """\
 # The rules that bring exporters' spellings to one
 
-Written by `python -m tests.support.rules_table` from `onnx2mvit/reader/rules`. The rules are
+Written by `python -m tests.support.rules_table` from `onnx2mvit/reader/rules`, and from
+`patterns/` what one family alone needs. The rules are
 applied in this order, again and again until none has anything to do; patterns see the result.
 `Select(x, axis, index)`, `Slice` with its bounds as attributes, and `Reshape` and `Resize` that go
 by the shape of their output are ours: all shapes are concrete when they are written.
@@ -41,7 +42,7 @@ def code(text: str) -> str:
 
 def where_tested() -> dict[str, list[str]]:
     """The files in which each rule is tested, by the lists that they keep."""
-    found: dict[str, list[str]] = {rule.name: [] for rule in RULES}
+    found: dict[str, list[str]] = {rule.name: [] for rule in all_rules()}
     for file in sorted((ROOT / "tests" / "reader").glob("test_rules*.py")):
         text = file.read_text(encoding="utf-8")
         listed = text.partition("COVERS = {")[2].partition("}")[0].replace(",", " ").split()
@@ -57,7 +58,7 @@ def table() -> str:
         "| rule | before | after | who needs it | tested in |",
         "|---|" + "---|" * 4,
     ]
-    for rule in RULES:
+    for rule in all_rules():
         why, before, after = parts(rule)
         files = ", ".join(f"`tests/reader/{file}`" for file in where[rule.name])
         lines.append(

@@ -6,13 +6,18 @@ Patterns may rely on the spelling after all rules, and so know no exporter.
 
 from __future__ import annotations
 
+from functools import cache
+
 from onnx2mvit.ir.graph import Graph
+from onnx2mvit.matcher.registry import builtin_rules
+from onnx2mvit.matcher.rule import Rule
 from onnx2mvit.reader.rules.activation import (
     GeluFromParts,
     GeluTanhFromParts,
     HardSigmoidFromParts,
     HardSwishFromParts,
 )
+from onnx2mvit.reader.rules.apply import apply_once
 from onnx2mvit.reader.rules.arithmetic import DivideIsMultiply, SoftmaxAxis
 from onnx2mvit.reader.rules.attention import (
     AttentionIsMatMuls,
@@ -24,7 +29,6 @@ from onnx2mvit.reader.rules.attention import (
     SoftmaxIsNumber,
     TransposeOfFlatHeads,
 )
-from onnx2mvit.reader.rules.base import Rule, apply_once
 from onnx2mvit.reader.rules.convolution import DropZeroBias, ExplicitConv, PadIntoConv
 from onnx2mvit.reader.rules.linear import GemmIsMatMulAdd, LinearGateIsConv
 from onnx2mvit.reader.rules.normalization import (
@@ -36,8 +40,6 @@ from onnx2mvit.reader.rules.patches import (
     DropExpand,
     DropPad,
     PixelShuffle,
-    UnfoldFromConv,
-    UnfoldFromGather,
 )
 from onnx2mvit.reader.rules.pooling import (
     AveragePoolIsMean,
@@ -91,7 +93,6 @@ RULES: tuple[Rule, ...] = (
     SelectFromLinear(),
     SliceOfLinear(),
     TransposeOfFlatHeads(),
-    UnfoldFromGather(),
     PixelShuffle(),
     MergeReshapes(),
     SharedReshape(),
@@ -101,7 +102,6 @@ RULES: tuple[Rule, ...] = (
     ResizeBySize(),
     ExplicitConv(),
     PadIntoConv(),
-    UnfoldFromConv(),
     DropZeroBias(),
     GlobalAveragePoolIsMean(),
     AveragePoolIsMean(),
@@ -128,8 +128,15 @@ RULES: tuple[Rule, ...] = (
 MOST_PASSES = 20
 
 
-def unify(graph: Graph, rules: tuple[Rule, ...] = RULES) -> None:
+@cache
+def all_rules() -> tuple[Rule, ...]:
+    """Those of the families first, in the exporters' own spelling, then the general ones."""
+    return (*builtin_rules(), *RULES)
+
+
+def unify(graph: Graph, rules: tuple[Rule, ...] | None = None) -> None:
     """Applies the rules in order, again and again until none has anything to do."""
+    rules = all_rules() if rules is None else rules
     for _ in range(MOST_PASSES):
         if not sum(apply_once(rule, graph) for rule in rules):
             break

@@ -6,9 +6,10 @@ from typing import Any
 
 from onnx2mvit.ir.graph import Value
 from onnx2mvit.ir.window import window_of
+from onnx2mvit.matcher.expression import Expr, Ops, Var, constant, optional
 from onnx2mvit.matcher.match import Match
-from onnx2mvit.matcher.pattern import Expr, Ops, Var, constant, optional, require
-from onnx2mvit.reader.rules.base import Builder, Rule
+from onnx2mvit.matcher.pattern import require
+from onnx2mvit.matcher.rule import Builder, Rule
 
 
 class ExplicitConv(Rule):

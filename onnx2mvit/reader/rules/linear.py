@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from onnx2mvit.ir.graph import Node, Value
+from onnx2mvit.matcher.expression import Expr, Ops, Var, any_of, constant, optional
 from onnx2mvit.matcher.match import Match
-from onnx2mvit.matcher.pattern import Expr, Ops, Var, any_of, constant, optional, require
-from onnx2mvit.reader.rules.base import Builder, Rule
+from onnx2mvit.matcher.pattern import require
+from onnx2mvit.matcher.rule import Builder, Rule
 
 POINTWISE: dict[str, Any] = {
     "kernel_shape": (1, 1),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from onnx2mvit.ir.graph import Value
+from onnx2mvit.matcher.expression import Expr, Ops, Var, any_of, constant, scalar
 from onnx2mvit.matcher.match import Match
-from onnx2mvit.matcher.pattern import Expr, Ops, Var, any_of, constant, require, scalar
-from onnx2mvit.reader.rules.base import Builder, Rule, Shape
+from onnx2mvit.matcher.pattern import require
+from onnx2mvit.matcher.rule import Builder, Rule, Shape
 
 
 class LayerNormFromParts(Rule):

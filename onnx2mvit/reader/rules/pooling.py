@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from onnx2mvit.ir.graph import Value
 from onnx2mvit.ir.window import window_of
+from onnx2mvit.matcher.expression import Expr, Ops, Var, any_of, optional
 from onnx2mvit.matcher.match import Match
-from onnx2mvit.matcher.pattern import Expr, Ops, Var, any_of, optional, require
-from onnx2mvit.reader.rules.base import Builder, Rule
+from onnx2mvit.matcher.pattern import require
+from onnx2mvit.matcher.rule import Builder, Rule
 
 
 class GlobalAveragePoolIsMean(Rule):

@@ -9,9 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from onnx2mvit.ir.graph import Value
+from onnx2mvit.matcher.expression import Expr, Ops, Var, constant, each, optional
 from onnx2mvit.matcher.match import Match
-from onnx2mvit.matcher.pattern import Expr, Mismatch, Ops, Var, constant, each, optional, require
-from onnx2mvit.reader.rules.base import Builder, Rule, Shape, elements
+from onnx2mvit.matcher.pattern import Mismatch, require
+from onnx2mvit.matcher.rule import Builder, Rule, Shape, elements
 from onnx2mvit.reader.rules.linear import linear
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.cli.show import FOLDED
 from onnx2mvit.errors import CONTROL
-from onnx2mvit.reader.rules import RULES
+from onnx2mvit.reader.rules import all_rules
 from onnx2mvit.reports.page._diagram import diagram
 from onnx2mvit.reports.page._errors import histogram, scale_of
 from onnx2mvit.reports.page._groups import grouped, sections
@@ -91,7 +91,7 @@ def render(report: dict[str, Any], source: str) -> str:
 
 def applied_rules(fired: dict[str, int]) -> list[AppliedRule]:
     """The rules that found their place, with what their docstrings say of them."""
-    texts = {rule.name: inspect.getdoc(type(rule)) or "" for rule in RULES}
+    texts = {rule.name: inspect.getdoc(type(rule)) or "" for rule in all_rules()}
     found = []
     for name, times in sorted(fired.items(), key=lambda each: -each[1]):
         why, _, change = texts.get(name, "").partition("\n\n")

@@ -1,19 +1,62 @@
-"""The input of a vision transformer: patches, class token and positions."""
+"""ViT's input (arXiv:2010.11929): patches, learned tokens and positions."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from onnx2mvit.matcher.match import Match
-from onnx2mvit.matcher.pattern import Expr, Ops, Pattern, Var, any_of, require
+from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, p, require
 
-from .class_token import class_token
-from .patch_embedding import patch_embedding
-from .position_embedding import position_embedding
+from .tokens import class_token, position_embedding
 
 if TYPE_CHECKING:
     import keras
-    from keras import KerasTensor
+    from keras import KerasTensor, layers
+
+
+class ImageToTokens(Pattern):
+    """(B, d, H, W) → (B, H·W, d), row by row."""
+
+    keras = "image_to_tokens"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Rearrange("b d h w -> b (h w) d", x)
+
+
+def image_to_tokens(x: KerasTensor) -> KerasTensor:
+    """(B, H, W, d) → (B, H·W, d): a token for every place, row by row."""
+    return layers.Reshape((-1, x.shape[-1]))(x)
+
+
+class PatchEmbedding(Pattern):
+    """(B, C, H, W) → (B, N, d) with N patches (arXiv:2010.11929, section 3.1).
+
+    The linear layer on the pixels of a patch is a convolution whose stride is its kernel. What
+    the patches do not fill at the right and at the bottom is left out.
+    """
+
+    keras = "patch_embedding"
+    main = "projection"
+    before = ("ConvBnAct",)
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        own = {"filters": p.dim, "use_bias": p.use_bias, "dilation": 1, "groups": 1}
+        step = {"kernel_size": p.patch_size, "strides": p.patch_size}
+        y = op.Conv2D(x, role="projection", **own, **step)
+        return op.ImageToTokens(y, role="tokens")
+
+    def params(self, m: Match) -> dict[str, Any]:
+        pads = any(m.projection.matched[0].attrs["pads"])
+        pads_elsewhere = m.projection.params.get("padding") == "same"
+        require(not pads and not pads_elsewhere, "it pads the image")
+        return {}
+
+
+def patch_embedding(
+    x: KerasTensor, dim: int, patch_size: int, use_bias: bool = True, *, name: str
+) -> KerasTensor:
+    """(B, H, W, C) → (B, N, dim): a linear layer on the pixels of each patch."""
+    x = layers.Conv2D(dim, patch_size, strides=patch_size, use_bias=use_bias, name=name)(x)
+    return image_to_tokens(x)
 
 
 class ViTEmbeddings(Pattern):

@@ -1,21 +1,72 @@
-"""The inverted residual: 1×1 expand → k×k depthwise (→ squeeze-excite) → 1×1 project (+ input)."""
+"""MobileNetV1's and V2's blocks, and V3's, which squeezes."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.base.numbers import ratio
-from onnx2mvit.matcher.match import Match
-from onnx2mvit.matcher.pattern import Expr, Ops, Pattern, Var, any_of, maybe, require
+from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, maybe, p, require
 
-from .conv_bn_act import FULL, STYLE, conv_bn_act
-from .squeeze_excite import SQUEEZE, squeeze_excite, squeeze_params
+from .conv import STYLE, DepthwiseConv, PointwiseConv, conv_bn_act
+from .squeeze_excite import SQUEEZE, SQUEEZED, squeeze_excite
 
 if TYPE_CHECKING:
     import keras
     from keras import KerasTensor, layers
 
-STATIC = tuple(name for name in STYLE if name != "bn_momentum")
+
+class DepthwiseSeparable(Pattern):
+    """MobileNetV1's block (arXiv:1704.04861, section 3.1 and figure 3).
+
+    Some code bases leave out the activation after the depthwise convolution.
+    """
+
+    keras = "depthwise_separable"
+    nested = True
+    style = ("kernel_size", "activation", "depthwise_activation")
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        own = p("strides", "kernel_size", "dilation")
+        y = DepthwiseConv(x, role="depthwise", activation=p.depthwise_activation, **own, **STYLE)
+        active = p.activation.where(lambda how: how is not None)
+        return PointwiseConv(y, role="pointwise", filters=p.filters, activation=active, **STYLE)
+
+    def params(self, m: Match) -> dict[str, Any]:
+        m.shape("x", 4)
+        return {}
+
+
+def depthwise_separable(
+    x: KerasTensor,
+    filters: int,
+    strides: int = 1,
+    kernel_size: int = 3,
+    dilation: int = 1,
+    activation: str = "relu",
+    depthwise_activation: str | None = "relu",
+    *,
+    name: str,
+    **conv: Any,
+) -> KerasTensor:
+    """MobileNet's block: a convolution of every channel by itself, then a 1×1 over all."""
+    inputs = keras.Input(x.shape[1:])
+    y = conv_bn_act(
+        inputs,
+        inputs.shape[-1],
+        kernel_size,
+        strides=strides,
+        dilation=dilation,
+        depthwise=True,
+        activation=depthwise_activation,
+        name="depthwise",
+        **conv,
+    )
+    y = conv_bn_act(y, filters, 1, activation=activation, name="pointwise", **conv)
+    return keras.Model(inputs, y, name=name)(x)
+
+
+# The momentum of the first normalization may be another (Hugging Face's).
+STATIC = {name: param for name, param in STYLE.items() if name != "bn_momentum"}
 
 
 class InvertedResidual(Pattern):
@@ -31,10 +82,12 @@ class InvertedResidual(Pattern):
     style = ("activation", *SQUEEZE, "expand_momentum")
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        y: Expr = maybe(op.ConvBnAct(x, role="expand", kernel_size=1, strides=1, **FULL))
-        y = op.ConvBnAct(y, role="depthwise", depthwise=True)
-        y = any_of(y, op.SqueezeExcite(y, role="se"))
-        y = op.ConvBnAct(y, role="project", kernel_size=1, strides=1, activation=None, **FULL)
+        act = p("activation")
+        own = p("strides", "kernel_size", "dilation")
+        y: Expr = maybe(PointwiseConv(x, role="expand", **act, **STATIC))
+        y = DepthwiseConv(y, role="depthwise", **own, **act, **STYLE)
+        y = any_of(y, op.SqueezeExcite(y, role="se", **SQUEEZED))
+        y = PointwiseConv(y, role="project", filters=p.filters, activation=None, **STYLE)
         return any_of(op.Add(x, y, role="add"), y)
 
     def params(self, m: Match) -> dict[str, Any]:
@@ -46,15 +99,7 @@ class InvertedResidual(Pattern):
         residual = m.depthwise.strides == 1 and m.project.filters == channels
         require((m.add is not None) == residual, "the input is not added where it could be")
         return {
-            "filters": m.project.filters,
             "expansion": expansion if m.expand is not None else None,
-            "strides": m.depthwise.strides,
-            "kernel_size": m.depthwise.kernel_size,
-            "dilation": m.depthwise.dilation,
-            **m.common(("expand", "depthwise"), "activation"),
-            **squeeze_params(m),
-            **m.common(("expand", "depthwise", "project"), *STATIC),
-            **m.common(("depthwise", "project"), "bn_momentum"),
             **self.expand_momentum(m),
         }
 

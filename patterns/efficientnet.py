@@ -1,15 +1,14 @@
-"""EfficientNetV2's fused block: k×k expand (→ squeeze-excite) → 1×1 project (+ input)."""
+"""EfficientNetV2's own block; the first EfficientNet's is MobileNetV3's."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.base.numbers import ratio
-from onnx2mvit.matcher.match import Match
-from onnx2mvit.matcher.pattern import Expr, Ops, Pattern, Var, any_of, maybe, require
+from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, maybe, p, require
 
-from .conv_bn_act import FULL, STYLE, conv_bn_act
-from .squeeze_excite import SQUEEZE, squeeze_excite, squeeze_params
+from .conv import STYLE, Conv, PointwiseConv, conv_bn_act
+from .squeeze_excite import SQUEEZE, SQUEEZED, squeeze_excite
 
 if TYPE_CHECKING:
     import keras
@@ -28,33 +27,30 @@ class FusedMBConv(Pattern):
     style = ("activation", *SQUEEZE)
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        active = {"activation": lambda how: how is not None, "dilation": 1}
-        y = op.ConvBnAct(x, role="expand", kernel_size=lambda size: size > 1, **active, **FULL)
+        own = {
+            "kernel_size": p.kernel_size.where(lambda size: size > 1),
+            "activation": p.activation.where(lambda how: how is not None),
+        }
+        y = Conv(x, role="expand", strides=p.strides, dilation=1, **own, **STYLE)
         alone = op.Add(x, y, role="alone")
-        squeezed = maybe(op.SqueezeExcite(y, role="se"))
-        plain = {"kernel_size": 1, "strides": 1, "activation": None, **FULL}
-        y = op.ConvBnAct(squeezed, role="project", **plain)
+        squeezed = maybe(op.SqueezeExcite(y, role="se", **SQUEEZED))
+        y = PointwiseConv(squeezed, role="project", activation=None, **STYLE)
         return any_of(op.Add(x, y, role="add"), alone, y)
 
     def params(self, m: Match) -> dict[str, Any]:
         _, channels, _, _ = m.shape("x", 4)
-        expanded, strides = m.expand.filters, m.expand.strides
+        expanded = m.expand.filters
         filters = expanded if m.project is None else m.project.filters
         expansion = ratio(expanded, channels)
         if m.project is not None:
             require(expanded > max(channels, filters), f"it expands {channels} to {expanded}")
             require(expansion is not None, f"{expanded} is no multiple of {channels} channels")
-        residual = strides == 1 and filters == channels
+        residual = m.strides == 1 and filters == channels
         added = m.add is not None or m.alone is not None
         require(added == residual, "the input is not added where it could be")
         return {
             "filters": filters,
             "expansion": expansion if m.project is not None else None,
-            "strides": strides,
-            "kernel_size": m.expand.kernel_size,
-            "activation": m.expand.activation,
-            **squeeze_params(m),
-            **m.common(("expand", "project"), *STYLE),
         }
 
 

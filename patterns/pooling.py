@@ -1,11 +1,10 @@
-"""The largest pixel of a window, as in ResNet's stem."""
+"""Pooling: of windows, and of all pixels."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from onnx2mvit.matcher.match import Match
-from onnx2mvit.matcher.pattern import Expr, Ops, Pattern, Var, require
+from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, require
 
 if TYPE_CHECKING:
     from keras import KerasTensor, layers, ops
@@ -68,3 +67,63 @@ def max_pooling(
         border = (padding, end)
         x = ops.pad(x, ((0, 0), border, border, (0, 0)), constant_values=float("-inf"))
     return layers.MaxPooling2D(pool_size, strides, name=name)(x)
+
+
+class AveragePooling2D(Pattern):
+    """AveragePool without padding: (B, C, H, W) → (B, C, H', W').
+
+    With `ceil_mode` the last window may reach over the end and is the mean of what is there.
+    That is Keras's "same" where windows of two pixels stand side by side, as in ResNet-D.
+    """
+
+    layer = "AveragePooling2D"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.AveragePool(x, role="pool")
+
+    def params(self, m: Match) -> dict[str, Any]:
+        found = window(m)
+        size, stride, padding = found["pool_size"], found["strides"], found["padding"]
+        require(padding == 0, f"the padding is {padding}")
+        ceil_mode = bool(m.pool.attrs.get("ceil_mode"))
+        require(not ceil_mode or size == stride == 2, "its last window is not Keras's")
+        require(
+            not ceil_mode or not m.pool.attrs.get("count_include_pad"),
+            "what is behind the image counts as zeros",
+        )
+        return {"pool_size": size, "strides": stride, "padding": "same" if ceil_mode else "valid"}
+
+
+class GlobalAveragePooling2D(Pattern):
+    """ReduceMean over height and width: (B, C, H, W) → (B, C)."""
+
+    layer = "GlobalAveragePooling2D"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.ReduceMean(x, axes=(2, 3), keepdims=0)
+
+    def params(self, m: Match) -> dict[str, Any]:
+        m.shape("x", 4)
+        return {}
+
+
+class GlobalMean(Pattern):
+    """ReduceMean over height and width that keeps them: (B, C, H, W) → (B, C, 1, 1).
+
+    Images are larger here than before a classifier: Keras's GlobalAveragePooling2D would be off
+    by 1e-5 at 112×112 where a channel is nearly constant (measured on TensorFlow 2.21, CPU).
+    """
+
+    keras = "global_mean"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.ReduceMean(x, axes=(2, 3), keepdims=1)
+
+    def params(self, m: Match) -> dict[str, Any]:
+        m.shape("x", 4)
+        return {}
+
+
+def global_mean(x: KerasTensor) -> KerasTensor:
+    """The mean of all pixels, by rows first: one sum over all of them would lose digits."""
+    return ops.mean(ops.mean(x, axis=2, keepdims=True), axis=1, keepdims=True)

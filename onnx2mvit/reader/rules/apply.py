@@ -1,0 +1,62 @@
+"""How a rule is applied."""
+
+from __future__ import annotations
+
+from onnx2mvit.errors import MALFORMED
+from onnx2mvit.ir.error_context import malformed_node
+from onnx2mvit.ir.graph import Graph, Node, Value
+from onnx2mvit.matcher.match import matches
+from onnx2mvit.matcher.pattern import Mismatch
+from onnx2mvit.matcher.rule import Builder, Rule
+
+
+def apply_once(rule: Rule, graph: Graph) -> int:
+    """Applies a rule wherever it holds, from the output to the input; returns how often."""
+    count = 0
+    for root in reversed(graph.of(rule.roots)):
+        if root not in graph:
+            continue
+        try:
+            count += _applied(rule, graph, root)
+        except MALFORMED as error:
+            raise malformed_node(root, rule.name, error) from error
+    if count:
+        graph.applied[rule.name] += count
+    return count
+
+
+def _applied(rule: Rule, graph: Graph, root: Node) -> bool:
+    for match in matches(rule, graph, root):
+        new = Builder(root)
+        try:
+            value = rule.rewrite(match, new)
+        except Mismatch:
+            continue
+        if not isinstance(value, tuple) and _further_outputs_are_used(graph, root):
+            continue
+        _replace(graph, root, value, new)
+        return True
+    return False
+
+
+def _further_outputs_are_used(graph: Graph, root: Node) -> bool:
+    return any(graph.consumers(value) or graph.is_output(value) for value in root.outputs[1:])
+
+
+def _replace(graph: Graph, root: Node, value: Value | tuple[Value, ...], new: Builder) -> None:
+    values = value if isinstance(value, tuple) else (value, *root.outputs[1:])
+    readers = [graph.consumers(output) for output in root.outputs]
+    for output, after in zip(root.outputs, values, strict=True):
+        made = next((node for node in new.nodes if node.output is after), None)
+        if made is not None:
+            # The tensor keeps its name, by which it is found in the original file again.
+            made.outputs = (output,)
+        elif after is not output:
+            graph.redirect(output, after)
+    graph.remove(root)
+    for node in new.nodes:
+        graph.add(node)
+    for output, old_readers in zip(root.outputs, readers, strict=True):
+        if graph.producer(output) is not None:
+            for reader in old_readers:
+                graph.reconnect(output, reader)

@@ -1,0 +1,200 @@
+"""The transformer layer and its parts: attention, and branches that are scaled."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onnx2mvit.base.numbers import ratio
+from onnx2mvit.matcher import (
+    Array,
+    Expr,
+    Match,
+    Ops,
+    Pattern,
+    Var,
+    any_of,
+    constant,
+    p,
+    require,
+    scalar,
+)
+
+from .layers import approximate_gelu
+
+if TYPE_CHECKING:
+    import keras
+    from keras import KerasTensor, layers
+
+
+class MultiHeadAttention(Pattern):
+    """Scaled dot-product attention of a sequence with itself (arXiv:1706.03762, section 3.2).
+
+    The heads are split by Reshape and Transpose, the scale is on the scores and must be
+    1/√(channels of a head). Keras: MultiHeadAttention, kernels (channels, heads, channels of a
+    head), and the other way round at the output.
+    """
+
+    layer = "MultiHeadAttention"
+    takes = 2
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        heads: dict[str, Any] = {"h": p.num_heads, "k": p.key_dim}
+        query = op.Rearrange("b t (h k) -> b h t k", op.Dense(x, role="query"), **heads)
+        key = op.Rearrange("b t (h k) -> b h k t", op.Dense(x, role="key"), **heads)
+        value = op.Rearrange("b t (h k) -> b h t k", op.Dense(x, role="value"), **heads)
+        scores = op.Mul(op.MatMul(query, key), scalar("scale"))
+        y: Expr = op.MatMul(op.Softmax(scores, axis=-1), value)
+        y = op.Rearrange("b h t k -> b t (h k)", y, **heads)
+        return op.Dense(y, role="output")
+
+    def params(self, m: Match) -> dict[str, Any]:
+        *_, channels = m.shape("x", 3)
+        heads, key_dim = m.num_heads, m.key_dim
+        require(heads * key_dim == channels, f"{heads} heads of {key_dim} are not {channels}")
+        require(m.output.units == channels, f"it makes {m.output.units} channels of {channels}")
+        scale, expected = float(m.scale.const.reshape(())), 1 / math.sqrt(key_dim)
+        require(
+            math.isclose(scale, expected, rel_tol=1e-5),
+            f"the scale is {scale:.6g}, not 1/sqrt({key_dim}) = {expected:.6g}",
+        )
+        return {"use_bias": any_bias(m)}
+
+    def weights(self, m: Match) -> dict[str, Array]:
+        heads, key_dim = m.num_heads, m.key_dim
+        tensors = {}
+        biased = any_bias(m)
+        for role in ("query", "key", "value"):
+            dense = getattr(m, role).weights
+            tensors[f"{role}/kernel"] = dense["kernel"].reshape(-1, heads, key_dim)
+            if biased:
+                bias = dense.get("bias", np.zeros(heads * key_dim, np.float32))
+                tensors[f"{role}/bias"] = bias.reshape(heads, key_dim)
+        dense = m.output.weights
+        tensors["attention_output/kernel"] = dense["kernel"].reshape(heads, key_dim, -1)
+        if biased:
+            bias = dense.get("bias", np.zeros(heads * key_dim, np.float32))
+            tensors["attention_output/bias"] = bias
+        return tensors
+
+
+def any_bias(m: Match) -> bool:
+    """Keras has one switch for the four biases: if one is there, absent ones are zeros."""
+    return any(getattr(m, role).use_bias for role in ("query", "key", "value", "output"))
+
+
+class LayerScale(Pattern):
+    """Tokens (B, N, d) times (d,) (arXiv:2103.17239, section 2).
+
+    Keras has no layer of that name. EinsumDense is the one whose kernel is the vector itself.
+    """
+
+    layer = "EinsumDense"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Mul(x, constant("gamma"))
+
+    def params(self, m: Match) -> dict[str, Any]:
+        *_, channels = m.shape("x", 3)
+        require(m.x.const is None, "it is applied to a constant")
+        gamma = m.gamma.const
+        one_each = gamma.shape[-1:] == (channels,) and gamma.size == channels
+        require(one_each, "it is not one factor per channel")
+        return {"equation": "btd,d->btd", "output_shape": (None, channels)}
+
+    def weights(self, m: Match) -> dict[str, Array]:
+        gamma: Array = m.gamma.const
+        return {"kernel": gamma.reshape(-1)}
+
+
+class TransformerLayer(Pattern):
+    """The encoder layer of ViT (arXiv:2010.11929, section 3.1), DeiT and MobileViT.
+
+    DeiT III (arXiv:2204.07118) scales each branch by LayerScale.
+    """
+
+    keras = "transformer_layer"
+    nested = True
+    style = ("activation", "attention_bias", "epsilon")
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        y: Expr = op.LayerNorm(x, role="norm_before", epsilon=p.epsilon)
+        biased = {"use_bias": p.attention_bias}
+        y = op.MultiHeadAttention(y, role="attention", num_heads=p.num_heads, **biased)
+        y = any_of(y, op.LayerScale(y, role="scale_attention"))
+        attended = op.Add(y, x)
+        y = op.LayerNorm(attended, role="norm_after", epsilon=p.epsilon)
+        y = op.Dense(y, role="mlp_in", use_bias=True)
+        y = any_of(
+            op.Activation(y, role="act", activation=p.activation),
+            op.ApproximateGelu(y, role="approximate", gelu=p.gelu),
+        )
+        y = op.Dense(y, role="mlp_out", use_bias=True)
+        y = any_of(y, op.LayerScale(y, role="scale_mlp"))
+        return op.Add(y, attended)
+
+    def params(self, m: Match) -> dict[str, Any]:
+        dim = m.x.shape[-1]
+        mlp_ratio = ratio(m.mlp_in.units, dim)
+        require(m.mlp_out.units == dim, f"mlp_out makes {m.mlp_out.units} channels of {dim}")
+        require(mlp_ratio is not None, f"{m.mlp_in.units} is no multiple of {dim} channels")
+        scaled = m.scale_attention is not None
+        require(scaled == (m.scale_mlp is not None), "one of its branches alone is scaled")
+        return {
+            "mlp_ratio": mlp_ratio,
+            "activation": m.activation,
+            **({"layer_scale": True} if scaled else {}),
+        }
+
+
+def transformer_layer(
+    x: KerasTensor,
+    num_heads: int,
+    mlp_ratio: float = 2,
+    activation: str | None = "silu",
+    gelu: str | None = None,
+    attention_bias: bool = True,
+    layer_scale: bool = False,
+    epsilon: float = 1e-5,
+    dropout: float = 0.0,
+    *,
+    name: str,
+) -> KerasTensor:
+    """A pre-norm transformer layer on tokens (batch, tokens, channels)."""
+    inputs = keras.Input(x.shape[1:])
+    dim = x.shape[-1]
+    y = layers.LayerNormalization(epsilon=epsilon, name="norm_before")(inputs)
+    attention = layers.MultiHeadAttention(
+        num_heads, dim // num_heads, use_bias=attention_bias, name="attention"
+    )
+    y = attention(y, y)
+    if layer_scale:
+        y = layers.EinsumDense(
+            "btd,d->btd",
+            (None, dim),
+            kernel_initializer=keras.initializers.Constant(1e-4),
+            name="scale_attention",
+        )(y)
+    if dropout:
+        y = layers.Dropout(dropout, name="dropout_attention")(y)
+    x1 = layers.Add(name="add_attention")([inputs, y])
+    y = layers.LayerNormalization(epsilon=epsilon, name="norm_after")(x1)
+    y = layers.Dense(round(dim * mlp_ratio), name="mlp_in")(y)
+    if gelu:
+        y = approximate_gelu(y, gelu)
+    if activation:
+        y = layers.Activation(activation, name="act")(y)
+    y = layers.Dense(dim, name="mlp_out")(y)
+    if layer_scale:
+        y = layers.EinsumDense(
+            "btd,d->btd",
+            (None, dim),
+            kernel_initializer=keras.initializers.Constant(1e-4),
+            name="scale_mlp",
+        )(y)
+    if dropout:
+        y = layers.Dropout(dropout, name="dropout_mlp")(y)
+    y = layers.Add(name="add_mlp")([x1, y])
+    return keras.Model(inputs, y, name=name)(x)

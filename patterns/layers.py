@@ -1,0 +1,192 @@
+"""Layers of one operator: what other blocks are made of."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from onnx2mvit.base.numbers import shortest
+from onnx2mvit.ir.layout import plain
+from onnx2mvit.matcher import (
+    Array,
+    Expr,
+    Match,
+    Ops,
+    Pattern,
+    Var,
+    any_of,
+    constant,
+    require,
+    scalar,
+)
+
+if TYPE_CHECKING:
+    from keras import KerasTensor, ops
+
+
+FUNCTIONS = ("silu", "relu", "relu6", "gelu", "hard_silu", "hard_sigmoid", "sigmoid", "tanh")
+
+
+def is_sixth(alpha: float | None) -> bool:
+    """The condition on HardSigmoid's slope in PyTorch and Keras; ONNX's own default is 0.2."""
+    return alpha is not None and math.isclose(alpha, 1 / 6, rel_tol=1e-6)
+
+
+class Activation(Pattern):
+    """A function of each element. Keras: `Activation`, by the function's Keras name.
+
+    * silu: x · sigmoid(x), written as Sigmoid and Mul
+    * relu6: Clip from 0 to 6
+    * gelu: the exact one (operator version 20)
+    * hard_silu: HardSwish (operator version 14)
+    * hard_sigmoid: HardSigmoid of slope 1/6 and offset 1/2, which is relu6(x + 3) / 6
+    """
+
+    layer = "Activation"
+    any_order = True
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return any_of(
+            op.Mul(x, op.Sigmoid(x, role="silu")),
+            op.Relu(x, role="relu"),
+            op.Clip(x, scalar("low", 0.0), scalar("high", 6.0), role="relu6"),
+            op.Gelu(x, role="gelu", approximate=lambda how: how in (None, "none")),
+            op.HardSwish(x, role="hard_silu"),
+            op.HardSigmoid(x, role="hard_sigmoid", alpha=is_sixth, beta=0.5),
+            op.Sigmoid(x, role="sigmoid"),
+            op.Tanh(x, role="tanh"),
+        )
+
+    def params(self, m: Match) -> dict[str, Any]:
+        function = next(role for role in FUNCTIONS if m.bound[role] is not None)
+        require(m.x.const is None, "it is applied to a constant")
+        return {"activation": function}
+
+
+class ApproximateGelu(Pattern):
+    """Approximations of GELU (arXiv:1606.08415, section 2), which Keras has no names for.
+
+    * tanh: x/2 · (1 + tanh(√(2/π) · (x + 0.044715·x³))), ONNX Gelu (operator version 20)
+    * sigmoid: x · sigmoid(1.702·x)
+    """
+
+    keras = "approximate_gelu"
+    before = ("Activation",)
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        gate = op.Sigmoid(op.Mul(x, scalar("slope", 1.702)))
+        return any_of(
+            op.Gelu(x, role="tanh", approximate="tanh"),
+            op.Mul(x, gate, role="sigmoid"),
+        )
+
+    def params(self, m: Match) -> dict[str, Any]:
+        require(m.x.const is None, "it is applied to a constant")
+        return {"gelu": "tanh" if m.tanh is not None else "sigmoid"}
+
+
+def approximate_gelu(x: KerasTensor, gelu: str) -> KerasTensor:
+    """GELU by way of "tanh", or of the "sigmoid" ("quick GELU")."""
+    return ops.gelu(x, approximate=True) if gelu == "tanh" else x * ops.sigmoid(1.702 * x)
+
+
+class BatchNorm(Pattern):
+    """ONNX BatchNormalization (arXiv:1502.03167; operator versions 9, 14, 15), of NCHW's channels.
+
+    ONNX's momentum is the share of the old statistic that is kept, as in Keras.
+    """
+
+    layer = "BatchNormalization"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.BatchNormalization(
+            x,
+            constant("gamma", rank=1),
+            constant("beta", rank=1),
+            constant("moving_mean", rank=1),
+            constant("moving_variance", rank=1),
+            role="bn",
+            training_mode=lambda mode: not mode,
+        )
+
+    def params(self, m: Match) -> dict[str, Any]:
+        m.shape("x", 4)
+        return {
+            "epsilon": shortest(m.bn.attrs["epsilon"]),
+            "momentum": shortest(m.bn.attrs["momentum"]),
+        }
+
+    def weights(self, m: Match) -> dict[str, Array]:
+        return {
+            "gamma": m.gamma.const,
+            "beta": m.beta.const,
+            "moving_mean": m.moving_mean.const,
+            "moving_variance": m.moving_variance.const,
+        }
+
+
+class LayerNorm(Pattern):
+    """ONNX LayerNormalization (operator version 17; arXiv:1607.06450) over the last axis alone."""
+
+    layer = "LayerNormalization"
+    order = staticmethod(plain)
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        gamma, beta = constant("gamma", rank=1), constant("beta", rank=1)
+        return op.LayerNormalization(x, gamma, beta, role="norm")
+
+    def params(self, m: Match) -> dict[str, Any]:
+        axis = m.norm.attrs.get("axis", -1)
+        rank = len(m.x.shape or ())
+        require(axis in (-1, rank - 1), f"it normalizes from axis {axis}, not over the last")
+        require(m.gamma.const.shape == m.x.shape[-1:], "gamma is not one per channel")
+        return {"epsilon": shortest(m.norm.attrs.get("epsilon", 1e-5))}
+
+    def weights(self, m: Match) -> dict[str, Array]:
+        return {"gamma": m.gamma.const, "beta": m.beta.const}
+
+
+class GroupNorm(Pattern):
+    """ONNX GroupNormalization (arXiv:1803.08494; operator version 21), of groups of channels.
+
+    One group is layer normalization over channels and places together, as in MobileViTv2.
+    """
+
+    layer = "GroupNormalization"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        gamma, beta = constant("gamma", rank=1), constant("beta", rank=1)
+        return op.GroupNormalization(x, gamma, beta, role="norm")
+
+    def params(self, m: Match) -> dict[str, Any]:
+        _, channels, _, _ = m.shape("x", 4)
+        require(m.gamma.const.shape == (channels,), "gamma is not one per channel")
+        require(m.beta.const.shape == (channels,), "beta is not one per channel")
+        return {
+            "groups": m.norm.attrs["num_groups"],
+            "epsilon": shortest(m.norm.attrs.get("epsilon", 1e-5)),
+        }
+
+    def weights(self, m: Match) -> dict[str, Array]:
+        return {"gamma": m.gamma.const, "beta": m.beta.const}
+
+
+class Dense(Pattern):
+    """MatMul with a constant, and a bias or none. Keras: Dense, kernel (inputs, units)."""
+
+    layer = "Dense"
+    order = staticmethod(plain)
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        y = op.MatMul(x, constant("kernel", rank=2))
+        return any_of(op.Add(y, constant("bias", rank=1)), y)
+
+    def params(self, m: Match) -> dict[str, Any]:
+        units = m.kernel.const.shape[1]
+        require(m.x.const is None, "its input is a constant")
+        require(m.bias is None or m.bias.const.shape == (units,), "the bias is not one per unit")
+        return {"units": units, "use_bias": m.bias is not None}
+
+    def weights(self, m: Match) -> dict[str, Array]:
+        kernel = {"kernel": m.kernel.const}
+        return kernel if m.bias is None else {**kernel, "bias": m.bias.const}
