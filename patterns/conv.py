@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnx2mvit.ir.padding import is_same, like_tensorflow
+from onnx2mvit.ir.window import Window, window_of
 from onnx2mvit.matcher import (
     Array,
     Expr,
@@ -27,35 +27,41 @@ if TYPE_CHECKING:
     from keras import KerasTensor, layers
 
 
+def square(window: Window) -> tuple[int, int, int]:
+    """Size, stride and dilation of a window that has one of each for both axes."""
+    (size, *other_sizes) = window.size
+    (stride, *other_strides) = window.strides
+    (dilation, *other_dilations) = window.dilations
+    require(set(other_sizes) == {size}, f"the window is {window.size}, not square")
+    require(set(other_strides) == {stride}, f"the strides {window.strides} differ")
+    require(set(other_dilations) == {dilation}, f"the dilations {window.dilations} differ")
+    return size, stride, dilation
+
+
 def geometry(m: Match) -> dict[str, Any]:
-    """Square kernel, equal strides and dilations, and how the image is padded."""
-    attrs = m.conv.attrs
-    (size, *other_sizes) = attrs["kernel_shape"]
-    (stride, *other_strides) = attrs["strides"]
-    (dilation, *other_dilations) = attrs["dilations"]
-    require(set(other_sizes) == {size}, f"the kernel is {attrs['kernel_shape']}, not square")
-    require(set(other_strides) == {stride}, f"the strides {attrs['strides']} differ")
-    require(set(other_dilations) == {dilation}, f"the dilations {attrs['dilations']} differ")
+    """The hyperparameters of a square kernel, and how the image is padded."""
+    window = window_of(m.conv)
+    size, stride, dilation = square(window)
     require(min(stride, dilation) == 1, f"it has strides {stride} and dilations {dilation}")
     geometry = {"kernel_size": size, "strides": stride, "dilation": dilation}
     # A single pixel at a time needs no padding by any rule.
-    return geometry | ({} if size == 1 and not any(attrs["pads"]) else {"padding": padding(m)})
+    needless = size == 1 and not window.padded
+    return geometry | ({} if needless else {"padding": padding(m, window)})
 
 
-def padding(m: Match) -> str | None:
+def padding(m: Match, window: Window) -> str | None:
     """Keras's "same" or "valid", or None for dilation · ⌊(kernel - 1) / 2⌋ all around (PyTorch)."""
-    attrs = m.conv.attrs
-    size, dilation, pads = attrs["kernel_shape"][0], attrs["dilations"][0], attrs["pads"]
+    size, stride, dilation = square(window)
     around = dilation * ((size - 1) // 2)
     # Without a stride even kernels would make the image smaller.
-    usual = any(pads) and set(pads) == {around} and (size % 2 == 1 or attrs["strides"][0] > 1)
-    none = not any(pads)
-    same = is_same(m.conv)
+    usual = around > 0 and set(window.onnx_pads) == {around} and (size % 2 == 1 or stride > 1)
+    same = window.pads_as_same(m.shape("x", 4)[2:])
     require(
-        usual or none or same,
-        f"the padding is {pads}: neither {around} on every side, nor none, nor TensorFlow's",
+        usual or not window.padded or same,
+        f"the padding is {window.onnx_pads}: neither {around} on every side, nor none, nor "
+        "TensorFlow's",
     )
-    if same and (like_tensorflow(m.graph) or not (usual or none)):
+    if same and (m.graph.pads_like_tensorflow or not (usual or not window.padded)):
         return "same"
     return None if usual else "valid"
 

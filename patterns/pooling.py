@@ -4,30 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from onnx2mvit.ir.window import window_of
 from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, require
+
+from .conv import square
 
 if TYPE_CHECKING:
     from keras import KerasTensor, layers, ops
 
 
-def window(m: Match) -> dict[str, Any]:
-    """A square window, equal strides and as much padding on every side, read off `m.pool`.
-
-    ONNX MaxPool (operator versions 8 to 22) and AveragePool (7 to 22).
-    """
-    attrs = m.pool.attrs
+def pooling_window(m: Match) -> tuple[int, int, int]:
+    """Size and stride of a square window, and its padding, which is alike on every side."""
     m.shape("x", 4)
-    rank = len(attrs["kernel_shape"])
-    (size, *other_sizes) = attrs["kernel_shape"]
-    (stride, *other_strides) = attrs.get("strides") or (1,) * rank
-    pads = attrs.get("pads") or (0,) * (2 * rank)
-    require(set(other_sizes) == {size}, f"the window is {attrs['kernel_shape']}, not square")
-    require(set(other_strides) == {stride}, f"the strides {attrs.get('strides')} differ")
-    require(set(attrs.get("dilations") or (1,)) == {1}, "the window is dilated")
-    how = attrs.get("auto_pad", "NOTSET")
-    require(how in ("NOTSET", "VALID"), f"the padding depends on the size ({how})")
-    require(len(set(pads)) == 1, f"the padding {pads} differs")
-    return {"pool_size": size, "strides": stride, "padding": 0 if how == "VALID" else pads[0]}
+    window = window_of(m.pool)
+    size, stride, dilation = square(window)
+    require(dilation == 1, "the window is dilated")
+    automatic = window.auto_pad not in ("NOTSET", "VALID")
+    require(not automatic, f"the padding depends on the size ({window.auto_pad})")
+    (padding, *others) = window.onnx_pads
+    require(set(others) == {padding}, f"the padding {window.onnx_pads} differs")
+    return size, stride, padding
 
 
 class MaxPooling2D(Pattern):
@@ -43,13 +39,17 @@ class MaxPooling2D(Pattern):
         return op.MaxPool(x, role="pool")
 
     def params(self, m: Match) -> dict[str, Any]:
-        found = window(m)
-        ceil_mode = bool(m.pool.attrs.get("ceil_mode"))
-        size, stride, padding = found["pool_size"], found["strides"], found["padding"]
+        size, stride, padding = pooling_window(m)
+        ceil_mode = window_of(m.pool).ceil_mode
         require(2 * padding <= size, f"{padding} pixels of padding are wider than half a window")
         # Else PyTorch leaves the last window out at some sizes, as it would see padding alone.
         require(not ceil_mode or stride + padding <= size, "a window may begin behind the image")
-        return found | {"ceil_mode": ceil_mode}
+        return {
+            "pool_size": size,
+            "strides": stride,
+            "padding": padding,
+            "ceil_mode": ceil_mode,
+        }
 
 
 def max_pooling(
@@ -82,10 +82,9 @@ class AveragePooling2D(Pattern):
         return op.AveragePool(x, role="pool")
 
     def params(self, m: Match) -> dict[str, Any]:
-        found = window(m)
-        size, stride, padding = found["pool_size"], found["strides"], found["padding"]
+        size, stride, padding = pooling_window(m)
         require(padding == 0, f"the padding is {padding}")
-        ceil_mode = bool(m.pool.attrs.get("ceil_mode"))
+        ceil_mode = window_of(m.pool).ceil_mode
         require(not ceil_mode or size == stride == 2, "its last window is not Keras's")
         require(
             not ceil_mode or not m.pool.attrs.get("count_include_pad"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from onnx2mvit.ir.window import window_of
 from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, p, require
 
 from .tokens import class_token, position_embedding
@@ -45,7 +46,7 @@ class PatchEmbedding(Pattern):
         return op.ImageToTokens(y, role="tokens")
 
     def params(self, m: Match) -> dict[str, Any]:
-        pads = any(m.projection.matched[0].attrs["pads"])
+        pads = window_of(m.projection.matched[0]).padded
         pads_elsewhere = m.projection.params.get("padding") == "same"
         require(not pads and not pads_elsewhere, "it pads the image")
         return {}

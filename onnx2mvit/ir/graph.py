@@ -79,7 +79,9 @@ class Graph:
     """Nodes and the values between them.
 
     `folded` is how many nodes were left once constants were folded, before any rule; `applied`
-    how often each rule found its place.
+    how often each rule found its place. `pads_like_tensorflow` is true if a convolution of the
+    network pads as only TensorFlow does: more at the end. At an odd size its padding and PyTorch's
+    are the same for most convolutions, so what they do at others is for all of them to say.
     """
 
     def __init__(self, inputs: Iterable[Value], outputs: Iterable[Value], source: Source) -> None:
@@ -90,6 +92,7 @@ class Graph:
         self.output_names = [value.name for value in self.outputs]
         self.folded = 0
         self.applied: Counter[str] = Counter()
+        self.pads_like_tensorflow = False
         self._by_op: defaultdict[str, dict[Node, None]] = defaultdict(dict)
         self._producers: dict[Value, Node] = {}
 
@@ -102,6 +105,7 @@ class Graph:
         made = type(self)(self.inputs, self.outputs, self.source)
         made.output_names = list(self.output_names)
         made.folded, made.applied = self.folded, self.applied.copy()
+        made.pads_like_tensorflow = self.pads_like_tensorflow
         for node in nodes:
             made.add(node)
         return made

@@ -17,6 +17,7 @@ from onnx2mvit.base.collector import collector_paused
 from onnx2mvit.base.quiet import all_lines, one_line
 from onnx2mvit.errors import MALFORMED, InvalidModelError, UnsupportedError
 from onnx2mvit.ir.graph import Graph, Node, Source, Value
+from onnx2mvit.ir.window import window_of
 from onnx2mvit.reader.limits import refuse_large
 from onnx2mvit.reader.rules import unify
 from onnx2mvit.reader.scopes import scope_of
@@ -80,7 +81,17 @@ def graph_of(model: ir.Model, source: Source) -> Graph:
     graph.output_names = names  # where two outputs are one value, simplifying keeps one name
     graph.folded = len(graph)
     unify(graph)
+    graph.pads_like_tensorflow = any(map(_pads_more_at_the_end, graph.of(["Conv"])))
     return graph
+
+
+def _pads_more_at_the_end(conv: Node) -> bool:
+    image = conv.inputs[0]
+    if image is None or image.shape is None or "pads" not in conv.attrs:
+        return False
+    window = window_of(conv)
+    odd = any(before != after for before, after in window.pads)
+    return odd and window.pads_as_same(image.shape[2:])
 
 
 def _check(path: Path) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from onnx2mvit.ir.padding import same_pads
+from onnx2mvit.ir.window import same_pads, spans
 from tests.support.texts import Text, conv, every, kinds
 
 EVEN, ODD = "float[2,8,8,8]", "float[2,8,9,9]"
@@ -32,8 +32,10 @@ def paddings(text: Text, folder: Path, image: str = EVEN) -> list[str | None]:
         (8, 1, 3, 1, (0, 0)),
     ],
 )
-def test_same(size: int, kernel: int, stride: int, dilation: int, expected: tuple[int]) -> None:
-    assert same_pads([size], [kernel], [stride], [dilation]) == expected
+def test_same(
+    size: int, kernel: int, stride: int, dilation: int, expected: tuple[int, int]
+) -> None:
+    assert same_pads([size], [stride], spans([kernel], [dilation])) == (expected,)
 
 
 @pytest.mark.parametrize(

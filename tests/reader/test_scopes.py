@@ -136,7 +136,7 @@ def test_a_graph_without_names_gets_numbered_kinds(tmp_path: Path) -> None:
 
 
 def test_the_parts_of_a_block_without_a_name_are_called_after_their_roles(tmp_path: Path) -> None:
-    network = residual().lifted(tmp_path)
+    network = lower(residual().lifted(tmp_path))
     assert [block.path for block in walk(network) if block.weights] == [
         "inverted_residual_0/expand_conv",
         "inverted_residual_0/depthwise_conv",
