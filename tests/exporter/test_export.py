@@ -3,6 +3,8 @@
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,9 @@ KINDS = [(exporter, fold) for exporter in ("dynamo", "legacy") for fold in (Fals
 IDS = [f"{exporter}-{'folded' if fold else 'kept'}" for exporter, fold in KINDS]
 
 
+@cache
 def random_model(seed: int = 0, name: str = MODEL) -> Any:
+    """One that no test changes."""
     return load(name, "random", seed=seed, num_labels=None, warn=print).model
 
 
@@ -51,6 +55,19 @@ def torch_answer(model: Any, batch: np.ndarray) -> np.ndarray:
         return np.asarray(model(torch.from_numpy(batch)).logits)
 
 
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder with a network that is exported in a moment: a ResNet of two blocks."""
+    folder = tmp_path_factory.mktemp("tiny")
+    config = transformers.ResNetConfig(
+        embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic", num_labels=10
+    )
+    network = transformers.ResNetForImageClassification(config)
+    randomize(network, 6)
+    network.save_pretrained(folder)
+    return str(folder)
+
+
 def quick(path: Path, **options: object) -> ExportResult:
     """Export with the exporter that takes a second instead of seven."""
     settings: dict[str, Any] = {"weights": "random", "exporter": "legacy", **options}
@@ -58,17 +75,25 @@ def quick(path: Path, **options: object) -> ExportResult:
     return export(model, path, **settings)
 
 
-@pytest.fixture(scope="module", params=KINDS, ids=IDS)
-def exported(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[str, bool, ExportResult]:
+Export = Callable[[str, bool], ExportResult]
+
+
+@pytest.fixture(scope="session")
+def make(tmp_path_factory: pytest.TempPathFactory) -> Export:
+    """Each of the four exports, made once."""
+
+    @cache
+    def made(exporter: str, fold: bool) -> ExportResult:
+        path = tmp_path_factory.mktemp("export") / "new" / "model.onnx"
+        return export(MODEL, path, weights="random", seed=5, exporter=exporter, fold_bn=fold)
+
+    return made
+
+
+@pytest.fixture(params=KINDS, ids=IDS)
+def exported(request: pytest.FixtureRequest, make: Export) -> tuple[str, bool, ExportResult]:
     exporter, fold = request.param
-    path = tmp_path_factory.mktemp("export") / "new" / "model.onnx"
-    return (
-        exporter,
-        fold,
-        export(MODEL, path, weights="random", seed=5, exporter=exporter, fold_bn=fold),
-    )
+    return exporter, fold, make(exporter, fold)
 
 
 def test_batch_normalization(exported: tuple[str, bool, ExportResult]) -> None:
