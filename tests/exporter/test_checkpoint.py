@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from onnx2mvit.errors import InvalidModelError, UsageError
-from onnx2mvit.exporter._models import load
+from onnx2mvit.exporter.models import load
 
 pytestmark = pytest.mark.xdist_group("checkpoint")  # its fixtures are slow to make
 

@@ -2,14 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-import onnx2mvit
 from onnx2mvit.api import inspect
-from onnx2mvit.ir.block import Block
 from tests.support import skeletons
+from tests.support.networks import converted, tree
 
 Fill = Callable[[str], Path]
 V1 = sorted(
@@ -23,20 +21,6 @@ CONVERTED = [
     "timm-mobilevit_xxs.dynamo.raw.dynb",
     "timm-mobilevit_xxs.legacy17.dynb",
 ]
-BATCH_NORM = {"batch_norm", "use_bias", "bn_epsilon", "bn_momentum"}
-
-
-def shape_of(blocks: tuple[Block, ...]) -> list[Any]:
-    """The tree without names, and without what depends on where normalization is."""
-    return [
-        (
-            block.kind,
-            {key: value for key, value in block.params.items() if key not in BATCH_NORM},
-            shape_of(block.children),
-        )
-        for block in blocks
-        if block.kind != "BatchNorm"
-    ]
 
 
 def test_there_are_exports_of_both_sources() -> None:
@@ -54,7 +38,7 @@ def test_every_node_lies_in_a_block_and_the_network_is_the_same(name: str, fille
     assert network.coverage.nodes - 32 * kept in (396, 397)
     size = "xs" if "_xs" in name else "xxs"
     reference = inspect(filled(REFERENCES[size]))
-    assert shape_of(network.blocks) == shape_of(reference.blocks)
+    assert tree(network.blocks) == tree(reference.blocks)
 
 
 REFERENCES = {"xxs": "hf-mobilevit_xxs.dynamo.raw.dynb", "xs": "mobilevit_xs"}
@@ -62,11 +46,7 @@ REFERENCES = {"xxs": "hf-mobilevit_xxs.dynamo.raw.dynb", "xs": "mobilevit_xs"}
 
 @pytest.mark.parametrize("name", CONVERTED)
 def test_it_answers_as_onnxruntime(name: str, filled: Fill, tmp_path: Path) -> None:
-    result = onnx2mvit.convert(filled(name), tmp_path)
-    proof = result.report["verification"]
-    assert proof["verdict"] == "passed"
-    assert proof["max_rel_error"] <= 1e-5
-    assert all(block["max_rel_error"] <= 1e-5 for block in proof["blocks"])
+    result = converted(filled(name), tmp_path)
     assert result.report["model"]["layout_transposes"] == 0
 
 
