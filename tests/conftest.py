@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from onnx2mvit.api import inspect
 from tests.support import skeletons
 from tests.support.command_line import Ran, Run, exit_code
 
 if TYPE_CHECKING:
     import onnx2mvit
+    from onnx2mvit.ir.network import Network
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +21,12 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """filled("hf-mobilevit_xxs.dynamo.dynb") is a complete model of that export."""
     folder = tmp_path_factory.mktemp("filled")
     return cache(lambda name: skeletons.fill(skeletons.FOLDER / f"{name}.onnx.xz", folder))
+
+
+@pytest.fixture(scope="session")
+def lifted(filled: Callable[[str], Path]) -> Callable[[str], "Network"]:
+    """lifted(NAME) is the network of that export, in blocks; read once."""
+    return cache(lambda name: inspect(filled(name)))
 
 
 @pytest.fixture(scope="session")

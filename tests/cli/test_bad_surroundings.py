@@ -189,7 +189,13 @@ def met(work, target):
 output.take_place = met"""
 
 
-@pytest.mark.parametrize("met", [False, True], ids=["as they come", "meeting at the swap"])
+@pytest.mark.parametrize(
+    "met",
+    [
+        pytest.param(False, id="as they come", marks=pytest.mark.slow),
+        pytest.param(True, id="meeting at the swap"),
+    ],
+)
 def test_two_conversions_into_one_folder_at_once_each_in_a_process(
     tmp_path: Path, met: bool
 ) -> None:

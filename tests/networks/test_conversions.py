@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 import onnx2mvit
-from onnx2mvit.api import inspect
 from onnx2mvit.exporter import export
 from onnx2mvit.ir.network import Network
 from onnx2mvit.reports.report import describe
 from tests.support.skeletons import USUAL
 
 Fill = Callable[[str], Path]
+Lift = Callable[[str], Network]
 TRAINABLE = {"xxs": 1_272_024, "xs": 2_317_848, "s": 5_578_632}
 KINDS = {
     "ConvBnAct": 2,  # stem, final 1×1
@@ -104,7 +104,7 @@ COMMITTED = {
 
 @pytest.mark.parametrize("export_of", MARKED, ids=str)
 def test_a_hugging_face_export_becomes_its_network(
-    export_of: Export, filled: Fill, tmp_path: Path
+    export_of: Export, lifted: Lift, tmp_path: Path
 ) -> None:
     file = tmp_path / "net.onnx"
     export(
@@ -118,14 +118,16 @@ def test_a_hugging_face_export_becomes_its_network(
     result = onnx2mvit.convert(file, tmp_path / "out")
     assert result.report["onnx"]["weights"] == "random (seed 0)"
     assert result.report["verification"]["inputs"] == 8
-    assert_its_network(result, export_of, inspect(filled(REFERENCES[export_of.size])))
+    assert_its_network(result, export_of, lifted(REFERENCES[export_of.size]))
 
 
 @pytest.mark.parametrize("name", COMMITTED)
-def test_a_committed_export_becomes_its_network(name: str, filled: Fill, tmp_path: Path) -> None:
+def test_a_committed_export_becomes_its_network(
+    name: str, filled: Fill, lifted: Lift, tmp_path: Path
+) -> None:
     result = onnx2mvit.convert(filled(name), tmp_path, inputs=2)
     export_of = COMMITTED[name]
-    assert_its_network(result, export_of, inspect(filled(REFERENCES[export_of.size])))
+    assert_its_network(result, export_of, lifted(REFERENCES[export_of.size]))
 
 
 def assert_its_network(result: onnx2mvit.Conversion, export_of: Export, reference: Network) -> None:

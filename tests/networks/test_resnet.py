@@ -17,7 +17,6 @@ from transformers import (
 )
 
 import onnx2mvit
-from onnx2mvit.api import inspect
 from onnx2mvit.builder.build import build, load
 from onnx2mvit.exporter.torch_export import Logits, Request
 from onnx2mvit.ir.network import Network
@@ -30,11 +29,6 @@ Fill = Callable[[str], Path]
 Convert = Callable[[str], onnx2mvit.Conversion]
 EXPORTERS = ("dynamo.dynb", "legacy17.bn.dynb")
 PARAMETERS = {"resnet18": 11_689_512, "regnety_004": 4_344_144}
-
-
-@pytest.fixture(scope="module")
-def lifted(filled: Fill) -> Callable[[str], Network]:
-    return cache(lambda name: inspect(filled(name)))
 
 
 @pytest.fixture(scope="module")

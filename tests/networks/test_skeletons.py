@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from onnx2mvit.api import inspect
+from onnx2mvit.ir.network import Network
 from tests.support import skeletons
 from tests.support.networks import converted, tree
 
 Fill = Callable[[str], Path]
+Lift = Callable[[str], Network]
 V1 = sorted(
     path.name.removesuffix(".onnx.xz") for path in skeletons.FOLDER.glob("*-mobilevit_x*.xz")
 )
@@ -29,15 +30,15 @@ def test_there_are_exports_of_both_sources() -> None:
 
 
 @pytest.mark.parametrize("name", V1)
-def test_every_node_lies_in_a_block_and_the_network_is_the_same(name: str, filled: Fill) -> None:
-    network = inspect(filled(name))
+def test_every_node_lies_in_a_block_and_the_network_is_the_same(name: str, lifted: Lift) -> None:
+    network = lifted(name)
     assert not network.unrecognised
     assert network.coverage.percent == 100
     # One spelling: folded exports come to 396 nodes or one more, others to 32 more.
     kept = any(block.kind == "BatchNorm" for top in network.blocks for block in top.walk())
     assert network.coverage.nodes - 32 * kept in (396, 397)
     size = "xs" if "_xs" in name else "xxs"
-    reference = inspect(filled(REFERENCES[size]))
+    reference = lifted(REFERENCES[size])
     assert tree(network.blocks) == tree(reference.blocks)
 
 
@@ -51,8 +52,8 @@ def test_it_answers_as_onnxruntime(name: str, filled: Fill, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("exporter", ["dynamo.raw.dynb", "legacy17.bn.dynb"])
-def test_timm_has_the_names_of_its_modules(exporter: str, filled: Fill) -> None:
-    network = inspect(filled(f"timm-mobilevit_xxs.{exporter}"))
+def test_timm_has_the_names_of_its_modules(exporter: str, lifted: Lift) -> None:
+    network = lifted(f"timm-mobilevit_xxs.{exporter}")
     assert [block.name for block in network.blocks] == [
         *("stem", "stages.0.0", "stages.1.0", "stages.1.1", "stages.1.2"),
         *("stages.2.0", "stages.2.1", "stages.3.0", "stages.3.1", "stages.4.0", "stages.4.1"),

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from onnx2mvit.api import inspect
+from onnx2mvit.ir.network import Network
 from tests.support.networks import converted, layers
 
 Fill = Callable[[str], Path]
+Lift = Callable[[str], Network]
 KINDS = {
     "mobilenetv1_100": {"DepthwiseSeparable": 13},
     "mobilenetv2_100": {"InvertedResidual": 17},
@@ -29,8 +30,8 @@ PARAMETERS = {"mobilenetv3_small_100": 2_542_856, "efficientnet_b0": 5_288_548}
 
 
 @pytest.mark.parametrize("name", EXPORTS)
-def test_all_of_it_is_in_the_papers_blocks(name: str, filled: Fill) -> None:
-    network = inspect(filled(f"timm-{name}"))
+def test_all_of_it_is_in_the_papers_blocks(name: str, lifted: Lift) -> None:
+    network = lifted(f"timm-{name}")
     assert not network.leftovers
     assert network.coverage.percent == 100
     kinds = [block.kind for block in network.blocks]
@@ -43,9 +44,9 @@ def test_all_of_it_is_in_the_papers_blocks(name: str, filled: Fill) -> None:
 
 
 @pytest.mark.parametrize("model", [model for model in KINDS if model != "mobilenetv1_100"])
-def test_both_exporters_hand_over_one_network(model: str, filled: Fill) -> None:
-    folded = inspect(filled(f"timm-{model}.dynamo.dynb"))
-    kept = inspect(filled(f"timm-{model}.legacy17.bn.dynb"))
+def test_both_exporters_hand_over_one_network(model: str, lifted: Lift) -> None:
+    folded = lifted(f"timm-{model}.dynamo.dynb")
+    kept = lifted(f"timm-{model}.legacy17.bn.dynb")
     assert layers(folded.blocks) == layers(kept.blocks)
 
 

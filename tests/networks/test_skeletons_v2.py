@@ -9,14 +9,15 @@ import torch
 from transformers import MobileViTV2Config, MobileViTV2ForImageClassification
 
 import onnx2mvit
-from onnx2mvit.api import inspect
 from onnx2mvit.exporter.torch_export import Request
+from onnx2mvit.ir.network import Network
 from tests.reader.test_spellings_v2 import filled as without_filling
 from tests.support import skeletons
 from tests.support.networks import assert_answers_alike, converted, exported, tree
 from tests.support.torch_mobilevit import randomize
 
 Fill = Callable[[str], Path]
+Lift = Callable[[str], Network]
 V2 = sorted(
     path.name.removesuffix(".onnx.xz") for path in skeletons.FOLDER.glob("*-mobilevitv2_*.xz")
 )
@@ -28,8 +29,8 @@ def test_there_are_exports_of_both_sources() -> None:
 
 
 @pytest.mark.parametrize("name", V2)
-def test_every_node_lies_in_a_block_and_the_network_is_the_same(name: str, filled: Fill) -> None:
-    network = inspect(filled(name))
+def test_every_node_lies_in_a_block_and_the_network_is_the_same(name: str, lifted: Lift) -> None:
+    network = lifted(name)
     assert not network.leftovers
     # One spelling: Hugging Face's fold is one node, timm's are two.
     kept = any(block.kind == "BatchNorm" for top in network.blocks for block in top.walk())
@@ -37,7 +38,7 @@ def test_every_node_lies_in_a_block_and_the_network_is_the_same(name: str, fille
     blocks = [block for block in network.blocks if block.kind == "MobileViTV2Block"]
     assert [(block.dim, block.depth) for block in blocks] == [(64, 2), (96, 4), (128, 3)]
     assert {block.stretch for block in blocks} == {name.startswith("timm")}
-    reference = inspect(filled(V2[0]))
+    reference = lifted(V2[0])
     assert without_filling(tree(network.blocks)) == without_filling(tree(reference.blocks))
 
 
@@ -64,8 +65,8 @@ def test_it_answers_as_onnxruntime(name: str, filled: Fill, tmp_path: Path) -> N
         ),
     ],
 )  # fmt: skip
-def test_names_are_those_of_the_modules(name: str, inner: tuple[str, ...], filled: Fill) -> None:
-    block = next(b for b in inspect(filled(name)).blocks if b.kind == "MobileViTV2Block")
+def test_names_are_those_of_the_modules(name: str, inner: tuple[str, ...], lifted: Lift) -> None:
+    block = next(b for b in lifted(name).blocks if b.kind == "MobileViTV2Block")
     assert block.name == ("encoder.layer.2" if name.startswith("hf") else "stages.2.1")
     below = [child.name.removeprefix(block.name).removeprefix(".") for child in block.children]
     assert tuple(below) == inner
