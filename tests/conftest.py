@@ -1,5 +1,6 @@
 """What several tests need: real exports, complete models made of them, and small graphs."""
 
+import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,10 @@ from tests.support.command_line import Ran, Run, exit_code
 if TYPE_CHECKING:
     import onnx2mvit
     from onnx2mvit.ir.network import Network
+
+# Two processes share two cores: where each has threads for both, they wait for one another, and
+# torch's, which wait busily, take ten times the processor's time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
