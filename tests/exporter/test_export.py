@@ -62,8 +62,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A folder with a network that is exported in a moment: a ResNet of two blocks."""
     folder = tmp_path_factory.mktemp("tiny")
     config = transformers.ResNetConfig(
-        embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic", num_labels=10
+        embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic"
     )
+    config.num_labels = 10
     network = transformers.ResNetForImageClassification(config)
     randomize(network, 6)
     network.save_pretrained(folder)
