@@ -21,7 +21,7 @@ lint: $(INSTALLED)
 unit: $(INSTALLED)
 	$(BIN)/pytest -n 2 --dist loadgroup
 
-# With the further cases that are marked as slow: twice as long.
+# With the further cases that are marked as slow, notebooks and more random networks among them.
 test-all: lint
 	$(BIN)/pytest -n 2 --dist loadgroup -m 'slow or not slow'
 

@@ -120,6 +120,7 @@ def convert(
     name: str | None = None,
     verify: bool = True,
     images: str | Path | None = None,
+    inputs: int = INPUTS,
     image_size: ImageSize | None = None,
     head: HeadChoice = "keep",
     patterns: Sequence[str | Path] = (),
@@ -130,8 +131,8 @@ def convert(
 
     The folder gets NAME.py, NAME.safetensors (weights by layer path), NAME.keras, report.json and
     report.html; an older one of that name is replaced. The model is compared with onnxruntime
-    unless `verify` is False, on structured images made here or on those in the folder `images`;
-    a model that differs is written all the same, and its report says so.
+    unless `verify` is False, on `inputs` structured images made here or on those in the folder
+    `images`; a model that differs is written all the same, and its report says so.
 
     `image_size` is (height, width), or "any" for one model for all sizes with two layers of its
     own; by default what the file was traced at. The comparison is made at the traced size.
@@ -168,7 +169,7 @@ def convert(
     target = Path(output) / name
     with whole_folder(target) as work, ThreadPoolExecutor(1) as meanwhile:
         # onnxruntime answers while Keras is imported and the model is made.
-        answers = meanwhile.submit(expected, path, network, images) if verify else None
+        answers = meanwhile.submit(expected, path, network, images, inputs) if verify else None
         whole = _write(work, name, source, network, stages, image_size)
         verification, other_size = None, None
         if answers is not None:

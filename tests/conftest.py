@@ -1,26 +1,53 @@
 """What several tests need: real exports, complete models made of them, and small graphs."""
 
+import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from onnx2mvit.api import inspect
 from tests.support import skeletons
 from tests.support.command_line import Ran, Run, exit_code
+
+if TYPE_CHECKING:
+    import onnx2mvit
+    from onnx2mvit.ir.network import Network
+
+# Two processes share two cores: where each has threads for both, they wait for one another, and
+# torch's, which wait busily, take ten times the processor's time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """filled("hf-mobilevit_xxs.dynamo.dynb") is a complete model of that export."""
     folder = tmp_path_factory.mktemp("filled")
-    made: dict[str, Path] = {}
+    return cache(lambda name: skeletons.fill(skeletons.FOLDER / f"{name}.onnx.xz", folder))
 
-    def fill(name: str) -> Path:
-        if name not in made:
-            made[name] = skeletons.fill(skeletons.FOLDER / f"{name}.onnx.xz", folder)
-        return made[name]
 
-    return fill
+@pytest.fixture(scope="session")
+def lifted(filled: Callable[[str], Path]) -> Callable[[str], "Network"]:
+    """lifted(NAME) is the network of that export, in blocks; read once."""
+    return cache(lambda name: inspect(filled(name)))
+
+
+@pytest.fixture(scope="session")
+def unproven(
+    filled: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], "onnx2mvit.Conversion"]:
+    """unproven(NAME) is that export as the model `net`, converted once; no test changes it."""
+
+    @cache
+    def convert(name: str) -> "onnx2mvit.Conversion":
+        import onnx2mvit
+
+        folder = tmp_path_factory.mktemp("unproven")
+        return onnx2mvit.convert(filled(name), folder, name="net", verify=False)
+
+    return convert
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ def whole_folder(target: Path, mark: str = MARK) -> Iterator[Path]:
         with hold(work):
             yield work
             _make_readable(work)
-            _swap(work, target)
+            take_place(work, target)
     except (OSError, safetensors.SafetensorError) as error:
         raise _explained(target, error) from error
     finally:
@@ -98,7 +98,12 @@ def _make_readable(work: Path) -> None:
             path.chmod(mode)
 
 
-def _swap(work: Path, target: Path) -> None:
+def take_place(work: Path, target: Path) -> None:
+    """Puts the folder `work` where `target` is, in one step if the system can.
+
+    Raises:
+        OSError: it cannot, or others have taken the place too often meanwhile.
+    """
     for attempt in range(ATTEMPTS):
         try:
             if not target.exists():

@@ -45,7 +45,7 @@ def benchmark(
     from onnx2mvit.benchmarks.benchmark import benchmark as run
     from onnx2mvit.benchmarks.machine import BUSY
 
-    batches = _batches(batch)
+    batches = batches_of(batch)
     with live_progress(quiet=quiet) as progress:
         result = run(
             file, target, batches=batches, threads=threads, rounds=rounds, progress=progress
@@ -105,7 +105,12 @@ def show(console: Console, result: Benchmark) -> None:
     )
 
 
-def _batches(text: str) -> list[int]:
+def batches_of(text: str) -> list[int]:
+    """The numbers of images in `1,8`.
+
+    Raises:
+        UsageError: it is another text.
+    """
     try:
         batches = [int(part) for part in text.split(",")]
     except ValueError:

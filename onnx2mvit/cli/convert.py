@@ -27,6 +27,7 @@ def convert(
     images: Annotated[
         Path | None, typer.Option(help="Compare on the images of this folder instead.")
     ] = None,
+    inputs: Annotated[int, typer.Option(help="How many images to make.", min=1)] = 8,
     image_size: Annotated[
         str | None,
         typer.Option(
@@ -65,6 +66,7 @@ def convert(
             name=name,
             verify=verify,
             images=images,
+            inputs=inputs,
             image_size=size,
             head=parse_head(head),
             patterns=patterns or (),

@@ -9,6 +9,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,7 @@ def _called(functions: dict[str, str], model: str, taken: Container[str]) -> lis
     return [text for name, text in functions.items() if name in called and name not in taken]
 
 
+@cache
 def _functions_in(file: Path) -> dict[str, str]:
     text = file.read_text(encoding="utf-8")
     return _definitions(text, ast.parse(text).body)[1]

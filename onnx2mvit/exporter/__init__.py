@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from onnx2mvit.errors import MissingDependencyError
-from onnx2mvit.exporter._result import ExportResult
+from onnx2mvit.exporter.result import ExportResult
 
 __all__ = ["ExportResult", "export", "names"]
 
@@ -50,7 +50,7 @@ def export(
         Onnx2mvitError: one of its kinds, with a message for the user.
     """
     require("torch", "transformers", *(["onnxscript"] if exporter == "dynamo" else []))
-    from onnx2mvit.exporter._pipeline import Options, run
+    from onnx2mvit.exporter.pipeline import Options, run
 
     options = Options(
         model=model,
@@ -70,7 +70,7 @@ def export(
 def names() -> list[str]:
     """The names that `export` knows."""
     require("torch", "transformers")
-    from onnx2mvit.exporter._variants import VARIANTS
+    from onnx2mvit.exporter.variants import VARIANTS
 
     return list(VARIANTS)
 

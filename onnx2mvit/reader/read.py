@@ -62,7 +62,7 @@ def read(path: str | Path) -> Graph:
     check_data(model)
     check_text(model, path.name)
     check_operators(model)
-    source = _source(path, model, digest)
+    source = source_of(path, model, digest)
     _make_concrete(model, path)
     return graph_of(model, source)
 
@@ -77,7 +77,7 @@ def graph_of(model: ir.Model, source: Source) -> Graph:
     names = [value.name or "" for value in model.graph.outputs]
     _forget_shapes(model)
     simplify(model, source.file)
-    graph = _convert(model, source)
+    graph = as_graph(model, source)
     graph.output_names = names  # where two outputs are one value, simplifying keeps one name
     graph.folded = len(graph)
     unify(graph)
@@ -118,7 +118,12 @@ def _check(path: Path) -> str:
     return digest
 
 
-def _source(path: Path, model: ir.Model, digest: str) -> Source:
+def source_of(path: Path, model: ir.Model, digest: str = "") -> Source:
+    """What a model says of itself; `digest` is the SHA-256 of its file.
+
+    Raises:
+        UnsupportedError: its opset is not one of those that are read.
+    """
     opset = model.opset_imports.get("", 0)
     if opset not in OPSETS:
         raise UnsupportedError(
@@ -197,7 +202,13 @@ def _channels(value: ir.Value) -> int:
     )
 
 
-def _convert(model: ir.Model, source: Source) -> Graph:
+def as_graph(model: ir.Model, source: Source) -> Graph:
+    """The nodes of a model as they stand, neither folded nor unified.
+
+    Raises:
+        InvalidModelError: a node reads what nothing computes, or the nodes go in a circle.
+        UnsupportedError: it holds control flow, or weights that are not float32.
+    """
     values: dict[ir.Value, Value] = {}
 
     def convert(value: ir.Value) -> Value:

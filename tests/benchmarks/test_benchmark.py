@@ -11,7 +11,7 @@ import pytest
 
 from onnx2mvit import convert
 from onnx2mvit.benchmarks import benchmark as measuring
-from onnx2mvit.cli.benchmark import _batches
+from onnx2mvit.cli.benchmark import batches_of
 from onnx2mvit.errors import MissingDependencyError, UsageError, VerificationError
 from onnx2mvit.runtimes.images import Images
 from onnx2mvit.runtimes.timed import Runtime, litert_of, unfused_batch_norms
@@ -124,7 +124,7 @@ def test_without_litert_it_says_what_to_install(
 
 
 def test_batches_are_numbers_of_images() -> None:
-    assert _batches("1,8, 32") == [1, 8, 32]
+    assert batches_of("1,8, 32") == [1, 8, 32]
     for text in ("", "0", "1,", "many", "-1"):
         with pytest.raises(UsageError, match="--batch"):
-            _batches(text)
+            batches_of(text)

@@ -4,13 +4,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import cast
 
-import onnx
 import pytest
-import torch
 
-from onnx2mvit.exporter._exporter import Logits, Request, to_onnx
+from onnx2mvit.exporter.torch_export import Request
+from tests.support.networks import exported
 from tests.support.torch_mobilevit import Config, MobileViT
 
 SCRIPT = """
@@ -69,10 +67,8 @@ print("all of it works on", keras.backend.backend())
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("net") / "net.onnx"
-    network = cast(Logits, MobileViT(Config(("hf",))))
-    onnx.save(to_onnx(network, torch.rand(2, 3, 32, 32), Request("legacy", 17, False, True)), path)
-    return path
+    network = MobileViT(Config(("hf",)))
+    return exported(network, Request("legacy", 17, False, True), tmp_path_factory.mktemp("net"))
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])

@@ -15,10 +15,11 @@ from onnx2mvit.builder.build import build, load
 from onnx2mvit.builder.sizes import look_elsewhere
 from onnx2mvit.errors import UsageError
 from onnx2mvit.exporter import export
-from onnx2mvit.exporter._models import load as load_torch
+from onnx2mvit.exporter.models import load as load_torch
 from onnx2mvit.ir.image_size import parse_image_size, parse_size
 from onnx2mvit.runtimes.images import structured_images
 from tests.support.graphs import model, save
+from tests.support.skeletons import USUAL
 
 pytestmark = pytest.mark.xdist_group("sizes")  # its fixtures are slow to make
 
@@ -28,13 +29,12 @@ TOLERANCE = 2e-5  # absolute, at logits of about 10
 
 OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in ("mobilevit_xs", "mobilevit_s")]
 Torch = Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]
+Networks = tuple[Torch, onnx2mvit.Conversion, onnx2mvit.Conversion]
 
 
 @pytest.fixture(scope="module", params=["mobilevit_xxs", *OTHERS])
-def pair(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Torch, onnx2mvit.Conversion]:
-    """A network in torch, and its conversion from a file made at 256×256."""
+def networks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Networks:
+    """A network in torch, and conversions from a file made at 256×256: any size, and the last."""
     folder = tmp_path_factory.mktemp(request.param)
     export(request.param, folder / "net.onnx", weights="random", exporter="legacy")
     module = load_torch(request.param, "random", seed=0, num_labels=None, warn=print).model
@@ -44,8 +44,11 @@ def pair(
         with torch.no_grad():
             return np.asarray(module(torch.from_numpy(images)).logits.numpy())
 
-    result = onnx2mvit.convert(folder / "net.onnx", folder / "out", verify=False, image_size="any")
-    return answer, result
+    any_size, fixed = (
+        onnx2mvit.convert(folder / "net.onnx", folder / str(size), verify=False, image_size=size)
+        for size in ("any", SIZES[-1])
+    )
+    return answer, any_size, fixed
 
 
 def differ(ours: Any, theirs: np.ndarray[Any, Any]) -> float:
@@ -53,26 +56,22 @@ def differ(ours: Any, theirs: np.ndarray[Any, Any]) -> float:
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_it_answers_as_torch_at_any_size(
-    pair: tuple[Torch, onnx2mvit.Conversion], size: tuple[int, int], tmp_path: Path
-) -> None:
-    torch_model, any_size = pair
+def test_it_answers_as_torch_at_any_size(networks: Networks, size: tuple[int, int]) -> None:
+    torch_model, any_size, fixed = networks
     images = structured_images(2, *size, 3)
     expected = torch_model(images)
     assert 2 < np.abs(expected).max() < 40
     pixels = images.transpose(0, 2, 3, 1)
     assert differ(any_size.model(pixels), expected) <= TOLERANCE
-    fixed = onnx2mvit.convert(
-        any_size.folder.parent.parent / "net.onnx", tmp_path, verify=False, image_size=size
-    )
-    assert fixed.model.input_shape == (None, *size, 3)
-    assert differ(fixed.model(pixels), expected) <= TOLERANCE
+    model = fixed.model if size == SIZES[-1] else build(fixed.folder, input_shape=(*size, 3))
+    assert model.input_shape == (None, *size, 3)
+    assert differ(model(pixels), expected) <= TOLERANCE
 
 
 def test_a_model_for_any_size_loads_with_the_layers_of_its_module(
-    pair: tuple[Torch, onnx2mvit.Conversion],
+    networks: Networks,
 ) -> None:
-    _, result = pair
+    _, result, _ = networks
     assert result.model.input_shape == (None, None, None, 3)
     own = {type(layer).__name__ for layer in _leaves(result.model) if _is_own(layer)}
     assert own == {"Unfold", "Fold"}
@@ -94,7 +93,7 @@ def test_the_proof_is_made_at_the_traced_size_and_the_report_says_so(
     filled: Callable[[str], Path], tmp_path: Path
 ) -> None:
     file = filled("hf-mobilevit_xxs.legacy17.dynb")
-    result = onnx2mvit.convert(file, tmp_path, name="net", image_size=(192, 224))
+    result = onnx2mvit.convert(file, tmp_path, name="net", image_size=(192, 224), inputs=2)
     assert result.passed
     sizes = json.loads((result.folder / "report.json").read_text())["sizes"]
     assert sizes["traced"] == [256, 256]
@@ -110,7 +109,7 @@ def test_a_file_that_only_declares_any_size_is_found_out(
     filled: Callable[[str], Path], tmp_path: Path
 ) -> None:
     file = filled("hf-mobilevit_xxs.dynamo.dynhw")
-    result = onnx2mvit.convert(file, tmp_path, name="net", image_size=(224, 224))
+    result = onnx2mvit.convert(file, tmp_path, name="net", image_size=(224, 224), inputs=2)
     assert result.passed
     elsewhere = result.report["sizes"]["file_elsewhere"]
     assert elsewhere["size"] == [224, 224]
@@ -118,8 +117,8 @@ def test_a_file_that_only_declares_any_size_is_found_out(
     assert any("224×224" in warning for warning in result.warnings())
 
 
-def test_the_weights_fit_any_size(filled: Callable[[str], Path], tmp_path: Path) -> None:
-    result = onnx2mvit.convert(filled("mobilevit_xs"), tmp_path, verify=False)
+def test_the_weights_fit_any_size(unproven: Callable[[str], onnx2mvit.Conversion]) -> None:
+    result = unproven(USUAL)
     small = build(result.folder, input_shape=(64, 96, 3))
     assert small.count_params() == result.model.count_params()
     assert small.output_shape == (None, 1000)

@@ -11,6 +11,7 @@ import onnx2mvit
 from onnx2mvit.builder.build import build, import_module
 from onnx2mvit.builder.weights import variables_by_path
 from tests.support.graphs import model, save
+from tests.support.skeletons import USUAL
 
 Fill = Callable[[str], Path]
 
@@ -46,14 +47,16 @@ def test_what_layers_share_is_copied_and_said(tmp_path: Path) -> None:
 
 
 def test_nothing_is_copied_in_a_network_without_shared_weights(
-    filled: Fill, tmp_path: Path
+    unproven: Callable[[str], onnx2mvit.Conversion],
 ) -> None:
-    result = onnx2mvit.convert(filled("mobilevit_xs"), tmp_path, verify=False)
+    result = unproven(USUAL)
     assert result.report["model"]["copied_parameters"] == 0
 
 
-def test_weights_survive_another_size_and_go_by_path(filled: Fill, tmp_path: Path) -> None:
-    result = onnx2mvit.convert(filled("mobilevit_xs"), tmp_path, verify=False)
+def test_weights_survive_another_size_and_go_by_path(
+    unproven: Callable[[str], onnx2mvit.Conversion],
+) -> None:
+    result = unproven(USUAL)
     other = build(result.folder, input_shape=(96, 64, 3))
     ours = {path: np.asarray(value) for path, value in variables_by_path(result.model)}
     assert "encoder.layer.2/transformer.layer.0/attention/query/kernel" in ours
@@ -61,5 +64,5 @@ def test_weights_survive_another_size_and_go_by_path(filled: Fill, tmp_path: Pat
     for path, value in variables_by_path(other):
         assert (np.asarray(value) == ours[path]).all()
         value.assign(np.zeros(value.shape))
-    import_module(result.source).load_weights(other, "mobilevit_xs.safetensors")
+    import_module(result.source).load_weights(other, "net.safetensors")
     assert all((np.asarray(v) == ours[path]).all() for path, v in variables_by_path(other))

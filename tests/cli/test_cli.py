@@ -189,6 +189,7 @@ def test_a_conversion_says_how_far_it_is_on_stderr_and_what_came_out_on_stdout(
         ("no-such-command",),
         ("inspect", "a.onnx", "--depth", "-1"),
         ("verify", "a.onnx", "b", "--inputs", "0"),
+        ("convert", "a.onnx", "--inputs", "0"),
         ("export", "mobilevit_xs", "--image-size", "large"),
         ("export", "mobilevit_xs", "--image-size", "16"),
         ("export", "mobilevit_xs", "--image-size", "64x"),

@@ -10,7 +10,6 @@ pytest.importorskip("ipykernel")
 
 from tests.support.notebooks import FOLDER, SCRIPTS, notebook, run, shown  # noqa: E402
 
-pytestmark = pytest.mark.xdist_group("notebooks")
 NAMES = [script.stem for script in SCRIPTS]
 
 
@@ -35,6 +34,7 @@ def test_a_notebook_keeps_what_it_showed_and_no_error(script: Path) -> None:
     assert "error" not in {output.output_type for output in outputs}
 
 
+@pytest.mark.slow
 def test_the_tuned_network_recognises_digits_and_so_does_its_litert_file() -> None:
     said = shown(run(notebook(FOLDER / "fine_tune.py")))
     assert "weights random (seed 0)" in said
@@ -42,6 +42,7 @@ def test_the_tuned_network_recognises_digits_and_so_does_its_litert_file() -> No
     assert "LiteRT and Keras agree on 100.0% of the held-out images" in said
 
 
+@pytest.mark.slow
 def test_photographs_are_classified_and_random_weights_are_called_that() -> None:
     said = shown(run(notebook(FOLDER / "classify.py")))
     assert "The weights are random (seed 0)" in said

@@ -162,8 +162,9 @@ def test_a_quiet_conversion_still_warns(
 
 
 def test_json_is_the_report(run: Run, tiny: Path, tmp_path: Path) -> None:
-    ran = run("convert", tiny, "-o", tmp_path, "--json")
+    ran = run("convert", tiny, "-o", tmp_path, "--inputs", 3, "--json")
     assert ran.code == 0
+    assert json.loads(ran.out)["verification"]["inputs"] == 3
     assert ran.out == (tmp_path / "tiny" / "report.json").read_text(encoding="utf-8")
     assert "verify" in ran.err
     quiet = run("convert", tiny, "-o", tmp_path, "--json", "--quiet", "--no-verify")

@@ -19,13 +19,13 @@ from onnx2mvit.deployment._saved_model import SavedModel
 from onnx2mvit.errors import MissingDependencyError, UnsupportedError, UsageError
 from tests.support.command_line import exit_code
 from tests.support.graphs import model, save
+from tests.support.skeletons import USUAL
 
 for package in ("ai_edge_litert", "ai_edge_quantizer", "tf2onnx"):
     pytest.importorskip(package)
 
 pytestmark = pytest.mark.xdist_group("deploy")  # its fixtures are slow to make
 
-NETWORK = "hf-mobilevit_xxs.legacy17.bn.dynb"
 SIZE = (64, 64)
 INPUT, OUTPUT = "input", "classifier"  # the first as that file has it, the other Keras's
 CLASSES = "classifier_0"
@@ -42,13 +42,12 @@ Array = np.ndarray[Any, Any]
 
 @pytest.fixture(scope="module")
 def file(filled: Callable[[str], Path]) -> Path:
-    return filled(NETWORK)
+    return filled(USUAL)
 
 
 @pytest.fixture(scope="module")
-def folder(file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    output = tmp_path_factory.mktemp("out")
-    return onnx2mvit.convert(file, output, name="net", verify=False).folder
+def folder(unproven: Callable[[str], onnx2mvit.Conversion]) -> Path:
+    return unproven(USUAL).folder
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +80,7 @@ def images(count: int) -> Array:
 
 def test_a_litert_file_answers_as_onnxruntime_does(whole: Deployment) -> None:
     assert whole.passed
-    assert whole.comparison.against == f"onnxruntime on {NETWORK}.onnx"
+    assert whole.comparison.against == f"onnxruntime on {USUAL}.onnx"
     assert 0 < whole.comparison.max_rel_error <= 1e-5
     assert whole.comparison.top1_agreement == 1
 

@@ -5,22 +5,21 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any, cast
+from typing import Any
 
 import keras
 import numpy as np
-import onnx
 import pytest
 import tensorflow as tf
-import torch
 
 import onnx2mvit
 from onnx2mvit.builder.build import build, import_module
 from onnx2mvit.builder.weights import variables_by_path
 from onnx2mvit.errors import InvalidModelError, UnsupportedError, UsageError
-from onnx2mvit.exporter._exporter import Logits, Request, to_onnx
+from onnx2mvit.exporter.torch_export import Request
 from onnx2mvit.lifter.head import parse_head
 from tests.support import torch_mobile, torch_mobilevit, torch_vit
+from tests.support.networks import exported
 
 LEGACY = Request("legacy", 17, False, True)
 NETWORKS: dict[str, Callable[[], Any]] = {
@@ -37,10 +36,9 @@ Convert = Callable[..., onnx2mvit.Conversion]
 def file(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     @cache
     def export(name: str) -> Path:
-        path = tmp_path_factory.mktemp(name) / f"{name}.onnx"
-        images = torch.rand(2, 3, SIDE[name], SIDE[name])
-        onnx.save(to_onnx(cast(Logits, NETWORKS[name]().eval()), images, LEGACY), path)
-        return path
+        folder, size = tmp_path_factory.mktemp(name), (SIDE[name], SIDE[name])
+        file = exported(NETWORKS[name]().eval(), LEGACY, folder, size)
+        return file.rename(folder / f"{name}.onnx")
 
     return export
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from onnx2mvit.errors import InvalidModelError, UsageError
-from onnx2mvit.exporter._models import load
+from onnx2mvit.exporter.models import load
 
 pytestmark = pytest.mark.xdist_group("checkpoint")  # its fixtures are slow to make
 
@@ -112,7 +112,9 @@ def test_every_tensor_comes_back(apple: State, random: State, tmp_path: Path) ->
     assert all(torch.equal(loaded[name], random[name]) for name in random)
 
 
-@pytest.mark.parametrize("name", ["mobilevit_xs", "mobilevit_s"])
+@pytest.mark.parametrize(
+    "name", ["mobilevit_xs", pytest.param("mobilevit_s", marks=pytest.mark.slow)]
+)
 def test_other_sizes_have_the_same_keys(name: str, apple: State, tmp_path: Path) -> None:
     source = weights(name, "random")
     state = as_apple(source)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from onnx2mvit.errors import InvalidModelError
-from onnx2mvit.exporter._checkpoint import apple_key
+from onnx2mvit.exporter.checkpoint import apple_key
 from tests.exporter.test_checkpoint import save, weights
 
 pytestmark = pytest.mark.xdist_group("checkpoint")

@@ -1,8 +1,11 @@
 """Exports: both exporters write what was asked for, and it answers as torch does."""
 
+import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +24,9 @@ from onnx2mvit.errors import (
     UsageError,
     VerificationError,
 )
-from onnx2mvit.exporter import ExportResult, _exporter, _hub, _pipeline, export
-from onnx2mvit.exporter._models import load
+from onnx2mvit.exporter import ExportResult, export, hub, pipeline, torch_export
+from onnx2mvit.exporter.models import load
+from onnx2mvit.exporter.random_weights import randomize
 
 pytestmark = pytest.mark.xdist_group("export")  # its fixtures are slow to make
 
@@ -31,7 +35,9 @@ KINDS = [(exporter, fold) for exporter in ("dynamo", "legacy") for fold in (Fals
 IDS = [f"{exporter}-{'folded' if fold else 'kept'}" for exporter, fold in KINDS]
 
 
+@cache
 def random_model(seed: int = 0, name: str = MODEL) -> Any:
+    """One that no test changes."""
     return load(name, "random", seed=seed, num_labels=None, warn=print).model
 
 
@@ -51,6 +57,20 @@ def torch_answer(model: Any, batch: np.ndarray) -> np.ndarray:
         return np.asarray(model(torch.from_numpy(batch)).logits)
 
 
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder with a network that is exported in a moment: a ResNet of two blocks."""
+    folder = tmp_path_factory.mktemp("tiny")
+    config = transformers.ResNetConfig(
+        embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic"
+    )
+    config.num_labels = 10
+    network = transformers.ResNetForImageClassification(config)
+    randomize(network, 6)
+    network.save_pretrained(folder)
+    return str(folder)
+
+
 def quick(path: Path, **options: object) -> ExportResult:
     """Export with the exporter that takes a second instead of seven."""
     settings: dict[str, Any] = {"weights": "random", "exporter": "legacy", **options}
@@ -58,17 +78,25 @@ def quick(path: Path, **options: object) -> ExportResult:
     return export(model, path, **settings)
 
 
-@pytest.fixture(scope="module", params=KINDS, ids=IDS)
-def exported(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[str, bool, ExportResult]:
+Export = Callable[[str, bool], ExportResult]
+
+
+@pytest.fixture(scope="session")
+def make(tmp_path_factory: pytest.TempPathFactory) -> Export:
+    """Each of the four exports, made once."""
+
+    @cache
+    def made(exporter: str, fold: bool) -> ExportResult:
+        path = tmp_path_factory.mktemp("export") / "new" / "model.onnx"
+        return export(MODEL, path, weights="random", seed=5, exporter=exporter, fold_bn=fold)
+
+    return made
+
+
+@pytest.fixture(params=KINDS, ids=IDS)
+def exported(request: pytest.FixtureRequest, make: Export) -> tuple[str, bool, ExportResult]:
     exporter, fold = request.param
-    path = tmp_path_factory.mktemp("export") / "new" / "model.onnx"
-    return (
-        exporter,
-        fold,
-        export(MODEL, path, weights="random", seed=5, exporter=exporter, fold_bn=fold),
-    )
+    return exporter, fold, make(exporter, fold)
 
 
 def test_batch_normalization(exported: tuple[str, bool, ExportResult]) -> None:
@@ -161,14 +189,15 @@ def test_static_batch_and_odd_size(
 
 
 def test_seed() -> None:
-    first, again, other = (random_model(seed).state_dict() for seed in (1, 1, 2))
+    made = (load(MODEL, "random", seed=seed, num_labels=None, warn=print) for seed in (1, 1, 2))
+    first, again, other = (each.model.state_dict() for each in made)
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not any(torch.equal(first[name], other[name]) for name in first)
 
 
 def test_callers_random_state_is_left_alone() -> None:
     before = torch.get_rng_state()
-    random_model()
+    load("mobilenet_v2_035", "random", seed=0, num_labels=None, warn=print)
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -204,7 +233,7 @@ class Hub:
         classifier = transformers.MobileViTForImageClassification
         monkeypatch.setattr(classifier, "from_pretrained", self.read)
         monkeypatch.setattr(transformers.PreTrainedConfig, "get_config_dict", self.read)
-        monkeypatch.setattr(_hub, "probe", self.probe)
+        monkeypatch.setattr(hub, "probe", self.probe)
 
     def read(self, name: str, *, local_files_only: bool, **_options: object) -> object:
         self.calls.append((name, local_files_only))
@@ -232,7 +261,9 @@ def test_hub_down(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_hub_down_with_auto(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     Hub(monkeypatch)
     warnings: list[str] = []
-    result = quick(tmp_path / "model.onnx", weights="auto", seed=4, warn=warnings.append)
+    result = quick(
+        tmp_path / "model.onnx", weights="auto", seed=4, image_size=(64, 64), warn=warnings.append
+    )
     assert result.weights == "random (seed 4)"
     assert len(warnings) == 1
     assert "no route" in warnings[0] and "RANDOM WEIGHTS (seed 4)" in warnings[0]
@@ -243,35 +274,38 @@ def test_unknown_repository_without_hub(
     weights: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     Hub(monkeypatch)
-    with pytest.raises(_hub.HubError, match="gave no someone/model"):
+    with pytest.raises(hub.HubError, match="gave no someone/model"):
         quick(tmp_path / "model.onnx", model="someone/model", weights=weights)
 
 
 def test_hub_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     model = random_model(seed=8)
     hub = Hub(monkeypatch, model)
-    for weights in ("hub", "auto"):
-        result = quick(tmp_path / "model.onnx", weights=weights, warn=pytest.fail)
-        assert result.weights == "hub apple/mobilevit-xx-small"
-    got = answer(result.path, images(1))
-    assert np.abs(got - torch_answer(model, images(1))).max() < 1e-4
+    result = quick(tmp_path / "model.onnx", weights="hub", image_size=(64, 64), warn=pytest.fail)
+    assert result.weights == "hub apple/mobilevit-xx-small"
+    auto = load(MODEL, "auto", seed=0, num_labels=None, warn=pytest.fail)
+    assert auto.weights == result.weights
+    got = answer(result.path, images(1, 64, 64))
+    assert np.abs(got - torch_answer(model, images(1, 64, 64))).max() < 1e-4
     hub.missing = ["classifier.weight"]
     with pytest.raises(InvalidModelError, match=r"lacks 1 weights: classifier\.weight"):
         quick(tmp_path / "model.onnx", weights="hub")
 
 
-def test_saved_model(tmp_path: Path) -> None:
+def test_saved_model(tiny: str, tmp_path: Path) -> None:
     folder = tmp_path / "mine"
-    model = random_model(seed=6)
-    model.save_pretrained(folder)
+    shutil.copytree(tiny, folder)
+    model = transformers.ResNetForImageClassification.from_pretrained(folder)
+    model.train(False)
     result = quick(tmp_path / "model.onnx", model=str(folder), weights="hub")
     assert result.weights == "folder mine"
     assert str(tmp_path).encode() not in result.path.read_bytes()
-    got = answer(result.path, images(1))
-    assert np.abs(got - torch_answer(model, images(1))).max() < 1e-4
+    got = answer(result.path, images(1, 224, 224))
+    assert np.abs(got - torch_answer(model, images(1, 224, 224))).max() < 1e-4
+    assert np.abs(got).max() > 0.1
     # Its shape is known, so random weights and other labels will do as well.
     result = quick(tmp_path / "model.onnx", model=str(folder), weights="random", num_labels=5)
-    assert answer(result.path, images(1)).shape == (1, 5)
+    assert answer(result.path, images(1, 224, 224)).shape == (1, 5)
 
     (folder / "model.safetensors").write_bytes(b"damaged")
     with pytest.raises(InvalidModelError, match="cannot be loaded"):
@@ -302,42 +336,44 @@ def test_other_models(config: str, message: str, tmp_path: Path) -> None:
         quick(tmp_path / "model.onnx", model=str(tmp_path))
 
 
-def test_failed_check_leaves_the_old_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_failed_check_leaves_the_old_file(
+    tiny: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def spoilt(*arguments: Any) -> onnx.ModelProto:
-        model = _exporter.to_onnx(*arguments)
-        bias = next(t for t in model.graph.initializer if t.name == "model.classifier.bias")
+        model = torch_export.to_onnx(*arguments)
+        bias = next(t for t in model.graph.initializer if t.name == "model.classifier.1.bias")
         values = onnx.numpy_helper.to_array(bias).copy()
         values[7] += 0.01
         bias.CopyFrom(onnx.numpy_helper.from_array(values, bias.name))
         return model
 
-    monkeypatch.setattr(_pipeline, "to_onnx", spoilt)
+    monkeypatch.setattr(pipeline, "to_onnx", spoilt)
     path = tmp_path / "model.onnx"
     with pytest.raises(VerificationError, match=r"differs from torch by 1\.00e-02"):
-        quick(path)
+        quick(path, model=tiny)
     assert not list(tmp_path.iterdir())
     path.write_text("old")
     with pytest.raises(VerificationError):
-        quick(path)
+        quick(path, model=tiny)
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
 def test_failed_exporter(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tiny: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     # Far beyond what it knows, the legacy exporter prints its whole graph before it fails.
-    monkeypatch.setitem(_exporter._OPSETS, "legacy", range(9, 100))
+    monkeypatch.setitem(torch_export.OPSETS, "legacy", range(9, 100))
     with pytest.raises(UnsupportedError) as caught:
-        quick(tmp_path / "model.onnx", fold_bn=True, opset=99)
+        quick(tmp_path / "model.onnx", model=tiny, fold_bn=True, opset=99)
     assert str(caught.value).startswith("the legacy exporter failed: ")
     assert "\n" not in str(caught.value)
     assert capfd.readouterr() == ("", "")
 
 
-def test_unwritable_output(tmp_path: Path) -> None:
+def test_unwritable_output(tiny: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(Onnx2mvitError, match="cannot write") as caught:
-        quick(tmp_path / "file" / "model.onnx")
+        quick(tmp_path / "file" / "model.onnx", model=tiny)
     assert caught.value.exit_code == 1
 
 

@@ -10,7 +10,7 @@ from transformers import MobileViTConfig, MobileViTForImageClassification, Mobil
 
 import onnx2mvit
 from onnx2mvit.base.quiet import quiet
-from onnx2mvit.exporter._random import randomize
+from onnx2mvit.exporter.random_weights import randomize
 
 SMALL: dict[str, Any] = {
     "hidden_sizes": [32, 40, 48],
@@ -68,7 +68,7 @@ def exported(module: Features | Logits, path: Path, **options: Any) -> Path:
 
 
 def converted(path: Path, folder: Path) -> onnx2mvit.Conversion:
-    result = onnx2mvit.convert(path, folder)
+    result = onnx2mvit.convert(path, folder, inputs=2)
     assert result.report["coverage"]["unsupported"] == 0
     assert result.report["verification"]["verdict"] == "passed"
     return result

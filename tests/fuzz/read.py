@@ -1,10 +1,11 @@
 """Coverage-guided fuzzing of read and rewrite: `python -m tests.fuzz.read --runs 200000 OUT`.
 
-Not part of the test run, and needs `pip install atheris`. Small pieces of real exports are mutated
-by `tests/fuzz_mutate.py`. Anything but an answer or an Onnx2mvitError is a finding; so are more
-than five seconds of processor time, and more than a gigabyte beside what is loaded anyway. The
-fuzzer goes on after a finding, and after one that ends its process. OUT/findings has an input and
-a trace of each, and the last line says how many executions there were.
+Needs `pip install atheris`; `tests/fuzz/test_mutations.py` does a little of it without. Small
+pieces of real exports are mutated by `tests/fuzz/mutate.py`. Anything but an answer or an
+Onnx2mvitError is a finding; so are more than five seconds of processor time, and more than a
+gigabyte beside what is loaded anyway. The fuzzer goes on after a finding, and after one that ends
+its process. OUT/findings has an input and a trace of each, and the last line says how many
+executions there were.
 """
 
 from __future__ import annotations

@@ -28,18 +28,6 @@ HF = [
 ]
 
 
-@pytest.fixture(scope="module")
-def lifted(filled: Fill) -> Callable[[str], Network]:
-    made: dict[str, Network] = {}
-
-    def network(name: str) -> Network:
-        if name not in made:
-            made[name] = inspect(filled(name))
-        return made[name]
-
-    return network
-
-
 Lift = Callable[[str], Network]
 
 

@@ -3,19 +3,18 @@
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import cast
 
 import keras
 import numpy as np
-import onnx
 import pytest
 import torch
 from torch import nn
 
 import onnx2mvit
 from onnx2mvit.builder.build import build
-from onnx2mvit.exporter._exporter import Logits, Request, to_onnx
+from onnx2mvit.exporter.torch_export import Request
 from onnx2mvit.runtimes.images import structured_images
+from tests.support.networks import exported
 from tests.support.torch_mobile import Config, MobileNet, answers
 
 pytestmark = pytest.mark.xdist_group("mobile")  # its fixtures are slow to make
@@ -30,10 +29,8 @@ CASES = {
 NAMES = ["conv_1", "layer_1.0", "layer_1.1", "layer_2.0", "layer_2.1", "layer_3.0", "conv_1x1_exp"]
 
 
-def exported(config: Config, request: Request, folder: Path) -> Path:
-    images = torch.rand(2 if request.dynamic_batch else 1, 3, *config.size)
-    onnx.save(to_onnx(cast(Logits, MobileNet(config)), images, request), folder / "net.onnx")
-    return folder / "net.onnx"
+def written(config: Config, request: Request, folder: Path) -> Path:
+    return exported(MobileNet(config), request, folder, config.size)
 
 
 @pytest.fixture(scope="module")
@@ -41,14 +38,14 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], onnx2
     @cache
     def convert(case: str) -> onnx2mvit.Conversion:
         folder = tmp_path_factory.mktemp(case)
-        return onnx2mvit.convert(exported(*CASES[case], folder), folder, image_size="any")
+        return onnx2mvit.convert(written(*CASES[case], folder), folder, image_size="any", inputs=2)
 
     return convert
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_however_it_is_written_it_is_the_same_network(case: str, tmp_path: Path) -> None:
-    network = onnx2mvit.inspect(exported(*CASES[case], tmp_path))
+    network = onnx2mvit.inspect(written(*CASES[case], tmp_path))
     assert not network.leftovers
     kinds = ["ConvBnAct", "DepthwiseSeparable", "DepthwiseSeparable", *3 * ["InvertedResidual"]]
     head = ["GlobalMean", "ConvBnAct"] if case == "timm" else []
@@ -86,7 +83,7 @@ def test_the_emitted_module_says_how_it_pads(
 
 def test_a_network_traced_where_most_padding_is_alike_is_tensorflows(tmp_path: Path) -> None:
     # 33×34 → 17×17 → 9×9 → 5×5 → 3×3: only the first convolution tells.
-    network = onnx2mvit.inspect(exported(Config(same=True, size=(33, 34)), LEGACY, tmp_path))
+    network = onnx2mvit.inspect(written(Config(same=True, size=(33, 34)), LEGACY, tmp_path))
     assert [block.padding for block in network.blocks[:6]] == ["same"] * 6
-    network = onnx2mvit.inspect(exported(Config(same=True, size=(33, 33)), LEGACY, tmp_path))
+    network = onnx2mvit.inspect(written(Config(same=True, size=(33, 33)), LEGACY, tmp_path))
     assert [block.padding for block in network.blocks[:6]] == [None] * 6

@@ -15,7 +15,9 @@ from onnx2mvit.reader.read import read
 from tests.support.random_networks import network, verdict
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize(
+    "seed", [*range(10), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(10, 40))]
+)
 def test_a_random_network_is_converted_and_proven(tmp_path: Path, seed: int) -> None:
     assert verdict(seed, tmp_path) == "passed"
 

@@ -7,7 +7,6 @@ from typing import Any, cast
 
 import keras
 import numpy as np
-import onnx
 import pytest
 import torch
 from transformers import (
@@ -18,10 +17,10 @@ from transformers import (
 )
 
 import onnx2mvit
-from onnx2mvit.api import inspect
 from onnx2mvit.builder.build import build, load
-from onnx2mvit.exporter._exporter import Logits, Request, to_onnx
+from onnx2mvit.exporter.torch_export import Logits, Request
 from onnx2mvit.ir.network import Network
+from tests.support.networks import assert_answers_alike, exported, layers
 from tests.support.torch_mobilevit import randomize
 
 pytestmark = pytest.mark.xdist_group("resnet")  # its conversions are used by several tests
@@ -30,35 +29,21 @@ Fill = Callable[[str], Path]
 Convert = Callable[[str], onnx2mvit.Conversion]
 EXPORTERS = ("dynamo.dynb", "legacy17.bn.dynb")
 PARAMETERS = {"resnet18": 11_689_512, "regnety_004": 4_344_144}
-BATCH_NORM = {"batch_norm", "use_bias", "bn_epsilon", "bn_momentum"}
-
-
-@pytest.fixture(scope="module")
-def lifted(filled: Fill) -> Callable[[str], Network]:
-    return cache(lambda name: inspect(filled(name)))
 
 
 @pytest.fixture(scope="module")
 def converted(filled: Fill, tmp_path_factory: pytest.TempPathFactory) -> Convert:
     """The real exports, each converted once."""
-    return cache(lambda name: onnx2mvit.convert(filled(name), tmp_path_factory.mktemp("out")))
-
-
-def tree(network: Network) -> list[tuple[str, str, str, dict[str, Any]]]:
-    """All blocks with what does not depend on where normalization is."""
-    blocks = [block for top in network.blocks for block in top.walk()]
-    return [
-        (b.kind, b.name, b.path, {k: v for k, v in b.params.items() if k not in BATCH_NORM})
-        for b in blocks
-        if b.pattern.nested or (b.weights and b.kind != "BatchNorm")
-    ]
+    return cache(
+        lambda name: onnx2mvit.convert(filled(name), tmp_path_factory.mktemp("out"), inputs=2)
+    )
 
 
 @pytest.mark.parametrize("model", PARAMETERS)
 def test_both_exporters_hand_over_one_network(model: str, lifted: Callable[[str], Network]) -> None:
     folded, kept = (lifted(f"timm-{model}.{exporter}") for exporter in EXPORTERS)
     assert not folded.leftovers and not kept.leftovers
-    assert tree(folded) == tree(kept)
+    assert layers(folded.blocks) == layers(kept.blocks)
     for network in (folded, kept):
         paths = [b.path for top in network.blocks for b in top.walk() if b.weights]
         assert len(paths) == len(set(paths))
@@ -153,20 +138,15 @@ def test_hugging_faces_networks(network: str, tmp_path: Path) -> None:
     logits = Logits(cast(Any, make()), (75, 70))
     randomize(logits, 0, (64, 64))
     logits.eval()
-    request = Request("legacy", 13, False, True)
-    onnx.save(to_onnx(logits, torch.rand(2, 3, 75, 70), request), tmp_path / "net.onnx")
-    result = onnx2mvit.convert(tmp_path / "net.onnx", tmp_path)
+    file = exported(logits, Request("legacy", 13, False, True), tmp_path, (75, 70))
+    result = onnx2mvit.convert(file, tmp_path, inputs=2)
     assert result.passed and result.report["coverage"]["unsupported"] == 0
     strided = [b for b in result.blocks if b.pattern.nested and b.strides == 2][-1]
     assert strided.params | expected == strided.params
     assert strided.name == "encoder.stages.1.layers.0"
-    images = np.random.default_rng(0).uniform(size=(2, 96, 65, 3)).astype(np.float32)
-    with torch.no_grad():
-        theirs = logits(torch.from_numpy(images.transpose(0, 3, 1, 2))).numpy()
-    ours = np.asarray(build(result.folder, input_shape=(96, 65, 3))(images))
-    assert np.abs(ours - theirs).max() <= 1e-5 * np.abs(theirs).max()
+    assert_answers_alike(build(result.folder, input_shape=(96, 65, 3)), logits, (96, 65))
     saved = load(result.folder / "net.keras")  # its padding is minus infinity
-    pixels = images[:, :75, :, :].repeat(2, axis=2)[:, :, :70]
+    pixels = np.random.default_rng(0).uniform(size=(2, 75, 70, 3)).astype(np.float32)
     assert (np.asarray(saved(pixels)) == np.asarray(result.model(pixels))).all()
     if "Reg" in network:
         one_step_changes_every_tensor(build(result.folder, input_shape=(32, 32, 3)))

@@ -4,21 +4,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import keras
-import numpy as np
 import pytest
 import torch
 from transformers import MobileViTV2Config, MobileViTV2ForImageClassification
 
 import onnx2mvit
-from onnx2mvit.api import inspect
-from onnx2mvit.base.quiet import quiet
-from tests.networks.test_skeletons import shape_of
+from onnx2mvit.exporter.torch_export import Request
+from onnx2mvit.ir.network import Network
 from tests.reader.test_spellings_v2 import filled as without_filling
 from tests.support import skeletons
+from tests.support.networks import assert_answers_alike, converted, exported, tree
 from tests.support.torch_mobilevit import randomize
 
 Fill = Callable[[str], Path]
+Lift = Callable[[str], Network]
 V2 = sorted(
     path.name.removesuffix(".onnx.xz") for path in skeletons.FOLDER.glob("*-mobilevitv2_*.xz")
 )
@@ -30,8 +29,8 @@ def test_there_are_exports_of_both_sources() -> None:
 
 
 @pytest.mark.parametrize("name", V2)
-def test_every_node_lies_in_a_block_and_the_network_is_the_same(name: str, filled: Fill) -> None:
-    network = inspect(filled(name))
+def test_every_node_lies_in_a_block_and_the_network_is_the_same(name: str, lifted: Lift) -> None:
+    network = lifted(name)
     assert not network.leftovers
     # One spelling: Hugging Face's fold is one node, timm's are two.
     kept = any(block.kind == "BatchNorm" for top in network.blocks for block in top.walk())
@@ -39,18 +38,15 @@ def test_every_node_lies_in_a_block_and_the_network_is_the_same(name: str, fille
     blocks = [block for block in network.blocks if block.kind == "MobileViTV2Block"]
     assert [(block.dim, block.depth) for block in blocks] == [(64, 2), (96, 4), (128, 3)]
     assert {block.stretch for block in blocks} == {name.startswith("timm")}
-    reference = inspect(filled(V2[0]))
-    assert without_filling(shape_of(network.blocks)) == without_filling(shape_of(reference.blocks))
+    reference = lifted(V2[0])
+    assert without_filling(tree(network.blocks)) == without_filling(tree(reference.blocks))
 
 
 @pytest.mark.parametrize(
     "name", ["hf-mobilevitv2_050.dynamo.raw.dynb", "timm-mobilevitv2_050.legacy13.dynb"]
 )
 def test_it_answers_as_onnxruntime(name: str, filled: Fill, tmp_path: Path) -> None:
-    result = onnx2mvit.convert(filled(name), tmp_path)
-    proof = result.report["verification"]
-    assert proof["verdict"] == "passed"
-    assert all(block["max_rel_error"] <= 1e-5 for block in proof["blocks"])
+    result = converted(filled(name), tmp_path)
     assert result.report["model"]["layout_transposes"] == 0
     assert all(type(layer).__module__.startswith("keras.") for layer in result.model.layers)
 
@@ -69,8 +65,8 @@ def test_it_answers_as_onnxruntime(name: str, filled: Fill, tmp_path: Path) -> N
         ),
     ],
 )  # fmt: skip
-def test_names_are_those_of_the_modules(name: str, inner: tuple[str, ...], filled: Fill) -> None:
-    block = next(b for b in inspect(filled(name)).blocks if b.kind == "MobileViTV2Block")
+def test_names_are_those_of_the_modules(name: str, inner: tuple[str, ...], lifted: Lift) -> None:
+    block = next(b for b in lifted(name).blocks if b.kind == "MobileViTV2Block")
     assert block.name == ("encoder.layer.2" if name.startswith("hf") else "stages.2.1")
     below = [child.name.removeprefix(block.name).removeprefix(".") for child in block.children]
     assert tuple(below) == inner
@@ -91,14 +87,7 @@ def test_hugging_faces_classes_leave_out_what_patches_do_not_cover(tmp_path: Pat
     module = Logits()
     randomize(module, 0, (64, 64))
     module.eval()
-    with quiet():
-        export: Any = torch.onnx.export
-        program = export(module, (torch.rand(1, 3, 64, 64),), dynamo=True, verbose=False)
-    program.save(tmp_path / "net.onnx")
+    file = exported(module, Request("dynamo", 20, True, False), tmp_path, (64, 64))
     size = (100, 72)  # the last maps are 13×9, 7×5 and 4×3
-    model = onnx2mvit.convert(tmp_path / "net.onnx", tmp_path, verify=False, image_size=size).model
-    images = np.random.default_rng(0).uniform(size=(2, 3, *size)).astype(np.float32)
-    with torch.no_grad():
-        expected = module(torch.from_numpy(images)).numpy()
-    found = keras.ops.convert_to_numpy(model(images.transpose(0, 2, 3, 1)))
-    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+    model = onnx2mvit.convert(file, tmp_path, verify=False, image_size=size).model
+    assert_answers_alike(model, module, size)

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 import torch
 from transformers import (
@@ -21,7 +20,9 @@ import onnx2mvit
 from onnx2mvit.api import inspect
 from onnx2mvit.builder.build import build
 from onnx2mvit.errors import UnsupportedError
-from onnx2mvit.exporter._exporter import Logits, Request, to_onnx
+from onnx2mvit.exporter.torch_export import Request
+from tests.support import networks
+from tests.support.networks import assert_answers_alike, exported
 from tests.support.torch_vit import Config, ViT, gelu_new, gelu_tanh, quick_gelu, randomize
 
 pytestmark = pytest.mark.xdist_group("vit")
@@ -68,20 +69,9 @@ def hugging_face(name: str, **config: Any) -> HuggingFace:
     return HuggingFace(model(configuration(**SMALL | config)), pick)
 
 
-def exported(module: torch.nn.Module, request: Request, folder: Path, *size: int) -> Path:
-    file = folder / "net.onnx"
-    images = torch.rand(2 if request.dynamic_batch else 1, 3, *size)
-    onnx.save(to_onnx(cast(Logits, module), images, request), file)
-    return file
-
-
-def converted(file: Path, folder: Path) -> onnx2mvit.Conversion:
-    """All of it is in blocks, and it answers as onnxruntime does, block by block."""
-    result = onnx2mvit.convert(file, folder)
-    coverage, proof = result.report["coverage"], result.report["verification"]
-    assert coverage["in_blocks"] == coverage["nodes"] > 40
-    assert proof["verdict"] == "passed"
-    compared = {block["kind"] for block in proof["blocks"]}
+def converted(file: Path, folder: Path, **options: Any) -> onnx2mvit.Conversion:
+    result = networks.converted(file, folder, **options)
+    compared = {block["kind"] for block in result.report["verification"]["blocks"]}
     assert {"TransformerLayer", "MultiHeadAttention", "Conv2D"} <= compared
     assert result.report["model"]["layout_transposes"] == 0
     return result
@@ -107,7 +97,9 @@ REQUESTS: dict[str, tuple[Request, dict[str, Any]]] = {
 @pytest.mark.parametrize("case", REQUESTS)
 def test_hugging_faces_vit(case: str, tmp_path: Path) -> None:
     request, config = REQUESTS[case]
-    result = converted(exported(hugging_face("vit", **config), request, tmp_path, 48, 48), tmp_path)
+    result = converted(
+        exported(hugging_face("vit", **config), request, tmp_path, (48, 48)), tmp_path
+    )
     assert kinds(result) == ["ViTEmbeddings", *LAYERS, "LayerNorm", "TokenClassifier"]
     assert [block.name for block in result.blocks] == [
         "embeddings", "layers.0", "layers.1", "layernorm", "classifier"
@@ -127,7 +119,7 @@ HEADS: dict[str, tuple[Request, list[str]]] = {
 @pytest.mark.parametrize("name", HEADS)
 def test_hugging_faces_heads(name: str, tmp_path: Path) -> None:
     request, head = HEADS[name]
-    result = converted(exported(hugging_face(name), request, tmp_path, 48, 48), tmp_path)
+    result = converted(exported(hugging_face(name), request, tmp_path, (48, 48)), tmp_path)
     assert kinds(result) == ["ViTEmbeddings", *LAYERS, *head]
     assert result.blocks[0].prefix_tokens == (1 if name == "vit model" else 2)
 
@@ -170,7 +162,7 @@ VARIANTS: dict[str, tuple[Config, Request, list[str], dict[str, Any]]] = {
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_variant_is_read_off_the_file(name: str, tmp_path: Path) -> None:
     config, request, blocks, expected = VARIANTS[name]
-    result = converted(exported(ViT(config), request, tmp_path, *config.size), tmp_path)
+    result = converted(exported(ViT(config), request, tmp_path, config.size), tmp_path)
     assert kinds(result) == blocks
     params: dict[str, Any] = {}
     for block in result.blocks:
@@ -181,7 +173,7 @@ def test_a_variant_is_read_off_the_file(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("image_size", [(64, 64), "any"])
 def test_positions_without_a_grid_are_for_one_size(image_size: Any, tmp_path: Path) -> None:
     config = Config(stem="convs", positions="patches", depth=1)
-    file = exported(ViT(config), LEGACY, tmp_path, *config.size)
+    file = exported(ViT(config), LEGACY, tmp_path, config.size)
     with pytest.raises(UnsupportedError, match="is for 24 tokens") as error:
         onnx2mvit.convert(file, tmp_path, image_size=image_size)
     assert error.value.exit_code == 4
@@ -192,20 +184,10 @@ def resizable(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
     """A small DeiT in torch, and the file of it."""
     torch_model = hugging_face("deit", num_hidden_layers=1)
     folder = tmp_path_factory.mktemp("deit")
-    return torch_model.inner, exported(torch_model, LEGACY, folder, 48, 48)
+    return torch_model.inner, exported(torch_model, LEGACY, folder, (48, 48))
 
 
 SIZES = [(48, 48), (32, 72), (72, 72), (50, 95)]
-
-
-def agrees(torch_model: Any, model: Any, size: tuple[int, int]) -> None:
-    """Both answer alike, torch's with `interpolate_pos_encoding`."""
-    images = np.random.default_rng(0).uniform(size=(3, 3, *size)).astype(np.float32)
-    with torch.no_grad():
-        answer = torch_model(torch.from_numpy(images), interpolate_pos_encoding=True)
-    expected = answer.logits.numpy()
-    found = np.asarray(model(images.transpose(0, 2, 3, 1)))
-    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
 def test_positions_are_resampled_as_hugging_face_does(
@@ -214,9 +196,10 @@ def test_positions_are_resampled_as_hugging_face_does(
     import keras
 
     torch_model, file = resizable
-    result = converted_at(file, tmp_path, (72, 72))
+    result = networks.converted(file, tmp_path, image_size=(72, 72))
     for size in SIZES:
-        agrees(torch_model, build(result.folder, input_shape=(*size, 3)), size)
+        model = build(result.folder, input_shape=(*size, 3))
+        assert_answers_alike(model, torch_model, size, interpolate_pos_encoding=True)
     model = result.model
     (table,) = [w for w in model.trainable_weights if "position_embedding" in w.path]
     assert table.shape == (6 * 6 + 2, 24)
@@ -230,19 +213,13 @@ def test_positions_are_resampled_as_hugging_face_does(
     assert (np.asarray(again) == np.asarray(model(images))).all()
 
 
-def converted_at(file: Path, folder: Path, size: Any) -> onnx2mvit.Conversion:
-    result = onnx2mvit.convert(file, folder, image_size=size)
-    assert result.report["verification"]["verdict"] == "passed"
-    return result
-
-
 def test_one_model_for_all_sizes(resizable: tuple[Any, Path], tmp_path: Path) -> None:
     torch_model, file = resizable
-    result = converted_at(file, tmp_path, "any")
+    result = networks.converted(file, tmp_path, image_size="any")
     assert result.model.input_shape == (None, None, None, 3)
     assert "class Unfold" not in result.source.read_text(encoding="utf-8")
     for size in SIZES:
-        agrees(torch_model, result.model, size)
+        assert_answers_alike(result.model, torch_model, size, interpolate_pos_encoding=True)
 
 
 @pytest.mark.parametrize("exporter", ["dynamo.dynb", "legacy17.bn.dynb"])

@@ -18,7 +18,7 @@ from onnx2mvit.benchmarks.machine import Others
 from onnx2mvit.benchmarks.timing import interleave
 from onnx2mvit.builder.build import build
 from onnx2mvit.exporter import export
-from onnx2mvit.exporter._models import load
+from onnx2mvit.exporter.models import load
 
 RATE, MOMENTUM = 1e-3, 0.9
 

@@ -3,25 +3,21 @@
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
-import onnx
 import pytest
-import torch
 from torch import nn
 
 import onnx2mvit
 from onnx2mvit.api import inspect
-from onnx2mvit.exporter._exporter import Logits, Request, to_onnx
+from onnx2mvit.exporter.torch_export import Request
 from onnx2mvit.ir.block import Block
+from tests.support.networks import assert_answers_alike, converted, exported, tree
 from tests.support.torch_attention import ATTENTION
 from tests.support.torch_mobilevit import ChannelLayerNorm, Config, MobileViT
 
 pytestmark = pytest.mark.xdist_group("spellings")  # its fixtures are slow to make
 
-BN = {"batch_norm", "use_bias", "bn_epsilon", "bn_momentum"}
-Tree = list[tuple[str, dict[str, Any], Any]]
 
 # exporter, opset, BatchNormalization folded, dynamic batch
 REQUESTS = [
@@ -54,35 +50,8 @@ def name(request: Request) -> str:
     return f"{request.exporter}{request.opset}-{bn}-{batch}"
 
 
-def exported(config: Config, request: Request, folder: Path) -> Path:
-    images = torch.rand(2 if request.dynamic_batch else 1, 3, *config.size)
-    file = folder / "net.onnx"
-    onnx.save(to_onnx(cast(Logits, MobileViT(config)), images, request), file)
-    return file
-
-
-def tree(blocks: Sequence[Block]) -> Tree:
-    """Kinds and hyperparameters without names and BatchNormalization."""
-    return [
-        (
-            block.kind,
-            {key: value for key, value in block.params.items() if key not in BN},
-            tree(block.children),
-        )
-        for block in blocks
-        if block.kind != "BatchNorm"
-    ]
-
-
-def agrees(file: Path, folder: Path) -> onnx2mvit.Conversion:
-    """All of it is in blocks, and it answers as onnxruntime does, block by block."""
-    result = onnx2mvit.convert(file, folder)
-    coverage, proof = result.report["coverage"], result.report["verification"]
-    assert coverage["in_blocks"] == coverage["nodes"] > 50
-    assert proof["verdict"] == "passed"
-    assert proof["max_rel_error"] <= 1e-5
-    assert all(block["max_rel_error"] <= 1e-5 for block in proof["blocks"])
-    return result
+def written(config: Config, request: Request, folder: Path) -> Path:
+    return exported(MobileViT(config), request, folder, config.size)
 
 
 def names(blocks: Sequence[Block]) -> list[str]:
@@ -97,7 +66,7 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Sequence[
     @cache
     def make(depth: int) -> Sequence[Block]:
         folder = tmp_path_factory.mktemp("usual")
-        file = exported(Config(("hf",) * depth), Request("legacy", 17, False, True), folder)
+        file = written(Config(("hf",) * depth), Request("legacy", 17, False, True), folder)
         return inspect(file).blocks
 
     return make
@@ -122,7 +91,7 @@ def test_attention_in_any_spelling_is_the_same_network(
     depth = len(spellings)
     if request_of.opset < SDPA_FROM:
         spellings = tuple("gather" if each == "fused" else each for each in spellings)
-    result = agrees(exported(Config(spellings), request_of, tmp_path), tmp_path)
+    result = converted(written(Config(spellings), request_of, tmp_path), tmp_path)
     assert tree(result.blocks) == tree(usual(depth))
     assert names(result.blocks) == names(usual(depth))
     assert result.report["batch_normalization"] == ("folded" if request_of.fold_bn else "kept")
@@ -168,8 +137,8 @@ VARIANTS: dict[str, tuple[Config, dict[str, Any], dict[str, Any]]] = {
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_variant_is_read_off_the_file(variant: str, request_of: Request, tmp_path: Path) -> None:
     config, expected, expected_of_residual = VARIANTS[variant]
-    file = exported(config, request_of, tmp_path)
-    result = agrees(file, tmp_path)
+    file = written(config, request_of, tmp_path)
+    result = converted(file, tmp_path)
     residual, mobilevit = result.blocks[2:4]
     assert [block.kind for block in result.blocks] == [
         "ConvBnAct",
@@ -190,7 +159,7 @@ def test_a_variant_is_read_off_the_file(variant: str, request_of: Request, tmp_p
 
 
 def test_names_are_those_of_the_modules(tmp_path: Path) -> None:
-    network = inspect(exported(Config(("gather",)), Request("legacy", 17, True, True), tmp_path))
+    network = inspect(written(Config(("gather",)), Request("legacy", 17, True, True), tmp_path))
     assert {
         "conv_1",
         "layer_1.0",
@@ -213,7 +182,7 @@ def test_names_are_those_of_the_modules(tmp_path: Path) -> None:
 @pytest.mark.parametrize("request_of", FEW[1:], ids=name)
 def test_a_norm_over_the_tokens_is_not_a_layer_norm(request_of: Request, tmp_path: Path) -> None:
     config = Config(("gather",), dim=16, layer_norm=ChannelLayerNorm)  # 16 tokens a sequence
-    file = exported(config, request_of, tmp_path)
+    file = written(config, request_of, tmp_path)
     kinds = {block.kind for top in inspect(file).blocks for block in top.walk()}
     assert not kinds & {"LayerNorm", "TransformerLayer", "MobileViTBlock"}
     # Without the block around them its unfold and fold are operators like the norm.
@@ -228,7 +197,7 @@ def test_the_same_norm_is_one_where_tokens_are_not_channels(tmp_path: Path) -> N
     config = Config(("gather",), dim=24, layer_norm=ChannelLayerNorm)
     usual = Config(("hf",), dim=24)
     trees = [
-        tree(inspect(exported(each, Request("legacy", 17, False, False), tmp_path)).blocks)
+        tree(inspect(written(each, Request("legacy", 17, False, False), tmp_path)).blocks)
         for each in (config, usual)
     ]
     assert trees[0] == trees[1]
@@ -236,10 +205,6 @@ def test_the_same_norm_is_one_where_tokens_are_not_channels(tmp_path: Path) -> N
 
 def test_it_answers_as_torch_does(tmp_path: Path) -> None:
     config = Config(("chunks", "gather"))
-    file = exported(config, Request("dynamo", 20, False, False), tmp_path)
-    model = agrees(file, tmp_path).model
-    images = np.random.default_rng(0).uniform(size=(4, 3, *config.size)).astype(np.float32)
-    with torch.no_grad():
-        expected = MobileViT(config)(torch.from_numpy(images)).numpy()
-    found = np.asarray(model(images.transpose(0, 2, 3, 1)))
-    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+    file = written(config, Request("dynamo", 20, False, False), tmp_path)
+    model = converted(file, tmp_path).model
+    assert_answers_alike(model, MobileViT(config), config.size)

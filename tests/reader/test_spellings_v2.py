@@ -2,19 +2,18 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import keras
 import numpy as np
-import onnx
 import pytest
-import torch
 from torch import nn
 
 import onnx2mvit
 from onnx2mvit.api import inspect
-from onnx2mvit.exporter._exporter import Logits, Request, to_onnx
-from tests.reader.test_spellings import Tree, agrees, name, names, tree
+from onnx2mvit.exporter.torch_export import Request
+from tests.reader.test_spellings import name, names
+from tests.support.networks import Tree, assert_answers_alike, converted, exported, tree
 from tests.support.torch_mobilevitv2 import CODE_BASES, ConfigV2, MobileViTV2
 
 pytestmark = pytest.mark.xdist_group("spellings of v2")
@@ -30,11 +29,8 @@ CASES = [
 UNEVEN = (36, 44)  # 9×11 where there are patches of 2×2
 
 
-def exported(config: ConfigV2, request: Request, folder: Path) -> Path:
-    images = torch.rand(2 if request.dynamic_batch else 1, 3, *config.size)
-    file = folder / "net.onnx"
-    onnx.save(to_onnx(cast(Logits, MobileViTV2(config)), images, request), file)
-    return file
+def written(config: ConfigV2, request: Request, folder: Path) -> Path:
+    return exported(MobileViTV2(config), request, folder, config.size)
 
 
 def filled(blocks: Tree) -> Tree:
@@ -50,7 +46,7 @@ def filled(blocks: Tree) -> Tree:
 def usual(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The network as timm writes it, where patches fill the image."""
     folder = tmp_path_factory.mktemp("usual")
-    return exported(CODE_BASES["timm"], Request("legacy", 17, False, True), folder)
+    return written(CODE_BASES["timm"], Request("legacy", 17, False, True), folder)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +58,7 @@ def test_where_patches_do_not_fill_the_image_it_is_the_same_network(
     code_base: str, request_of: Request, usual: Path, tmp_path: Path
 ) -> None:
     config = replace(CODE_BASES[code_base], size=UNEVEN)
-    result = agrees(exported(config, request_of, tmp_path), tmp_path)
+    result = converted(written(config, request_of, tmp_path), tmp_path)
     reference = inspect(usual)
     assert filled(tree(result.blocks)) == filled(tree(reference.blocks))
     assert set(names(result.blocks)) == set(names(reference.blocks))
@@ -74,7 +70,7 @@ def test_where_patches_do_not_fill_the_image_it_is_the_same_network(
 def test_it_answers_as_torch_at_any_size(code_base: str, usual: Path, tmp_path: Path) -> None:
     config, file = CODE_BASES[code_base], usual
     if code_base == "hf":
-        file = exported(config, Request("dynamo", 20, False, False), tmp_path)
+        file = written(config, Request("dynamo", 20, False, False), tmp_path)
     torch_model = MobileViTV2(config)
     any_size = onnx2mvit.convert(file, tmp_path / "any", verify=False, image_size="any")
     fixed = onnx2mvit.convert(file, tmp_path / "fixed", verify=False, image_size=UNEVEN)
@@ -83,11 +79,7 @@ def test_it_answers_as_torch_at_any_size(code_base: str, usual: Path, tmp_path: 
         *((any_size.model, size) for size in (config.size, UNEVEN, (68, 40))),
         (loaded, UNEVEN),
     ]:
-        images = np.random.default_rng(0).uniform(size=(2, 3, *size)).astype(np.float32)
-        with torch.no_grad():
-            expected = torch_model(torch.from_numpy(images)).numpy()
-        found = keras.ops.convert_to_numpy(model(images.transpose(0, 2, 3, 1)))
-        assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+        assert_answers_alike(model, torch_model, size)
 
 
 VARIANTS: dict[str, tuple[ConfigV2, dict[str, Any]]] = {
@@ -115,7 +107,7 @@ VARIANTS: dict[str, tuple[ConfigV2, dict[str, Any]]] = {
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_variant_is_read_off_the_file(variant: str, tmp_path: Path) -> None:
     config, expected = VARIANTS[variant]
-    result = agrees(exported(config, Request("legacy", 17, False, True), tmp_path), tmp_path)
+    result = converted(written(config, Request("legacy", 17, False, True), tmp_path), tmp_path)
     block = result.blocks[-2]
     assert block.kind == "MobileViTV2Block"
     assert block.params | {"dim": config.dim, "filters": 16} | expected == block.params

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from onnx2mvit.api import inspect
-from onnx2mvit.reports.page._diagram import Diagram, diagram
-from onnx2mvit.reports.page._errors import Scale, histogram
-from onnx2mvit.reports.page._groups import MOST_BOXES, MOST_ROWS, grouped, sections
-from onnx2mvit.reports.page._tree import Row, rows_of
+from onnx2mvit.reports.page.diagram import Diagram, diagram
+from onnx2mvit.reports.page.errors import Scale, histogram
+from onnx2mvit.reports.page.groups import MOST_BOXES, MOST_ROWS, grouped, sections
+from onnx2mvit.reports.page.tree import Row, rows_of
 from onnx2mvit.reports.report import describe
 
 SCALE = Scale(1e-5, 1e-6)

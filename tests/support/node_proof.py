@@ -21,7 +21,7 @@ from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter.lift import lift
 from onnx2mvit.lowering.lower import lower
 from onnx2mvit.matcher.pattern import Pattern
-from onnx2mvit.reader.read import _source, graph_of
+from onnx2mvit.reader.read import graph_of, source_of
 from onnx2mvit.verifier.probe import outputs_of
 from tests.support.node_cases import Array, Case, older
 from tests.support.node_collection import cases
@@ -181,7 +181,7 @@ def convert(
     With a batch axis, the batch is dynamic.
     """
     model = ir.from_proto(case.file())
-    source = _source(Path("case.onnx"), model, "")
+    source = source_of(Path("case.onnx"), model)
     try:
         graph = graph_of(model, replace(source, dynamic_batch=batch_axis is not None))
         network = lower(lift(graph, patterns), batch_axis)

@@ -67,7 +67,7 @@ def converted(
 ) -> Converted:
     """Converts the graph and compares it with onnxruntime; every named tensor is an output."""
     made = _model(nodes, image, opset, weights, outputs)
-    result = convert(save(made, folder), folder / "out")
+    result = convert(save(made, folder), folder / "out", inputs=2)
     assert result.report["verification"]["verdict"] == "passed"
     source = result.source.read_text(encoding="utf-8")
     functions = [each for each in ast.parse(source).body if isinstance(each, ast.FunctionDef)]

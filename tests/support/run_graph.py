@@ -13,7 +13,7 @@ from onnx_ir.passes import common as passes
 
 from onnx2mvit.emitter.opset_downgrade import SINCE, Speller
 from onnx2mvit.ir.graph import Graph, Value
-from onnx2mvit.reader.read import _convert, _source
+from onnx2mvit.reader.read import as_graph, source_of
 
 Array = np.ndarray[Any, Any]
 LEAST = 11  # our rules write Clip with inputs
@@ -28,7 +28,7 @@ def plain(made: onnx.ModelProto) -> Graph:
     model = ir.from_proto(onnx.shape_inference.infer_shapes(bare, data_prop=True))
     passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     passes.AddDefaultAttributesPass()(model)
-    return _convert(model, _source(Path("plain.onnx"), model, ""))
+    return as_graph(model, source_of(Path("plain.onnx"), model))
 
 
 def to_model(graph: Graph) -> onnx.ModelProto:

@@ -19,6 +19,7 @@ import onnx
 from onnx import numpy_helper
 
 KEEP = 64
+USUAL = "hf-mobilevit_xxs.legacy17.bn.dynb"  # the export of tests that any real one would do for
 FOLDER = Path(__file__).parent.parent.parent / "exported_onnx" / "skeletons"
 
 

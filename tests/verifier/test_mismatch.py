@@ -19,6 +19,7 @@ from onnx2mvit.verifier.reference_outputs import expect
 from onnx2mvit.verifier.verification import Verification, verify_model
 from tests.support.command_line import exit_code
 from tests.support.graphs import model, save
+from tests.support.skeletons import USUAL
 from tests.support.texts import mobilevit
 from tests.verifier.test_verify import QUERY, spoil
 
@@ -150,11 +151,13 @@ def test_a_folder_of_somebody_else_of_that_name_stays(
 
 
 def test_the_repro_shows_the_difference_with_keras_and_numpy_alone(
-    filled: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    filled: Callable[[str], Path],
+    unproven: Callable[[str], onnx2mvit.Conversion],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    file = filled("hf-mobilevit_xxs.legacy17.bn.dynb")
-    right = onnx2mvit.convert(file, tmp_path, name="net", verify=False).folder
-    wrong = spoil(right, tmp_path / "wrong", QUERY, lambda bias: bias + 0.05)
+    file = filled(USUAL)
+    wrong = spoil(unproven(USUAL).folder, tmp_path / "wrong", QUERY, lambda bias: bias + 0.05)
     assert exit_code("verify", file, wrong, "--inputs", 1) == 5
     shown = capsys.readouterr()
     layer_path = QUERY.removesuffix("/query/bias")

@@ -14,21 +14,19 @@ from PIL import Image
 import onnx2mvit
 from onnx2mvit.errors import InvalidModelError, UsageError
 from tests.support.command_line import exit_code
+from tests.support.skeletons import USUAL
 
 pytestmark = pytest.mark.xdist_group("verify")  # its fixtures are slow to make
-
-NETWORK = "hf-mobilevit_xxs.legacy17.bn.dynb"
 
 
 @pytest.fixture(scope="module")
 def file(filled: Callable[[str], Path]) -> Path:
-    return filled(NETWORK)
+    return filled(USUAL)
 
 
 @pytest.fixture(scope="module")
-def folder(file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    output = tmp_path_factory.mktemp("out")
-    return onnx2mvit.convert(file, output, name="net", verify=False).folder
+def folder(unproven: Callable[[str], onnx2mvit.Conversion]) -> Path:
+    return unproven(USUAL).folder
 
 
 def test_a_folder_and_a_keras_file_give_the_same_proof(file: Path, folder: Path) -> None:

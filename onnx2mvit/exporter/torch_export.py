@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from onnx2mvit.base.quiet import one_line, quiet
 from onnx2mvit.errors import UnsupportedError, UsageError
-from onnx2mvit.exporter._models import own_size
+from onnx2mvit.exporter.models import own_size
 
 INPUT = "pixel_values"
 OUTPUT = "logits"
@@ -21,7 +21,7 @@ DEFAULT_OPSETS = {"dynamo": 20, "legacy": 17}
 
 # As measured. Below 9, legacy makes every weight a graph input; from 26 on, dynamo goes through
 # ONNX's own version converter, which drops the module paths that a conversion reads.
-_OPSETS = {"dynamo": range(18, 26), "legacy": range(9, 21)}
+OPSETS = {"dynamo": range(18, 26), "legacy": range(9, 21)}
 
 _STACK_TRACE = "pkg.torch.onnx.stack_trace"
 
@@ -67,11 +67,11 @@ def check_opset(exporter: str, opset: int | None) -> int:
     Raises:
         UsageError: there is no such exporter, or it cannot write this opset.
     """
-    if exporter not in _OPSETS:
-        raise UsageError(f"unknown exporter {exporter!r}: choose one of {', '.join(_OPSETS)}")
+    if exporter not in OPSETS:
+        raise UsageError(f"unknown exporter {exporter!r}: choose one of {', '.join(OPSETS)}")
     if opset is None:
         return DEFAULT_OPSETS[exporter]
-    allowed = _OPSETS[exporter]
+    allowed = OPSETS[exporter]
     if opset not in allowed:
         raise UsageError(
             f"the {exporter} exporter writes opsets {allowed[0]} to {allowed[-1]}, not {opset}"

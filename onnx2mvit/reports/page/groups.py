@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from onnx2mvit.reports.page._tree import Row
+from onnx2mvit.reports.page.tree import Row
 
 MOST_BOXES = 28  # more cannot be read
 MOST_ROWS = 60  # at the top of the tree

@@ -9,10 +9,10 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from onnx2mvit.base.quiet import one_line
 from onnx2mvit.errors import UnsupportedError, UsageError
-from onnx2mvit.exporter import _hub
-from onnx2mvit.exporter._checkpoint import classes_in, load_checkpoint, read_checkpoint
-from onnx2mvit.exporter._random import randomize
-from onnx2mvit.exporter._variants import VARIANTS
+from onnx2mvit.exporter import hub
+from onnx2mvit.exporter.checkpoint import classes_in, load_checkpoint, read_checkpoint
+from onnx2mvit.exporter.random_weights import randomize
+from onnx2mvit.exporter.variants import VARIANTS
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ def load(
             raise UsageError("published weights have their own labels: use --weights random")
         try:
             return _published(name)
-        except _hub.HubError as error:
+        except hub.HubError as error:
             if name not in VARIANTS:
                 raise
             if weights == "hub":
-                raise _hub.HubError(
+                raise hub.HubError(
                     f"{error}; use --weights random for seeded random weights, "
                     "or --weights auto to fall back to them"
                 ) from error
@@ -71,8 +71,8 @@ def _published(name: str) -> Loaded:
     if name in VARIANTS:
         classifier = VARIANTS[name].classifier
     else:
-        _, classifier = _hub.read_config(repository)
-    model = _hub.read_model(repository, classifier)
+        _, classifier = hub.read_config(repository)
+    model = hub.read_model(repository, classifier)
     model.train(False)
     folder = Path(repository)
     # Of a folder on this machine, the file's metadata give no more than the name.
@@ -102,9 +102,9 @@ def _build(name: str, num_labels: int | None) -> PreTrainedModel:
         config, classifier = VARIANTS[name].config(), VARIANTS[name].classifier
     else:
         try:
-            config, classifier = _hub.read_config(name)
-        except _hub.HubError as error:
-            raise _hub.HubError(f"{error}; without it, the model's shape is unknown") from error
+            config, classifier = hub.read_config(name)
+        except hub.HubError as error:
+            raise hub.HubError(f"{error}; without it, the model's shape is unknown") from error
     if num_labels is not None:
         config.num_labels = num_labels
     try:

@@ -15,9 +15,9 @@ import transformers
 
 from onnx2mvit.base.quiet import one_line
 from onnx2mvit.errors import Onnx2mvitError, UnsupportedError, UsageError, VerificationError
-from onnx2mvit.exporter._exporter import INPUT, Logits, Request, check_opset, opset_of, to_onnx
-from onnx2mvit.exporter._models import Loaded, load, own_size
-from onnx2mvit.exporter._result import ExportResult
+from onnx2mvit.exporter.models import Loaded, load, own_size
+from onnx2mvit.exporter.result import ExportResult
+from onnx2mvit.exporter.torch_export import INPUT, Logits, Request, check_opset, opset_of, to_onnx
 
 TOLERANCE = 1e-4
 """Largest error allowed, as a part of the largest logit."""

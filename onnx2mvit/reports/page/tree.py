@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from onnx2mvit.cli.show import shown_params
-from onnx2mvit.reports.page._errors import Scale
+from onnx2mvit.reports.page.errors import Scale
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from onnx2mvit.reports.page._errors import Scale
-from onnx2mvit.reports.page._groups import Group, shortened
+from onnx2mvit.reports.page.errors import Scale
+from onnx2mvit.reports.page.groups import Group, shortened
 
 # Pixels.
 WIDTH, HEIGHT = 208, 66

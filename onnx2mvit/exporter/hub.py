@@ -10,7 +10,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from onnx2mvit.base.quiet import one_line, quiet
 from onnx2mvit.errors import InvalidModelError, Onnx2mvitError, UnsupportedError
-from onnx2mvit.exporter._variants import CLASSIFIERS
+from onnx2mvit.exporter.variants import CLASSIFIERS
 
 _T = TypeVar("_T")
 _SECONDS = 10.0
