@@ -11,10 +11,11 @@ import pytest
 
 import onnx2mvit
 from onnx2mvit.api import inspect
-from onnx2mvit.emitter.onnx_functions import DOMAIN, block_model, check_rewrite
+from onnx2mvit.emitter.onnx_functions import DOMAIN, block_model
 from onnx2mvit.ir.network import Network
 from onnx2mvit.runtimes.images import structured_images
-from onnx2mvit.runtimes.reference import Reference
+from onnx2mvit.runtimes.onnxruntime_runner import OnnxRuntimeRunner
+from onnx2mvit.verifier.rewrite import check_rewrite
 from tests.support.graphs import model, save
 from tests.support.texts import conv, mobilevit, residual
 
@@ -37,7 +38,7 @@ def proof(file: Path, network: Network) -> dict[str, float]:
     shape = network.graph.inputs[0].shape
     assert shape is not None
     images = structured_images(shape[0], height, width, channels)
-    return check_rewrite(file, network, images, Reference(file, optimized=False)(images))
+    return check_rewrite(network, images, OnnxRuntimeRunner(file, optimized=False)(images))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -124,8 +125,8 @@ def test_convert_writes_the_functions_and_the_overlay(tmp_path: Path) -> None:
     written = onnx.load(result.folder / "net.blocks.onnx")
     assert [node.op_type for node in written.graph.node] == ["MobileViTBlock", "Identity"]
     images = structured_images(2, 8, 8, 8)
-    ours = Reference(result.folder / "net.blocks.onnx")(images)["y"]
-    assert np.abs(ours - Reference(file)(images)["y"]).max() <= 1e-5 * np.abs(ours).max()
+    ours = OnnxRuntimeRunner(result.folder / "net.blocks.onnx")(images)["y"]
+    assert np.abs(ours - OnnxRuntimeRunner(file)(images)["y"]).max() <= 1e-5 * np.abs(ours).max()
 
     (graph,) = json.loads((result.folder / "node_data.json").read_text()).values()
     nodes = onnx.load(file).graph.node

@@ -9,9 +9,10 @@ import pytest
 import onnx2mvit
 from onnx2mvit.api import inspect
 from onnx2mvit.builder.build import build
+from onnx2mvit.runtimes.exact_means import exact_means
 from onnx2mvit.runtimes.images import structured_images
-from onnx2mvit.runtimes.reference import Reference, exact_means
-from onnx2mvit.verifier.reference_outputs import expect
+from onnx2mvit.runtimes.onnxruntime_runner import OnnxRuntimeRunner
+from onnx2mvit.verifier.reference_outputs import reference_outputs
 from onnx2mvit.verifier.verification import verify_model
 from tests.support.graphs import model, save
 
@@ -28,11 +29,11 @@ def test_only_the_layer_that_is_wrong_is_accused(tmp_path: Path) -> None:
     file = save(made, tmp_path)
     folder = onnx2mvit.convert(file, tmp_path, name="net", verify=False).folder
     network, wrong = inspect(file), build(folder)
-    expectation = expect(file, network, structured_images(2, 32, 32, 3), "")
-    assert verify_model(file, network, wrong, expectation).passed
+    reference = reference_outputs(file, network, structured_images(2, 32, 32, 3), "")
+    assert verify_model(file, network, wrong, reference).passed
     kernel = wrong.get_layer("conv_bn_act_1_conv").kernel
     kernel.assign(np.asarray(kernel) * 1.01)
-    result = verify_model(file, network, wrong, expectation)
+    result = verify_model(file, network, wrong, reference)
     bad = [block["name"] for block in result.blocks if block["max_rel_error"] > result.tolerance]
     assert bad == ["conv_bn_act_1", "conv_bn_act_1.conv"]
     assert result.verdict == "failed" and result.max_rel_error > 1e-4
@@ -54,7 +55,7 @@ def test_the_reference_has_exact_means(tmp_path: Path, opset: int, mean: str) ->
     body = f"g (float[N,2,190,190] x) => (float[N,2,1,1] y) {{ m = {mean}  y = Neg(m) }}"
     file = save(model(body, opset=opset, axes=[2, 3]), tmp_path)
     image = np.full((1, 2, 190, 190), [[[0.3]], [[0.7]]], np.float32)
-    answers = Reference(file, ["m"])(image)
+    answers = OnnxRuntimeRunner(file, inner=["m"])(image)
     assert np.abs(answers["m"].reshape(2) - [0.3, 0.7]).max() <= 1e-6
     assert (answers["y"] == -answers["m"]).all()
 
