@@ -18,7 +18,7 @@ from onnx2mvit.ir.network import Network
 from onnx2mvit.runtimes.comparison import Comparison
 from onnx2mvit.runtimes.images import structured_images
 from onnx2mvit.runtimes.keras_runner import KerasRunner
-from onnx2mvit.runtimes.layouts import OnnxLayout, to_keras
+from onnx2mvit.runtimes.layouts import OnnxLayout, file_images
 from onnx2mvit.runtimes.litert_runner import LiteRTRunner
 from onnx2mvit.runtimes.onnxruntime_runner import OnnxRuntimeRunner
 from onnx2mvit.runtimes.runner import Outputs, Runner
@@ -60,9 +60,8 @@ def contenders(
         VerificationError: a runtime does not answer what onnxruntime answers.
     """
     channels, height, width = network.image_shape
-    images = structured_images(batch, height, width, channels)
-    (image,) = network.graph.inputs
-    pixels = np.ascontiguousarray(to_keras(images, network.layouts[image].order))
+    pixels = structured_images(batch, height, width, channels)
+    images = file_images(network, pixels)
     progress(f"batch {batch}: converting to LiteRT")
     content = litert_model(model, batch)
     had = memory()

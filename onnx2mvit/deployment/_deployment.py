@@ -223,8 +223,7 @@ def _images(
 ) -> tuple[Array, str]:
     """Images (N, height, width, channels) in [0, 1], and what they are."""
     channels = interface.shape[3]
-    made, described = some_images(folder, count, *interface.size, channels, seed, MOST_IMAGES)
-    return np.ascontiguousarray(made.transpose(0, 2, 3, 1)), described
+    return some_images(folder, count, *interface.size, channels, seed, MOST_IMAGES)
 
 
 def _write(job: _Job, work: Path, calibration: str | Path | None, source: dict[str, Any]) -> Path:

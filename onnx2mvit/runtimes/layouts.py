@@ -1,4 +1,4 @@
-"""Runners in the layout of the other side: the one place where images become NHWC.
+"""Runners in the layout of the other side: the one place where images change their layout.
 
 ONNX has channels after the batch (NCHW), Keras has them last (NHWC). What order each value has in
 Keras was found out when the network was lowered; here tensors are brought into it and back.
@@ -30,6 +30,12 @@ def to_keras(array: Array, order: Order) -> Array:
 def to_onnx(array: Array, order: Order) -> Array:
     """A tensor of Keras whose axes are in this order, as ONNX has it."""
     return array.transpose(axes_between(order, plain(len(order))))
+
+
+def file_images(network: Network, images: Array) -> Array:
+    """Images (N, H, W, C) in the layout in which the ONNX file takes them."""
+    (image,) = network.graph.inputs
+    return np.ascontiguousarray(to_onnx(images, network.layouts[image].order))
 
 
 class _Layouts:

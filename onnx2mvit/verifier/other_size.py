@@ -9,7 +9,7 @@ from onnx2mvit.builder.sizes import single_operators_fit
 from onnx2mvit.errors import InvalidModelError, UnsupportedError
 from onnx2mvit.runtimes.comparison import Comparison
 from onnx2mvit.runtimes.images import structured_images
-from onnx2mvit.runtimes.layouts import as_the_file
+from onnx2mvit.runtimes.layouts import as_the_file, file_images
 from onnx2mvit.runtimes.runner import InBatches
 from onnx2mvit.runtimes.tolerances import FLOAT32
 from onnx2mvit.verifier.proof import at_size
@@ -53,7 +53,7 @@ def look_elsewhere(
     """
     from onnx2mvit.runtimes.onnxruntime_runner import OnnxRuntimeRunner
 
-    images = structured_images(COMPARED, *size, network.image_shape[0])
+    images = file_images(network, structured_images(COMPARED, *size, network.image_shape[0]))
     looked = {"size": list(size)}
     try:
         session = OnnxRuntimeRunner(path)

@@ -12,6 +12,7 @@ import numpy as np
 from onnx2mvit.ir.graph import Value
 from onnx2mvit.ir.network import Network
 from onnx2mvit.runtimes.images import Images
+from onnx2mvit.runtimes.layouts import file_images
 from onnx2mvit.runtimes.onnxruntime_runner import OnnxRuntimeRunner
 from onnx2mvit.runtimes.runner import InBatches
 from onnx2mvit.verifier.rewrite import check_rewrite
@@ -24,7 +25,7 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class ReferenceOutputs:
-    """The images (N, C, H, W), part by part, and the answers to each part by output's name.
+    """The images in the file's layout, and the answers to each part of them by output's name.
 
     `rewrite` has the error of the blocks as functions in ONNX.
     """
@@ -49,7 +50,7 @@ class ReferenceOutputs:
 def reference_outputs(
     path: Path, network: Network, images: Images, description: str
 ) -> ReferenceOutputs:
-    """Runs a file as it is, unoptimised, and the blocks made of it, on images (N, C, H, W).
+    """Runs a file as it is, unoptimised, and the blocks made of it, on images (N, H, W, C).
 
     A file for a fixed number of images gets whole batches: some of them come twice.
 
@@ -57,6 +58,7 @@ def reference_outputs(
         InvalidModelError: onnxruntime cannot run the file.
     """
     step = network.batch or CHUNK
+    images = file_images(network, images)
     images = np.resize(images, (-(-len(images) // step) * step, *images.shape[1:]))
     session = OnnxRuntimeRunner(path, optimized=False)
     file = InBatches(session, session.batch)
