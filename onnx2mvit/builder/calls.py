@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.base.backend import import_keras
@@ -54,6 +55,15 @@ class Calls:
     inputs: list[Any]
     outputs: list[Any]
     calls: list[Call]
+
+    @cached_property
+    def last_read(self) -> dict[Call, set[int]]:
+        """The tensors, by their ids, that no call reads after this one."""
+        last = {id(tensor): call for call in self.calls for tensor in call.inputs}
+        found: dict[Call, set[int]] = {call: set() for call in self.calls}
+        for tensor, call in last.items():
+            found[call].add(tensor)
+        return found
 
     def maker(self, tensor: Any) -> Call | None:
         """The call that gives a symbolic tensor; None for an input."""

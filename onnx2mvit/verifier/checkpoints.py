@@ -131,6 +131,8 @@ class CheckedModel:
                 if right is not None:
                     answer = keras.ops.convert_to_tensor(to_keras(right, self.orders[value]))
             tensors |= _by_id(call.outputs, answer)
+            for read in self.calls.last_read[call]:
+                tensors.pop(read, None)
 
 
 def _by_id(symbolic: Sequence[Any], tensors: Any) -> dict[int, Any]:
