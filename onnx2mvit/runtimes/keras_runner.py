@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from onnx2mvit.base.optional import import_tensorflow
-from onnx2mvit.runtimes.runner import Inputs, Outputs
+from onnx2mvit.runtimes.runner import Inputs, Outputs, by_name
 
 if TYPE_CHECKING:
     import keras
@@ -42,9 +40,8 @@ class KerasRunner:
         """All outputs by name."""
         import keras
 
-        if isinstance(inputs, np.ndarray):
-            inputs = {self.inputs[0]: inputs}
-        arrays = [inputs[name] for name in self.inputs]
+        feed = by_name(inputs, self.inputs)
+        arrays = [feed[name] for name in self.inputs]
         answers = keras.tree.flatten(self._call(arrays if len(arrays) > 1 else arrays[0]))
         found = [keras.ops.convert_to_numpy(answer) for answer in answers]
         return dict(zip(self.outputs, found, strict=True))

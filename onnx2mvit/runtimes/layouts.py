@@ -6,13 +6,14 @@ Keras was found out when the network was lowered; here tensors are brought into 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from onnx2mvit.ir.layout import Order, axes_between, output_order, plain
 from onnx2mvit.runtimes.keras_runner import KerasRunner
-from onnx2mvit.runtimes.runner import Inputs, Outputs, Runner
+from onnx2mvit.runtimes.runner import Inputs, Outputs, Runner, by_name
 
 if TYPE_CHECKING:
     import keras
@@ -50,11 +51,13 @@ class _Layouts:
             for name, value in zip(graph.output_names, graph.outputs, strict=True)
         }
 
-    def named(self, inputs: Inputs) -> dict[str, Array]:
-        """The inputs by name; an array alone is the first."""
-        if isinstance(inputs, np.ndarray):
-            return {next(iter(self.inputs)): inputs}
-        return dict(inputs)
+    def run(self, inputs: Inputs, turn: Callable[[Array, Order], Array]) -> Outputs:
+        """What the runner answers to inputs that were turned into its layout."""
+        feed = {
+            name: np.ascontiguousarray(turn(array, self.inputs[name]))
+            for name, array in by_name(inputs, list(self.inputs)).items()
+        }
+        return self.runner(feed if len(feed) > 1 else next(iter(feed.values())))
 
 
 class OnnxLayout(_Layouts):
@@ -65,12 +68,8 @@ class OnnxLayout(_Layouts):
 
     def __call__(self, inputs: Inputs) -> Outputs:
         """All outputs by name."""
-        feed = {
-            name: np.ascontiguousarray(to_keras(array, self.inputs[name]))
-            for name, array in self.named(inputs).items()
-        }
-        answers = self.runner(feed if len(feed) > 1 else next(iter(feed.values()))).values()
-        pairs = zip(self.outputs.items(), answers, strict=True)
+        answers = self.run(inputs, to_keras)
+        pairs = zip(self.outputs.items(), answers.values(), strict=True)
         return {name: to_onnx(answer, order) for (name, order), answer in pairs}
 
 
@@ -79,10 +78,7 @@ class KerasLayout(_Layouts):
 
     def __call__(self, inputs: Inputs) -> Outputs:
         """All outputs by the file's names."""
-        feed = {
-            name: to_onnx(array, self.inputs[name]) for name, array in self.named(inputs).items()
-        }
-        answers = self.runner(feed if len(feed) > 1 else next(iter(feed.values())))
+        answers = self.run(inputs, to_onnx)
         return {name: to_keras(answers[name], order) for name, order in self.outputs.items()}
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from onnx2mvit.base.optional import optional
 from onnx2mvit.base.quiet import quiet
-from onnx2mvit.runtimes.runner import Inputs, Outputs
+from onnx2mvit.runtimes.runner import Inputs, Outputs, by_name
 
 THREADS = min(os.cpu_count() or 1, 4)
 
@@ -41,7 +41,6 @@ class LiteRTRunner:
 
     def __call__(self, inputs: Inputs) -> Outputs:
         """All outputs by name."""
-        feed = {self.inputs[0]: inputs} if isinstance(inputs, np.ndarray) else inputs
-        aligned = {name: np.ascontiguousarray(array) for name, array in feed.items()}
-        answers = self.signature(**aligned)
+        feed = by_name(inputs, self.inputs)
+        answers = self.signature(**{k: np.ascontiguousarray(array) for k, array in feed.items()})
         return {name: answers[name] for name in self.outputs}

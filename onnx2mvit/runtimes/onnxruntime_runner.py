@@ -6,14 +6,13 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import onnx
 import onnxruntime
 
 from onnx2mvit.base.quiet import one_line
 from onnx2mvit.errors import InvalidModelError
 from onnx2mvit.runtimes.exact_means import exact_means
-from onnx2mvit.runtimes.runner import Inputs, Outputs
+from onnx2mvit.runtimes.runner import Inputs, Outputs, by_name
 
 # They have no base class of their own.
 FAILURES = (
@@ -96,9 +95,8 @@ class OnnxRuntimeRunner:
         Raises:
             InvalidModelError: onnxruntime fails on these inputs.
         """
-        feed = {self.inputs[0]: inputs} if isinstance(inputs, np.ndarray) else dict(inputs)
         try:
-            answers = self.session.run(list(names), feed)
+            answers = self.session.run(list(names), by_name(inputs, self.inputs))
         except FAILURES as error:
             raise InvalidModelError(f"onnxruntime fails on the file: {one_line(error)}") from error
         return dict(zip(names, answers, strict=True))

@@ -11,7 +11,7 @@ Runner              named arrays in, named arrays out
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,6 +26,11 @@ class Runner(Protocol):
 
     def __call__(self, inputs: Inputs) -> Outputs:
         """All outputs by name, in the order of the network, for these inputs."""
+
+
+def by_name(inputs: Inputs, names: Sequence[str]) -> dict[str, Array]:
+    """The inputs under their names, of which an array alone has the first."""
+    return {names[0]: inputs} if isinstance(inputs, np.ndarray) else dict(inputs)
 
 
 class InBatches:

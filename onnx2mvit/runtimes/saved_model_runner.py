@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from onnx2mvit.base.optional import import_tensorflow
 from onnx2mvit.base.quiet import quiet
-from onnx2mvit.runtimes.runner import Inputs, Outputs
+from onnx2mvit.runtimes.runner import Inputs, Outputs, by_name
 
 SERVE = "serving_default"
 
@@ -31,6 +29,6 @@ class SavedModelRunner:
 
     def __call__(self, inputs: Inputs) -> Outputs:
         """All outputs by name."""
-        feed = {self.inputs[0]: inputs} if isinstance(inputs, np.ndarray) else inputs
+        feed = by_name(inputs, self.inputs)
         answers = self.call(**{name: self.convert(array) for name, array in feed.items()})
         return {name: answer.numpy() for name, answer in answers.items()}
