@@ -43,9 +43,9 @@ from onnx2mvit.reports.report import (
 )
 from onnx2mvit.runtimes.preprocessing import preprocess
 from onnx2mvit.stages import inspect
-from onnx2mvit.verifier.mismatch import FOLDER
-from onnx2mvit.verifier.proof import INPUTS, at_size, elsewhere, expected, load_traced, prove
-from onnx2mvit.verifier.repro import renew_repro
+from onnx2mvit.verifier.mismatch import FOLDER, renew_repro, write_repro
+from onnx2mvit.verifier.other_size import elsewhere
+from onnx2mvit.verifier.proof import INPUTS, at_size, load_traced, prove, run_reference
 from onnx2mvit.version import __version__
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def convert(
     target = Path(output) / name
     with whole_folder(target) as work, ThreadPoolExecutor(1) as meanwhile:
         # onnxruntime answers while Keras is imported and the model is made.
-        answers = meanwhile.submit(expected, path, network, images, inputs) if verify else None
+        answers = meanwhile.submit(run_reference, path, network, images, inputs) if verify else None
         whole = _write(work, name, source, network, stages, image_size)
         verification, other_size = None, None
         if answers is not None:
@@ -179,9 +179,9 @@ def convert(
                 other_size = elsewhere(path, network, whole, work)
                 data = node_data(path, verification)
                 (work / NODE_DATA).write_text(json.dumps(data, indent=1), encoding="utf-8")
-                if verification.piece is not None:
+                if verification.first_divergence is not None:
                     (work / FOLDER).mkdir()
-                    verification.piece.write(work / FOLDER, work)
+                    write_repro(verification.first_divergence, work / FOLDER, work)
         if blocks:
             onnx.save(block_model(network), work / f"{name}.blocks.onnx")
         model = whole if head == "keep" else build(work, name)
@@ -217,12 +217,12 @@ def verify(
     with stages("read"):
         network = inspect(path, patterns)
     with ThreadPoolExecutor(1) as meanwhile:
-        answers = meanwhile.submit(expected, path, network, images, inputs)
+        answers = meanwhile.submit(run_reference, path, network, images, inputs)
         with stages("load"):
             model = load_traced(target, network)
         with stages("verify"):
             result = prove(path, network, model, answers.result(), stages.progress)
-    renew_repro(target, result.piece, stages.progress)
+    renew_repro(target, result.first_divergence, stages.progress)
     return result
 
 

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from onnx2mvit.deployment._comparison import Comparison
+from onnx2mvit.deployment._comparison import Fidelity
 from onnx2mvit.deployment._deployment import Deployment
 
 SHOWN_BLOCKS = 8
@@ -38,7 +38,7 @@ def show_deployment(console: Console, result: Deployment) -> None:
         console.print(_blocks(result), highlight=False)
 
 
-def _rows(found: Comparison) -> list[tuple[str, str]]:
+def _rows(found: Fidelity) -> list[tuple[str, str]]:
     noise = "nothing differs" if found.sqnr_db is None else f"{found.sqnr_db:.1f} dB"
     rows = [
         ("against", f"{found.against}, on {found.images}"),

@@ -15,11 +15,14 @@ from onnx2mvit.base.optional import import_tensorflow, optional
 from onnx2mvit.base.output import whole_folder
 from onnx2mvit.builder.build import build, load
 from onnx2mvit.deployment import _int8, _litert, _onnx, _saved_model
-from onnx2mvit.deployment._comparison import Comparison, compare
+from onnx2mvit.deployment._comparison import Fidelity, compare
 from onnx2mvit.deployment._interface import Interface, describe_model, feature_extractor
 from onnx2mvit.deployment._original import Original, find_original, keras_original
 from onnx2mvit.errors import UsageError
 from onnx2mvit.runtimes.images import some_images
+from onnx2mvit.runtimes.litert_runner import LiteRTRunner, import_litert
+from onnx2mvit.runtimes.runner import InBatches, Outputs, Runner
+from onnx2mvit.runtimes.saved_model_runner import SERVE, SavedModelRunner
 from onnx2mvit.version import __version__
 
 if TYPE_CHECKING:
@@ -43,7 +46,7 @@ class Deployment:
     folder: Path
     file: Path
     report: dict[str, Any]
-    comparison: Comparison
+    comparison: Fidelity
     losses: tuple[_int8.Loss, ...] = ()
 
     @property
@@ -162,7 +165,7 @@ def _packages(format_: str, precision: str) -> None:
     """Finds out what is missing before anything long is done."""
     import_tensorflow()
     if format_ == "litert":
-        optional("ai_edge_litert.interpreter", extra="deploy")
+        import_litert("deploy")
     if precision == "int8":
         optional("ai_edge_quantizer.quantizer", extra="deploy")
     if format_ == "onnx":
@@ -220,8 +223,7 @@ def _images(
 ) -> tuple[Array, str]:
     """Images (N, height, width, channels) in [0, 1], and what they are."""
     channels = interface.shape[3]
-    made, described = some_images(folder, count, *interface.size, channels, seed, MOST_IMAGES)
-    return np.ascontiguousarray(made.transpose(0, 2, 3, 1)), described
+    return some_images(folder, count, *interface.size, channels, seed, MOST_IMAGES)
 
 
 def _write(job: _Job, work: Path, calibration: str | Path | None, source: dict[str, Any]) -> Path:
@@ -236,7 +238,7 @@ def _write(job: _Job, work: Path, calibration: str | Path | None, source: dict[s
         if extractor is None:
             job.notes.append("no head was found, so there is no signature of features")
         _saved_model.write_saved_model(job.model, file, job.interface, extractor)
-        job.signatures = {_saved_model.SERVE: list(job.interface.outputs)}
+        job.signatures = {SERVE: list(job.interface.outputs)}
         if extractor is not None:
             job.signatures[_saved_model.FEATURES] = [_saved_model.FEATURES]
         return file
@@ -247,7 +249,7 @@ def _write(job: _Job, work: Path, calibration: str | Path | None, source: dict[s
     if job.precision == "int8":
         content = _to_int8(job, content, calibration, source)
     file.write_bytes(_litert.add_metadata(content, job.entries()))
-    job.signatures = {_saved_model.SERVE: list(job.interface.outputs)}
+    job.signatures = {SERVE: list(job.interface.outputs)}
     return file
 
 
@@ -264,42 +266,36 @@ def _to_int8(
     return content
 
 
-def _compare(
-    job: _Job, file: Path, original: Original, images: Array, described: str
-) -> Comparison:
+def _compare(job: _Job, file: Path, original: Original, images: Array, described: str) -> Fidelity:
     runner = _runner(job.format, file)
-    expected: list[dict[str, Array]] = []
-    ours: list[dict[str, Array]] = []
-    step = job.interface.shape[0] or 1
+    step, names = job.interface.shape[0] or 1, job.interface.outputs
+    file_in_batches = InBatches(runner, step)
+    expected: list[Outputs] = []
+    ours: list[Outputs] = []
     for start in range(0, len(images), step):
         job.progress("compare", start, len(images))
         part = images[start : start + step]
-        answers = zip(job.interface.outputs, original(part), strict=True)
-        expected.append(dict(answers))
-        ours.append(runner(_filled(part, step)))
+        expected.append(dict(zip(names, original.runner(part).values(), strict=True)))
+        ours.append(file_in_batches(part))
     job.progress("compare", len(images), len(images))
     joined = [
-        {
-            name: np.concatenate([part[name] for part in parts])[: len(images)]
-            for name in job.interface.outputs
-        }
+        {name: np.concatenate([part[name] for part in parts]) for name in names}
         for parts in (ours, expected)
     ]
     return compare(joined[0], joined[1], original.name, described)
 
 
-def _filled(images: Array, batch: int) -> Array:
-    """The last batch, filled up with its last image."""
-    return np.concatenate([images, np.repeat(images[-1:], batch - len(images), axis=0)])
-
-
-def _runner(format_: str, file: Path) -> Callable[[Array], dict[str, Array]]:
+def _runner(format_: str, file: Path) -> Runner:
     if format_ == "litert":
-        return _litert.LiteRT(file.read_bytes())
-    return _onnx.Onnx(file) if format_ == "onnx" else _saved_model.SavedModel(file)
+        return LiteRTRunner(file.read_bytes())
+    if format_ == "saved_model":
+        return SavedModelRunner(file)
+    from onnx2mvit.runtimes.onnxruntime_runner import OnnxRuntimeRunner
+
+    return OnnxRuntimeRunner(file)
 
 
-def _report(job: _Job, file: Path, comparison: Comparison) -> dict[str, Any]:
+def _report(job: _Job, file: Path, comparison: Fidelity) -> dict[str, Any]:
     files = [file] if file.is_file() else [path for path in file.rglob("*") if path.is_file()]
     report: dict[str, Any] = {
         "verdict": "passed" if comparison.passes(job.precision) else "failed",

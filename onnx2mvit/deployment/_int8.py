@@ -17,9 +17,10 @@ import numpy as np
 
 from onnx2mvit.base.optional import optional
 from onnx2mvit.base.quiet import quiet
-from onnx2mvit.deployment._comparison import sqnr
-from onnx2mvit.deployment._litert import LiteRT
 from onnx2mvit.errors import UnsupportedError
+from onnx2mvit.runtimes.comparison import Comparison, loudness
+from onnx2mvit.runtimes.litert_runner import LiteRTRunner
+from onnx2mvit.runtimes.runner import InBatches, Outputs
 
 Array = np.ndarray[Any, Any]
 Progress = Callable[[str, int, int], None]
@@ -85,18 +86,19 @@ def quantize(
     groups = _by_block(_quantizable(content), blocks)
     if not groups:
         raise UnsupportedError("no convolution or linear layer here can be in int8")
-    answers = LiteRT(content)(images)
+    answers = _answers(content, images)
     losses = []
     for number, (block, members) in enumerate(groups.items()):
         progress("what each block loses", number, len(groups))
-        ours = LiteRT(_quantized(content, members))(images)
-        lost = min((sqnr(ours[name], answers[name]) for name in answers), key=_db)
+        ours = _answers(_quantized(content, members), images)
+        compared = [Comparison(answers=True).add(ours[name], answers[name]) for name in answers]
+        lost = min((each.sqnr_db for each in compared), key=loudness)
         losses.append(Loss(block, sum(member.weights for member in members), lost))
     progress("what each block loses", len(groups), len(groups))
     choose(losses)
     kept = {loss.block for loss in losses if loss.kept_float}
     members = [one for block, group in groups.items() if block not in kept for one in group]
-    return _quantized(content, members), sorted(losses, key=lambda loss: _db(loss.sqnr_db))
+    return _quantized(content, members), sorted(losses, key=lambda loss: loudness(loss.sqnr_db))
 
 
 def choose(losses: Sequence[Loss]) -> None:
@@ -116,8 +118,9 @@ def choose(losses: Sequence[Loss]) -> None:
             noise -= loss.noise
 
 
-def _db(decibel: float | None) -> float:
-    return np.inf if decibel is None else decibel
+def _answers(content: bytes, images: Array) -> Outputs:
+    runner = LiteRTRunner(content)
+    return InBatches(runner, runner.batch)(images)
 
 
 def _quantizable(content: bytes) -> list[Operator]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from onnx2mvit.builder.calls import calls_of
 from onnx2mvit.errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -47,14 +48,13 @@ def feature_extractor(model: keras.Model) -> keras.Model | None:
     """
     import keras
 
-    tensor = model.outputs[0]
+    calls = calls_of(model)
+    tensor = calls.outputs[0]
     if len(tensor.shape) != 2:
         return None
     while len(tensor.shape) <= 2:
-        history = tensor._keras_history
-        # Keras's own way back through a functional model (3.15).
-        inputs = history.operation._inbound_nodes[history.node_index].input_tensors
-        if not inputs:
+        maker = calls.maker(tensor)
+        if maker is None:
             return None
-        tensor = inputs[0]
-    return keras.Model(model.inputs, tensor, name=f"{model.name}_features")
+        tensor = maker.inputs[0]
+    return keras.Model(calls.inputs, tensor, name=f"{model.name}_features")

@@ -1,9 +1,8 @@
-"""LiteRT files: written by TensorFlow's converter, looked into, and run."""
+"""LiteRT files: written by TensorFlow's converter, and looked into."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,10 @@ import numpy as np
 
 from onnx2mvit.base.optional import import_tensorflow, optional
 from onnx2mvit.base.quiet import one_line, quiet
-from onnx2mvit.deployment._saved_model import SERVE
 from onnx2mvit.errors import UnsupportedError
+from onnx2mvit.runtimes.saved_model_runner import SERVE
 
-Array = np.ndarray[Any, Any]
 METADATA = "onnx2mvit"
-THREADS = min(os.cpu_count() or 1, 4)
 
 
 def convert_saved_model(folder: Path, half: bool = False) -> bytes:
@@ -104,32 +101,3 @@ def read_metadata(content: bytes) -> dict[str, Any]:
             found: dict[str, Any] = json.loads(bytes(model.buffers[entry.buffer].data))
             return found
     return {}
-
-
-class LiteRT:
-    """Runs a LiteRT file's signature on as many images at a time as it takes."""
-
-    def __init__(self, content: bytes, threads: int = THREADS) -> None:
-        interpreter = optional("ai_edge_litert.interpreter", extra="deploy")
-        with quiet():
-            self.interpreter = interpreter.Interpreter(model_content=content, num_threads=threads)
-            self.interpreter.allocate_tensors()
-            self.runner = self.interpreter.get_signature_runner(SERVE)
-        (self.input,) = self.runner.get_input_details()
-        self.batch = int(self.runner.get_input_details()[self.input]["shape"][0])
-
-    def __call__(self, images: Array) -> dict[str, Array]:
-        """All outputs by name for float32 images (N, height, width, channels)."""
-        parts: list[dict[str, Array]] = []
-        for start in range(0, len(images), self.batch):
-            part = images[start : start + self.batch]
-            missing = np.repeat(part[-1:], self.batch - len(part), axis=0)
-            padded = np.ascontiguousarray(np.concatenate([part, missing]))
-            answers = self.runner(**{self.input: padded})
-            parts.append(
-                {
-                    name: answer[: len(answer) * len(part) // self.batch].copy()
-                    for name, answer in answers.items()
-                }
-            )
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

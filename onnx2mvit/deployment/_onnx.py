@@ -17,7 +17,6 @@ from onnx2mvit.errors import UnsupportedError
 if TYPE_CHECKING:
     import keras
 
-Array = np.ndarray[Any, Any]
 OPSET = 18  # the newest that tf2onnx 1.17 writes
 GROUPED = "StatefulPartitionedCall"
 
@@ -39,7 +38,7 @@ def write_onnx(
     import keras
     import onnx
 
-    from onnx2mvit.runtimes.reference import exact_means
+    from onnx2mvit.runtimes.exact_means import exact_means
 
     signature = keras.InputSpec(shape=interface.shape, dtype="float32", name=interface.input)
     with tempfile.TemporaryDirectory() as folder, quiet():
@@ -119,16 +118,3 @@ def _exact_sizes(model: Any) -> None:
             model.graph.initializer.append(onnx.numpy_helper.from_array(sizes, name))
             node.input[1:] = ["", "", name]
             node.attribute.append(onnx.helper.make_attribute("axes", [2, 3]))
-
-
-class Onnx:
-    """Runs an ONNX file by onnxruntime on images in the model's own layout."""
-
-    def __init__(self, path: Path) -> None:
-        from onnx2mvit.runtimes.reference import Reference
-
-        self.reference = Reference(path)
-
-    def __call__(self, images: Array) -> dict[str, Array]:
-        """All outputs by name."""
-        return self.reference(images)

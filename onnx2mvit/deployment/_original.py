@@ -3,37 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from onnx2mvit.deployment._interface import Interface
 from onnx2mvit.errors import UsageError
-from onnx2mvit.ir.layout import output_order
+from onnx2mvit.runtimes.keras_runner import KerasRunner
+from onnx2mvit.runtimes.layouts import KerasLayout
+from onnx2mvit.runtimes.runner import InBatches, Runner
 from onnx2mvit.stages import inspect
 
 if TYPE_CHECKING:
     import keras
 
-    from onnx2mvit.ir.network import Network
-
-Array = np.ndarray[Any, Any]
-
 
 @dataclass(frozen=True)
 class Original:
-    """Gives the right answers, in the order of outputs, for images in the layout of the model."""
+    """Gives the right answers, in the order of the model's outputs and in Keras's layout."""
 
     name: str
-    answer: Callable[[Array], list[Array]]
+    runner: Runner
     notes: tuple[str, ...] = ()
-
-    def __call__(self, images: Array) -> list[Array]:
-        """The answers in Keras's layout."""
-        return self.answer(images)
 
 
 def find_original(
@@ -48,6 +39,8 @@ def find_original(
             images of another size.
         InvalidModelError: it is not a usable ONNX file.
     """
+    from onnx2mvit.runtimes.onnxruntime_runner import OnnxRuntimeRunner
+
     known = report.get("onnx", {})
     if given is None:
         path = _usual_place(target, known)
@@ -66,25 +59,18 @@ def find_original(
                 f"for {size[0]}×{size[1]} with the Keras model"
             )
         return None
-    return Original(
-        f"onnxruntime on {path.name}",
-        _onnxruntime(path, network),
-    )
+    session = OnnxRuntimeRunner(path)
+    file = KerasLayout(InBatches(session, session.batch), network)
+    return Original(f"onnxruntime on {path.name}", file)
 
 
 def keras_original(model: keras.Model, interface: Interface) -> Original:
     """The Keras model itself, with a note that says so."""
-    import keras
-
-    def answer(images: Array) -> list[Array]:
-        answers = keras.tree.flatten(model(images, training=False))
-        return [keras.ops.convert_to_numpy(each) for each in answers]
-
     note = (
         f"compared with the Keras model: no ONNX file for {interface.size[0]}×"
         f"{interface.size[1]} was given or found (--onnx FILE)"
     )
-    return Original("the Keras model", answer, (note,))
+    return Original("the Keras model", KerasRunner(model), (note,))
 
 
 def _usual_place(target: Path, known: dict[str, Any]) -> Path | None:
@@ -98,22 +84,3 @@ def _usual_place(target: Path, known: dict[str, Any]) -> Path | None:
         if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == known["sha256"]:
             return path
     return None
-
-
-def _onnxruntime(path: Path, network: Network) -> Callable[[Array], list[Array]]:
-    from onnx2mvit.runtimes.reference import Reference
-    from onnx2mvit.verifier.probe import to_keras, to_onnx
-
-    reference = Reference(path)
-    (image,) = network.graph.inputs
-    places = network.layouts
-    orders = {
-        name: output_order(places[value].order)
-        for name, value in zip(network.graph.output_names, network.graph.outputs, strict=True)
-    }
-
-    def answer(images: Array) -> list[Array]:
-        answers = reference(to_onnx(images, places[image].order))
-        return [to_keras(answers[name], order) for name, order in orders.items()]
-
-    return answer

@@ -5,17 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from onnx2mvit.base.optional import import_tensorflow
 from onnx2mvit.base.quiet import quiet
 from onnx2mvit.deployment._interface import Interface
+from onnx2mvit.runtimes.saved_model_runner import SERVE
 
 if TYPE_CHECKING:
     import keras
 
-Array = np.ndarray[Any, Any]
-SERVE, FEATURES = "serving_default", "features"
+FEATURES = "features"
 
 
 def write_saved_model(
@@ -49,20 +47,3 @@ def write_saved_model(
             archive.track(extractor)
             archive.add_endpoint(FEATURES, extract, input_signature=signature)
         archive.write_out(str(folder), verbose=False)
-
-
-class SavedModel:
-    """Runs a signature of a SavedModel."""
-
-    def __init__(self, folder: Path, signature: str = SERVE) -> None:
-        tensorflow = import_tensorflow()
-        with quiet():
-            self.loaded = tensorflow.saved_model.load(str(folder))
-        self.call = self.loaded.signatures[signature]
-        self.convert = tensorflow.constant
-
-    def __call__(self, images: Array) -> dict[str, Array]:
-        """All outputs by name for images in the model's own layout."""
-        (name,) = self.call.structured_input_signature[1]
-        answers = self.call(**{name: self.convert(images)})
-        return {key: answer.numpy() for key, answer in answers.items()}

@@ -8,26 +8,20 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from onnx2mvit.base.quiet import one_line
 from onnx2mvit.emitter.opset_downgrade import Speller
-from onnx2mvit.errors import MALFORMED, InvalidModelError
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Node, Value
 from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter.naming import safe
-from onnx2mvit.runtimes.comparison import Difference
-from onnx2mvit.runtimes.images import Images
 
 DOMAIN = "onnx2mvit"
 IR_VERSION = 10  # functions are from 8 on
-LARGEST = 1 << 30  # bytes of weights that are checked; a message of protobuf has no 2 GiB
 
 Array = np.ndarray[Any, Any]
 
@@ -61,35 +55,6 @@ def block_model(network: Network) -> onnx.ModelProto:
         ir_version=IR_VERSION,
         producer_name="onnx2mvit",
     )
-
-
-def check_rewrite(
-    path: Path, network: Network, images: Images, expected: dict[str, Array]
-) -> dict[str, Any]:
-    """How far onnxruntime's answers to the block model are from those to the file, `expected`.
-
-    Relative to the largest value; where it cannot be told, the reason.
-    """
-    from onnx2mvit.runtimes.reference import Reference
-
-    constants = {value for node in network.graph for value in _constants(node)}
-    if sum(value.const.nbytes for value in constants if value.const is not None) > LARGEST:
-        return {"max_rel_error": None, "why": "the weights are too large for one message"}
-    try:
-        made = block_model(network).SerializeToString()
-        answers = Reference(path, optimized=False, instead=made)(images)
-    except (InvalidModelError, *MALFORMED) as error:
-        return {"max_rel_error": None, "why": one_line(error)}
-    differences = [Difference(name, "output") for name in expected]
-    for difference in differences:
-        difference.add(answers[difference.name], expected[difference.name])
-    worst = max(differences, key=lambda difference: difference.max_rel_error)
-    return {"max_rel_error": worst.max_rel_error, "max_abs_error": worst.max_abs_error}
-
-
-def _constants(node: Node) -> Iterable[Value]:
-    nodes = node.onnx_nodes() if isinstance(node, Block) else [node]
-    return (value for each in nodes for value in each.inputs if value is not None)
 
 
 def _info(value: Value, name: str) -> onnx.ValueInfoProto:

@@ -7,20 +7,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import onnx
-import onnxruntime
 import torch
 import transformers
 
 from onnx2mvit.base.quiet import one_line
-from onnx2mvit.errors import Onnx2mvitError, UnsupportedError, UsageError, VerificationError
+from onnx2mvit.errors import (
+    InvalidModelError,
+    Onnx2mvitError,
+    UnsupportedError,
+    UsageError,
+    VerificationError,
+)
 from onnx2mvit.exporter.models import Loaded, load, own_size
 from onnx2mvit.exporter.result import ExportResult
-from onnx2mvit.exporter.torch_export import INPUT, Logits, Request, check_opset, opset_of, to_onnx
-
-TOLERANCE = 1e-4
-"""Largest error allowed, as a part of the largest logit."""
+from onnx2mvit.exporter.torch_export import Logits, Request, check_opset, opset_of, to_onnx
+from onnx2mvit.runtimes.comparison import Comparison
+from onnx2mvit.runtimes.onnxruntime_runner import OnnxRuntimeRunner
+from onnx2mvit.runtimes.tolerances import EXPORT
 
 _MAX_BYTES = 2**31 - 1
 
@@ -90,31 +94,24 @@ def compare(module: Logits, content: bytes, images: torch.Tensor) -> tuple[float
 
     Raises:
         UnsupportedError: onnxruntime cannot run the file.
-        VerificationError: the error is above `TOLERANCE`.
+        VerificationError: the error is above `EXPORT`.
     """
-    settings = onnxruntime.SessionOptions()
-    settings.log_severity_level = 4
     try:
-        session = onnxruntime.InferenceSession(
-            content, settings, providers=["CPUExecutionProvider"]
-        )
-        got = np.asarray(session.run(None, {INPUT: images.numpy()})[0])
-    # onnxruntime's errors share no base class but this one.
-    except Exception as error:
+        runner = OnnxRuntimeRunner(content)
+        got = runner(images.numpy())[runner.outputs[0]]
+    except InvalidModelError as error:
         raise UnsupportedError(f"onnxruntime cannot run the export: {one_line(error)}") from error
     with torch.no_grad():
         expected = module(images).numpy()
     if got.shape != expected.shape:
         raise VerificationError(f"the export answers {got.shape}, torch {expected.shape}")
-    difference = float(np.abs(got - expected).max())
-    largest = float(np.abs(expected).max())
-    # Written so that a NaN fails.
-    if not difference <= TOLERANCE * largest:
+    comparison = Comparison().add(got, expected)
+    if not comparison.within(EXPORT):
         raise VerificationError(
-            f"the export differs from torch by {difference:.2e} where the largest logit is "
-            f"{largest:.2e}; nothing was written"
+            f"the export differs from torch by {comparison.error:.2e} where the largest logit is "
+            f"{comparison.largest:.2e}; nothing was written"
         )
-    return difference, largest
+    return comparison.error, comparison.largest
 
 
 def _check(options: Options) -> None:

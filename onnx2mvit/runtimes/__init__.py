@@ -1,4 +1,4 @@
-"""Networks that run: onnxruntime, Keras, LiteRT; the images they are given, and comparisons.
+"""Networks that run: onnxruntime, Keras, LiteRT, SavedModel; their images, and comparisons.
 
-In: a file or a model, and images. Out: arrays. Begin with `reference`.
+In: a file or a model, and images. Out: arrays. Begin with `runner`.
 """

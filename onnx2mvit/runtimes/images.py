@@ -1,4 +1,7 @@
-"""Images to compare on: structured ones that are made here, or photographs from a folder."""
+"""Images to compare on: structured ones that are made here, or photographs from a folder.
+
+They are as Keras takes them, NHWC; `layouts` brings them into the layout of a file.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"}
 
 
 def structured_images(count: int, height: int, width: int, channels: int, seed: int = 0) -> Images:
-    """Float32 images (count, channels, height, width) in [0, 1], all different and seeded.
+    """Float32 images (count, height, width, channels) in [0, 1], all different and seeded.
 
     Plain noise is the same everywhere and says little about a network that looks for structure,
     so gradients, stripes, checks, rings, blobs, edges and noise at several scales take turns.
@@ -28,7 +31,7 @@ def structured_images(count: int, height: int, width: int, channels: int, seed: 
     y, x = np.meshgrid(np.linspace(0, 1, height), np.linspace(0, 1, width), indexing="ij")
     makers = (_noise, _gradient, _stripes, _checks, _rings, _blobs, _edges, _clouds)
     images = [
-        np.stack([makers[i % len(makers)](rng, y, x) for _ in range(channels)])
+        np.stack([makers[i % len(makers)](rng, y, x) for _ in range(channels)], axis=-1)
         for i in range(count)
     ]
     clipped: Images = np.clip(np.stack(images), 0, 1).astype(np.float32)
@@ -94,7 +97,7 @@ def _clouds(rng: np.random.Generator, y: Plane, x: Plane) -> Plane:
 def load_images(
     folder: Path, height: int, width: int, channels: int, limit: int = FROM_FOLDER
 ) -> Images:
-    """The images of a folder, RGB or grey, as (count, channels, height, width) in [0, 1].
+    """The images of a folder, RGB or grey, as (count, height, width, channels) in [0, 1].
 
     The shorter side is brought to the size and the centre cut out; at most `limit` are read.
 
@@ -111,7 +114,7 @@ def load_images(
         raise UsageError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))})")
     mode = "RGB" if channels == 3 else "L"
     images = [_fitted(open_image(path, mode), height, width) for path in paths]
-    return np.stack(images).transpose(0, 3, 1, 2)
+    return np.stack(images)
 
 
 def some_images(

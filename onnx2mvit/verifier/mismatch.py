@@ -1,28 +1,23 @@
-"""Where a model that differs begins to: the first piece that is wrong on onnxruntime's own tensors.
+"""The folder mismatch/ in that of a model: a small repro of its first divergence.
 
-A piece reaches from one border to those before it. It is run by itself on what onnxruntime has
-there, so that one fault does not accuse all that follows, and written as a small repro that
-needs neither the network nor onnxruntime.
+It needs neither the network nor onnxruntime, and is there as long as the model differs.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+import secrets
+import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from onnx2mvit.ir.block import Block
-from onnx2mvit.ir.graph import Value
-from onnx2mvit.runtimes.comparison import Difference
-from onnx2mvit.verifier.probe import Array, Border, Reference, to_keras
-
-if TYPE_CHECKING:
-    import keras
+from onnx2mvit.base.output import whole_folder
+from onnx2mvit.errors import Onnx2mvitError
+from onnx2mvit.verifier.sub_model import SubModel
 
 FOLDER = "mismatch"
 SCRIPT_NAME = "repro.py"
@@ -47,65 +42,59 @@ if ours.shape == theirs.shape:
 REGISTERED = 'runpy.run_path(str(next(here.parent.glob("*.py"))))\n'
 
 
-@dataclass(frozen=True, eq=False)
-class Piece:
-    """A piece of the model with onnxruntime's tensors before and after it, in Keras's layout.
+def write_repro(part: SubModel, folder: Path, target: Path) -> None:
+    """Writes part.json, weights.npz, inputs.npz and repro.py, a script of a dozen lines.
 
-    `block` is the block at the top in which it lies, `layer` the deepest one that ends it.
+    `target` is the model: the folder above, or a .keras file in it.
     """
-
-    block: Block
-    layer: Block
-    model: keras.Model
-    inputs: list[Array]
-    expected: Array
-
-    @cached_property
-    def answer(self) -> Array:
-        """What Keras makes of the inputs."""
-        import keras
-
-        made: Array = keras.ops.convert_to_numpy(self.model(self.inputs, training=False))
-        return made
-
-    def error(self) -> float:
-        """The largest error of Keras's answer, relative to the largest expected value."""
-        difference = Difference(self.layer.name, self.layer.kind)
-        difference.add(self.answer, self.expected)
-        return difference.max_rel_error
-
-    def as_dict(self) -> dict[str, Any]:
-        """As plain values for JSON."""
-        return {
-            "block": self.block.name,
-            "block_kind": self.block.kind,
-            "layer": self.layer.path,
-            "kind": self.layer.kind,
-            "max_rel_error": self.error(),
-            "shape": list(self.answer.shape),
-            "expected_shape": list(self.expected.shape),
-        }
-
-    def write(self, folder: Path, target: Path) -> None:
-        """Writes part.json, weights.npz, inputs.npz and repro.py, a script of a dozen lines.
-
-        `target` is the model: the folder above, or a .keras file in it.
-        """
-        text = self.model.to_json(indent=1)
-        own = _has_own_layers(json.loads(text))
-        (folder / "part.json").write_text(text, encoding="utf-8")
-        np.savez(folder / "weights.npz", *self.model.get_weights())
-        np.savez(folder / "inputs.npz", *self.inputs, self.expected)
-        script = SCRIPT.format(
-            name=self.layer.path,
-            of=_of(target),
-            imports="import runpy\n" if own else "",
-            before=REGISTERED if own else "",
-        )
-        (folder / SCRIPT_NAME).write_text(script, encoding="utf-8")
+    text = part.model.to_json(indent=1)
+    own = _has_own_layers(json.loads(text))
+    (folder / "part.json").write_text(text, encoding="utf-8")
+    np.savez(folder / "weights.npz", *part.model.get_weights())
+    np.savez(folder / "inputs.npz", *part.inputs, part.expected)
+    script = SCRIPT.format(
+        name=part.layer.path,
+        of=_of(target),
+        imports="import runpy\n" if own else "",
+        before=REGISTERED if own else "",
+    )
+    (folder / SCRIPT_NAME).write_text(script, encoding="utf-8")
 
 
-def is_of(folder: Path, target: Path) -> bool:
+def repro_folder(target: Path) -> Path:
+    """Where `verify` writes the repro of a mismatch in this folder or .keras file."""
+    return (target if target.is_dir() else target.parent) / FOLDER
+
+
+def renew_repro(target: Path, part: SubModel | None, progress: Callable[[str], None]) -> None:
+    """Writes the repro of what was found; without one, removes an older one of this target.
+
+    What cannot be written or removed is said as progress: the verdict is what was asked for.
+    """
+    folder = repro_folder(target)
+    if part is not None:
+        try:
+            with whole_folder(folder, mark=SCRIPT_NAME) as work:
+                write_repro(part, work, target)
+        except Onnx2mvitError as error:
+            progress(f"without a repro: {error}")
+        return
+    try:
+        if _is_of(folder, target):
+            _remove(folder)
+    except OSError as error:
+        progress(f"{folder} is out of date and cannot be removed: {error.strerror}")
+
+
+def _remove(folder: Path) -> None:
+    """At once, so that another process never sees, or exchanges, a part of it."""
+    old = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+    with contextlib.suppress(FileNotFoundError):  # another process was faster
+        folder.rename(old)
+        shutil.rmtree(old)
+
+
+def _is_of(folder: Path, target: Path) -> bool:
     """True if this is the repro of this target; several .keras files may lie beside it."""
     script = folder / SCRIPT_NAME
     return script.is_file() and _of(target).encode() in script.read_bytes().splitlines()
@@ -122,61 +111,3 @@ def _has_own_layers(config: Any) -> bool:
         own = ">" in (config.get("registered_name") or "")  # "package>Layer"
         return own or any(map(_has_own_layers, config.values()))
     return isinstance(config, list) and any(map(_has_own_layers, config))
-
-
-def piece_before(border: Border, blocks: Sequence[Block], known: Reference) -> Piece | None:
-    """The piece of the model that ends at a border; None where a tensor before it is not known."""
-    import keras
-
-    starts: dict[int, Any] = {}
-    values: list[Value | None] = []
-    made = border.probe.made
-
-    def walk(tensor: Any) -> None:
-        operation = tensor._keras_history.operation
-        if id(tensor) in starts:
-            return
-        if operation in made or isinstance(operation, keras.layers.InputLayer):
-            starts[id(tensor)] = tensor
-            values.append(made[operation].value if operation in made else border.probe.source)
-            return
-        before(tensor)
-
-    def before(tensor: Any) -> None:
-        operation, index, _ = tensor._keras_history
-        for source in operation._inbound_nodes[index].input_tensors:
-            walk(source)
-
-    before(border.tensor)
-    orders, expected = border.probe.orders, known(border.value)
-    arrays = [known(value) if value is not None else None for value in values]
-    if expected is None or border.block is None or any(array is None for array in arrays):
-        return None
-    inputs = [
-        np.ascontiguousarray(to_keras(array, orders[value]))
-        for array, value in zip(arrays, values, strict=True)
-        if array is not None and value is not None
-    ]
-    return Piece(
-        block=next(top for top in blocks if border.block in top.walk()),
-        layer=border.block,
-        model=keras.Model(list(starts.values()), border.tensor),
-        inputs=inputs,
-        expected=np.ascontiguousarray(to_keras(expected, orders[border.value])),
-    )
-
-
-def first_wrong(
-    borders: dict[Border, float], tolerance: float, piece: Callable[[Border], Piece | None]
-) -> Piece | None:
-    """The first piece that is wrong by itself, inner ones before those around them.
-
-    `borders` has the relative error at each in the order of the network. None where no piece is
-    wrong: then small differences add up.
-    """
-    for border, error in borders.items():
-        if error > tolerance:
-            found = piece(border)
-            if found is not None and found.error() > tolerance:
-                return found
-    return None

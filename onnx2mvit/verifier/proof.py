@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from onnx2mvit.builder.build import build, load, loading
-from onnx2mvit.builder.sizes import ELSEWHERE, look_elsewhere, single_operators_fit
-from onnx2mvit.errors import UnsupportedError, UsageError
+from onnx2mvit.errors import UsageError
 from onnx2mvit.lifter.head import own_head
 from onnx2mvit.runtimes.images import some_images
 
@@ -16,28 +15,28 @@ if TYPE_CHECKING:
     import keras
 
     from onnx2mvit.ir.network import Network
-    from onnx2mvit.verifier.reference_outputs import Expectation
+    from onnx2mvit.verifier.reference_outputs import ReferenceOutputs
     from onnx2mvit.verifier.verification import Verification
 
 INPUTS = 8
 
 
-def expected(
+def run_reference(
     path: Path, network: Network, folder: str | Path | None, count: int = INPUTS
-) -> Expectation:
+) -> ReferenceOutputs:
     """What onnxruntime answers to the images in `folder`, or to `count` structured ones."""
-    from onnx2mvit.verifier.reference_outputs import expect
+    from onnx2mvit.verifier.reference_outputs import reference_outputs
 
     channels, height, width = network.image_shape
     images, description = some_images(folder, count, height, width, channels)
-    return expect(path, network, images, description)
+    return reference_outputs(path, network, images, description)
 
 
 def prove(
     path: Path,
     network: Network,
     model: keras.Model,
-    expectation: Expectation,
+    reference: ReferenceOutputs,
     progress: Callable[[str], None],
 ) -> Verification:
     """Compares a model, which takes images of the traced size, with the file."""
@@ -47,7 +46,7 @@ def prove(
         path,
         network,
         model,
-        expectation,
+        reference,
         progress=lambda done, total: progress(f"verify ({done} of {total} images)"),
     )
 
@@ -81,23 +80,3 @@ def at_size(
             f"{size[0]}×{size[1]}: verify the folder that it came in instead"
         )
     return build(source, input_shape=(*size, channels), **own_head(network))
-
-
-def elsewhere(
-    path: Path, network: Network, model: keras.Model, folder: Path
-) -> dict[str, Any] | None:
-    """What the file makes of another size than the traced one, if it declares to take others.
-
-    None too where the model can be made for no other.
-    """
-    if not network.graph.source.dynamic_size or network.fixed_by is not None:
-        return None
-    traced = network.traced_size
-    own = tuple(model.input_shape[1:3])
-    size = (traced[0] + ELSEWHERE, traced[1]) if own in (traced, (None, None)) else own
-    try:
-        with single_operators_fit(network, size):
-            there = at_size(model, folder, network, size)
-    except UnsupportedError:
-        return None
-    return look_elsewhere(path, network, there, size)

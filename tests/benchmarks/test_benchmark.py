@@ -2,7 +2,6 @@
 
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,9 @@ from onnx2mvit import convert
 from onnx2mvit.benchmarks import benchmark as measuring
 from onnx2mvit.cli.benchmark import batches_of
 from onnx2mvit.errors import MissingDependencyError, UsageError, VerificationError
-from onnx2mvit.runtimes.images import Images
-from onnx2mvit.runtimes.timed import Runtime, litert_of, unfused_batch_norms
+from onnx2mvit.runtimes.litert_runner import LiteRTRunner
+from onnx2mvit.runtimes.onnxruntime_runner import unfused_batch_norms
+from onnx2mvit.runtimes.runner import Inputs, Outputs
 from tests.support.command_line import Run, exit_code
 from tests.support.graphs import model, save
 
@@ -56,11 +56,12 @@ def test_every_runtime_is_timed_at_every_batch(network: tuple[Path, Path]) -> No
 def test_a_runtime_that_answers_wrongly_is_not_timed(
     network: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def wrong(content: bytes, pixels: Images, threads: int) -> Runtime:
-        runtime = litert_of(content, pixels, threads)
-        return replace(runtime, call=lambda: [array * np.nan for array in runtime.call()])
+    answer = LiteRTRunner.__call__
 
-    monkeypatch.setattr(measuring, "litert_of", wrong)
+    def wrong(self: LiteRTRunner, inputs: Inputs) -> Outputs:
+        return {name: array * np.nan for name, array in answer(self, inputs).items()}
+
+    monkeypatch.setattr(LiteRTRunner, "__call__", wrong)
     with pytest.raises(VerificationError, match="LiteRT float32 differs from onnxruntime by nan"):
         measuring.benchmark(*network, batches=(1,), rounds=1)
 

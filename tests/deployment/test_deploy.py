@@ -12,11 +12,14 @@ import pytest
 import onnx2mvit
 from onnx2mvit.base.optional import import_tensorflow, optional
 from onnx2mvit.deployment import Deployment
-from onnx2mvit.deployment._comparison import compare, sqnr
+from onnx2mvit.deployment._comparison import compare
 from onnx2mvit.deployment._int8 import GOAL, SPENT, Loss, choose
-from onnx2mvit.deployment._litert import LiteRT, operators, read_metadata, refuse_flex
-from onnx2mvit.deployment._saved_model import SavedModel
+from onnx2mvit.deployment._litert import operators, read_metadata, refuse_flex
 from onnx2mvit.errors import MissingDependencyError, UnsupportedError, UsageError
+from onnx2mvit.runtimes.comparison import Comparison
+from onnx2mvit.runtimes.litert_runner import LiteRTRunner
+from onnx2mvit.runtimes.runner import Inputs, Outputs
+from onnx2mvit.runtimes.saved_model_runner import SavedModelRunner
 from tests.support.command_line import exit_code
 from tests.support.graphs import model, save
 from tests.support.skeletons import USUAL
@@ -87,9 +90,9 @@ def test_a_litert_file_answers_as_onnxruntime_does(whole: Deployment) -> None:
 
 def test_a_litert_file_has_names_and_no_operator_of_tensorflow(whole: Deployment) -> None:
     content = whole.file.read_bytes()
-    runner = LiteRT(content)
-    assert runner.input == INPUT
-    assert list(runner.runner.get_output_details()) == [OUTPUT]
+    runner = LiteRTRunner(content)
+    assert runner.inputs == [INPUT]
+    assert runner.outputs == [OUTPUT]
     found = operators(content)
     assert found["CONV_2D"] > 20
     assert not any(name.startswith("Flex") for name in found)
@@ -112,7 +115,7 @@ def test_another_size_and_batch_are_compared_with_keras_and_that_is_said(
     assert made.comparison.count == 5
     assert made.report["input"]["shape"] == [3, *SIZE, 3]
     assert any("compared with the Keras model" in note for note in made.report["notes"])
-    assert LiteRT(made.file.read_bytes()).batch == 3
+    assert LiteRTRunner(made.file.read_bytes()).batch == 3
 
 
 def test_float16_weights_are_float16_and_the_answers_near(small: Path, output: Path) -> None:
@@ -154,8 +157,8 @@ def test_int8_weights_have_a_scale_for_each_channel(int8: Deployment) -> None:
 def test_a_saved_model_has_a_classifier_and_a_feature_extractor(small: Path, output: Path) -> None:
     made = onnx2mvit.deploy(small, output, format="saved_model", image_size=SIZE, inputs=2)
     assert made.passed
-    assert SavedModel(made.file)(images(3))[CLASSES].shape == (3, 10)
-    features = SavedModel(made.file, "features")(images(3))["features"]
+    assert SavedModelRunner(made.file)(images(3))[CLASSES].shape == (3, 10)
+    features = SavedModelRunner(made.file, "features")(images(3))["features"]
     assert features.shape == (3, *SIZE, 16)  # the image before the pooling
     assert made.report["signatures"] == {"serving_default": [CLASSES], "features": ["features"]}
 
@@ -197,12 +200,12 @@ def test_operators_of_tensorflow_are_refused() -> None:
 def test_a_wrong_answer_is_a_failure_with_5(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer = LiteRT.__call__
+    answer = LiteRTRunner.__call__
 
-    def wrong(self: LiteRT, images: Array) -> dict[str, Array]:
-        return {name: array + 0.01 for name, array in answer(self, images).items()}
+    def wrong(self: LiteRTRunner, inputs: Inputs) -> Outputs:
+        return {name: array + 0.01 for name, array in answer(self, inputs).items()}
 
-    monkeypatch.setattr(LiteRT, "__call__", wrong)
+    monkeypatch.setattr(LiteRTRunner, "__call__", wrong)
     assert exit_code("deploy", small, "--inputs", 1, "-o", tmp_path) == 5
     report = json.loads((tmp_path / "small_litert_float32/deploy.json").read_text())
     assert report["verdict"] == "failed"
@@ -290,8 +293,9 @@ def test_the_comparison_counts_what_it_says() -> None:
 
 
 def test_signal_to_noise_is_in_decibel() -> None:
-    assert sqnr(np.full(4, 1.1), np.ones(4)) == pytest.approx(20)
-    assert sqnr(np.ones(4), np.ones(4)) is None
+    noisy, same = Comparison(answers=True), Comparison(answers=True)
+    assert noisy.add(np.full(4, 1.1), np.ones(4)).sqnr_db == pytest.approx(20)
+    assert same.add(np.ones(4), np.ones(4)).sqnr_db is None
 
 
 def test_blocks_stay_in_float_where_that_costs_few_weights() -> None:

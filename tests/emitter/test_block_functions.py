@@ -11,10 +11,12 @@ import pytest
 
 import onnx2mvit
 from onnx2mvit.api import inspect
-from onnx2mvit.emitter.onnx_functions import DOMAIN, block_model, check_rewrite
+from onnx2mvit.emitter.onnx_functions import DOMAIN, block_model
 from onnx2mvit.ir.network import Network
 from onnx2mvit.runtimes.images import structured_images
-from onnx2mvit.runtimes.reference import Reference
+from onnx2mvit.runtimes.layouts import file_images
+from onnx2mvit.runtimes.onnxruntime_runner import OnnxRuntimeRunner
+from onnx2mvit.verifier.rewrite import check_rewrite
 from tests.support.graphs import model, save
 from tests.support.texts import conv, mobilevit, residual
 
@@ -36,8 +38,8 @@ def proof(file: Path, network: Network) -> dict[str, float]:
     channels, height, width = network.image_shape
     shape = network.graph.inputs[0].shape
     assert shape is not None
-    images = structured_images(shape[0], height, width, channels)
-    return check_rewrite(file, network, images, Reference(file, optimized=False)(images))
+    images = file_images(network, structured_images(shape[0], height, width, channels))
+    return check_rewrite(network, images, OnnxRuntimeRunner(file, optimized=False)(images))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -118,14 +120,14 @@ def test_a_rewrite_that_is_wrong_is_found(tmp_path: Path) -> None:
 
 def test_convert_writes_the_functions_and_the_overlay(tmp_path: Path) -> None:
     text = mobilevit()
-    file, _ = text_network(tmp_path, text.nodes, **text.weights)
+    file, network = text_network(tmp_path, text.nodes, **text.weights)
     result = onnx2mvit.convert(file, tmp_path, name="net", blocks=True)
     assert result.report["verification"]["rewrite"]["max_rel_error"] <= 1e-6
     written = onnx.load(result.folder / "net.blocks.onnx")
     assert [node.op_type for node in written.graph.node] == ["MobileViTBlock", "Identity"]
-    images = structured_images(2, 8, 8, 8)
-    ours = Reference(result.folder / "net.blocks.onnx")(images)["y"]
-    assert np.abs(ours - Reference(file)(images)["y"]).max() <= 1e-5 * np.abs(ours).max()
+    images = file_images(network, structured_images(2, 8, 8, 8))
+    ours = OnnxRuntimeRunner(result.folder / "net.blocks.onnx")(images)["y"]
+    assert np.abs(ours - OnnxRuntimeRunner(file)(images)["y"]).max() <= 1e-5 * np.abs(ours).max()
 
     (graph,) = json.loads((result.folder / "node_data.json").read_text()).values()
     nodes = onnx.load(file).graph.node

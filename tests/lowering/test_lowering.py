@@ -118,7 +118,7 @@ def test_all_its_layers_are_keras_s_own_and_it_loads(mixed: onnx2mvit.Conversion
     for operation in loaded.operations:
         assert type(operation).__module__.startswith("keras.")
         assert "Lambda" not in type(operation).__name__
-    images = structured_images(2, 32, 32, 4).transpose(0, 2, 3, 1)
+    images = structured_images(2, 32, 32, 4)
     theirs, ours = (keras.ops.convert_to_numpy(m(images)) for m in (loaded, mixed.model))
     assert np.array_equal(theirs, ours)
 
@@ -126,7 +126,7 @@ def test_all_its_layers_are_keras_s_own_and_it_loads(mixed: onnx2mvit.Conversion
 @pytest.mark.parametrize("batch", [1, 2, 4, 5, 8])
 def test_it_takes_any_batch(mixed: onnx2mvit.Conversion, batch: int) -> None:
     # 4, 5 and 8 are lengths of other axes: a sum must not take one for the other.
-    images = structured_images(batch, 32, 32, 4).transpose(0, 2, 3, 1)
+    images = structured_images(batch, 32, 32, 4)
     together = keras.ops.convert_to_numpy(mixed.model(images))
     alone = [keras.ops.convert_to_numpy(mixed.model(images[i : i + 1])) for i in range(batch)]
     assert together.shape == (batch, 5)
@@ -136,7 +136,7 @@ def test_it_takes_any_batch(mixed: onnx2mvit.Conversion, batch: int) -> None:
 def test_it_trains(mixed: onnx2mvit.Conversion) -> None:
     trained = keras.models.load_model(mixed.folder / f"{mixed.model.name}.keras")
     trained.compile(keras.optimizers.SGD(0.1), "categorical_crossentropy")
-    images = structured_images(4, 32, 32, 4).transpose(0, 2, 3, 1)
+    images = structured_images(4, 32, 32, 4)
     before = [keras.ops.convert_to_numpy(weight) for weight in trained.trainable_weights]
     losses = [trained.train_on_batch(images, np.eye(5)[[0, 1, 2, 3]]) for _ in range(5)]
     assert losses[-1] < losses[0]
@@ -197,9 +197,10 @@ def test_single_operators_that_hold_for_any_size(tmp_path: Path, size: Any) -> N
     result = convert(tmp_path, nodes, n=(4, 1, 1), image_size=size)
     assert result.passed
     images = structured_images(2, 64, 48, 4)
-    expected = (np.tan(images) * result_scale(result)).mean((2, 3), keepdims=True)
-    ours = keras.ops.convert_to_numpy(result.model(images.transpose(0, 2, 3, 1)))
-    np.testing.assert_allclose(ours.transpose(0, 3, 1, 2), expected, rtol=1e-4, atol=1e-5)
+    scale = result_scale(result).reshape(4)
+    expected = (np.tan(images) * scale).mean((1, 2), keepdims=True)
+    ours = keras.ops.convert_to_numpy(result.model(images))
+    np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-5)
 
 
 def result_scale(result: onnx2mvit.Conversion) -> Any:

@@ -25,7 +25,7 @@ def halves(height: int, width: int) -> np.ndarray:
 
 def test_made_images_have_the_shape_and_type_that_was_asked_for() -> None:
     images = structured_images(9, 24, 40, 2)
-    assert images.shape == (9, 2, 24, 40)
+    assert images.shape == (9, 24, 40, 2)
     assert images.dtype == np.float32
 
 
@@ -44,8 +44,8 @@ def test_made_images_are_all_different() -> None:
 
 
 def test_no_made_image_is_of_one_colour() -> None:
-    images = structured_images(64, 32, 32, 3).reshape(64, 3, -1)
-    assert np.ptp(images, axis=2).max(axis=1).min() > 0.1
+    images = structured_images(64, 32, 32, 3).reshape(64, -1, 3)
+    assert np.ptp(images, axis=1).max(axis=1).min() > 0.1
 
 
 def test_the_same_seed_makes_the_same_images() -> None:
@@ -64,7 +64,7 @@ def test_a_folder_is_read_in_the_order_of_names(tmp_path: Path) -> None:
         save(tmp_path / name, np.full((8, 8, 3), grey))
     (tmp_path / "notes.txt").write_text("no image")
     images = load_images(tmp_path, 8, 8, 3)
-    assert images.shape == (3, 3, 8, 8)
+    assert images.shape == (3, 8, 8, 3)
     assert images.dtype == np.float32
     assert np.allclose(images[:, 0, 0, 0], np.array([100, 200, 50]) / 255)
 
@@ -76,10 +76,10 @@ def test_images_of_any_size_are_fitted(
 ) -> None:
     save(tmp_path / "a.png", halves(from_height, from_width))
     (image,) = load_images(tmp_path, height, width, 3)
-    assert image.shape == (3, height, width)
+    assert image.shape == (height, width, 3)
     assert image.min() >= 0
     assert image.max() <= 1
-    red, _, blue = image
+    red, _, blue = image.transpose(2, 0, 1)
     assert red[:, 0].min() > 0.9 > 0.1 > red[:, -1].max()
     assert blue[:, -1].min() > 0.9 > 0.1 > blue[:, 0].max()
 
@@ -97,7 +97,7 @@ def test_any_mode_becomes_what_the_model_takes(tmp_path: Path, mode: str, channe
     name = "a.jpg" if mode == "CMYK" else "a.png"
     save(tmp_path / name, np.full((8, 8, 3), 255), mode)
     images = load_images(tmp_path, 8, 8, channels)
-    assert images.shape == (1, channels, 8, 8)
+    assert images.shape == (1, 8, 8, channels)
     assert images.min() > 0.98
 
 

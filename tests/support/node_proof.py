@@ -22,7 +22,7 @@ from onnx2mvit.lifter.lift import lift
 from onnx2mvit.lowering.lower import lower
 from onnx2mvit.matcher.pattern import Pattern
 from onnx2mvit.reader.read import graph_of, source_of
-from onnx2mvit.verifier.probe import outputs_of
+from onnx2mvit.runtimes.layouts import as_the_file
 from tests.support.node_cases import Array, Case, older
 from tests.support.node_collection import cases
 from tests.support.run_graph import answers
@@ -202,13 +202,14 @@ def compare(converted: Converted, any_batch: bool = False) -> None:
     For any batch, it is asked for all images twice over, and for the first alone.
     """
     case, network, model = converted.case, converted.network, converted.model()
-    inputs = [case.inputs[value.name] for value in network.graph.inputs]
+    inputs = {value.name: case.inputs[value.name] for value in network.graph.inputs}
     axes = [network.layouts[value].batch for value in network.graph.outputs]
-    images = len(inputs[0]) if any_batch else 0
+    images = len(next(iter(inputs.values()))) if any_batch else 0
+    run = as_the_file(model, network)
     batches = [slice(1), [*range(images), *range(images)]] if any_batch else [None]
     for batch in batches:
-        given = [_images(array, images, batch, 0) for array in inputs]
-        found = outputs_of(model, network, *given).values()
+        given = {name: _images(array, images, batch, 0) for name, array in inputs.items()}
+        found = run(given).values()
         for answer, expected, axis in zip(found, case.expected, axes, strict=True):
             assert_same(answer, _images(expected, images, batch, axis), case)
 
@@ -235,7 +236,7 @@ def compare_elsewhere(converted: Converted) -> None:
     except Exception:  # onnxruntime has an exception of its own for each complaint
         return
     model = converted.model(input_shape=(*size, channels))
-    for ours, theirs in zip(outputs_of(model, network, given).values(), expected, strict=True):
+    for ours, theirs in zip(as_the_file(model, network)(given).values(), expected, strict=True):
         assert_same(ours, theirs, replace(case, atol=1e-5))
 
 

@@ -15,7 +15,7 @@ from onnx2mvit.api import inspect
 from onnx2mvit.builder.build import build
 from onnx2mvit.ir.network import Network
 from onnx2mvit.runtimes.images import structured_images
-from onnx2mvit.verifier.reference_outputs import expect
+from onnx2mvit.verifier.reference_outputs import reference_outputs
 from onnx2mvit.verifier.verification import Verification, verify_model
 from tests.support.command_line import exit_code
 from tests.support.graphs import model, save
@@ -43,8 +43,8 @@ def proof(block: tuple[Path, Path, Network], change: Callable[[Any], None]) -> V
     file, folder, network = block
     keras_model = build(folder)
     change(keras_model)
-    expectation = expect(file, network, structured_images(2, 8, 8, 8), "")
-    return verify_model(file, network, keras_model, expectation)
+    reference = reference_outputs(file, network, structured_images(2, 8, 8, 8), "")
+    return verify_model(file, network, keras_model, reference)
 
 
 def layer(keras_model: Any, path: str) -> Any:
@@ -55,7 +55,7 @@ def layer(keras_model: Any, path: str) -> Any:
 
 def test_a_model_that_is_right_begins_nowhere(block: tuple[Path, Path, Network]) -> None:
     right = proof(block, lambda keras_model: None)
-    assert right.passed and right.begins is None and right.piece is None
+    assert right.passed and right.begins is None and right.first_divergence is None
 
 
 def scaled_kernel(one: Any) -> None:

@@ -1,0 +1,46 @@
+"""LiteRT: the answers of a file for phones, with XNNPACK, its default."""
+
+from __future__ import annotations
+
+import os
+from types import ModuleType
+
+import numpy as np
+
+from onnx2mvit.base.optional import optional
+from onnx2mvit.base.quiet import quiet
+from onnx2mvit.runtimes.runner import Inputs, Outputs, by_name
+
+THREADS = min(os.cpu_count() or 1, 4)
+
+
+def import_litert(extra: str = "deploy") -> ModuleType:
+    """The module of LiteRT's interpreter; `extra` is what is said to bring it.
+
+    Raises:
+        MissingDependencyError: ai-edge-litert is not installed.
+    """
+    return optional("ai_edge_litert.interpreter", extra=extra)
+
+
+class LiteRTRunner:
+    """The signature of a LiteRT file that has one; inputs and outputs are in Keras's layout.
+
+    `batch` is the number of images that the file takes.
+    """
+
+    def __init__(self, content: bytes, threads: int = THREADS) -> None:
+        with quiet():
+            interpreter = import_litert().Interpreter(model_content=content, num_threads=threads)
+            interpreter.allocate_tensors()
+            (signature,) = interpreter.get_signature_list()
+            self.signature = interpreter.get_signature_runner(signature)
+        self.inputs = list(self.signature.get_input_details())
+        self.outputs = sorted(self.signature.get_output_details())
+        self.batch = int(self.signature.get_input_details()[self.inputs[0]]["shape"][0])
+
+    def __call__(self, inputs: Inputs) -> Outputs:
+        """All outputs by name."""
+        feed = by_name(inputs, self.inputs)
+        answers = self.signature(**{k: np.ascontiguousarray(array) for k, array in feed.items()})
+        return {name: answers[name] for name in self.outputs}

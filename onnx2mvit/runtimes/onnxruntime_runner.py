@@ -1,0 +1,133 @@
+"""onnxruntime: the answers of an ONNX file, and its tensors between the nodes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx
+import onnxruntime
+
+from onnx2mvit.base.quiet import one_line
+from onnx2mvit.errors import InvalidModelError
+from onnx2mvit.runtimes.exact_means import exact_means
+from onnx2mvit.runtimes.runner import Inputs, Outputs, by_name
+
+# They have no base class of their own.
+FAILURES = (
+    onnxruntime.capi.onnxruntime_pybind11_state.EPFail,
+    onnxruntime.capi.onnxruntime_pybind11_state.EngineError,
+    onnxruntime.capi.onnxruntime_pybind11_state.Fail,
+    onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument,
+    onnxruntime.capi.onnxruntime_pybind11_state.InvalidGraph,
+    onnxruntime.capi.onnxruntime_pybind11_state.InvalidProtobuf,
+    onnxruntime.capi.onnxruntime_pybind11_state.NotImplemented,
+    onnxruntime.capi.onnxruntime_pybind11_state.RuntimeException,
+)
+Level = onnxruntime.GraphOptimizationLevel
+
+
+class OnnxRuntimeRunner:
+    """A session of onnxruntime on an ONNX file; inputs and outputs are in the file's layout.
+
+    `batch` is the number of images that the file takes, None for any.
+    """
+
+    def __init__(
+        self,
+        model: Path | bytes,
+        *,
+        inner: Sequence[str] = (),
+        optimized: bool = True,
+        arena: bool = False,
+        threads: int = 0,
+    ) -> None:
+        """Loads the model.
+
+        Args:
+            model: an ONNX file, or the content of one.
+            inner: tensors between the nodes of a file that are outputs too; means over several
+                axes are then taken exactly. Names that the file does not have are left out.
+            optimized: False for the nodes one by one, as they stand in the file.
+            arena: keeps memory between calls, which is faster, and holds every inner tensor twice.
+            threads: for each node; 0 leaves it to onnxruntime.
+
+        Raises:
+            InvalidModelError: onnxruntime cannot load it.
+        """
+        options = onnxruntime.SessionOptions()
+        options.enable_cpu_mem_arena = arena
+        options.intra_op_num_threads = threads
+        if not optimized:
+            options.graph_optimization_level = Level.ORT_DISABLE_ALL
+        source: str | bytes = model if isinstance(model, bytes) else str(model)
+        self.inner = list(inner)
+        if inner:
+            assert isinstance(model, Path)
+            # The weights of a large model stay in their own file, beside the original.
+            proto = onnx.load(model, load_external_data=False)
+            folder = "session.model_external_initializers_file_folder_path"
+            options.add_session_config_entry(folder, str(model.parent))
+            known = {name for node in proto.graph.node for name in node.output}
+            outputs = {output.name for output in proto.graph.output}
+            self.inner = [name for name in inner if name in known and name not in outputs]
+            proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in self.inner)
+            exact_means(proto)
+            source = proto.SerializeToString()
+        self.session = _session(source, options, "the model" if isinstance(model, bytes) else model)
+        self.inputs = [each.name for each in self.session.get_inputs()]
+        self.outputs = [each.name for each in self.session.get_outputs()]
+        batch = next(iter(self.session.get_inputs()[0].shape), None)
+        self.batch: int | None = batch if isinstance(batch, int) else None
+
+    def __call__(self, inputs: Inputs) -> Outputs:
+        """All outputs by name, inner ones included.
+
+        Raises:
+            InvalidModelError: onnxruntime fails on these inputs.
+        """
+        return self.tensors(inputs, self.outputs)
+
+    def tensors(self, inputs: Inputs, names: Sequence[str]) -> Outputs:
+        """Some outputs or inner tensors by name; the others are not kept in memory.
+
+        Raises:
+            InvalidModelError: onnxruntime fails on these inputs.
+        """
+        try:
+            answers = self.session.run(list(names), by_name(inputs, self.inputs))
+        except FAILURES as error:
+            raise InvalidModelError(f"onnxruntime fails on the file: {one_line(error)}") from error
+        return dict(zip(names, answers, strict=True))
+
+
+def unfused_batch_norms(path: Path) -> int:
+    """How many BatchNormalization onnxruntime still has after its optimisations of a file.
+
+    It folds them into convolutions whose weights and bias are constants. Torch's dynamo exporter
+    computes the biases when it is not to fold (`optimize=False`); the file then takes nearly
+    twice as long (MobileViT-XS, onnxruntime 1.31).
+
+    Raises:
+        InvalidModelError: onnxruntime cannot load the file.
+    """
+    options = onnxruntime.SessionOptions()
+    # The last level would write them as convolutions, where the processor likes that.
+    options.graph_optimization_level = Level.ORT_ENABLE_EXTENDED
+    with tempfile.TemporaryDirectory() as folder:
+        options.optimized_model_filepath = str(Path(folder) / "optimized.onnx")
+        _session(str(path), options, path)
+        optimized = onnx.load(options.optimized_model_filepath, load_external_data=False)
+    return sum(node.op_type == "BatchNormalization" for node in optimized.graph.node)
+
+
+def _session(
+    source: str | bytes, options: onnxruntime.SessionOptions, named: str | Path
+) -> onnxruntime.InferenceSession:
+    """The one place where a session is made: on the processor, and without a word on stderr."""
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except FAILURES as error:
+        raise InvalidModelError(f"onnxruntime cannot load {named}: {one_line(error)}") from error

@@ -1,0 +1,172 @@
+"""Checkpoints: the places in a Keras model where a value of the ONNX graph is seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onnx2mvit.builder.calls import Call, calls_of
+from onnx2mvit.errors import InvalidModelError
+from onnx2mvit.ir.block import Block
+from onnx2mvit.ir.graph import Value
+from onnx2mvit.ir.layout import Order
+from onnx2mvit.runtimes.layouts import to_keras, to_onnx
+
+if TYPE_CHECKING:
+    import keras
+
+Array = np.ndarray[Any, Any]
+Known = Callable[[Value], Array | None]  # onnxruntime's tensor of a value, where it is known
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A place in a model where a value of the graph is seen.
+
+    `tensor` is Keras's symbolic one in `model`, `block` what ends there, as deep as it is still
+    in this model; None for an input.
+    """
+
+    model: CheckedModel
+    tensor: Any
+    value: Value
+    block: Block | None
+
+
+Look = Callable[[Checkpoint, Array], None]
+
+
+class CheckedModel:
+    """A model, and the checkpoints in it and in the models in it.
+
+    Raises:
+        InvalidModelError: the model has not the layers of these blocks.
+    """
+
+    def __init__(self, model: keras.Model, blocks: Sequence[Block]) -> None:
+        self.calls = calls_of(model)
+        # What the model takes, if it is one tensor: the first block reads it.
+        self.source = blocks[0].inputs[0] if blocks and len(model.inputs) == 1 else None
+        self.ends = {block.output for block in blocks}
+        self.orders: dict[Value, Order] = {}
+        self.made: dict[Call, Checkpoint] = {}  # what a call makes
+        self.read: dict[Call, Checkpoint] = {}  # what it reads
+        self.nested: dict[Call, CheckedModel] = {}
+        calls = {call.layer.name: call for call in self.calls.calls}
+        ends = {block.output: block for block in _inside(blocks)}
+        for block in _layers(blocks):
+            source = block.inputs[0]
+            self.orders.setdefault(source, block.pattern.order(_rank(source)))
+            self.orders[block.output] = self._order(block)
+            if block.code is not None and not block.code.is_layer:
+                continue
+            name = block.path.rpartition("/")[2]
+            if name not in calls:
+                raise InvalidModelError(f"the Keras model has no layer {block.path!r}")
+            call = calls[name]
+            if block.code is None and self._is_read_by(call, block):
+                self.read[call] = Checkpoint(self, call.inputs[0], source, ends.get(source))
+            self.made[call] = Checkpoint(self, call.outputs[0], block.output, block)
+            if block.pattern.nested:
+                self.nested[call] = CheckedModel(call.layer, block.children)
+
+    def _order(self, block: Block) -> Order:
+        if block.code is not None:
+            return block.code.order
+        if block.pattern.any_order:
+            return self.orders[block.inputs[0]]
+        return block.pattern.order(_rank(block.output))
+
+    def _is_read_by(self, call: Call, block: Block) -> bool:
+        """True if a layer shows its block's input, which no layer before has made.
+
+        What has no layer of its own (fold, unfold) is seen where the next block reads it; a
+        convolution that reads its own padding has another shape and says nothing.
+        """
+        source, read = block.inputs[0], call.inputs[0]
+        order = block.pattern.order(_rank(source))
+        straight = block.pattern.any_order or self.orders[source] == order
+        made = any(checkpoint.value is source for checkpoint in self.made.values())
+        return not made and straight and not self._is_padded(read) and _fits(source, order, read)
+
+    def _is_padded(self, tensor: Any) -> bool:
+        # Where sizes are left open, its shape would not tell.
+        maker = self.calls.maker(tensor)
+        return maker is not None and type(maker.layer).__name__ in ("ZeroPadding2D", "Pad")
+
+    def run(self, inputs: Any, known: Known, look: Look) -> None:
+        """Runs every block by itself, and shows what it makes, in the layout of ONNX.
+
+        Every block is run on onnxruntime's own tensor where that is known, so that errors from
+        before do not add up: behind twenty blocks they would exceed what a single one is allowed.
+        Nested models are run once more by themselves, so that what is inside of them is seen too.
+
+        Args:
+            inputs: what the model takes, in Keras's layout.
+            known: gives onnxruntime's tensors, in ONNX's layout.
+            look: is given each tensor of Keras, which is large and should not be kept.
+        """
+        import keras
+
+        tensors = _by_id(self.calls.inputs, inputs)
+
+        def show(checkpoint: Checkpoint, tensor: Any) -> None:
+            array = keras.ops.convert_to_numpy(tensor)
+            look(checkpoint, to_onnx(array, self.orders[checkpoint.value]))
+
+        for call in self.calls.calls:
+            args, kwargs = call.arguments(tensors)
+            if call in self.read:
+                show(self.read[call], keras.tree.flatten(args)[0])
+            if call in self.nested:
+                self.nested[call].run(args[0], known, look)
+            answer = call.layer(*args, **kwargs)
+            if call in self.made:
+                show(self.made[call], answer)
+                value = self.made[call].value
+                right = known(value) if value in self.ends else None
+                if right is not None:
+                    answer = keras.ops.convert_to_tensor(to_keras(right, self.orders[value]))
+            tensors |= _by_id(call.outputs, answer)
+            for read in self.calls.last_read[call]:
+                tensors.pop(read, None)
+
+
+def _by_id(symbolic: Sequence[Any], tensors: Any) -> dict[int, Any]:
+    import keras
+
+    pairs = zip(symbolic, keras.tree.flatten(tensors), strict=True)
+    return {id(key): tensor for key, tensor in pairs}
+
+
+def _layers(blocks: Sequence[Block]) -> Iterator[Block]:
+    """The blocks that are one layer or one nested model, in the model that these are in."""
+    for block in blocks:
+        if block.pattern.is_leaf or block.pattern.nested:
+            yield block
+        else:
+            yield from _layers(block.children)
+
+
+def _inside(blocks: Sequence[Block]) -> Iterator[Block]:
+    """The blocks in the model that these are in, but not in models in it, parents first."""
+    for block in blocks:
+        yield block
+        if not block.pattern.nested:
+            yield from _inside(block.children)
+
+
+def _rank(value: Value) -> int:
+    return len(value.shape or ())
+
+
+def _fits(value: Value, order: Order, tensor: Any) -> bool:
+    """True if a symbolic tensor has the shape of a value, as far as both are known."""
+    if value.shape is None or len(value.shape) != len(tensor.shape):
+        return False
+    shape = tuple(value.shape[axis] for axis in order)
+    pairs = zip(shape[1:], tensor.shape[1:], strict=True)
+    return all(theirs in (ours, None) for ours, theirs in pairs)

@@ -1,0 +1,42 @@
+"""The rewrite alone: blocks as functions in ONNX, which onnxruntime runs like the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from onnx2mvit.base.quiet import one_line
+from onnx2mvit.emitter.onnx_functions import block_model
+from onnx2mvit.errors import MALFORMED, InvalidModelError
+from onnx2mvit.ir.block import Block
+from onnx2mvit.ir.graph import Node, Value
+from onnx2mvit.ir.network import Network
+from onnx2mvit.runtimes.comparison import Comparison
+from onnx2mvit.runtimes.onnxruntime_runner import OnnxRuntimeRunner
+from onnx2mvit.runtimes.runner import InBatches, Inputs, Outputs
+
+LARGEST = 1 << 30  # bytes of weights that are checked; a message of protobuf has no 2 GiB
+
+
+def check_rewrite(network: Network, images: Inputs, expected: Outputs) -> dict[str, Any]:
+    """How far onnxruntime's answers to the block model are from those to the file, `expected`.
+
+    Relative to the largest value; where it cannot be told, the reason.
+    """
+    constants = {value for node in network.graph for value in _constants(node)}
+    if sum(value.const.nbytes for value in constants if value.const is not None) > LARGEST:
+        return {"max_rel_error": None, "why": "the weights are too large for one message"}
+    try:
+        made = block_model(network).SerializeToString()
+        session = OnnxRuntimeRunner(made, optimized=False)
+        answers = InBatches(session, session.batch)(images)
+    except (InvalidModelError, *MALFORMED) as error:
+        return {"max_rel_error": None, "why": one_line(error)}
+    compared = [Comparison().add(answers[name], array) for name, array in expected.items()]
+    worst = max(compared, key=lambda comparison: comparison.max_rel_error)
+    return {"max_rel_error": worst.max_rel_error, "max_abs_error": worst.max_abs_error}
+
+
+def _constants(node: Node) -> Iterable[Value]:
+    nodes = node.onnx_nodes() if isinstance(node, Block) else [node]
+    return (value for each in nodes for value in each.inputs if value is not None)

@@ -1,0 +1,124 @@
+"""Sub-models: what lies between checkpoints, as a model of its own on onnxruntime's tensors.
+
+Where a model differs, its first divergence is the first sub-model that is wrong by itself, so
+that one fault does not accuse all that follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onnx2mvit.ir.block import Block
+from onnx2mvit.ir.graph import Value
+from onnx2mvit.runtimes.comparison import Comparison
+from onnx2mvit.runtimes.layouts import to_keras
+from onnx2mvit.verifier.checkpoints import Array, Checkpoint, Known
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass(frozen=True, eq=False)
+class SubModel:
+    """A part of the model with onnxruntime's tensors before and after it, in Keras's layout.
+
+    `block` is the block at the top in which it lies, `layer` the deepest one that ends it.
+    """
+
+    block: Block
+    layer: Block
+    model: keras.Model
+    inputs: list[Array]
+    expected: Array
+
+    @cached_property
+    def answer(self) -> Array:
+        """What Keras makes of the inputs."""
+        import keras
+
+        made: Array = keras.ops.convert_to_numpy(self.model(self.inputs, training=False))
+        return made
+
+    @cached_property
+    def comparison(self) -> Comparison:
+        """Keras's answer against onnxruntime's."""
+        return Comparison().add(self.answer, self.expected)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain values for JSON."""
+        return {
+            "block": self.block.name,
+            "block_kind": self.block.kind,
+            "layer": self.layer.path,
+            "kind": self.layer.kind,
+            "max_rel_error": self.comparison.max_rel_error,
+            "shape": list(self.answer.shape),
+            "expected_shape": list(self.expected.shape),
+        }
+
+
+def sub_model_before(
+    checkpoint: Checkpoint, blocks: Sequence[Block], known: Known
+) -> SubModel | None:
+    """What ends at a checkpoint and begins at those before it, in the model that it is in.
+
+    None where a tensor before it is not known.
+    """
+    import keras
+
+    within = checkpoint.model
+    starts: dict[int, Any] = {}
+    values: list[Value | None] = []
+
+    def before(tensor: Any) -> None:
+        maker = within.calls.maker(tensor)
+        for source in maker.inputs if maker is not None else ():
+            call = within.calls.maker(source)
+            if id(source) in starts:
+                continue
+            if call is None or call in within.made:
+                starts[id(source)] = source
+                values.append(within.source if call is None else within.made[call].value)
+            else:
+                before(source)
+
+    before(checkpoint.tensor)
+    expected = known(checkpoint.value)
+    arrays = [known(value) if value is not None else None for value in values]
+    if expected is None or checkpoint.block is None or any(array is None for array in arrays):
+        return None
+    inputs = [
+        np.ascontiguousarray(to_keras(array, within.orders[value]))
+        for array, value in zip(arrays, values, strict=True)
+        if array is not None and value is not None
+    ]
+    return SubModel(
+        block=next(top for top in blocks if checkpoint.block in top.walk()),
+        layer=checkpoint.block,
+        model=keras.Model(list(starts.values()), checkpoint.tensor),
+        inputs=inputs,
+        expected=np.ascontiguousarray(to_keras(expected, within.orders[checkpoint.value])),
+    )
+
+
+def first_divergence(
+    errors: Mapping[Checkpoint, Comparison],
+    tolerance: float,
+    sub_model: Callable[[Checkpoint], SubModel | None],
+) -> SubModel | None:
+    """The first sub-model that is wrong by itself, inner ones before those around them.
+
+    `errors` has what was found at each checkpoint, in the order of the network. None where no
+    sub-model is wrong: then small differences add up.
+    """
+    for checkpoint, comparison in errors.items():
+        if not comparison.within(tolerance):
+            found = sub_model(checkpoint)
+            if found is not None and not found.comparison.within(tolerance):
+                return found
+    return None

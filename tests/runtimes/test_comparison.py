@@ -1,0 +1,50 @@
+"""Comparison: errors, noise and classes over all pairs of tensors, and the verdict."""
+
+import json
+
+import numpy as np
+import pytest
+
+from onnx2mvit.runtimes.comparison import FARTHEST, Comparison
+
+
+def test_errors_are_the_largest_of_all_pairs() -> None:
+    comparison = Comparison().add(np.array([1.0, 2.0]), np.array([1.0, 2.5]))
+    comparison.add(np.array([-10.0]), np.array([-10.1]))
+    assert comparison.max_abs_error == 0.5
+    assert comparison.max_rel_error == pytest.approx(0.5 / 10.1)
+    assert comparison.within(0.05)
+    assert not comparison.within(0.049)
+
+
+def test_what_was_not_compared_is_not_near() -> None:
+    assert not Comparison().within(1.0)
+
+
+@pytest.mark.parametrize(
+    "ours", [np.array([np.nan, 1.0]), np.array([np.inf, 1.0]), np.array([[1.0, 1.0]])]
+)
+def test_another_shape_and_what_is_no_number_are_as_far_off_as_can_be(ours: np.ndarray) -> None:
+    comparison = Comparison().add(ours, np.ones(2)).add(np.ones(2), np.ones(2))
+    assert not comparison.within(1e300)
+    assert comparison.max_abs_error == FARTHEST
+    json.dumps([comparison.max_abs_error, comparison.max_rel_error], allow_nan=False)
+
+
+def test_others_are_joined() -> None:
+    one, other = Comparison(), Comparison().add(np.zeros(1), np.full(1, 4.0))
+    one.join(other)
+    assert one.seen
+    assert (one.max_abs_error, one.largest) == (4.0, 4.0)
+
+
+def test_classes_are_those_of_vectors_alone() -> None:
+    right = np.array([[1.0, 3.0], [5.0, 1.0], [2.0, 2.5]])
+    found = Comparison(answers=True).add(right[:, ::-1], right)
+    found.add(right, right)
+    assert found.agreeing == [False] * 3 + [True] * 3
+    assert found.margins == [2.0, 4.0, 0.5] * 2
+    assert found.different_answers == 2
+    for shape in ((3, 1), (3, 4, 4)):
+        none = Comparison(answers=True).add(np.ones(shape), np.ones(shape))
+        assert (none.agreeing, none.margins, none.different_answers) == ([], [], 0)

@@ -1,0 +1,96 @@
+"""Runners: every runtime takes and gives arrays by name, and wrappers change neither."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from onnx2mvit.api import inspect
+from onnx2mvit.errors import InvalidModelError
+from onnx2mvit.runtimes.keras_runner import KerasRunner
+from onnx2mvit.runtimes.layouts import KerasLayout, OnnxLayout, file_images
+from onnx2mvit.runtimes.onnxruntime_runner import OnnxRuntimeRunner
+from onnx2mvit.runtimes.runner import Array, InBatches, Inputs, Outputs
+from tests.support.graphs import model, save
+
+# Channels are told from places: y is x's channels, scaled, and m their means.
+NET = """g (float[{batch},3,8,6] x) => (float[{batch},3,8,6] y, float[{batch},3] m) {{
+    y = Mul(x, s)  m = ReduceMean<axes=[2,3], keepdims=0>(y)
+}}"""
+SCALE = np.arange(1, 4, dtype=np.float32).reshape(3, 1, 1)
+
+
+def net(folder: Path, batch: int | str = "N") -> Path:
+    return save(model(NET.format(batch=batch), opset=17, s=SCALE), folder)
+
+
+def pixels(count: int) -> Array:
+    return np.random.default_rng(0).uniform(size=(count, 8, 6, 3)).astype(np.float32)
+
+
+def scaled(compiled: bool) -> KerasRunner:
+    """The same network in Keras."""
+    image = keras.Input((8, 6, 3))
+    y = image * SCALE.reshape(3)
+    return KerasRunner(keras.Model(image, [y, keras.ops.mean(y, (1, 2))]), compiled=compiled)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_model_and_a_file_answer_in_each_other_s_layout(tmp_path: Path, compiled: bool) -> None:
+    file, images = net(tmp_path), pixels(2)
+    network = inspect(file)
+    theirs = OnnxRuntimeRunner(file)(file_images(network, images))
+    assert theirs["y"].shape == (2, 3, 8, 6)
+    ours = OnnxLayout(scaled(compiled), network)(file_images(network, images))
+    assert list(ours) == ["y", "m"]
+    swapped = KerasLayout(OnnxRuntimeRunner(file), network)(images)
+    np.testing.assert_allclose(swapped["y"], images * SCALE.reshape(3), rtol=1e-6)
+    for name, array in theirs.items():
+        np.testing.assert_allclose(ours[name], array, rtol=1e-5)
+
+
+def test_inputs_go_by_their_names(tmp_path: Path) -> None:
+    text = "g (float[2,3] a, float[2,3] b) => (float[2,3] y) { y = Sub(a, b) }"
+    file = save(model(text), tmp_path)
+    a, b = keras.Input((3,)), keras.Input((3,))
+    ours = KerasRunner(keras.Model([a, b], a - b), inputs=["a", "b"], outputs=["y"])
+    one, two = np.full((2, 3), 5, np.float32), np.ones((2, 3), np.float32)
+    for runner in (ours, OnnxRuntimeRunner(file)):
+        assert (runner({"b": two, "a": one})["y"] == 4).all()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+def test_a_file_for_a_fixed_number_of_images_runs_on_any(tmp_path: Path, count: int) -> None:
+    images = np.ascontiguousarray(pixels(count).transpose(0, 3, 1, 2))
+    fixed, free = OnnxRuntimeRunner(net(tmp_path, 2)), OnnxRuntimeRunner(net(tmp_path))
+    assert (fixed.batch, free.batch) == (2, None)
+    answers = InBatches(fixed, fixed.batch)(images)
+    for name, array in free(images).items():
+        assert np.array_equal(answers[name], array)
+    if count != fixed.batch:
+        with pytest.raises(InvalidModelError, match="onnxruntime fails"):
+            fixed(images)
+
+
+def test_rows_of_the_images_that_fill_a_batch_up_are_cut_off() -> None:
+    seen: list[int] = []
+
+    def patches(inputs: Inputs) -> Outputs:
+        assert isinstance(inputs, np.ndarray)
+        seen.append(len(inputs))
+        return {"rows": np.repeat(inputs, 3, axis=0)}
+
+    found = InBatches(patches, 4)(np.arange(6))["rows"]
+    assert seen == [4, 4]
+    assert np.array_equal(found, np.repeat(np.arange(6), 3))
+
+
+def test_inner_tensors_are_given_by_name_and_unknown_ones_left_out(tmp_path: Path) -> None:
+    text = "g (float[N,3] x) => (float[N,3] y) { a = Neg(x)  y = Exp(a) }"
+    runner = OnnxRuntimeRunner(save(model(text), tmp_path), inner=["a", "nothing", "y"])
+    assert runner.inner == ["a"]
+    x = np.ones((2, 3), np.float32)
+    assert list(runner(x)) == ["y", "a"]
+    (a,) = runner.tensors(x, ["a"]).values()
+    assert (a == -1).all()
