@@ -50,6 +50,9 @@ class MultiHeadAttention(Pattern):
         y = op.Rearrange("b h t k -> b t (h k)", y, **heads)
         return op.Dense(y, role="output")
 
+    def usual(self) -> dict[str, Any]:
+        return {"use_bias": True}
+
     def params(self, m: Match) -> dict[str, Any]:
         *_, channels = m.shape("x", 3)
         heads, key_dim = m.num_heads, m.key_dim

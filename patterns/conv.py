@@ -71,6 +71,12 @@ def several_groups(group: int) -> bool:
     return group > 1
 
 
+USUAL = {
+    **{"strides": 1, "dilation": 1, "padding": None},
+    **{"depthwise": False, "groups": 1, "use_bias": False},
+}
+
+
 class DepthwiseConv2D(Pattern):
     """A convolution of every channel by itself (MobileNets, arXiv:1704.04861, section 3.1).
 
@@ -83,6 +89,9 @@ class DepthwiseConv2D(Pattern):
     def onnx(self, op: Ops, x: Var) -> Expr:
         kernel, bias = constant("kernel", rank=4), optional("bias", rank=1)
         return op.Conv(x, kernel, bias, role="conv", group=several_groups)
+
+    def usual(self) -> dict[str, Any]:
+        return USUAL
 
     def params(self, m: Match) -> dict[str, Any]:
         filters, per_group, _, _ = m.kernel.const.shape
@@ -112,6 +121,9 @@ class Conv2D(Pattern):
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         return op.Conv(x, constant("kernel", rank=4), optional("bias", rank=1), role="conv")
+
+    def usual(self) -> dict[str, Any]:
+        return USUAL
 
     def params(self, m: Match) -> dict[str, Any]:
         filters, per_group, _, _ = m.kernel.const.shape

@@ -109,6 +109,9 @@ class BatchNorm(Pattern):
             training_mode=lambda mode: not mode,
         )
 
+    def usual(self) -> dict[str, Any]:
+        return {"epsilon": 1e-5, "momentum": 0.9}
+
     def params(self, m: Match) -> dict[str, Any]:
         m.shape("x", 4)
         return {
@@ -135,6 +138,9 @@ class LayerNorm(Pattern):
         gamma, beta = constant("gamma", rank=1), constant("beta", rank=1)
         return op.LayerNormalization(x, gamma, beta, role="norm")
 
+    def usual(self) -> dict[str, Any]:
+        return {"epsilon": 1e-5}
+
     def params(self, m: Match) -> dict[str, Any]:
         axis = m.norm.attrs.get("axis", -1)
         rank = len(m.x.shape or ())
@@ -158,6 +164,9 @@ class GroupNorm(Pattern):
         gamma, beta = constant("gamma", rank=1), constant("beta", rank=1)
         return op.GroupNormalization(x, gamma, beta, role="norm")
 
+    def usual(self) -> dict[str, Any]:
+        return {"epsilon": 1e-5}
+
     def params(self, m: Match) -> dict[str, Any]:
         _, channels, _, _ = m.shape("x", 4)
         require(m.gamma.const.shape == (channels,), "gamma is not one per channel")
@@ -180,6 +189,9 @@ class Dense(Pattern):
     def onnx(self, op: Ops, x: Var) -> Expr:
         y = op.MatMul(x, constant("kernel", rank=2))
         return any_of(op.Add(y, constant("bias", rank=1)), y)
+
+    def usual(self) -> dict[str, Any]:
+        return {"use_bias": True}
 
     def params(self, m: Match) -> dict[str, Any]:
         units = m.kernel.const.shape[1]

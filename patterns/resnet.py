@@ -130,9 +130,8 @@ class Bottleneck(Pattern):
         y = GroupConv(y, role="conv", kernel_size=3, **p("dilation", "groups"), **conv)
         last = {"filters": p.filters, "activation": p.branch_activation, **STYLE}
         plain = PointwiseConv(y, role="expand", **last)
-        squeezed_last = op.SqueezeExcite(
-            plain, role="se", **{**SQUEEZED, "filters": p.squeeze_last}
-        )
+        at_the_end = {**SQUEEZED, "filters": p.squeeze_last}
+        squeezed_last = op.SqueezeExcite(plain, role="se", **at_the_end)
         squeezed = op.SqueezeExcite(y, role="se", **SQUEEZED)
         y = any_of(plain, squeezed_last, PointwiseConv(squeezed, role="expand", **last))
         y = op.Add(y, projection(op, x), role="add")

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from onnx2mvit.cli.show import USUAL
 from onnx2mvit.errors import UsageError
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Graph, Node, Value
@@ -41,10 +40,11 @@ def lines_of(graph: Graph) -> Iterator[str]:
     numbers = {value: str(i) for i, node in enumerate(nodes) for value in node.outputs}
     for number, node in enumerate(nodes):
         reads = ", ".join(_operand(value, numbers) for value in node.inputs)
+        usual = node.pattern.usual() if isinstance(node, Block) else {}
         shown = ", ".join(
             f"{key}={value}"
             for key, value in node.attrs.items()
-            if value is not None and USUAL.get(key) != value
+            if value is not None and usual.get(key) != value
         )
         shape = list(node.output.shape) if node.output.shape is not None else "?"
         where = node.name if isinstance(node, Block) else node.scope

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -16,29 +17,6 @@ from onnx2mvit.reports.report import batch_normalization, leftovers
 if TYPE_CHECKING:
     from onnx2mvit.api import Conversion
 
-# What stays at its usual value says nothing about a block.
-USUAL = {
-    "attention_bias": True,
-    "batch_norm": True,
-    "bn_epsilon": 1e-5,
-    "bn_momentum": 0.9,
-    "branch_activation": None,
-    "depthwise": False,
-    "dilation": 1,
-    "epsilon": 1e-5,
-    "fusion": True,
-    "gate": "sigmoid",
-    "groups": 1,
-    "momentum": 0.9,
-    "padding": None,
-    "shortcut_pool": False,
-    "squeeze_activation": "relu",
-    "squeeze_bias": True,
-    "squeeze_gate": "sigmoid",
-    "strides": 1,
-    "strides_first": False,
-    "use_bias": False,
-}
 SHOWN_LEFTOVERS = 20
 FOLDED = (
     "There is no batch normalization in the file, and its convolutions have biases: if the network "
@@ -69,10 +47,10 @@ def show_network(console: Console, network: Network, depth: int = 0) -> None:
         console.print(f"  … and {len(unknown) - SHOWN_LEFTOVERS} more (--json lists them all)")
 
 
-def shown_params(params: dict[str, Any]) -> str:
+def shown_params(params: dict[str, Any], usual: Mapping[str, Any]) -> str:
     """The hyperparameters that are not at their usual values."""
     return ", ".join(
-        f"{key}={value}" for key, value in params.items() if key not in USUAL or value != USUAL[key]
+        f"{key}={value}" for key, value in params.items() if key not in usual or value != usual[key]
     )
 
 
@@ -91,7 +69,11 @@ def show_coverage(console: Console, network: Network) -> None:
 
 def _add(parent: Tree, block: Block, outer: str, depth: int) -> None:
     name = block.name.removeprefix(outer + ".") if outer else block.name
-    parts = [(block.kind, "cyan"), (name, "bold"), (shown_params(block.params), "dim")]
+    parts = [
+        (block.kind, "cyan"),
+        (name, "bold"),
+        (shown_params(block.params, block.pattern.usual()), "dim"),
+    ]
     line = Text(" ").join(Text(text, style) for text, style in parts if text)
     line.append(f"  [{block.nodes}]")
     branch = parent.add(line)

@@ -53,6 +53,10 @@ class BlockType:
         """The name of the block, in the words of its paper."""
         return type(self).__name__
 
+    def usual(self) -> dict[str, Any]:
+        """Hyperparameters as they usually are, which say nothing about a block."""
+        return {}
+
     @property
     def is_leaf(self) -> bool:
         """True if the block is one Keras layer, whatever it was recognised from."""

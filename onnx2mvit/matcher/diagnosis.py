@@ -52,7 +52,7 @@ class Explainer:
                     continue
                 trace = self._trace(pattern, root)
                 failure = trace.furthest
-                if failure is None or node not in trace.touched:
+                if failure is None or node not in trace.touched or _is_of_another_kind(failure):
                     continue
                 if _closeness(failure) > _closeness(best):
                     best = failure
@@ -67,6 +67,13 @@ class Explainer:
                 nodes = found[0].nodes
                 trace.furthest = Failure(pattern.kind, len(nodes), None, ALONE, whole=True)
         return self.traces[key]
+
+
+def _is_of_another_kind(failure: Failure) -> bool:
+    """True if the last node itself is none that the pattern may end with."""
+    complaint = failure.complaint
+    other = isinstance(complaint, Complaint) and complaint.keyword is None
+    return failure.fitted == 0 and other
 
 
 def _closeness(failure: Failure | None) -> tuple[int, bool]:

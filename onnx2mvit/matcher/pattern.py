@@ -22,9 +22,12 @@ has the same value, and this becomes a parameter of the block. Three things are 
 
 from __future__ import annotations
 
+import ast
 import inspect
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -123,11 +126,32 @@ class Pattern(Rooted, BlockType, ABC):
         """
         if not self.variables:
             return params
-        module = sys.modules[type(self).__module__]
-        function = getattr(module, self.keras or "", None)
-        own = inspect.signature(function).parameters if callable(function) else ()
+        function = getattr(sys.modules[type(self).__module__], self.keras or "", None)
+        own = inspect.signature(function).parameters if inspect.isfunction(function) else ()
         return {name: params[name] for name in own if name in params} | params
+
+    def usual(self) -> dict[str, Any]:
+        """The defaults of its Keras function, and of those to which that hands further ones on.
+
+        A leaf, which has no function, may say what is usual itself.
+        """
+        function = getattr(sys.modules[type(self).__module__], self.keras or "", None)
+        return _defaults(function) if inspect.isfunction(function) else {}
 
     def weights(self, m: Match) -> dict[str, Array]:
         """A leaf's tensors by Keras's variable name and in Keras's layout."""
         return {}
+
+
+@cache
+def _defaults(function: Callable[..., Any]) -> dict[str, Any]:
+    """The defaults of a function's arguments, and of those that it hands on as `**arguments`."""
+    arguments = inspect.signature(function).parameters.values()
+    found: dict[str, Any] = {}
+    if any(each.kind is each.VAR_KEYWORD for each in arguments):
+        for node in ast.walk(ast.parse(inspect.getsource(function))):
+            match node:
+                case ast.Call(func=ast.Name(id=name), keywords=keywords):
+                    if any(keyword.arg is None for keyword in keywords):
+                        found |= _defaults(function.__globals__[name])
+    return found | {each.name: each.default for each in arguments if each.default is not each.empty}

@@ -198,7 +198,7 @@ def _rearrange(
             yield from search(expr.base, base, graph, taken, trace)
     if trace is None:
         return
-    if not chain:
+    if not chain or not (bound.nodes or any(expr.notation.has_ranks(chain[0], n) for n in chain)):
         trace.note(len(bound.nodes), node, Complaint("Rearrange", expr.role, node, value))
     else:
         otherwise = f"its axes are not moved as in {expr.notation.text!r}"

@@ -133,8 +133,7 @@ def _checked(module: ModuleType) -> list[Pattern]:
         found = patterns_of(module)
     if not found:
         raise UsageError(
-            f"{file}:1: there is no pattern in it: a class that is a Pattern and has both `onnx` "
-            "and `params`"
+            f"{file}:1: there is no pattern in it: a class that is a Pattern and has `onnx`"
         )
     for pattern in found:
         if pattern.keras is not None and not inspect.isfunction(

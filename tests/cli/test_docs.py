@@ -23,7 +23,7 @@ def test_the_pattern_on_the_page_is_the_pattern() -> None:
 
 
 def test_what_the_page_shows_of_params_and_of_the_function_is_in_the_file() -> None:
-    lines = (ROOT / "patterns" / "bottleneck.py").read_text(encoding="utf-8").splitlines()
+    lines = (ROOT / "patterns" / "resnet.py").read_text(encoding="utf-8").splitlines()
     there = {line.strip() for line in lines}
     shown = [code for code in excerpts(PAGE) if code.startswith(("def params", "def bottleneck"))]
     assert len(shown) == 2

@@ -138,6 +138,17 @@ def test_a_module_hands_out_the_patterns_that_it_defines_itself() -> None:
     assert [pattern.kind for pattern in patterns_of(module)] == ["Own"]
 
 
+def test_what_is_usual_are_the_defaults_of_the_function_and_of_those_it_hands_on_to() -> None:
+    assert PATTERNS["ConvBnAct"].usual()["activation"] == "silu"
+    residual = PATTERNS["InvertedResidual"].usual()
+    assert residual["kernel_size"] == 3 and residual["squeeze_bias"] is True
+    assert residual["bn_epsilon"] == 1e-5
+    assert residual["use_bias"] is False  # conv_bn_act's, not that of squeeze_excite
+    assert "filters" not in residual
+    assert PATTERNS["BatchNorm"].usual() == {"epsilon": 1e-5, "momentum": 0.9}
+    assert PATTERNS["Activation"].usual() == {}
+
+
 def function_of(pattern: Pattern) -> ast.FunctionDef:
     """The Keras function of a composite, which must be defined in the pattern's own module."""
     module = sys.modules[type(pattern).__module__]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from onnx2mvit.cli.show import shown_params
+from onnx2mvit.matcher.registry import builtin_patterns
 from onnx2mvit.reports.page.errors import Scale
 
 
@@ -39,6 +40,7 @@ def rows_of(report: dict[str, Any], scale: Scale | None) -> tuple[Row, ...]:
     errors = {
         block["path"]: block["max_rel_error"] for block in (verification or {}).get("blocks", ())
     }
+    usual = {pattern.kind: pattern.usual() for pattern in builtin_patterns()}
     single = {each["path"] for each in report["single_operators"]}
 
     def row(block: dict[str, Any], anchor: str, outer: str) -> Row:
@@ -49,7 +51,7 @@ def rows_of(report: dict[str, Any], scale: Scale | None) -> tuple[Row, ...]:
             anchor,
             block["kind"],
             name.removeprefix(outer + ".") if outer else name,
-            shown_params(block["params"]),
+            shown_params(block["params"], usual.get(block["kind"], {})),
             None if shape is None else tuple(shape),
             block["parameters"],
             block["path"],
