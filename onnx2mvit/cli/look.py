@@ -11,7 +11,8 @@ from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Graph, Node, Value
 from onnx2mvit.lifter.lift import lift
 from onnx2mvit.lowering.lower import lower
-from onnx2mvit.matcher.match import Failure, Trace, find
+from onnx2mvit.matcher.bindings import Failure, Trace
+from onnx2mvit.matcher.find import find
 from onnx2mvit.matcher.pattern import Pattern
 from onnx2mvit.matcher.registry import builtin_patterns
 from onnx2mvit.matcher.user_patterns import all_patterns

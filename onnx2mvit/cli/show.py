@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -13,16 +12,12 @@ from onnx2mvit.cli.console import show_rows
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.network import Network
 from onnx2mvit.reports.report import batch_normalization, leftovers
+from onnx2mvit.reports.wording import FOLDED, shown_params
 
 if TYPE_CHECKING:
     from onnx2mvit.api import Conversion
 
 SHOWN_LEFTOVERS = 20
-FOLDED = (
-    "There is no batch normalization in the file, and its convolutions have biases: if the network "
-    "had any, the exporter folded it, and it cannot be brought back. For fine-tuning, export again "
-    "with it kept (docs: README)."
-)
 
 
 def show_network(console: Console, network: Network, depth: int = 0) -> None:
@@ -45,13 +40,6 @@ def show_network(console: Console, network: Network, depth: int = 0) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     if len(unknown) > SHOWN_LEFTOVERS:
         console.print(f"  … and {len(unknown) - SHOWN_LEFTOVERS} more (--json lists them all)")
-
-
-def shown_params(params: dict[str, Any], usual: Mapping[str, Any]) -> str:
-    """The hyperparameters that are not at their usual values."""
-    return ", ".join(
-        f"{key}={value}" for key, value in params.items() if key not in usual or value != usual[key]
-    )
 
 
 def show_coverage(console: Console, network: Network) -> None:

@@ -17,7 +17,8 @@ from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.error_context import malformed_node
 from onnx2mvit.ir.graph import Graph, Node
 from onnx2mvit.ir.network import Network
-from onnx2mvit.matcher.match import Match, find
+from onnx2mvit.matcher.find import find
+from onnx2mvit.matcher.match import Match
 from onnx2mvit.matcher.pattern import Pattern
 from onnx2mvit.matcher.registry import builtin_patterns
 from onnx2mvit.matcher.user_patterns import blamed, file_of, is_users

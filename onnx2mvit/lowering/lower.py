@@ -20,7 +20,7 @@ from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter.lift import inline_fragments
 from onnx2mvit.lifter.naming import named
 from onnx2mvit.lowering.operators import MixesBatch, OpContext, converter_for
-from onnx2mvit.matcher.pattern import Mismatch, require
+from onnx2mvit.matcher.rooted import Mismatch, require
 
 
 class SingleOperator(BlockType):

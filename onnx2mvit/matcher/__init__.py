@@ -22,7 +22,8 @@ from onnx2mvit.matcher.expression import (
     scalar,
 )
 from onnx2mvit.matcher.match import Match
-from onnx2mvit.matcher.pattern import Array, Mismatch, Pattern, require
+from onnx2mvit.matcher.pattern import Pattern
+from onnx2mvit.matcher.rooted import Array, Mismatch, require
 from onnx2mvit.matcher.rule import Builder, Rule
 
 __all__ = [

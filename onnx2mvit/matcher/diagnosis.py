@@ -10,8 +10,8 @@ from onnx2mvit.errors import UsageError
 from onnx2mvit.ir.block import Block, BlockType
 from onnx2mvit.ir.graph import Graph, Node
 from onnx2mvit.ir.network import Network
-from onnx2mvit.matcher.bindings import Complaint
-from onnx2mvit.matcher.match import Failure, Trace, find
+from onnx2mvit.matcher.bindings import Complaint, Failure, Trace
+from onnx2mvit.matcher.find import find
 from onnx2mvit.matcher.pattern import Pattern
 
 NEARBY = 24  # so many nodes after one may be the last of a pattern that it belongs to

@@ -28,65 +28,12 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar
-
-import numpy as np
+from typing import Any, ClassVar
 
 from onnx2mvit.ir.block import BlockType
-from onnx2mvit.matcher.expression import (
-    AnyNumber,
-    Chain,
-    Commutative,
-    Each,
-    Expr,
-    Op,
-    Ops,
-    Rearrange,
-    Var,
-    root_ops,
-    subexpressions,
-    variables,
-)
-
-if TYPE_CHECKING:
-    from onnx2mvit.matcher.match import Match
-
-Array = np.ndarray[Any, Any]
-
-TRAINING = "it is in training mode: export the model after model.eval()"
-
-
-class Mismatch(Exception):  # noqa: N818 - it is an answer, not an error
-    """Raised while hyperparameters are read: this is not the block, and why."""
-
-
-def require(condition: bool, reason: str) -> None:
-    """Rejects a match with a reason unless the condition holds."""
-    if not condition:
-        raise Mismatch(reason)
-
-
-class Rooted:
-    """An expression with the roles, operators and roots that it mentions, worked out once."""
-
-    expression: Expr
-
-    def onnx(self, op: Ops, x: Var) -> Expr:
-        """What it looks like in ONNX; `x` is its input."""
-        raise NotImplementedError
-
-    def __init__(self) -> None:
-        self.expression = self.onnx(Ops(), Var("x"))
-        parts = list(subexpressions(self.expression))
-        self.roots = root_ops(self.expression)
-        self.ops = set().union(*map(root_ops, parts))
-        self.variables = variables(self.expression)
-        named = [
-            part.name if isinstance(part, Var) else part.role
-            for part in parts
-            if isinstance(part, Var | Op | Chain | Each | Rearrange | Commutative | AnyNumber)
-        ]
-        self.roles = tuple(dict.fromkeys(name for name in named if name))
+from onnx2mvit.matcher.expression import Expr, Ops, Var
+from onnx2mvit.matcher.match import Match
+from onnx2mvit.matcher.rooted import Array, Rooted
 
 
 class Pattern(Rooted, BlockType, ABC):

@@ -12,7 +12,7 @@ import numpy as np
 from onnx2mvit.ir.graph import Node, Value
 from onnx2mvit.matcher.expression import Expr, Ops, Var
 from onnx2mvit.matcher.match import Match
-from onnx2mvit.matcher.pattern import Mismatch, Rooted
+from onnx2mvit.matcher.rooted import Mismatch, Rooted
 
 Shape = tuple[int, ...]
 

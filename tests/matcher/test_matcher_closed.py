@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 
 from onnx2mvit.lifter.lift import lift
+from onnx2mvit.matcher.bindings import Trace
 from onnx2mvit.matcher.diagnosis import Explainer
 from onnx2mvit.matcher.expression import Expr, Ops, Var, any_of, maybe
-from onnx2mvit.matcher.match import Match, Trace, find
-from onnx2mvit.matcher.pattern import Mismatch
+from onnx2mvit.matcher.find import find
+from onnx2mvit.matcher.match import Match
 from onnx2mvit.matcher.registry import in_order
+from onnx2mvit.matcher.rooted import Mismatch
 from onnx2mvit.reader.read import read
 from tests.support import graphs
 from tests.support.sought import Sought, failure, held, last, small

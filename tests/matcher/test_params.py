@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, each, kind_of, maybe, p
-from onnx2mvit.matcher.match import find
+from onnx2mvit.matcher.find import find
 from tests.support.sought import failure, held, last, small
 
 

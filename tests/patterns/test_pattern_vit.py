@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onnx2mvit.matcher.pattern import Array
+from onnx2mvit.matcher.rooted import Array
 from tests.support.texts import Text, conv_silu, dense, every, kinds, only
 
 BATCH, DIM, PATCH, GRID = 2, 8, 4, (2, 3)

@@ -11,7 +11,8 @@ from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Graph
 from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter.lift import lift
-from onnx2mvit.matcher.match import Trace, find
+from onnx2mvit.matcher.bindings import Trace
+from onnx2mvit.matcher.find import find
 from onnx2mvit.matcher.registry import builtin_patterns
 from tests.support.graphs import graph
 

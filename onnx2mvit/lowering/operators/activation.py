@@ -11,7 +11,7 @@ from onnx2mvit.ir.code import KerasCode
 from onnx2mvit.ir.expr import KerasExpr, Literal, call, layer, unless
 from onnx2mvit.lowering.operators.context import OpContext
 from onnx2mvit.lowering.operators.registry import operator
-from onnx2mvit.matcher.pattern import require
+from onnx2mvit.matcher.rooted import require
 
 # Those without numbers: the operator, its versions, and Keras's name of the function.
 PLAIN: tuple[tuple[str, tuple[int, ...], str], ...] = (

@@ -11,7 +11,7 @@ from onnx2mvit.ir.expr import KerasExpr, call, layer
 from onnx2mvit.ir.layout import BATCH, Order, Shape, plain
 from onnx2mvit.lowering.operators.context import OpContext
 from onnx2mvit.lowering.operators.registry import operator
-from onnx2mvit.matcher.pattern import require
+from onnx2mvit.matcher.rooted import require
 
 # Operator, its versions, and the function of keras.ops.
 UNARY: tuple[tuple[str, tuple[int, ...], str], ...] = (

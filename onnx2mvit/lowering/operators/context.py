@@ -12,7 +12,7 @@ from onnx2mvit.ir.code import KerasCode
 from onnx2mvit.ir.expr import KerasExpr, LayerName, Literal, Operand, call
 from onnx2mvit.ir.graph import Graph, Node, Value
 from onnx2mvit.ir.layout import BATCH, Layout, Order, Shape, axes_between, plain
-from onnx2mvit.matcher.pattern import Array, Mismatch, require
+from onnx2mvit.matcher.rooted import Array, Mismatch, require
 
 ELEMENTWISE = -1  # the batch is where the operands have it
 LITERAL = 4  # so many numbers are written into the code; more become a weight

@@ -10,7 +10,7 @@ from onnx2mvit.ir.layout import BATCH, Order, plain
 from onnx2mvit.lowering.operators.arithmetic import added
 from onnx2mvit.lowering.operators.context import MixesBatch, OpContext
 from onnx2mvit.lowering.operators.registry import operator
-from onnx2mvit.matcher.pattern import require
+from onnx2mvit.matcher.rooted import require
 
 
 def product_batch(op: OpContext) -> int | None:

@@ -13,7 +13,7 @@ from onnx2mvit.ir.expr import call
 from onnx2mvit.lowering.operators.arithmetic import elementwise
 from onnx2mvit.lowering.operators.context import OpContext
 from onnx2mvit.lowering.operators.registry import operator
-from onnx2mvit.matcher.pattern import TRAINING, require
+from onnx2mvit.matcher.rooted import TRAINING, require
 
 # Operator, its versions, and the function of keras.ops.
 ELEMENTWISE: tuple[tuple[str, tuple[int, ...], str], ...] = (

@@ -11,7 +11,7 @@ from onnx2mvit.ir.expr import call, layer, unless
 from onnx2mvit.ir.layout import Order, plain
 from onnx2mvit.lowering.operators.context import OpContext
 from onnx2mvit.lowering.operators.registry import operator
-from onnx2mvit.matcher.pattern import TRAINING, Array, require
+from onnx2mvit.matcher.rooted import TRAINING, Array, require
 
 
 def channel_axis(op: OpContext) -> int | None:

@@ -13,7 +13,7 @@ from onnx2mvit.lowering.operators.context import OpContext
 from onnx2mvit.lowering.operators.convolution import image
 from onnx2mvit.lowering.operators.registry import operator
 from onnx2mvit.lowering.operators.window import padded, window, zero_padded
-from onnx2mvit.matcher.pattern import require
+from onnx2mvit.matcher.rooted import require
 
 NOT_NEGATIVE = ("relu", "relu6", "sigmoid")
 

@@ -9,7 +9,7 @@ from onnx2mvit.ir.expr import KerasExpr, alone, call, layer
 from onnx2mvit.ir.layout import without
 from onnx2mvit.lowering.operators.context import OpContext
 from onnx2mvit.lowering.operators.registry import operator
-from onnx2mvit.matcher.pattern import require
+from onnx2mvit.matcher.rooted import require
 
 # Operator, its versions, and the functions of keras.ops for each element, over them, and at last.
 REDUCTIONS: tuple[tuple[str, tuple[int, ...], str | None, str, str | None], ...] = (

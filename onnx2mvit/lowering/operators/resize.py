@@ -14,7 +14,7 @@ from onnx2mvit.ir.code import KerasCode
 from onnx2mvit.ir.expr import Arithmetic, KerasExpr, Literal, alike, call, layer, unless
 from onnx2mvit.lowering.operators.context import OpContext
 from onnx2mvit.lowering.operators.registry import operator
-from onnx2mvit.matcher.pattern import Array, require
+from onnx2mvit.matcher.rooted import Array, require
 
 F = np.float32
 SMOOTH = {"linear": "bilinear", "cubic": "bicubic"}

@@ -9,7 +9,7 @@ from onnx2mvit.ir.expr import KerasExpr, alone, call
 from onnx2mvit.ir.layout import Order, plain
 from onnx2mvit.lowering.operators.context import MixesBatch, OpContext
 from onnx2mvit.lowering.operators.registry import operator
-from onnx2mvit.matcher.pattern import Array, require
+from onnx2mvit.matcher.rooted import Array, require
 
 
 @operator("Slice", 11, 13)

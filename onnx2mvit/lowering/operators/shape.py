@@ -19,7 +19,7 @@ from onnx2mvit.ir.layout import (
 )
 from onnx2mvit.lowering.operators.context import MixesBatch, OpContext
 from onnx2mvit.lowering.operators.registry import operator
-from onnx2mvit.matcher.pattern import require
+from onnx2mvit.matcher.rooted import require
 
 
 @operator("Reshape", 5, 13, 14, 19, 21, 23, 24, 25)

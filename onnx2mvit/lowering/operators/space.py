@@ -10,7 +10,7 @@ from onnx2mvit.ir.layout import channels_last
 from onnx2mvit.lowering.operators.context import OpContext, literal
 from onnx2mvit.lowering.operators.registry import operator
 from onnx2mvit.lowering.operators.window import zero_padded
-from onnx2mvit.matcher.pattern import require
+from onnx2mvit.matcher.rooted import require
 
 FUNCTIONS = {"edge": "pad_edge", "wrap": "pad_wrap"}
 

@@ -12,7 +12,7 @@ from onnx2mvit.lowering.operators.context import OpContext
 from onnx2mvit.lowering.operators.convolution import has_bias, image
 from onnx2mvit.lowering.operators.registry import operator
 from onnx2mvit.lowering.operators.window import cropped, zero_padded
-from onnx2mvit.matcher.pattern import require
+from onnx2mvit.matcher.rooted import require
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 from onnx2mvit.ir.expr import KerasExpr, alike, call
 from onnx2mvit.ir.window import Pads, Window, window_of
 from onnx2mvit.lowering.operators.context import OpContext
-from onnx2mvit.matcher.pattern import require
+from onnx2mvit.matcher.rooted import require
 
 
 def window(op: OpContext) -> Window:

@@ -6,7 +6,7 @@ from onnx2mvit.errors import MALFORMED
 from onnx2mvit.ir.error_context import malformed_node
 from onnx2mvit.ir.graph import Graph, Node, Value
 from onnx2mvit.matcher.match import matches
-from onnx2mvit.matcher.pattern import Mismatch
+from onnx2mvit.matcher.rooted import Mismatch
 from onnx2mvit.matcher.rule import Builder, Rule
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from onnx2mvit.ir.graph import Value
 from onnx2mvit.matcher.expression import Expr, Ops, Var, any_of, constant, optional
 from onnx2mvit.matcher.match import Match
-from onnx2mvit.matcher.pattern import TRAINING, Mismatch, require
+from onnx2mvit.matcher.rooted import TRAINING, Mismatch, require
 from onnx2mvit.matcher.rule import Builder, Rule, elements
 
 READERS = 16  # of one value; looking at more of them again and again would be slow

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from onnx2mvit.cli.show import FOLDED
 from onnx2mvit.errors import CONTROL
 from onnx2mvit.reader.rules import all_rules
 from onnx2mvit.reports.page.diagram import diagram
 from onnx2mvit.reports.page.errors import histogram, scale_of
 from onnx2mvit.reports.page.groups import grouped, sections
 from onnx2mvit.reports.page.tree import Row, rows_of
+from onnx2mvit.reports.wording import FOLDED
 from onnx2mvit.version import __version__
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from onnx2mvit.cli.show import shown_params
 from onnx2mvit.matcher.registry import builtin_patterns
 from onnx2mvit.reports.page.errors import Scale
+from onnx2mvit.reports.wording import shown_params
 
 
 @dataclass(frozen=True)

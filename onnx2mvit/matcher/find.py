@@ -1,0 +1,54 @@
+"""Finds where a pattern holds: rooted at one node, closed, and with sound hyperparameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from onnx2mvit.ir.graph import Graph, Node
+from onnx2mvit.matcher.bindings import Trace
+from onnx2mvit.matcher.match import Match, matches
+from onnx2mvit.matcher.pattern import Pattern
+from onnx2mvit.matcher.rooted import Mismatch
+
+
+def find(
+    pattern: Pattern, graph: Graph, root: Node, trace: Trace | None = None
+) -> tuple[Match, dict[str, Any]] | None:
+    """The first way in which a pattern holds, is closed, and has sound hyperparameters."""
+    for match in matches(pattern, graph, root, trace):
+        complaint = escapes(match) or shapeless(match)
+        if complaint is None:
+            try:
+                return match, pattern.in_order(match.params | pattern.params(match))
+            except Mismatch as mismatch:
+                complaint = str(mismatch)
+        if trace is not None:
+            trace.note(len(match.nodes), root, complaint, whole=True)
+    return None
+
+
+def escapes(match: Match) -> str | None:
+    """Says which inner value is needed outside of the match; None if it is closed."""
+    inside = set(match.nodes)
+    graph = match.graph
+    for node in match.nodes:
+        for value in node.outputs:
+            if node is match.root and value is node.output:
+                continue
+            if graph.is_output(value):
+                return f"its inner value {value.name!r} is an output of the graph"
+            if graph.used_by_many(value, len(inside)):
+                return f"its inner value {value.name!r} is used outside of it"
+            for reader in graph.consumers(value):
+                if reader not in inside:
+                    return f"its inner value {value.name!r} is used outside of it, by {reader!r}"
+    return None
+
+
+def shapeless(match: Match) -> str | None:
+    """Says which value has a shape that is not known; None if hyperparameters can be read."""
+    for node in match.nodes:
+        for value in (*node.inputs, node.output):
+            if value is not None and value.shape is None:
+                return f"the shape of {value.name!r} is not known"
+    return None
