@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,6 @@ from onnx2mvit.matcher.find import find
 from onnx2mvit.matcher.pattern import Pattern
 
 NEARBY = 24  # so many nodes after one may be the last of a pattern that it belongs to
-SHOWN = 20  # groups
 ALONE = "no larger block took it"
 
 # What the blocks of a pattern are called in a sentence; operators go by their name.
@@ -92,6 +91,34 @@ def _downstream(graph: Graph, node: Node, limit: int) -> list[Node]:
     return list(found)
 
 
+def failures(graph: Graph, pattern: Pattern) -> list[tuple[Node, Failure]]:
+    """Why a pattern does not hold at the nodes that could be its last, the closest first.
+
+    Args:
+        graph: lifted by the patterns that this one is made of, and by itself.
+        pattern: the one that is asked for.
+    """
+    found = []
+    for node in graph.of(pattern.roots):
+        trace = Trace(pattern.kind)
+        find(pattern, graph, node, trace)
+        if trace.furthest is not None:
+            found.append((node, trace.furthest))
+    return sorted(found, key=lambda pair: -pair[1].fitted)
+
+
+def made_of(pattern: Pattern, every: Sequence[Pattern]) -> list[Pattern]:
+    """The patterns that a pattern is made of, however deep, in the order to apply them."""
+    below: set[str] = set()
+    wanted = [pattern]
+    while wanted:
+        ops = wanted.pop().ops - below
+        parts = [part for part in every if part.kind in ops]
+        below |= {part.kind for part in parts}
+        wanted += parts
+    return [part for part in every if part.kind in below]
+
+
 @dataclass(frozen=True)
 class Explanation:
     """What became of a node, and the pattern that came closest to it; "" where none did."""
@@ -102,6 +129,11 @@ class Explanation:
     fitted: int = 0
     difference: str = ""
     where: str = ""
+
+    @property
+    def place(self) -> str:
+        """The block, module or output by which the node is known."""
+        return place_of(self.node)
 
     def as_dict(self) -> dict[str, Any]:
         """As plain values for JSON."""
@@ -155,7 +187,7 @@ def _explanation(network: Network, node: Node, failure: Failure | None) -> Expla
         fate = "a single operator"
     if failure is None:
         return Explanation(node, fate)
-    where = _place(failure.node) if failure.node is not None else ""
+    where = place_of(failure.node) if failure.node is not None else ""
     return Explanation(node, fate, failure.pattern, failure.fitted, in_words(failure), where)
 
 
@@ -178,7 +210,8 @@ def _names(node: Node) -> set[str]:
     return {node.name, node.scope, *(value.name for value in node.outputs)} - {""}
 
 
-def _place(node: Node) -> str:
+def place_of(node: Node) -> str:
+    """The name of a block, or the module of a node or else its output."""
     return (node.name if isinstance(node, Block) else node.scope) or node.output.name
 
 
@@ -238,25 +271,3 @@ def _plain(value: Any) -> str:
 def _channels(node: Node) -> int | None:
     shape = node.inputs[0].shape if node.inputs and node.inputs[0] is not None else None
     return shape[1] if shape is not None and len(shape) > 1 else None
-
-
-def explain_lines(network: Network, wanted: str | None = None) -> Iterator[str]:
-    """What `inspect --explain` prints: equal explanations together, the most frequent first."""
-    groups: dict[tuple[str, ...], list[Explanation]] = {}
-    found = explanations(network, wanted)
-    if not found:
-        yield "every node lies in a block"
-        return
-    for each in found:
-        same = each.fate, each.pattern, each.difference, *([] if each.pattern else [each.node.op])
-        groups.setdefault(same, []).append(each)
-    ordered = sorted(groups.values(), key=lambda group: -len(group))
-    for group in ordered[:SHOWN]:
-        first = group[0]
-        ops = ", ".join(sorted({each.node.op for each in group}))
-        many = f"{len(group)} × {ops}, first at" if len(group) > 1 else ops
-        yield f"{many} {_place(first.node)}: {first.fate}"
-        yield f"    {first.sentence()}"
-    if len(ordered) > SHOWN:
-        rest = sum(map(len, ordered[SHOWN:]))
-        yield f"… and {len(ordered) - SHOWN} more reasons, of {rest} nodes (--json lists all)"

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from onnx2mvit.api import inspect
-from onnx2mvit.cli.look import why_not
+from onnx2mvit.cli.inspect import explain_lines
 from onnx2mvit.errors import UsageError
+from onnx2mvit.lifter.lift import lift
 from onnx2mvit.lowering.lower import lower
-from onnx2mvit.matcher.diagnosis import explain_lines, explanations, in_words
+from onnx2mvit.matcher.diagnosis import explanations, failures, in_words, made_of
+from onnx2mvit.matcher.registry import builtin_patterns
 from tests.support.command_line import Run
 from tests.support.graphs import model, save
 from tests.support.texts import Text, mobilevit, residual
@@ -52,9 +54,18 @@ def test_details_are_in_words(tmp_path: Path) -> None:
         "its depthwise convolution has group 8 for 32 channels: it is not depthwise, and must be":
             residual().but("group=32", "group=8").having(depthwise_c_w=(32, 4, 3, 3)),
     }  # fmt: skip
+    every = builtin_patterns()
+    (pattern,) = [each for each in every if each.kind == "InvertedResidual"]
     for words, text in near.items():
-        _, failures = why_not(text.read(tmp_path), "InvertedResidual")
-        assert in_words(failures[0][1]) == words
+        graph = lift(text.read(tmp_path), [*made_of(pattern, every), pattern]).graph
+        assert in_words(failures(graph, pattern)[0][1]) == words
+
+
+def test_what_a_pattern_is_made_of_comes_before_it() -> None:
+    every = {pattern.kind: pattern for pattern in builtin_patterns()}
+    kinds = [part.kind for part in made_of(every["InvertedResidual"], list(every.values()))]
+    assert kinds.index("Conv2D") < kinds.index("ConvBnAct") < kinds.index("SqueezeExcite")
+    assert "InvertedResidual" not in kinds and "Bottleneck" not in kinds
 
 
 def test_looking_leaves_the_network_as_it_was(tmp_path: Path) -> None:
@@ -68,7 +79,7 @@ def test_looking_leaves_the_network_as_it_was(tmp_path: Path) -> None:
 
 def test_equal_explanations_come_once(filled: Callable[[str], Path]) -> None:
     network = inspect(filled("timm-vit_tiny_patch16_224.dynamo.dynb"))
-    assert list(explain_lines(network)) == ["every node lies in a block"]
+    assert list(explain_lines(explanations(network))) == ["every node lies in a block"]
 
 
 def test_the_command_line_explains_a_node_by_any_of_its_names(run: Run, tmp_path: Path) -> None:
