@@ -23,7 +23,7 @@ from onnx2mvit.ir.image_size import ImageSize
 from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter.head import HeadChoice, check_choice, pyramid
 from onnx2mvit.lifter.naming import identifier, relative_names
-from onnx2mvit.matcher.diagnosis import Explainer
+from onnx2mvit.matcher.diagnosis import Explainer, sentence
 from onnx2mvit.matcher.registry import builtin_patterns
 
 EXPLAINED = 60  # of the nodes that no pattern took, so many are looked into for the message
@@ -97,7 +97,7 @@ def refuse_leftovers(network: Network) -> None:
     count = len(network.leftovers)
     others = f" (and {count - 1} more)" if count > 1 else ""
     module = f", in module {node.scope!r}" if node.scope else ""
-    closest = f" The closest pattern is {failure}." if failure is not None else ""
+    closest = f" The closest pattern is {sentence(failure)}." if failure is not None else ""
     raise UnsupportedError(
         f"node {node.name or node.output.name!r} ({node.op}, opset {network.graph.source.opset}"
         f"{module}) is not part of a known block{others}, and as a single operator it cannot be "

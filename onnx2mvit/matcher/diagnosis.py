@@ -215,6 +215,11 @@ def place_of(node: Node) -> str:
     return (node.name if isinstance(node, Block) else node.scope) or node.output.name
 
 
+def sentence(failure: Failure) -> str:
+    """The pattern and the first difference, in one line: what messages and reports say."""
+    return f"{failure.pattern}: {in_words(failure)}"
+
+
 def in_words(failure: Failure) -> str:
     """The first difference as the end of a sentence."""
     complaint = failure.complaint

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import onnx
 import onnx_ir as ir
 
 from onnx2mvit.base.collector import collector_paused
-from onnx2mvit.base.quiet import all_lines, one_line
+from onnx2mvit.base.quiet import all_lines, loggers_at, one_line
 from onnx2mvit.errors import MALFORMED, InvalidModelError, UnsupportedError
 from onnx2mvit.ir.graph import Graph, Node, Source, Value
 from onnx2mvit.ir.window import window_of
@@ -41,6 +42,7 @@ BROKEN_DATA = (OSError, *MALFORMED)
 
 
 @collector_paused()
+@loggers_at(logging.ERROR, "onnxscript", "onnx_ir")
 def read(path: str | Path) -> Graph:
     """Reads an ONNX file.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,7 +9,7 @@ import onnx_ir as ir
 import onnxscript.optimizer
 from onnx_ir.passes import common as passes
 
-from onnx2mvit.base.quiet import loggers_at, one_line
+from onnx2mvit.base.quiet import one_line
 from onnx2mvit.errors import MALFORMED, InvalidModelError
 from onnx2mvit.reader.limits import Budget, refuse_expansion
 
@@ -21,7 +20,6 @@ STAND_INS = {
 LARGEST_CONSTANT = 1 << 28  # elements; `limits.Budget` is for how constants grow
 
 
-@loggers_at(logging.ERROR, "onnxscript", "onnx_ir")
 def simplify(model: ir.Model, file: str) -> None:
     """Inlines functions and folds constants; BatchNormalization is left as it is.
 

@@ -12,7 +12,7 @@ from onnx2mvit.ir.graph import Node, Value
 from onnx2mvit.ir.layout import Layout, output_order
 from onnx2mvit.ir.network import Network
 from onnx2mvit.lowering.lower import wanted_orders
-from onnx2mvit.matcher.diagnosis import Explainer
+from onnx2mvit.matcher.diagnosis import Explainer, sentence
 
 EXPLAINED = 100  # single operators; a millisecond each
 
@@ -85,7 +85,7 @@ def single_operators(network: Network) -> list[dict[str, Any]]:
 
 def _closest(explainer: Explainer, node: Node) -> str | None:
     failure = explainer.closest(node)
-    return str(failure) if failure is not None else None
+    return sentence(failure) if failure is not None else None
 
 
 def leftovers(network: Network) -> list[dict[str, Any]]:

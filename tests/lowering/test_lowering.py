@@ -251,7 +251,7 @@ def test_what_cannot_be_converted_comes_with_the_closest_pattern_and_what_differ
     message = str(caught.value)
     assert "(Bernoulli, opset 15)" in message
     assert "The closest pattern is " in message
-    assert ": Sigmoid expected, found <" in message
+    assert ": its Sigmoid is missing: in its place is " in message
 
 
 def test_a_scalar_after_something_that_is_refused(tmp_path: Path) -> None:
