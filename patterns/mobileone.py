@@ -63,12 +63,13 @@ class MobileOneBlock(Pattern):
 
     def params(self, m: Match) -> dict[str, Any]:
         _, channels, _, _ = m.shape("x", 4)
-        size = m.kernel_size
-        scaled = "it has no 1×1 branch" if m.scale is None else "it has two kinds of 1×1 branches"
-        require((m.scale is not None) == (size > 1), f"{scaled} beside those of {size}×{size}")
         skips = [skip for skip in (m.skip, m.skip_conv) if skip is not None]
         fits = int(m.strides == 1 and m.filters == channels)
         require(len(skips) == fits, f"it adds its input {len(skips)} times, not {fits}")
+        size = m.kernel_size
+        require(size > 1 or not m.depthwise, "it has nothing but 1×1 of every channel by itself")
+        scaled = "it has no 1×1 branch" if m.scale is None else "it has two kinds of 1×1 branches"
+        require((m.scale is not None) == (size > 1), f"{scaled} beside those of {size}×{size}")
         summed = [*m.conv, *skips, *([m.scale] if m.scale is not None else [])]
         alike = {part.output.shape for part in summed} == {m.add.output.shape}
         require(alike, "it adds unequal shapes")
