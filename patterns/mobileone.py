@@ -104,10 +104,7 @@ def mobileone_block(
     inputs = keras.Input(x.shape[1:])
     norm = {"bn_epsilon": bn_epsilon, "bn_momentum": bn_momentum}
     conv = {"depthwise": depthwise, "strides": strides, "activation": None, **norm, **conv}
-    branches = [
-        conv_bn_act(inputs, filters, kernel_size, dilation=dilation, name=f"conv.{i}", **conv)
-        for i in range(num_branches)
-    ]
+    branches = []  # in the order in which the paper's code adds them: another rounds otherwise
     if kernel_size > 1:
         branches.append(conv_bn_act(inputs, filters, 1, name="scale", **conv))
     if strides == 1 and x.shape[-1] == filters and not skip_as_conv:
@@ -116,6 +113,10 @@ def mobileone_block(
     if strides == 1 and x.shape[-1] == filters and skip_as_conv:
         each = {**conv, "depthwise": True}
         branches.append(conv_bn_act(inputs, filters, 1, name="skip_conv", **each))
+    branches += [
+        conv_bn_act(inputs, filters, kernel_size, dilation=dilation, name=f"conv.{i}", **conv)
+        for i in range(num_branches)
+    ]
     y = layers.Add(name="add")(branches)
     if squeeze is not None:
         y = squeeze_excite(y, squeeze, squeeze_activation, squeeze_gate, squeeze_bias, name="se")

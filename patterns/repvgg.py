@@ -57,6 +57,7 @@ class RepVGGBlock(Pattern):
 
     def params(self, m: Match) -> dict[str, Any]:
         _, channels, _, _ = m.shape("x", 4)
+        require(m.groups == 1 or m.groups < channels, "its groups have one channel each")
         skips = [skip for skip in (m.skip, m.skip_conv) if skip is not None]
         fits = int(m.strides == 1 and m.filters == channels)
         require(len(skips) == fits, f"it adds its input {len(skips)} times, not {fits}")

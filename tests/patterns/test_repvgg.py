@@ -3,11 +3,19 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import onnx2mvit
-from tests.patterns.test_mobileone import NORM, OTHER, SKIP, STRIDED, batch_norm, squeezed, summed
+from tests.patterns.test_mobileone import (
+    NORM,
+    OTHER,
+    SKIP,
+    STRIDED,
+    batch_norm,
+    filled,
+    squeezed,
+    summed,
+)
 from tests.support.graphs import model, save
 from tests.support.texts import Text, conv, every, kinds
 
@@ -54,6 +62,7 @@ def test_a_block_in_any_order(tmp_path: Path, text: Text, params: dict[str, Any]
     ("text", "reason"),
     [
         (two() + summed("c", "s"), "it adds its input 0 times, not 1"),
+        (two(filters=16, group=8) + summed("c", "s"), "its groups have one channel each"),
         (conv("x", "c", 8, 8) + SKIP + summed("c", "b"),
          "its sum has 0 × pointwise, not 1"),
         (two() + SKIP + conv("x", "d", 8, 8, 1, group=8) + summed("b", "d", "c", "s"),
@@ -94,13 +103,7 @@ def test_every_form_answers_as_onnxruntime(tmp_path: Path) -> None:
     text += two("t0", "e_", group=2) + batch_norm("t0", "e_b")
     text += Text("e = Sum(e_c, e_s, e_b)\n") + squeezed("e", "e_q") + Text("t1 = Relu(e_q)\n")
     text += two("t1", "f_") + conv("t1", "f_b", 8, 8, 1, group=8) + summed("f_c", "f_s", "f_b")
-    weights = {
-        name: shape
-        if isinstance(shape, np.ndarray)
-        else np.random.default_rng(len(name)).normal(size=shape) / max(np.prod(shape[1:]), 4) ** 0.5
-        for name, shape in text.weights.items()
-    }
-    made = model(f"g (float[2,3,37,42] x) => (float y) {{ {text.nodes} }}", **weights)
+    made = model(f"g (float[2,3,37,42] x) => (float y) {{ {text.nodes} }}", **filled(text))
     result = onnx2mvit.convert(save(made, tmp_path), tmp_path)
     assert result.passed
     assert [block.kind for block in result.blocks] == ["RepVGGBlock"] * 3
