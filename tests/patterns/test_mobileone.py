@@ -98,7 +98,7 @@ NORM = "BatchNormalization<epsilon=0.00001, momentum=0.9>"
         (depthwise(attrs=STRIDED) + Text("m = AveragePool<kernel_shape=[1,1], strides=[2,2]>(x)\n")
          + batch_norm("m", "b") + summed("s", "b", "c0", "c1"), "x is another value than before"),
         (conv("x", "s", 8, 8, 1, group=8) + SKIP + summed("s", "b"),
-         "it has nothing but 1×1 of every channel by itself"),
+         "its sum has 0 × conv, not 1"),
         (pointwise() + summed("c0", "c1"), "it adds its input 0 times, not 1"),
         (pointwise(filters=12) + conv("x", "b", 12, 8, 1) + SKIP.but("b = ", "n = ")
          + Text("m = Concat<axis=1>(n, half)\n", {"half": (2, 4, 8, 8)})
