@@ -20,6 +20,7 @@ COVERS = {
     "MeanWithoutKeptAxes",
     "GemmIsMatMulAdd",
     "DivideIsMultiply",
+    "DropZero",
     "SoftmaxAxis",
 }
 
@@ -108,6 +109,21 @@ def test_a_mean_that_is_reshaped_to_something_else_keeps_its_axes() -> None:
     )
     assert ops(graph) == ["ReduceMean", "Reshape"]
     assert only(graph, "ReduceMean").attrs["keepdims"] == 1
+
+
+@pytest.mark.parametrize("total", ["Add(s, zero)", "Add(zero, s)"])
+def test_adding_the_number_0_is_nothing(total: str) -> None:
+    body = f"(float[2,3] x) => (float y) {{ s = Sigmoid(x)  t = {total}  y = Tanh(t) }}"
+    graph = unified(body, zero=np.float32(0.0))
+    assert ops(graph) == ["Sigmoid", "Tanh"]
+
+
+@pytest.mark.parametrize("added", [np.float32(1e-30), np.zeros(1), np.zeros(3)])
+def test_adding_a_small_number_or_a_bias_of_zeros_is_something(added: Any) -> None:
+    graph = unified(
+        "(float[2,3] x) => (float y) { s = Sigmoid(x)  y = Add(s, added) }", added=added
+    )
+    assert ops(graph) == ["Sigmoid", "Add"]
 
 
 @pytest.mark.parametrize(

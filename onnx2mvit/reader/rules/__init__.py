@@ -18,7 +18,7 @@ from onnx2mvit.reader.rules.activation import (
     HardSwishFromParts,
 )
 from onnx2mvit.reader.rules.apply import apply_once
-from onnx2mvit.reader.rules.arithmetic import DivideIsMultiply, SoftmaxAxis
+from onnx2mvit.reader.rules.arithmetic import DivideIsMultiply, DropZero, SoftmaxAxis
 from onnx2mvit.reader.rules.attention import (
     AttentionIsMatMuls,
     HeadsTogether,
@@ -76,6 +76,7 @@ from onnx2mvit.reader.rules.shape import (
 RULES: tuple[Rule, ...] = (
     DropIdentity(),
     DropDropout(),
+    DropZero(),
     DropPad(),
     DropExpand(),
     AnyReshapeIsReshape(),

@@ -11,6 +11,25 @@ from onnx2mvit.matcher.rooted import require
 from onnx2mvit.matcher.rule import Builder, Rule
 
 
+class DropZero(Rule):
+    """A sum that begins with Python's 0 and then adds what branches there are.
+
+    Add(x, 0) → x
+    """
+
+    needed_by = "ml-cvnets' MobileOne and RepVGG's own code by dynamo with `optimize=False`"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Add(x, scalar("zero", 0.0))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        value: Value = m.x
+        # With axes of its own the zero may be a bias that is trained.
+        require(m.zero.const.ndim == 0, "the zero has axes")
+        require(value.shape is not None, "the input's shape is not known")
+        return value
+
+
 class DivideIsMultiply(Rule):
     """Division by a constant number.
 

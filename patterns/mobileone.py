@@ -1,0 +1,125 @@
+"""MobileOne's block (arXiv:2206.04040) with the branches that it is trained with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from onnx2mvit.matcher import (
+    Expr,
+    Match,
+    Ops,
+    Pattern,
+    Var,
+    any_number,
+    any_of,
+    at_most_one,
+    kind_of,
+    maybe,
+    p,
+    require,
+)
+
+from .conv import STYLE, conv_bn_act
+from .squeeze_excite import SQUEEZE, SQUEEZED, squeeze_excite
+
+if TYPE_CHECKING:
+    import keras
+    from keras import KerasTensor, layers
+
+Branch = kind_of("ConvBnAct", groups=1, activation=None)
+
+
+class MobileOneBlock(Pattern):
+    """arXiv:2206.04040, section 3.2 and figure 3; it may be squeezed before its activation.
+
+    Convolutions that are alike, of every channel by itself or over all channels; a 1×1 beside
+    larger ones; and the normalized input where the shape allows it: all of them are summed. Once
+    they are merged into one convolution, two blocks in a row are `DepthwiseSeparable`.
+    """
+
+    keras = "mobileone_block"
+    nested = True
+    before = ("RepVGGBlock",)  # of which the first block of a MobileOne may be one
+    style = (
+        *("num_branches", "activation", "skip_as_conv"),
+        *("bn_epsilon", "bn_momentum", *SQUEEZE),
+    )
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        alike = {**p("filters", "strides", "depthwise"), **STYLE}
+        norm = {"epsilon": p.bn_epsilon, "momentum": p.bn_momentum}
+        y: Expr = op.Sum(
+            any_number(Branch(x, **p("kernel_size", "dilation"), **alike), role="conv"),
+            at_most_one(Branch(x, role="scale", kernel_size=1, **alike)),
+            at_most_one(op.BatchNorm(x, role="skip", **norm)),
+            # Where even this normalization was folded, into a convolution of nothing else.
+            at_most_one(
+                Branch(x, role="skip_conv", kernel_size=1, strides=1, depthwise=True, **STYLE)
+            ),
+            role="add",
+        )
+        y = any_of(op.SqueezeExcite(y, role="se", **SQUEEZED), y)
+        return maybe(op.Activation(y, role="act", activation=p.activation))
+
+    def params(self, m: Match) -> dict[str, Any]:
+        _, channels, _, _ = m.shape("x", 4)
+        skips = [skip for skip in (m.skip, m.skip_conv) if skip is not None]
+        fits = int(m.strides == 1 and m.filters == channels)
+        require(len(skips) == fits, f"it adds its input {len(skips)} times, not {fits}")
+        size = m.kernel_size
+        require(size > 1 or not m.depthwise, "it has nothing but 1×1 of every channel by itself")
+        scaled = "it has no 1×1 branch" if m.scale is None else "it has two kinds of 1×1 branches"
+        require((m.scale is not None) == (size > 1), f"{scaled} beside those of {size}×{size}")
+        summed = [*m.conv, *skips, *([m.scale] if m.scale is not None else [])]
+        alike = {part.output.shape for part in summed} == {m.add.output.shape}
+        require(alike, "it adds unequal shapes")
+        dense = size > 1 and len(m.conv) == 1 and not m.depthwise
+        others = m.graph.of([self.kind])
+        require(bool(others) or not dense, "it is RepVGG's block, and no other is MobileOne's")
+        skip = {"skip_as_conv": m.skip_conv is not None} if fits else {}
+        return {"num_branches": len(m.conv), "activation": m.activation, **skip}
+
+
+def mobileone_block(
+    x: KerasTensor,
+    filters: int,
+    kernel_size: int,
+    strides: int = 1,
+    num_branches: int = 4,
+    dilation: int = 1,
+    depthwise: bool = False,
+    squeeze: int | None = None,
+    activation: str | None = "relu",
+    skip_as_conv: bool = False,
+    bn_epsilon: float = 1e-5,
+    bn_momentum: float = 0.9,
+    squeeze_activation: str = "relu",
+    squeeze_gate: str = "sigmoid",
+    squeeze_bias: bool = True,
+    *,
+    name: str,
+    **conv: Any,
+) -> KerasTensor:
+    """MobileOne's block: convolutions that are alike, a 1×1 and the normalized input, summed."""
+    inputs = keras.Input(x.shape[1:])
+    norm = {"bn_epsilon": bn_epsilon, "bn_momentum": bn_momentum}
+    conv = {"depthwise": depthwise, "strides": strides, "activation": None, **norm, **conv}
+    branches = []  # in the order in which the paper's code adds them: another rounds otherwise
+    if kernel_size > 1:
+        branches.append(conv_bn_act(inputs, filters, 1, name="scale", **conv))
+    if strides == 1 and x.shape[-1] == filters and not skip_as_conv:
+        skip = layers.BatchNormalization(epsilon=bn_epsilon, momentum=bn_momentum, name="skip")
+        branches.append(skip(inputs))
+    if strides == 1 and x.shape[-1] == filters and skip_as_conv:
+        each = {**conv, "depthwise": True}
+        branches.append(conv_bn_act(inputs, filters, 1, name="skip_conv", **each))
+    branches += [
+        conv_bn_act(inputs, filters, kernel_size, dilation=dilation, name=f"conv.{i}", **conv)
+        for i in range(num_branches)
+    ]
+    y = layers.Add(name="add")(branches)
+    if squeeze is not None:
+        y = squeeze_excite(y, squeeze, squeeze_activation, squeeze_gate, squeeze_bias, name="se")
+    if activation:
+        y = layers.Activation(activation, name="act")(y)
+    return keras.Model(inputs, y, name=name)(x)

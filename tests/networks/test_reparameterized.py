@@ -1,0 +1,102 @@
+"""MobileOne and RepVGG as torch's exporters write them, with their branches and merged."""
+
+from pathlib import Path
+from typing import cast
+
+import keras
+import numpy as np
+import onnx
+import pytest
+import torch
+
+import onnx2mvit
+from onnx2mvit.exporter._exporter import Logits, Request, to_onnx
+from onnx2mvit.runtimes.images import structured_images
+from tests.support.torch_reparameterized import SIZE, Config, Network, answers
+
+REQUESTS = {
+    "dynamo": Request("dynamo", 20, True, True),
+    "dynamo, BN kept": Request("dynamo", 20, False, True),
+    "legacy": Request("legacy", 17, True, False),
+    "legacy, BN kept": Request("legacy", 11, False, True),
+}
+BLOCK = "MobileOneBlock"
+SQUEEZED = ["ConvBnAct", "SqueezeExcite", "Activation"]
+# With one branch the pointwise block that makes more channels is a convolution.
+CASES = {
+    "MobileOne": (Config(), 7 * [BLOCK]),
+    "MobileOne-S1": (
+        Config(branches=1),
+        [BLOCK, BLOCK, "ConvBnAct", BLOCK, BLOCK, BLOCK, "ConvBnAct"],
+    ),
+    "MobileOne-S4": (
+        Config(branches=1, squeeze=True),
+        [BLOCK, BLOCK, *SQUEEZED, BLOCK, BLOCK, BLOCK, *SQUEEZED],
+    ),
+    "MobileOne, squeezed": (Config(squeeze=True), 7 * [BLOCK]),
+    "MobileOne, merged": (Config(merged=True), ["ConvBnAct", *3 * ["DepthwiseSeparable"]]),
+    "MobileOne-S4, merged": (Config(merged=True, squeeze=True), 7 * SQUEEZED),
+    "RepVGG": (Config("repvgg"), 4 * ["RepVGGBlock"]),
+    "RepVGG, squeezed": (Config("repvgg", squeeze=True), 4 * ["RepVGGBlock"]),
+    "RepVGG, merged": (Config("repvgg", merged=True), 4 * ["ConvBnAct"]),
+}
+
+
+def exported(config: Config, request: Request, folder: Path) -> Path:
+    images = torch.rand(2 if request.dynamic_batch else 1, 3, *SIZE)
+    made = to_onnx(cast(Logits, Network(config)), images, request)
+    onnx.save(made, folder / "net.onnx")
+    return folder / "net.onnx"
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("how", REQUESTS)
+def test_however_it_is_written_all_of_it_is_in_blocks(case: str, how: str, tmp_path: Path) -> None:
+    config, kinds = CASES[case]
+    network = onnx2mvit.inspect(exported(config, REQUESTS[how], tmp_path))
+    assert not network.leftovers
+    assert network.coverage.percent == 100
+    assert [block.kind for block in network.blocks] == [*kinds, "Classifier"]
+
+
+@pytest.mark.parametrize(("network", "last"), [("mobileone", "layer_3.1"), ("repvgg", "layer_3.0")])
+def test_blocks_are_called_after_their_modules(network: str, last: str, tmp_path: Path) -> None:
+    blocks = onnx2mvit.inspect(exported(Config(network), REQUESTS["legacy"], tmp_path)).blocks
+    assert (blocks[0].name, blocks[-2].name) == ("conv_1", last)
+    names = {
+        child.role: child.name for child in blocks[4 if network == "mobileone" else 2].children
+    }
+    if network == "mobileone":
+        expected = {f"conv.{i}": f"layer_2.3.rbr_conv.{i}" for i in range(4)}
+        expected |= {"skip": "layer_2.3.rbr_skip", "act": "layer_2.3.activation"}
+    else:
+        expected = {"conv": "dense", "pointwise": "1x1", "skip": "identity"}
+        expected = {role: f"layer_2.1.rbr_{name}" for role, name in expected.items()}
+        expected["act"] = "layer_2.1.nonlinearity"
+    assert names == expected
+
+
+@pytest.mark.parametrize("how", ["dynamo, BN kept", "legacy"])
+@pytest.mark.parametrize("case", ["MobileOne", "MobileOne, merged", "RepVGG, squeezed"])
+def test_it_answers_as_onnxruntime_and_as_torch(case: str, how: str, tmp_path: Path) -> None:
+    config, _ = CASES[case]
+    result = onnx2mvit.convert(exported(config, REQUESTS[how], tmp_path), tmp_path)
+    assert result.passed
+    images = structured_images(2, *SIZE, 3)
+    expected = answers(config, torch.from_numpy(images)).numpy()
+    found = keras.ops.convert_to_numpy(result.model(images.transpose(0, 2, 3, 1)))
+    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize(
+    ("case", "call"),
+    [
+        ("MobileOne", 'x = mobileone_block(x, 16, kernel_size=1, name="layer_2.1")'),
+        ("RepVGG", 'x = repvgg_block(x, 16, name="layer_2.1")'),
+        ("RepVGG, merged", 'x = conv_bn_act(x, 16, kernel_size=3, name="layer_2_1")'),
+    ],
+)
+def test_a_block_is_a_line_of_the_emitted_module(case: str, call: str, tmp_path: Path) -> None:
+    file = exported(CASES[case][0], REQUESTS["legacy, BN kept"], tmp_path)
+    source = onnx2mvit.convert(file, tmp_path).source.read_text(encoding="utf-8")
+    assert f"    {call}\n" in source
