@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import onnx2mvit
-from onnx2mvit.exporter._exporter import Logits, Request, to_onnx
+from onnx2mvit.exporter.torch_export import Logits, Request, to_onnx
 from onnx2mvit.runtimes.images import structured_images
 from tests.support.torch_reparameterized import SIZE, Config, Network, answers
 
