@@ -21,7 +21,7 @@ def exact_means(model: onnx.ModelProto) -> None:
         if node.op_type == "Constant" and node.attribute[0].name == "value":
             constants[node.output[0]] = node.attribute[0].t
     for index, node in reversed(list(enumerate(model.graph.node))):
-        axis = 3 if node.op_type == "GlobalAveragePool" else _last_axis(node, constants)
+        axis = -1 if node.op_type == "GlobalAveragePool" else _last_axis(node, constants)
         if axis is None:
             continue
         first = onnx.helper.make_node("ReduceMean", [node.input[0]], [f"{node.output[0]}/first"])
