@@ -50,13 +50,19 @@ def lift(graph: Graph, patterns: Sequence[Pattern] | None = None) -> Network:
 
 def inline_fragments(network: Network) -> Network:
     """A network in which parts of blocks that no block took are their operators again."""
-    fragments = [b for b in network.graph if isinstance(b, Block) and b.pattern.inner]
+    fragments = _fragments(network.graph)
     if not fragments:
         return network
     graph = network.graph.copy()
-    for block in fragments:
-        graph.expand(block, block.matched)
+    while fragments:  # in what is no block any more there may be further ones
+        for block in fragments:
+            graph.expand(block, block.matched)
+        fragments = _fragments(graph)
     return replace(network, graph=graph)
+
+
+def _fragments(graph: Graph) -> list[Block]:
+    return [b for b in graph if isinstance(b, Block) and b.pattern.inner]
 
 
 def _error_context(pattern: Pattern) -> AbstractContextManager[None]:
