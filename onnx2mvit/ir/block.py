@@ -48,6 +48,10 @@ class BlockType:
         """The order of axes of what it takes and gives: images NHWC, tokens as they are."""
         return channels_last(rank) if rank == 4 else plain(rank)
 
+    def gives(self, rank: int) -> Order:
+        """The order of what it gives, where it is another than that of what it takes."""
+        return self.order(rank)
+
     @property
     def kind(self) -> str:
         """The name of the block, in the words of its paper."""

@@ -108,7 +108,9 @@ class _Lowering:
             self.layouts.setdefault(value, Layout(order, self.batch_axis))
         for child in block.children:
             self.follow(child)
-        order = taken_order(block, block.output, self.layouts) if block.output.shape else ()
+        order = block.pattern.gives(len(block.output.shape or ()))
+        if block.pattern.any_order:
+            order = self.layouts[block.inputs[0]].order
         self.layouts[block.output] = Layout(order, self.batch_axis)
 
     def convert(self, node: Node) -> None:

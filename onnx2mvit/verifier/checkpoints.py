@@ -78,7 +78,7 @@ class CheckedModel:
             return block.code.order
         if block.pattern.any_order:
             return self.orders[block.inputs[0]]
-        return block.pattern.order(_rank(block.output))
+        return block.pattern.gives(_rank(block.output))
 
     def _is_read_by(self, call: Call, block: Block) -> bool:
         """True if a layer shows its block's input, which no layer before has made.
