@@ -35,12 +35,15 @@ def arguments_of(text: str) -> list[str]:
     return [argument.arg for argument in every]
 
 
-def prune(text: str, blocks: Sequence[Block], given: Collection[str]) -> str:
+def prune(
+    text: str, blocks: Sequence[Block], given: Collection[str], offered: Collection[str] = ()
+) -> str:
     """A function's source without branches that none of its blocks takes.
 
     Left out are `if option:`, `if option is not None:` and joins of them by `and`, without an
     else, where the option is an argument that is false by default and never given, and arguments
-    used there alone. What other functions hand on by name is `given`.
+    used there alone. What other functions hand on by name is `given`; the model function has
+    what is `offered`, for those that take it.
     """
     (tree,) = ast.parse(text).body
     assert isinstance(tree, ast.FunctionDef)
@@ -48,7 +51,7 @@ def prune(text: str, blocks: Sequence[Block], given: Collection[str]) -> str:
         argument.arg: default.value
         for argument, default in _optional(tree)
         if isinstance(default, ast.Constant)
-        and argument.arg not in given
+        and argument.arg not in {*given, *offered}
         and all(block.params.get(argument.arg, default.value) == default.value for block in blocks)
     }
     unset = {name: value for name, value in never.items() if value in (None, False)}
@@ -57,7 +60,7 @@ def prune(text: str, blocks: Sequence[Block], given: Collection[str]) -> str:
         text = edited(text, [edit])
     (tree,) = ast.parse(text).body
     assert isinstance(tree, ast.FunctionDef)
-    gone = (before - _names(tree)) & never.keys()
+    gone = (before - _names(tree)) & {*never, *offered} - set(given)
     at, cuts = Offsets(text), []
     for argument, default in _optional(tree):
         if argument.arg in gone:
