@@ -82,6 +82,14 @@ def test_what_another_function_hands_on_stays() -> None:
     assert "squeeze_excite" not in text and 'gate: str = "sigmoid"' in text
 
 
+def test_what_the_model_function_offers_goes_if_nothing_uses_it() -> None:
+    text = FUNCTION.replace("y = squeeze_excite(y,", "y = squeeze_excite(y, gate, squeeze,")
+    assert "squeeze_excite" not in prune(text, blocks({}), (), ("gate",))
+    assert "gate" not in prune(text, blocks({}), (), ("gate",))
+    assert "gate: str" in prune(text, blocks({"squeeze": 4}), (), ("gate",))
+    assert "gate: str" in prune(text, blocks({}), ("gate",), ("gate",))
+
+
 def test_an_argument_that_a_block_gives_stays_even_if_unused() -> None:
     assert "gate: str" in pruned({"gate": "hard_sigmoid"})
 

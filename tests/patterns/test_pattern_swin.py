@@ -9,6 +9,7 @@ import pytest
 from onnx2mvit.exporter.torch_export import Request
 from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter.lift import lift
+from onnx2mvit.lowering.lower import lower
 from onnx2mvit.matcher.match import Trace, find
 from onnx2mvit.matcher.registry import builtin_patterns
 from onnx2mvit.reader.read import read
@@ -76,3 +77,7 @@ def test_no_block_by_one_detail(
     assert all(block.shift == 0 for block in every(found, "SwinBlock"))
     assert any(given.startswith(reason) for given in reasons(found, kind))
     assert all(stage.depth < 2 for stage in every(found, "SwinStage"))
+    lowered = lower(found)  # its parts do not stand by themselves: they are operators again
+    kinds = {block.kind for block in lowered.blocks}
+    assert not kinds & {"SwinBlock", "WindowAttention", "RelativePositionBias", "ShiftMask"}
+    assert not lowered.refused
