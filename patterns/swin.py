@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 HIDDEN = -100  # what the mask adds to the scores of two pixels that are no neighbours
 
 
-class SwinPatchEmbedding(Pattern):
+class NormalizedPatchEmbedding(Pattern):
     """(B, 3, H, W) → (B, H/4, W/4, C): a convolution and a normalization of each patch."""
 
-    keras = "swin_patch_embedding"
+    keras = "normalized_patch_embedding"
     nested = True
     gives = staticmethod(plain)
 
@@ -58,7 +58,7 @@ class SwinPatchEmbedding(Pattern):
         return {}
 
 
-def swin_patch_embedding(
+def normalized_patch_embedding(
     x: KerasTensor,
     dim: int,
     kernel_size: int = 4,
@@ -538,10 +538,10 @@ def patch_merging(
     return keras.Model(inputs, y, name=name)(x)
 
 
-class SwinClassifier(Pattern):
+class MeanClassifier(Pattern):
     """(B, H, W, C), or tokens (B, N, C), → (B, classes): logits of the mean of all pixels."""
 
-    keras = "swin_classifier"
+    keras = "mean_classifier"
     main = "dense"
     before = ("GlobalAveragePooling2D", "TokenPooling")
     order = staticmethod(plain)
@@ -560,7 +560,7 @@ class SwinClassifier(Pattern):
         return {}
 
 
-def swin_classifier(
+def mean_classifier(
     x: KerasTensor,
     num_classes: int,
     use_bias: bool = True,

@@ -21,7 +21,7 @@ from tests.support.torch_vit import randomize
 pytestmark = pytest.mark.xdist_group("swin")
 
 DYNAMO, LEGACY = Request("dynamo", 20, True, True), Request("legacy", 17, True, True)
-STAGES = ["SwinStage", "PatchMerging", "SwinStage", "LayerNorm", "SwinClassifier"]
+STAGES = ["SwinStage", "PatchMerging", "SwinStage", "LayerNorm", "MeanClassifier"]
 
 
 class HuggingFace(torch.nn.Module):
@@ -63,7 +63,9 @@ def converted(
 def test_it_is_proven_and_all_in_its_blocks(converted: tuple[str, onnx2mvit.Conversion]) -> None:
     source, result = converted
     kinds = [block.kind for block in result.blocks]
-    first = ["PatchEmbedding", "LayerNorm"] if source == "huggingface" else ["SwinPatchEmbedding"]
+    first = (
+        ["PatchEmbedding", "LayerNorm"] if source == "huggingface" else ["NormalizedPatchEmbedding"]
+    )
     assert kinds == [*first, *STAGES]
     stages = [block for block in result.blocks if block.kind == "SwinStage"]
     assert [[block.shift for block in stage.children] for stage in stages] == [[0, 2], [0, 0]]
