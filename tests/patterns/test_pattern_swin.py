@@ -10,7 +10,8 @@ from onnx2mvit.exporter.torch_export import Request
 from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter.lift import lift
 from onnx2mvit.lowering.lower import lower
-from onnx2mvit.matcher.match import Trace, find
+from onnx2mvit.matcher.bindings import Trace
+from onnx2mvit.matcher.find import find
 from onnx2mvit.matcher.registry import builtin_patterns
 from onnx2mvit.reader.read import read
 from tests.support.networks import exported
