@@ -107,11 +107,11 @@ def test_a_disk_that_is_full_for_one_file_as_a_quota_has_it(tmp_path: Path) -> N
 def test_a_kill_in_the_middle_of_writing(tmp_path: Path, sent: signal.Signals) -> None:
     path, target = network(tmp_path), older(tmp_path / "out")
     kill = f"""
-save = weights.save_weights
+save = conversion.save_weights
 def killed(*arguments):
     save(*arguments)
     os.kill(os.getpid(), {int(sent)})
-weights.save_weights = killed"""
+conversion.save_weights = killed"""
     done = surroundings.run(command("convert", path, "-o", tmp_path / "out", before=kill))
     assert done.returncode == -sent
     (left,) = [path for path in target.parent.iterdir() if path != target]

@@ -16,6 +16,7 @@ import pytest
 import torch
 import transformers
 
+from onnx2mvit.base.quiet import as_command_line
 from onnx2mvit.errors import (
     InvalidModelError,
     MissingDependencyError,
@@ -363,7 +364,7 @@ def test_failed_exporter(
 ) -> None:
     # Far beyond what it knows, the legacy exporter prints its whole graph before it fails.
     monkeypatch.setitem(torch_export.OPSETS, "legacy", range(9, 100))
-    with pytest.raises(UnsupportedError) as caught:
+    with as_command_line(), pytest.raises(UnsupportedError) as caught:
         quick(tmp_path / "model.onnx", model=tiny, fold_bn=True, opset=99)
     assert str(caught.value).startswith("the legacy exporter failed: ")
     assert "\n" not in str(caught.value)

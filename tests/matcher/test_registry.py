@@ -10,7 +10,15 @@ from typing import Any
 
 import pytest
 
-from onnx2mvit.matcher.expression import Chain, Expr, Op, Ops, Var, subexpressions
+from onnx2mvit.matcher.expression import (
+    AnyNumber,
+    Chain,
+    Expr,
+    Op,
+    Ops,
+    Var,
+    subexpressions,
+)
 from onnx2mvit.matcher.match import Match
 from onnx2mvit.matcher.pattern import Pattern
 from onnx2mvit.matcher.registry import builtin_patterns, builtin_rules, in_order, patterns_of
@@ -228,10 +236,16 @@ def names_in(function: ast.FunctionDef) -> set[str]:
 @composite
 def test_the_function_names_each_of_its_blocks_by_its_role(pattern: Pattern) -> None:
     names = names_in(function_of(pattern))
-    for part in subexpressions(pattern.expression):
+    parts = list(subexpressions(pattern.expression))
+    several = [part for part in parts if isinstance(part, AnyNumber)]
+    operands = [part.expression for part in several]
+    assert all(f"{part.role}.{{i}}" in names for part in several if part.most is None)
+    for part in parts:
         if not isinstance(part, Op | Chain) or part.op not in PATTERNS:
             continue
         child = PATTERNS[part.op]
+        if part.role is None and part in operands:
+            continue  # the sum has it, for all of them
         assert part.role, f"a {part.op} has no role"
         if child.keras is not None and "name" not in arguments(function_of(child)):
             continue  # it makes no layer

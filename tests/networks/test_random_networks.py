@@ -49,5 +49,5 @@ def test_a_wrong_weight_would_be_seen(tmp_path: Path, monkeypatch: pytest.Monkey
         arrays[name] = arrays[name] * np.float32(1.01)
         return arrays
 
-    monkeypatch.setattr(weights, "block_weights", wrong)
+    monkeypatch.setattr("onnx2mvit.api.block_weights", wrong)
     assert verdict(0, tmp_path) == "failed"

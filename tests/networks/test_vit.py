@@ -70,7 +70,7 @@ def hugging_face(name: str, **config: Any) -> HuggingFace:
 
 
 def converted(file: Path, folder: Path, **options: Any) -> onnx2mvit.Conversion:
-    result = networks.converted(file, folder, **options)
+    result = networks.converted(file, folder, **options, nodes=40)
     compared = {block["kind"] for block in result.report["verification"]["blocks"]}
     assert {"TransformerLayer", "MultiHeadAttention", "Conv2D"} <= compared
     assert result.report["model"]["layout_transposes"] == 0
@@ -196,7 +196,7 @@ def test_positions_are_resampled_as_hugging_face_does(
     import keras
 
     torch_model, file = resizable
-    result = networks.converted(file, tmp_path, image_size=(72, 72))
+    result = networks.converted(file, tmp_path, nodes=30, image_size=(72, 72))
     for size in SIZES:
         model = build(result.folder, input_shape=(*size, 3))
         assert_answers_alike(model, torch_model, size, interpolate_pos_encoding=True)
@@ -215,7 +215,7 @@ def test_positions_are_resampled_as_hugging_face_does(
 
 def test_one_model_for_all_sizes(resizable: tuple[Any, Path], tmp_path: Path) -> None:
     torch_model, file = resizable
-    result = networks.converted(file, tmp_path, image_size="any")
+    result = networks.converted(file, tmp_path, nodes=30, image_size="any")
     assert result.model.input_shape == (None, None, None, 3)
     assert "class Unfold" not in result.source.read_text(encoding="utf-8")
     for size in SIZES:
