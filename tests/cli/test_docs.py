@@ -17,18 +17,18 @@ def excerpts(page: str) -> list[str]:
 
 
 def test_the_pattern_on_the_page_is_the_pattern() -> None:
-    (pattern,) = [each for each in builtin_patterns() if each.kind == "Bottleneck"]
+    (pattern,) = [each for each in builtin_patterns() if each.kind == "RepVGGBlock"]
     source = textwrap.dedent(inspect.getsource(type(pattern).onnx))
     assert source in excerpts(PAGE)
 
 
 def test_what_the_page_shows_of_params_and_of_the_function_is_in_the_file() -> None:
-    lines = (ROOT / "patterns" / "resnet.py").read_text(encoding="utf-8").splitlines()
+    lines = (ROOT / "patterns" / "repvgg.py").read_text(encoding="utf-8").splitlines()
     there = {line.strip() for line in lines}
-    shown = [code for code in excerpts(PAGE) if code.startswith(("def params", "def bottleneck"))]
+    shown = [code for code in excerpts(PAGE) if code.startswith(("def params", "def repvgg_block"))]
     assert len(shown) == 2
     for line in "\n".join(shown).splitlines():
-        if line.strip() not in ("", "...") and not line.startswith("def bottleneck("):
+        if line.strip() not in ("", "...") and not line.startswith("def repvgg_block("):
             assert line.strip() in there, line
 
 
