@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from onnx2mvit.ir.kernels import conv_kernel, depthwise_kernel
 from onnx2mvit.ir.window import Window, window_of
 from onnx2mvit.matcher import (
     Array,
@@ -107,7 +106,7 @@ class DepthwiseConv2D(Pattern):
         }
 
     def weights(self, m: Match) -> dict[str, Array]:
-        return with_bias(m, np.transpose(m.kernel.const, (2, 3, 0, 1)))
+        return with_bias(m, depthwise_kernel(m.kernel.const))
 
 
 class Conv2D(Pattern):
@@ -138,7 +137,7 @@ class Conv2D(Pattern):
         }
 
     def weights(self, m: Match) -> dict[str, Array]:
-        return with_bias(m, np.transpose(m.kernel.const, (2, 3, 1, 0)))
+        return with_bias(m, conv_kernel(m.kernel.const))
 
 
 def with_bias(m: Match, kernel: Array) -> dict[str, Array]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from onnx2mvit.ir.code import KerasCode
 from onnx2mvit.ir.expr import KerasExpr, alike, layer, unless
+from onnx2mvit.ir.kernels import conv_kernel, depthwise_kernel
 from onnx2mvit.ir.layout import channels_last
 from onnx2mvit.lowering.operators.context import OpContext
 from onnx2mvit.lowering.operators.registry import operator
@@ -24,7 +25,6 @@ def conv(op: OpContext) -> KerasCode:
     even = len(set(w.strides)) == 1 and len(set(w.dilations)) == 1
     depthwise = per_group == 1 < group and rank < 3 and even
     strides = (1,) * rank if sparse else w.strides
-    space = tuple(range(2, rank + 2))
     options = {
         "strides": unless(alike(strides), 1),
         "padding": "same" if w.same and not sparse else None,
@@ -36,11 +36,11 @@ def conv(op: OpContext) -> KerasCode:
         made = layer(f"DepthwiseConv{rank}D", alike(size), depth_multiplier=multiplier, **options)
         # The filters of a channel follow each other.
         kernel = kernel.reshape(group, filters // group, *size)
-        op.weights["kernel"] = kernel.transpose(*space, 0, 1)
+        op.weights["kernel"] = depthwise_kernel(kernel)
     else:
         groups = unless(group, 1)
         made = layer(f"Conv{rank}D", filters, alike(size), **options, groups=groups)
-        op.weights["kernel"] = kernel.transpose(*space, 1, 0)
+        op.weights["kernel"] = conv_kernel(kernel)
     x = image(op)
     if w.padded and options["padding"] is None:
         x = zero_padded(x, w.pads)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from onnx2mvit.ir.code import KerasCode
 from onnx2mvit.ir.expr import alike, call, layer, unless
+from onnx2mvit.ir.kernels import conv_kernel
 from onnx2mvit.ir.layout import channels_last
 from onnx2mvit.ir.window import Pads, halves, spans
 from onnx2mvit.lowering.operators.context import OpContext
@@ -91,7 +92,7 @@ def conv_transpose(op: OpContext) -> KerasCode:
         output_padding=None if fits else alike(missing),
         use_bias=use_bias,
     )
-    op.weights["kernel"] = kernel.transpose(*range(2, rank + 2), 1, 0)
+    op.weights["kernel"] = conv_kernel(kernel)
     x = conv(image(op))
     return op.code(x if padding else cropped(x, crops), channels_last(rank + 2))
 
@@ -120,7 +121,7 @@ def as_convolution(op: OpContext, g: Geometry, group: int) -> KerasCode:
     kernel = kernel[(slice(None), slice(None), *(slice(None, None, -1),) * rank)]
     kernel = kernel.reshape(group, channels, filters, *g.size).swapaxes(1, 2)
     kernel = kernel.reshape(group * filters, channels, *g.size)
-    op.weights["kernel"] = kernel.transpose(*range(2, rank + 2), 1, 0)
+    op.weights["kernel"] = conv_kernel(kernel)
     conv = layer(
         f"Conv{rank}D",
         group * filters,
