@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from onnx2mvit.exporter._exporter import Logits, Request, to_onnx
 
 import onnx2mvit
+from onnx2mvit.exporter.torch_export import Logits, Request, to_onnx
 from onnx2mvit.runtimes.images import structured_images
 from tests.support.torch_reparameterized import SIZE, Config, Network, answers
 
