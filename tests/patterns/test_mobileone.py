@@ -84,7 +84,7 @@ def test_a_block_in_any_order(tmp_path: Path, text: Text, changed: dict[str, Any
 
 
 OTHER = Text("other = Sin(x)\n")
-STEPS = "ConvBnAct: kernel_size is 1, not 3 as that of ConvBnAct"
+STEPS = "ConvBnAct has kernel_size 1, not 3"
 NORM = "BatchNormalization<epsilon=0.00001, momentum=0.9>"
 
 
@@ -107,12 +107,12 @@ NORM = "BatchNormalization<epsilon=0.00001, momentum=0.9>"
          + summed("s", "b", "d", "c0", "c1"), "it adds its input 2 times, not 1"),
         (depthwise().but("c1 = Conv<pads=[1,1,1,1],", "c1 = Conv<pads=[2,2,2,2],",
                          c1_w=(8, 1, 5, 5)) + SKIP + summed("c1", "c0", "s", "b"),
-         "ConvBnAct: kernel_size is 3, not 5 as that of ConvBnAct"),
+         "ConvBnAct has kernel_size 3, not 5"),
         (WHOLE.but("c1 = Conv<pads=[1,1,1,1], group=8 ", "c1 = Conv<pads=[1,1,1,1], group=1",
                    c1_w=(8, 8, 3, 3)),
-         "ConvBnAct: depthwise is True, not False as that of ConvBnAct"),
+         "ConvBnAct has depthwise True, not False"),
         (pointwise(filters=12).but("c1 = Conv<", "c1 = Conv<strides=[2,2], ") + summed("c1", "c0"),
-         "ConvBnAct: strides is 1, not 2 as that of ConvBnAct"),
+         "ConvBnAct has strides 1, not 2"),
         (depthwise() + SKIP + OTHER + summed("other", "s", "b", "c0", "c1"),
          "ConvBnAct expected, found <Sin>"),
         (OTHER + WHOLE.but("(x, c1_w, c1_b)", "(other, c1_w, c1_b)"),
@@ -121,7 +121,7 @@ NORM = "BatchNormalization<epsilon=0.00001, momentum=0.9>"
         (depthwise() + SKIP + Text("a = Relu(c0)\n") + summed("a", "s", "b", "c1"),
          "ConvBnAct: activation is 'relu', not None"),
         (WHOLE.but("(x, c1_w, c1_b)", "(x, c1_w)"),
-         "ConvBnAct: kernel_size is 1, not 3 as that of ConvBnAct"),
+         "ConvBnAct has kernel_size 1, not 3"),
         (conv("x", "s", 8, 3, 1) + conv("x", "c0", 8, 3) + summed("s", "c0"),
          "it is RepVGG's block, and no other is MobileOne's"),
     ],

@@ -73,9 +73,9 @@ def test_a_block_in_any_order(tmp_path: Path, text: Text, params: dict[str, Any]
          + SKIP + summed("c", "s", "b"), "conv (ConvBnAct): kernel_size is 5, not 3"),
         (two(filters=12, attrs=STRIDED).but("s = Conv<pads=[0,0,0,0], group=1 ,strides=[2,2]",
                                             "s = Conv<pads=[0,0,0,0], group=1 ,strides=[1,1]")
-         + summed("c", "s"), "pointwise (ConvBnAct): strides is 1, not 2 as that of conv"),
+         + summed("c", "s"), "pointwise has strides 1, conv has 2"),
         (WHOLE.but("s = Conv<pads=[0,0,0,0], group=1", "s = Conv<pads=[0,0,0,0], group=2",
-                   s_w=(8, 4, 1, 1)), "pointwise (ConvBnAct): groups is 2, not 1 as that of conv"),
+                   s_w=(8, 4, 1, 1)), "pointwise has groups 2, conv has 1"),
         (two() + SKIP + OTHER + summed("other", "c", "s", "b"),
          "conv (ConvBnAct) expected, found <Sin>"),
         (OTHER + WHOLE.but("(x, s_w, s_b)", "(other, s_w, s_b)"), "x is another value than before"),
@@ -83,7 +83,7 @@ def test_a_block_in_any_order(tmp_path: Path, text: Text, params: dict[str, Any]
         (two() + SKIP + Text("a = Relu(c)\n") + summed("a", "s", "b"),
          "conv (ConvBnAct): activation is 'relu', not None"),
         (WHOLE.but("(x, s_w, s_b)", "(x, s_w)"),
-         "pointwise (ConvBnAct): use_bias is False, not True as that of conv"),
+         "pointwise has use_bias False, conv has True"),
     ],
 )  # fmt: skip
 def test_no_such_block_by_one_detail(tmp_path: Path, text: Text, reason: str) -> None:
