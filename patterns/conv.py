@@ -155,6 +155,8 @@ Conv1x1 = kind_of("ConvBnAct", kernel_size=1, **FULL)
 PointwiseConv = kind_of("ConvBnAct", kernel_size=1, strides=1, **FULL)
 DepthwiseConv = kind_of("ConvBnAct", depthwise=True)
 GroupConv = kind_of("ConvBnAct", depthwise=False)
+# A normalization that the exporter folded, though no convolution is before it.
+FoldedNorm = kind_of("ConvBnAct", kernel_size=1, strides=1, depthwise=True, activation=None)
 
 
 class ConvBnAct(Pattern):

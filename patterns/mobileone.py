@@ -19,7 +19,7 @@ from onnx2mvit.matcher import (
     require,
 )
 
-from .conv import STYLE, conv_bn_act
+from .conv import STYLE, FoldedNorm, conv_bn_act
 from .squeeze_excite import SQUEEZE, SQUEEZED, squeeze_excite
 
 if TYPE_CHECKING:
@@ -52,10 +52,7 @@ class MobileOneBlock(Pattern):
             any_number(Branch(x, **p("kernel_size", "dilation"), **alike), role="conv"),
             at_most_one(Branch(x, role="scale", kernel_size=1, **alike)),
             at_most_one(op.BatchNorm(x, role="skip", **norm)),
-            # Where even this normalization was folded, into a convolution of nothing else.
-            at_most_one(
-                Branch(x, role="skip_conv", kernel_size=1, strides=1, depthwise=True, **STYLE)
-            ),
+            at_most_one(FoldedNorm(x, role="skip_conv", **STYLE)),
             role="add",
         )
         y = any_of(op.SqueezeExcite(y, role="se", **SQUEEZED), y)
