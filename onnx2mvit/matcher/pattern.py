@@ -91,12 +91,19 @@ class Pattern(Rooted, BlockType, ABC):
 
 
 @cache
+def _functions_of(module: str) -> dict[str, ast.AST]:
+    """The functions of a module as they are written, by name; its source is parsed once."""
+    tree = ast.parse(inspect.getsource(sys.modules[module]))
+    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+@cache
 def _defaults(function: Callable[..., Any]) -> dict[str, Any]:
     """The defaults of a function's arguments, and of those that it hands on as `**arguments`."""
     arguments = inspect.signature(function).parameters.values()
     found: dict[str, Any] = {}
     if any(each.kind is each.VAR_KEYWORD for each in arguments):
-        for node in ast.walk(ast.parse(inspect.getsource(function))):
+        for node in ast.walk(_functions_of(function.__module__)[function.__name__]):
             match node:
                 case ast.Call(func=ast.Name(id=name), keywords=keywords):
                     if any(keyword.arg is None for keyword in keywords):
