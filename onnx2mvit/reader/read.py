@@ -91,7 +91,10 @@ def _pads_more_at_the_end(conv: Node) -> bool:
     image = conv.inputs[0]
     if image is None or image.shape is None or "pads" not in conv.attrs:
         return False
-    window = window_of(conv)
+    try:
+        window = window_of(conv)
+    except ValueError:  # it is refused, with its name, where it is converted
+        return False
     odd = any(before != after for before, after in window.pads)
     return odd and window.pads_as_same(image.shape[2:])
 

@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from onnx2mvit.errors import InvalidModelError, Onnx2mvitError, UnsupportedError
 from onnx2mvit.reader.read import read
+from onnx2mvit.stages import inspect
 from tests.support.graphs import model, save
 
 GOOD = "g (float[1,3,8,8] x) => (float[1,3,8,8] y)"
@@ -290,3 +291,12 @@ def test_a_small_file_does_not_grow_to_2_to_the_40_elements(tmp_path: Path, node
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024  # KiB
     values = [value for each in made for value in each.inputs if value is not None]
     assert all(value.const is None or value.const.size <= 1 << 22 for value in values)
+
+
+def test_a_convolution_whose_kernel_has_no_axes_of_space_is_named(tmp_path: Path) -> None:
+    made = model(f"{GOOD} {{ y = Conv<pads=[1,1,1,1]>(x, w) }}", w=(3, 3, 3, 3))
+    made.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.ones(81, np.float32), "w"))
+    network = inspect(save(made, tmp_path))
+    ((node, reason),) = network.refused.items()
+    assert node.op == "Conv"
+    assert reason.startswith("its inputs and attributes do not fit together")
