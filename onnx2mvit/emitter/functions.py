@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from onnx2mvit.emitter.prune import arguments_of, handed_on, prune
+from onnx2mvit.emitter.prune import arguments_of, forwarded, prune
 from onnx2mvit.emitter.source_edits import Edit, Offsets, edited
 from onnx2mvit.ir.block import Block, BlockType
 from onnx2mvit.lifter.naming import Roles
@@ -43,7 +43,7 @@ class Function:
 
 
 # Arguments of the model function that every block gets whose function has one of this name.
-HANDED_ON = ("dropout", "classifier_activation", "input_shape")
+FORWARDED = ("dropout", "classifier_activation", "input_shape")
 
 
 def functions_of(
@@ -78,7 +78,7 @@ def functions_of(
             depends_on_size = bool(whole)
             if not any_size or not whole:
                 layers, whole = "", _source_of(pattern)
-            text = prune(whole, siblings, handed_on(sources, name), HANDED_ON)
+            text = prune(whole, siblings, forwarded(sources, name), FORWARDED)
             # The defaults are for the calls that the reader sees, those of the whole model.
             siblings = [block for block in blocks if block.pattern is pattern] or siblings
             found[name] = _function(text, pattern, siblings, roles, set(patterns))

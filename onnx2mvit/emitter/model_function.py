@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from onnx2mvit.emitter.functions import HANDED_ON, Function, model_functions
+from onnx2mvit.emitter.functions import FORWARDED, Function, model_functions
 from onnx2mvit.emitter.signature import Signature
 from onnx2mvit.errors import UnsupportedError
 from onnx2mvit.ir.block import Block
@@ -24,7 +24,7 @@ from onnx2mvit.lifter.naming import identifier, layer_name
 from onnx2mvit.lowering.lower import wanted_orders
 
 GLOBAL = ("PYRAMID", "json", "keras", "layers", "np", "ops", "pathlib", *model_functions())
-LOCAL = ("i", "inputs", "model", "x", *HANDED_ON)
+LOCAL = ("i", "inputs", "model", "x", *FORWARDED)
 ARGUMENTS = ("input_shape", "num_classes", "include_top", "pooling", "nested", "weights", "name")
 # Not to be the name of the model function, and not to be that of a variable in it.
 RESERVED = frozenset({*GLOBAL, *keyword.kwlist, *dir(builtins)})
@@ -51,8 +51,8 @@ class ModelFunction:
         self.name = name
         self.head = head_of(network)
         top = [functions[b.pattern.keras] for b in network.blocks if b.pattern.keras is not None]
-        handed_on = {key for key in HANDED_ON for function in top if key in function.defaults}
-        self.signature = Signature(network, name, self.head, head, image_size, handed_on)
+        forwarded = {key for key in FORWARDED for function in top if key in function.defaults}
+        self.signature = Signature(network, name, self.head, head, image_size, forwarded)
         depends = any(function.depends_on_size for function in functions.values())
         self.needs_size = image_size != "any" and depends
         self.variables: dict[Value, str] = {}
@@ -197,8 +197,8 @@ class ModelFunction:
                 continue
             if value != defaults.get(key, _Missing):
                 options[key] = Literal(value)
-        handed_on = [key for key in HANDED_ON if key in function.defaults]
-        options |= {key: Name(key) for key in handed_on if key in self.signature.names}
+        forwarded = [key for key in FORWARDED if key in function.defaults]
+        options |= {key: Name(key) for key in forwarded if key in self.signature.names}
         if function.takes_name:
             options["name"] = LayerName()
         return call(function.name, *inputs, *first, **options)

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from onnx2mvit.emitter.opset_downgrade import Speller
+from onnx2mvit.emitter.opset_downgrade import OpsetDowngrade
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Node, Value
 from onnx2mvit.ir.network import Network
@@ -143,8 +143,8 @@ class _Body:
         for number, value in enumerate(node.outputs):
             outputs.append(self._new(name if number == 0 else f"{name}_{number}"))
             self.names[value] = outputs[-1]
-        speller = Speller(self.library.opset, self._constant)
-        self.protos.extend(speller(node, inputs, outputs))
+        downgrade = OpsetDowngrade(self.library.opset, self._constant)
+        self.protos.extend(downgrade(node, inputs, outputs))
 
     def name(self, value: Value, wanted: str = "constant") -> str:
         """The name of a value; of a constant that comes first here, one like `wanted`."""

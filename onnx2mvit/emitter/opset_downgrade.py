@@ -23,7 +23,7 @@ AXES_ARE_AN_INPUT = {"ReduceMean": 18, "ReduceSum": 13}
 LEAST, MOST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 
 
-class Speller:
+class OpsetDowngrade:
     """Writes one node; further nodes and constants get names that begin with its output's.
 
     `constant` takes a name and an array, and answers with the name that the array has.

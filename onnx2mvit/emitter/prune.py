@@ -14,7 +14,7 @@ from onnx2mvit.emitter.source_edits import Edit, Offsets, edited
 from onnx2mvit.ir.block import Block
 
 
-def handed_on(texts: Iterable[str], name: str) -> set[str]:
+def forwarded(texts: Iterable[str], name: str) -> set[str]:
     """The arguments that the function `name` may be given by these functions.
 
     A call that hands on `**arguments` may hold any that is given by name somewhere.

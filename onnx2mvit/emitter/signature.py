@@ -39,7 +39,7 @@ class Signature:
         head: Head | None,
         choice: HeadChoice,
         image_size: ImageSize | None,
-        handed_on: Collection[str],
+        forwarded: Collection[str],
     ) -> None:
         inputs, outputs = network.graph.inputs, network.graph.outputs
         self.network, self.head, self.choice = network, head, choice
@@ -47,7 +47,7 @@ class Signature:
         self.separable = head is not None and head.features is not None
         maps = len(outputs) == 1 and len(outputs[0].shape or ()) in (3, 4)
         self.pools = self.separable or (head is None and maps and self.is_image)
-        self.arguments = [*self._of_images(image_size), *self._of_head(handed_on)]
+        self.arguments = [*self._of_images(image_size), *self._of_head(forwarded)]
         self.arguments += [
             Argument("nested", "True", "False for a flat model, without models for its blocks."),
             Argument("weights", f"'{name}.safetensors'", WEIGHTS),
@@ -64,7 +64,7 @@ class Signature:
                 meaning = "(height, width, channels): some operations hold for this one alone."
             yield Argument("input_shape", f"({size[0]}, {size[1]}, {channels})", meaning)
 
-    def _of_head(self, handed_on: Collection[str]) -> Iterator[Argument]:
+    def _of_head(self, forwarded: Collection[str]) -> Iterator[Argument]:
         if self.head is not None:
             own = self.head.num_classes
             classes = self.choice if isinstance(self.choice, int) else own
@@ -74,9 +74,9 @@ class Signature:
             yield Argument("include_top", str(self.choice != "none"), INCLUDE_TOP)
         if self.pools:
             yield Argument("pooling", "None", POOLING)
-        if self.head is not None and "classifier_activation" in handed_on:
+        if self.head is not None and "classifier_activation" in forwarded:
             yield Argument("classifier_activation", "None", ACTIVATION)
-        if "dropout" in handed_on:
+        if "dropout" in forwarded:
             yield Argument("dropout", "0.0", DROPOUT)
 
     def defaults(self) -> str:

@@ -21,7 +21,7 @@ from onnx2mvit.matcher.find import find
 from onnx2mvit.matcher.match import Match
 from onnx2mvit.matcher.pattern import Pattern
 from onnx2mvit.matcher.registry import builtin_patterns
-from onnx2mvit.matcher.user_patterns import blamed, file_of, is_users
+from onnx2mvit.matcher.user_patterns import error_context, file_of, is_users
 
 
 @collector_paused()
@@ -68,7 +68,7 @@ def _fragments(graph: Graph) -> list[Block]:
 def _error_context(pattern: Pattern) -> AbstractContextManager[None]:
     """A user's pattern is to blame for whatever it raises; what ours may raise is the file's."""
     what = f"the pattern {pattern.kind} failed while it was matched"
-    return blamed(file_of(pattern), what) if is_users(pattern) else nullcontext()
+    return error_context(file_of(pattern), what) if is_users(pattern) else nullcontext()
 
 
 def _apply(graph: Graph, pattern: Pattern) -> None:

@@ -143,7 +143,7 @@ class Bindings:
 
 
 @dataclass(frozen=True, slots=True)
-class Several:
+class MatchGroup:
     """What `each` found for every input of a node."""
 
     parts: tuple[Bindings, ...]

@@ -53,7 +53,7 @@ class Chain(Expr):
 
 
 @dataclass(frozen=True, eq=False)
-class Each(Expr):
+class ForEach(Expr):
     """All inputs of a node, however many there are, each like this expression by itself."""
 
     expression: Expr
@@ -179,14 +179,14 @@ def one_or_more(kind: str, base: Expr, *, role: str, **attrs: Any) -> Chain:
     return Chain(kind, base, role, attrs)
 
 
-def each(expression: Expr, *, role: str) -> Each:
+def each(expression: Expr, *, role: str) -> ForEach:
     """The only operand of `op.Concat(each(…))`: every input of the node is like this.
 
     The role binds a tuple of matches, one for each input; what is named in the expression is an
     attribute of theirs. Each is matched for itself: that they share a value is for the one who
     reads them to require.
     """
-    return Each(expression, role)
+    return ForEach(expression, role)
 
 
 def any_number(expression: Op, *, role: str, least: int = 1) -> AnyNumber:
@@ -268,7 +268,7 @@ def subexpressions(expression: Expr) -> Iterator[Expr]:
                 stack.append(part.base)
             case Commutative():
                 stack.extend(reversed(part.operands))
-            case Each() | AnyNumber():
+            case ForEach() | AnyNumber():
                 stack.append(part.expression)
 
 

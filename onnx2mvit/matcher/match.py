@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from onnx2mvit.ir.graph import Graph, Node
-from onnx2mvit.matcher.bindings import Bindings, Several, Trace
+from onnx2mvit.matcher.bindings import Bindings, MatchGroup, Trace
 from onnx2mvit.matcher.rooted import Rooted, require
 from onnx2mvit.matcher.search import search
 
@@ -33,7 +33,7 @@ class Match:
         }
         self.bound: dict[str, Any] = {role: found.names.get(role) for role in rooted.roles}
         for role, bound in self.bound.items():
-            if isinstance(bound, Several):
+            if isinstance(bound, MatchGroup):
                 self.bound[role] = tuple(
                     Match(rooted, graph, part.nodes[0] if part.nodes else root, part)
                     for part in bound.parts

@@ -10,8 +10,8 @@ from onnx2mvit.matcher.expression import (
     AnyNumber,
     Chain,
     Commutative,
-    Each,
     Expr,
+    ForEach,
     Op,
     Ops,
     Rearrange,
@@ -54,6 +54,6 @@ class Rooted:
         named = [
             part.name if isinstance(part, Var) else part.role
             for part in parts
-            if isinstance(part, Var | Op | Chain | Each | Rearrange | Commutative | AnyNumber)
+            if isinstance(part, Var | Op | Chain | ForEach | Rearrange | Commutative | AnyNumber)
         ]
         self.roles = tuple(dict.fromkeys(name for name in named if name))

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from onnx2mvit.ir.graph import Graph, Node, Value
-from onnx2mvit.matcher.bindings import Bindings, Complaint, Several, Trace
+from onnx2mvit.matcher.bindings import Bindings, Complaint, MatchGroup, Trace
 from onnx2mvit.matcher.expression import (
     AnyNumber,
     AnyOf,
     Chain,
     Commutative,
-    Each,
     Expr,
+    ForEach,
     Op,
     Param,
     Rearrange,
@@ -95,7 +95,7 @@ def _operator(
             trace.note(len(bound.nodes), node, fitting)
         return
     taken = fitting.take(expr, expr.role, (node,), node)
-    if len(expr.inputs) == 1 and isinstance(expr.inputs[0], Each):
+    if len(expr.inputs) == 1 and isinstance(expr.inputs[0], ForEach):
         yield from _each(expr.inputs[0], node.inputs, graph, taken, trace)
         return
     given = len(node.inputs)
@@ -124,7 +124,7 @@ def _inputs(
 
 
 def _each(
-    expr: Each,
+    expr: ForEach,
     values: tuple[Value | None, ...],
     graph: Graph,
     bound: Bindings,
@@ -142,7 +142,7 @@ def _each(
         parts.append(Bindings(part.values, part.names, own, part.params, part.lengths))
         nodes = part.nodes
         bound = Bindings(bound.values, bound.names, bound.nodes, part.params, part.lengths)
-    names = {**bound.names, expr.role: Several(tuple(parts))}
+    names = {**bound.names, expr.role: MatchGroup(tuple(parts))}
     yield Bindings(bound.values, names, nodes, bound.params, bound.lengths)
 
 

@@ -56,7 +56,7 @@ def place(pattern: BlockType) -> str:
 
 
 @contextmanager
-def blamed(file: str, what: str) -> Iterator[None]:
+def error_context(file: str, what: str) -> Iterator[None]:
     """Turns whatever a user's code raises into a UsageError with the line in its file.
 
     Raises:
@@ -108,7 +108,7 @@ def _load(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # the source of its functions is found by it
     try:
-        with blamed(str(path), "it cannot be imported"):
+        with error_context(str(path), "it cannot be imported"):
             spec.loader.exec_module(module)
     except UsageError:
         del sys.modules[name]
@@ -119,7 +119,7 @@ def _load(path: Path) -> ModuleType:
 def _installed() -> Iterator[ModuleType]:
     for entry in importlib.metadata.entry_points(group=GROUP):
         package = entry.dist.name if entry.dist is not None else entry.name
-        with blamed(entry.value, f"the patterns of the package {package} cannot be loaded"):
+        with error_context(entry.value, f"the patterns of the package {package} cannot be loaded"):
             module = entry.load()
         if not isinstance(module, ModuleType):
             raise UsageError(f"{entry.value}, of the package {package}, is not a module")
@@ -129,7 +129,7 @@ def _installed() -> Iterator[ModuleType]:
 
 def _checked(module: ModuleType) -> list[Pattern]:
     file = str(module.__file__)
-    with blamed(file, "a pattern cannot be made"):
+    with error_context(file, "a pattern cannot be made"):
         found = patterns_of(module)
     if not found:
         raise UsageError(

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from onnx2mvit.emitter.prune import handed_on, prune
+from onnx2mvit.emitter.prune import forwarded, prune
 from onnx2mvit.ir.block import Block
 
 FUNCTION = '''
@@ -40,8 +40,8 @@ def blocks(*params: Mapping[str, Any]) -> list[Block]:
     return [cast(Block, SimpleNamespace(params=each)) for each in params]
 
 
-def pruned(*params: Mapping[str, Any], handed_on: str = "") -> str:
-    text = prune(FUNCTION, blocks(*params), set(handed_on.split()))
+def pruned(*params: Mapping[str, Any], forwarded: str = "") -> str:
+    text = prune(FUNCTION, blocks(*params), set(forwarded.split()))
     ast.parse(text)
     return text
 
@@ -77,8 +77,8 @@ def test_what_one_block_has_stays_for_all() -> None:
 
 
 def test_what_another_function_hands_on_stays() -> None:
-    assert pruned({}, handed_on="squeeze wide") == FUNCTION
-    text = pruned({}, handed_on="gate")
+    assert pruned({}, forwarded="squeeze wide") == FUNCTION
+    text = pruned({}, forwarded="gate")
     assert "squeeze_excite" not in text and 'gate: str = "sigmoid"' in text
 
 
@@ -137,6 +137,6 @@ def test_arguments_on_one_line() -> None:
 
 def test_what_functions_hand_on_by_name_to_one_another() -> None:
     texts = ["def f(x):\n    return g(x, a=1, **x)\n", "def h(x):\n    return f(x, b=2)\n"]
-    assert handed_on(texts, "f") == {"b"}
-    assert handed_on(texts, "g") == {"a", "b"}
-    assert handed_on(texts, "h") == set()
+    assert forwarded(texts, "f") == {"b"}
+    assert forwarded(texts, "g") == {"a", "b"}
+    assert forwarded(texts, "h") == set()

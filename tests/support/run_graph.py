@@ -11,7 +11,7 @@ import onnxruntime
 from onnx import helper, numpy_helper
 from onnx_ir.passes import common as passes
 
-from onnx2mvit.emitter.opset_downgrade import SINCE, Speller
+from onnx2mvit.emitter.opset_downgrade import SINCE, OpsetDowngrade
 from onnx2mvit.ir.graph import Graph, Value
 from onnx2mvit.reader.read import as_graph, source_of
 
@@ -47,11 +47,11 @@ def to_model(graph: Graph) -> onnx.ModelProto:
             constants[value.name] = value.const
         return value.name if value is not None else ""
 
-    speller = Speller(opset, constant)
+    downgrade = OpsetDowngrade(opset, constant)
     nodes = [
         proto
         for node in graph
-        for proto in speller(
+        for proto in downgrade(
             node, [name(value) for value in node.inputs], [value.name for value in node.outputs]
         )
     ]
