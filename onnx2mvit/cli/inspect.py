@@ -13,6 +13,7 @@ from onnx2mvit.cli.options import Patterns
 from onnx2mvit.errors import UsageError
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Graph, Value
+from onnx2mvit.reports.wording import shown_params
 
 if TYPE_CHECKING:
     from onnx2mvit.matcher.diagnosis import Explanation
@@ -81,11 +82,8 @@ def graph_lines(graph: Graph) -> Iterator[str]:
     for number, node in enumerate(nodes):
         reads = ", ".join(_operand(value, numbers) for value in node.inputs)
         usual = node.pattern.usual() if isinstance(node, Block) else {}
-        shown = ", ".join(
-            f"{key}={value}"
-            for key, value in node.attrs.items()
-            if value is not None and usual.get(key) != value
-        )
+        given = {key: value for key, value in node.attrs.items() if value is not None}
+        shown = shown_params(given, usual)
         shape = list(node.output.shape) if node.output.shape is not None else "?"
         where = node.name if isinstance(node, Block) else node.scope
         parts = [f"{number:4}", f"{node.op}({reads})", shown, f"→ {shape}", where]
