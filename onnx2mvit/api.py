@@ -31,7 +31,7 @@ from onnx2mvit.lifter.head import HeadChoice, own_head
 from onnx2mvit.lifter.lift import lift
 from onnx2mvit.lowering.lower import lower
 from onnx2mvit.matcher.user_patterns import all_patterns, building
-from onnx2mvit.reader.read import read
+from onnx2mvit.reader import read
 from onnx2mvit.reports.node_data import NAME as NODE_DATA
 from onnx2mvit.reports.node_data import node_data
 from onnx2mvit.reports.report import (

@@ -9,7 +9,7 @@ from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter.lift import lift
 from onnx2mvit.lowering.lower import lower
 from onnx2mvit.matcher.user_patterns import all_patterns
-from onnx2mvit.reader.read import read
+from onnx2mvit.reader import read
 
 
 def inspect(path: str | Path, patterns: Sequence[str | Path] = ()) -> Network:

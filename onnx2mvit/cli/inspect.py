@@ -113,7 +113,7 @@ def why_lines(file: Path, kind: str, own: Sequence[Path] = ()) -> list[str]:
     from onnx2mvit.lowering.lower import lower
     from onnx2mvit.matcher.diagnosis import failures, in_words, made_of, place_of
     from onnx2mvit.matcher.user_patterns import all_patterns
-    from onnx2mvit.reader.read import read
+    from onnx2mvit.reader import read
 
     every = {pattern.kind: pattern for pattern in all_patterns(own)}
     if kind not in every:

@@ -1,5 +1,82 @@
 """Stage one, read: an ONNX file becomes a `Graph` with concrete shapes and one spelling.
 
-In: a path. Out: `ir.graph.Graph`. Begin with `read`; `rules` bring what exporters write
-differently to one spelling.
+In: a path. Out: `ir.graph.Graph`, in ONNX's operators and order of axes. `read` below is the list
+of its passes; `rules` bring what exporters write differently to one spelling.
 """
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import onnx_ir as ir
+
+from onnx2mvit.base.collector import collector_paused
+from onnx2mvit.base.quiet import loggers_at
+from onnx2mvit.ir.graph import Graph, Node, Source
+from onnx2mvit.ir.window import window_of
+from onnx2mvit.reader.as_graph import as_graph
+from onnx2mvit.reader.file import check_file, load, source_of
+from onnx2mvit.reader.rules import unify
+from onnx2mvit.reader.shapes import forget_shapes, make_concrete
+from onnx2mvit.reader.simplify import simplify
+from onnx2mvit.reader.validation import check_data, check_operators, check_text
+
+__all__ = ["graph_of", "read"]
+
+
+@collector_paused()
+@loggers_at(logging.ERROR, "onnxscript", "onnx_ir")
+def read(path: str | Path) -> Graph:
+    """Reads an ONNX file.
+
+    Args:
+        path: of the file; its external data is looked for in the same folder.
+
+    Returns:
+        The graph, in float32 and NCHW, with concrete shapes throughout: a dynamic batch is
+        `shapes.TRACE_BATCH`, a dynamic height or width `shapes.TRACE_SIZE`.
+
+    Raises:
+        InvalidModelError: not a file, not ONNX, or ONNX that its own checker refuses.
+        UnsupportedError: an opset, input or data type that we do not convert.
+    """
+    path = Path(path)
+    digest = check_file(path)  # ONNX's checker first: what follows may rely on it
+    model = load(path)
+    check_data(model)  # what the checker lets pass, and what would end the process
+    check_text(model, path.name)
+    check_operators(model)
+    source = source_of(path, model, digest)  # before anything is changed
+    make_concrete(model, path)  # an image of a size that folding can compute with
+    return graph_of(model, source)
+
+
+def graph_of(model: ir.Model, source: Source) -> Graph:
+    """The graph of a model whose inputs have concrete shapes, whatever they are.
+
+    Raises:
+        InvalidModelError: it cannot be simplified, or it is not a graph.
+        UnsupportedError: it holds control flow, or weights that are not float32.
+    """
+    names = [value.name or "" for value in model.graph.outputs]
+    forget_shapes(model)  # the exporter's, which hold for its batch and size alone
+    simplify(model, source.file)  # no functions, no constant expressions, shapes inferred anew
+    graph = as_graph(model, source)
+    graph.output_names = names  # where two outputs are one value, simplifying keeps one name
+    graph.folded = len(graph)
+    unify(graph)  # the rules, until what every exporter writes has one spelling
+    graph.pads_like_tensorflow = any(map(_pads_more_at_the_end, graph.of(["Conv"])))
+    return graph
+
+
+def _pads_more_at_the_end(conv: Node) -> bool:
+    image = conv.inputs[0]
+    if image is None or image.shape is None or "pads" not in conv.attrs:
+        return False
+    try:
+        window = window_of(conv)
+    except ValueError:  # it is refused, with its name, where it is converted
+        return False
+    odd = any(before != after for before, after in window.pads)
+    return odd and window.pads_as_same(image.shape[2:])

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from onnx2mvit.errors import InvalidModelError, UnsupportedError
+from onnx2mvit.errors import MALFORMED, InvalidModelError, UnsupportedError
 from onnx2mvit.ir.graph import Node, Value
 
 # Their weights are summed up; elsewhere an infinite number may be a bound, or mask a place.
@@ -31,6 +31,7 @@ SUMS = frozenset(
 PADDED = frozenset({"Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool"})
 AUTO_PAD = (None, "NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
 Shape = tuple[int, ...]
+BROKEN_DATA = (OSError, *MALFORMED)
 
 
 def check_places(path: Path) -> None:

@@ -25,7 +25,7 @@ import onnx2mvit
 from onnx2mvit.emitter.emit import emit, model_name, unformatted
 from onnx2mvit.lifter.lift import lift
 from onnx2mvit.lowering.lower import lower
-from onnx2mvit.reader.read import read
+from onnx2mvit.reader import read
 from onnx2mvit.reader.scopes import NAME_SCOPES
 from tests.support.graphs import model, save
 

@@ -38,7 +38,7 @@ def fuzz(out: Path, arguments: list[str]) -> None:
         from onnx2mvit.errors import Onnx2mvitError
         from onnx2mvit.lifter.lift import lift
         from onnx2mvit.lowering.lower import lower
-        from onnx2mvit.reader.read import read
+        from onnx2mvit.reader import read
 
     others = [path.read_bytes() for path in sorted((out / "seeds").iterdir())]
     with (out / "count").open("r+b") as file:

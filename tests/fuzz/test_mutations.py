@@ -10,7 +10,7 @@ from onnx2mvit.emitter.emit import unformatted
 from onnx2mvit.errors import Onnx2mvitError
 from onnx2mvit.lifter.lift import lift
 from onnx2mvit.lowering.lower import lower
-from onnx2mvit.reader.read import read
+from onnx2mvit.reader import read
 from tests.fuzz.mutate import mutated
 from tests.fuzz.seeds import seeds as every_seed
 

@@ -11,7 +11,7 @@ from onnx2mvit.lowering.operators import (
     operator,
     version_of,
 )
-from onnx2mvit.reader.read import OPSETS
+from onnx2mvit.reader.file import OPSETS
 from tests.support.operators_table import OURS, claimed
 
 

@@ -13,7 +13,7 @@ from onnx2mvit.matcher.find import find
 from onnx2mvit.matcher.match import Match
 from onnx2mvit.matcher.registry import in_order
 from onnx2mvit.matcher.rooted import Mismatch
-from onnx2mvit.reader.read import read
+from onnx2mvit.reader import read
 from tests.support import graphs
 from tests.support.sought import Sought, failure, held, last, small
 

@@ -11,7 +11,7 @@ from onnx2mvit.builder import weights
 from onnx2mvit.ir.block import Block
 from onnx2mvit.lifter.lift import lift
 from onnx2mvit.lowering.lower import lower
-from onnx2mvit.reader.read import read
+from onnx2mvit.reader import read
 from tests.support.random_networks import network, verdict
 
 

@@ -13,7 +13,7 @@ from onnx2mvit.lowering.lower import lower
 from onnx2mvit.matcher.bindings import Trace
 from onnx2mvit.matcher.find import find
 from onnx2mvit.matcher.registry import builtin_patterns
-from onnx2mvit.reader.read import read
+from onnx2mvit.reader import read
 from tests.support.networks import exported
 from tests.support.texts import every
 from tests.support.torch_swin import Config, Swin

@@ -19,7 +19,7 @@ from onnx import helper
 
 from onnx2mvit.lifter.lift import lift
 from onnx2mvit.lowering.lower import lower
-from onnx2mvit.reader.read import read
+from onnx2mvit.reader import read
 from tests.performance.matching import BATCH, CHANNELS, SIZE, Writer, conv, mobilevit_block
 
 SMALLEST_S, MOST = 0.5, 3.0  # below so many seconds, noise decides

@@ -17,7 +17,7 @@ from onnx import helper, numpy_helper
 
 from onnx2mvit.lifter.lift import lift
 from onnx2mvit.lowering.lower import lower
-from onnx2mvit.reader.read import read
+from onnx2mvit.reader import read
 
 CHANNELS, SIZE, PATCH, HEADS = 8, 4, 2, 2
 PATCHES = (SIZE // PATCH) ** 2

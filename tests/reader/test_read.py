@@ -12,7 +12,8 @@ import pytest
 from onnx import helper
 
 from onnx2mvit.ir.graph import Graph
-from onnx2mvit.reader.read import TRACE_BATCH, TRACE_SIZE, read
+from onnx2mvit.reader import read
+from onnx2mvit.reader.shapes import TRACE_BATCH, TRACE_SIZE
 from tests.support.graphs import graph, model, save
 from tests.support.skeletons import FOLDER
 

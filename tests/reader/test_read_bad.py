@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from onnx2mvit.errors import InvalidModelError, Onnx2mvitError, UnsupportedError
-from onnx2mvit.reader.read import read
+from onnx2mvit.reader import read
 from onnx2mvit.stages import inspect
 from tests.support.graphs import model, save
 

@@ -13,7 +13,7 @@ from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter.lift import lift
 from onnx2mvit.lifter.naming import identifier, layer_name, safe, snake
 from onnx2mvit.lowering.lower import lower
-from onnx2mvit.reader.read import read
+from onnx2mvit.reader import read
 from onnx2mvit.reader.scopes import NAME_SCOPES, RULE_NAME, common_prefix, scope_of
 from tests.support import graphs
 from tests.support.texts import residual

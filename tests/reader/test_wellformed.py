@@ -13,7 +13,7 @@ from onnx2mvit.emitter.emit import unformatted
 from onnx2mvit.errors import Onnx2mvitError, UnsupportedError
 from onnx2mvit.lifter.lift import lift
 from onnx2mvit.lowering.lower import lower
-from onnx2mvit.reader.read import read
+from onnx2mvit.reader import read
 from tests.support.graphs import model, save
 
 HEAD = "g (float[2,8,8,8] x) => (float y)"

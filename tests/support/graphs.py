@@ -8,7 +8,7 @@ import onnx
 from onnx import numpy_helper
 
 from onnx2mvit.ir.graph import Graph
-from onnx2mvit.reader.read import read
+from onnx2mvit.reader import read
 
 
 def model(body: str, *, opset: int = 20, seed: int = 0, **weights: Any) -> onnx.ModelProto:

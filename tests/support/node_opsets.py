@@ -6,7 +6,7 @@ import onnx
 from onnx import helper
 from onnx.defs import OpSchema, SchemaError, get_schema
 
-from onnx2mvit.reader.read import OPSETS
+from onnx2mvit.reader.file import OPSETS
 
 
 def opset_of(model: onnx.ModelProto) -> int:

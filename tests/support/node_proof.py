@@ -21,7 +21,8 @@ from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter.lift import lift
 from onnx2mvit.lowering.lower import lower
 from onnx2mvit.matcher.pattern import Pattern
-from onnx2mvit.reader.read import graph_of, source_of
+from onnx2mvit.reader import graph_of
+from onnx2mvit.reader.file import source_of
 from onnx2mvit.runtimes.layouts import as_the_file
 from tests.support.node_cases import Array, Case, older
 from tests.support.node_collection import cases

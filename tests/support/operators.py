@@ -15,7 +15,7 @@ from onnx2mvit.builder.build import load
 from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter.lift import lift
 from onnx2mvit.lowering.lower import lower
-from onnx2mvit.reader.read import read
+from onnx2mvit.reader import read
 from tests.support.graphs import model, save
 
 CONV: dict[str, Any] = {"w": (8, 8, 3, 3)}

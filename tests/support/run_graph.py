@@ -13,7 +13,8 @@ from onnx_ir.passes import common as passes
 
 from onnx2mvit.emitter.opset_downgrade import SINCE, OpsetDowngrade
 from onnx2mvit.ir.graph import Graph, Value
-from onnx2mvit.reader.read import as_graph, source_of
+from onnx2mvit.reader.as_graph import as_graph
+from onnx2mvit.reader.file import source_of
 
 Array = np.ndarray[Any, Any]
 LEAST = 11  # our rules write Clip with inputs
