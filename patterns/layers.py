@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
-from onnx2mvit.base.numbers import shortest
+from onnx2mvit.ir.keras_layers import (
+    ACTIVATIONS,
+    BATCH_NORM_WEIGHTS,
+    batch_norm,
+    epsilon,
+    is_exact_gelu,
+    is_hard_sigmoid,
+)
 from onnx2mvit.ir.layout import plain
 from onnx2mvit.matcher import (
     Array,
@@ -27,11 +33,6 @@ if TYPE_CHECKING:
 FUNCTIONS = ("silu", "relu", "relu6", "gelu", "hard_silu", "hard_sigmoid", "sigmoid", "tanh")
 
 
-def is_sixth(alpha: float | None) -> bool:
-    """The condition on HardSigmoid's slope in PyTorch and Keras; ONNX's own default is 0.2."""
-    return alpha is not None and math.isclose(alpha, 1 / 6, rel_tol=1e-6)
-
-
 class Activation(Pattern):
     """A function of each element. Keras: `Activation`, by the function's Keras name.
 
@@ -48,13 +49,13 @@ class Activation(Pattern):
     def onnx(self, op: Ops, x: Var) -> Expr:
         return any_of(
             op.Mul(x, op.Sigmoid(x, role="silu")),
-            op.Relu(x, role="relu"),
+            op.Relu(x, role=ACTIVATIONS["Relu"]),
             op.Clip(x, scalar("low", 0.0), scalar("high", 6.0), role="relu6"),
-            op.Gelu(x, role="gelu", approximate=lambda how: how in (None, "none")),
-            op.HardSwish(x, role="hard_silu"),
-            op.HardSigmoid(x, role="hard_sigmoid", alpha=is_sixth, beta=0.5),
-            op.Sigmoid(x, role="sigmoid"),
-            op.Tanh(x, role="tanh"),
+            op.Gelu(x, role="gelu", approximate=is_exact_gelu),
+            op.HardSwish(x, role=ACTIVATIONS["HardSwish"]),
+            op.HardSigmoid(x, role="hard_sigmoid", alpha=is_hard_sigmoid, beta=0.5),
+            op.Sigmoid(x, role=ACTIVATIONS["Sigmoid"]),
+            op.Tanh(x, role=ACTIVATIONS["Tanh"]),
         )
 
     def params(self, m: Match) -> dict[str, Any]:
@@ -91,20 +92,14 @@ def approximate_gelu(x: KerasTensor, gelu: str) -> KerasTensor:
 
 
 class BatchNorm(Pattern):
-    """ONNX BatchNormalization (arXiv:1502.03167; operator versions 9, 14, 15), of NCHW's channels.
-
-    ONNX's momentum is the share of the old statistic that is kept, as in Keras.
-    """
+    """ONNX BatchNormalization (arXiv:1502.03167; versions 9, 14, 15), of NCHW's channels."""
 
     layer = "BatchNormalization"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         return op.BatchNormalization(
             x,
-            constant("gamma", rank=1),
-            constant("beta", rank=1),
-            constant("moving_mean", rank=1),
-            constant("moving_variance", rank=1),
+            *(constant(name, rank=1) for name in BATCH_NORM_WEIGHTS),
             role="bn",
             training_mode=lambda mode: not mode,
         )
@@ -114,18 +109,10 @@ class BatchNorm(Pattern):
 
     def params(self, m: Match) -> dict[str, Any]:
         m.shape("x", 4)
-        return {
-            "epsilon": shortest(m.bn.attrs["epsilon"]),
-            "momentum": shortest(m.bn.attrs["momentum"]),
-        }
+        return batch_norm(m.bn)
 
     def weights(self, m: Match) -> dict[str, Array]:
-        return {
-            "gamma": m.gamma.const,
-            "beta": m.beta.const,
-            "moving_mean": m.moving_mean.const,
-            "moving_variance": m.moving_variance.const,
-        }
+        return {name: m.bound[name].const for name in BATCH_NORM_WEIGHTS}
 
 
 class LayerNorm(Pattern):
@@ -146,7 +133,7 @@ class LayerNorm(Pattern):
         rank = len(m.x.shape or ())
         require(axis in (-1, rank - 1), f"it normalizes from axis {axis}, not over the last")
         require(m.gamma.const.shape == m.x.shape[-1:], "gamma is not one per channel")
-        return {"epsilon": shortest(m.norm.attrs.get("epsilon", 1e-5))}
+        return {"epsilon": epsilon(m.norm)}
 
     def weights(self, m: Match) -> dict[str, Array]:
         return {"gamma": m.gamma.const, "beta": m.beta.const}
@@ -173,7 +160,7 @@ class GroupNorm(Pattern):
         require(m.beta.const.shape == (channels,), "beta is not one per channel")
         return {
             "groups": m.norm.attrs["num_groups"],
-            "epsilon": shortest(m.norm.attrs.get("epsilon", 1e-5)),
+            "epsilon": epsilon(m.norm),
         }
 
     def weights(self, m: Match) -> dict[str, Array]:

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 
 import numpy as np
 
 from onnx2mvit.ir.code import KerasCode
 from onnx2mvit.ir.expr import KerasExpr, Literal, call, layer, unless
+from onnx2mvit.ir.keras_layers import ACTIVATIONS, is_exact_gelu, is_hard_sigmoid
 from onnx2mvit.lowering.operators.context import OpContext
 from onnx2mvit.lowering.operators.registry import operator
 from onnx2mvit.matcher.rooted import require
 
-# Those without numbers: the operator, its versions, and Keras's name of the function.
-PLAIN: tuple[tuple[str, tuple[int, ...], str], ...] = (
-    ("HardSwish", (14, 22), "hard_silu"),
-    ("Mish", (18, 22), "mish"),
-    ("Relu", (6, 13, 14), "relu"),
-    ("Sigmoid", (6, 13), "sigmoid"),
-    ("Softplus", (1, 22), "softplus"),
-    ("Softsign", (1, 22), "softsign"),
-    ("Tanh", (6, 13), "tanh"),
-)
+# The versions of those without numbers.
+PLAIN: dict[str, tuple[int, ...]] = {
+    "HardSwish": (14, 22),
+    "Mish": (18, 22),
+    "Relu": (6, 13, 14),
+    "Sigmoid": (6, 13),
+    "Softplus": (1, 22),
+    "Softsign": (1, 22),
+    "Tanh": (6, 13),
+}
 SELU = (1.6732632, 1.0507010)  # alpha and scale in Keras
 
 
@@ -31,8 +31,8 @@ def activation(op: OpContext, function: str) -> KerasCode:
     return op.code(layer("Activation", function)(op.data()))
 
 
-for _name, _since, _function in PLAIN:
-    operator(_name, *_since)(partial(activation, function=_function))
+for _name, _since in PLAIN.items():
+    operator(_name, *_since)(partial(activation, function=ACTIVATIONS[_name]))
 
 
 @operator("LeakyRelu", 6, 16)
@@ -56,7 +56,7 @@ def prelu(op: OpContext) -> KerasCode:
     lengths = [(slope.shape[axis], op.shape()[axis]) for axis in layout.order[1:]]
     shared = [at for at, (own, full) in enumerate(lengths, start=1) if own == 1 < full]
     op.weights["alpha"] = slope.transpose(layout.order)[0]
-    op.depends_on_size = sum(own > 1 for own, _ in lengths) > 1
+    op.one_size |= sum(own > 1 for own, _ in lengths) > 1
     return op.code(layer("PReLU", shared_axes=shared or None)(op.data()))
 
 
@@ -87,7 +87,7 @@ def celu(op: OpContext) -> KerasCode:
 def hard_sigmoid(op: OpContext) -> KerasCode:
     """alpha · x + beta between 0 and 1; Keras's own has a slope of 1/6."""
     alpha, beta = op.attrs.get("alpha", 0.2), op.attrs.get("beta", 0.5)
-    if math.isclose(alpha, 1 / 6, rel_tol=1e-6) and beta == 0.5:
+    if is_hard_sigmoid(alpha, beta):
         return activation(op, "hard_sigmoid")
     line = call("ops.add", call("ops.multiply", op.data(), alpha), beta)
     return op.code(call("ops.clip", line, 0.0, 1.0))
@@ -104,7 +104,7 @@ def gelu(op: OpContext) -> KerasCode:
     """The exact one by its name, the approximation by tanh as `ops.gelu`."""
     approximate = op.attrs.get("approximate", "none")
     require(approximate in ("none", "tanh"), f"the approximation {approximate!r} is not known")
-    if approximate == "none":
+    if is_exact_gelu(approximate):
         return activation(op, "gelu")
     return op.code(call("ops.gelu", op.data()))
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from onnx2mvit.ir.code import KerasCode
 from onnx2mvit.ir.expr import call, layer, unless
+from onnx2mvit.ir.keras_layers import BATCH_NORM_WEIGHTS, batch_norm, epsilon
 from onnx2mvit.ir.layout import Order, plain
 from onnx2mvit.lowering.operators.context import OpContext
 from onnx2mvit.lowering.operators.registry import operator
@@ -31,15 +32,14 @@ def per_channel(op: OpContext, index: int) -> Array:
 
 @operator("BatchNormalization", 9, 14, 15)
 def batch_normalization(op: OpContext) -> KerasCode:
-    """At inference; ONNX's momentum is the share of the old statistic that is kept, as Keras's."""
+    """At inference."""
     require(not op.attrs.get("training_mode"), TRAINING)
     axis = channel_axis(op)
-    for index, name in enumerate(("gamma", "beta", "moving_mean", "moving_variance"), start=1):
+    for index, name in enumerate(BATCH_NORM_WEIGHTS, start=1):
         op.weights[name] = per_channel(op, index)
-    momentum = unless(op.attrs.get("momentum", 0.9), 0.99)
-    epsilon = op.attrs.get("epsilon", 1e-5)
-    norm = layer("BatchNormalization", axis=axis, momentum=momentum, epsilon=epsilon)
-    return op.code(norm(op.data()))
+    options = batch_norm(op.node)
+    options["momentum"] = unless(options["momentum"], 0.99)
+    return op.code(layer("BatchNormalization", axis=axis, **options)(op.data()))
 
 
 @operator("InstanceNormalization", 6, 22)
@@ -79,7 +79,7 @@ def _groups(op: OpContext, groups: int, gamma: Array, beta: Array) -> KerasCode:
         "GroupNormalization",
         groups,
         axis=channel_axis(op),
-        epsilon=op.attrs.get("epsilon", 1e-5),
+        epsilon=epsilon(op.node),
         center=None if scaled else False,
         scale=None if scaled else False,
     )
@@ -96,7 +96,7 @@ def _at_the_end(op: OpContext) -> tuple[Order, int]:
     op.forbid_batch_reduction(range(first, rank))
     if set(order[first:]) != set(range(first, rank)):
         order = plain(rank)
-    op.depends_on_size = first < rank - 1
+    op.one_size |= first < rank - 1
     return order, rank - first
 
 
@@ -120,7 +120,7 @@ def layer_normalization(op: OpContext) -> KerasCode:
     norm = layer(
         "LayerNormalization",
         axis=_axes(order, count),
-        epsilon=op.attrs.get("epsilon", 1e-5),
+        epsilon=epsilon(op.node),
         center=None if op.has(2) else False,
     )
     return op.code(norm(op.data(0, order)), order)
@@ -131,8 +131,8 @@ def rms_normalization(op: OpContext) -> KerasCode:
     """The same without the mean and a bias."""
     order, count = _at_the_end(op)
     op.weights["scale"] = _spread(op, op.const(1), order[-count:])
-    epsilon = unless(op.attrs.get("epsilon", 1e-5), 1e-6)
-    norm = layer("RMSNormalization", axis=_axes(order, count), epsilon=epsilon)
+    usual = unless(epsilon(op.node), 1e-6)
+    norm = layer("RMSNormalization", axis=_axes(order, count), epsilon=usual)
     return op.code(norm(op.data(0, order)), order)
 
 
