@@ -27,9 +27,9 @@ from onnx2mvit.exporter import export
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.image_size import ImageSize
 from onnx2mvit.ir.network import Network
+from onnx2mvit.lifter import lift
 from onnx2mvit.lifter.head import HeadChoice, own_head
-from onnx2mvit.lifter.lift import lift
-from onnx2mvit.lowering.lower import lower
+from onnx2mvit.lowering import lower
 from onnx2mvit.matcher.user_patterns import all_patterns, building
 from onnx2mvit.reader import read
 from onnx2mvit.reports.node_data import NAME as NODE_DATA

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from onnx2mvit.ir.network import Network
-from onnx2mvit.lifter.lift import lift
-from onnx2mvit.lowering.lower import lower
+from onnx2mvit.lifter import lift
+from onnx2mvit.lowering import lower
 from onnx2mvit.matcher.user_patterns import all_patterns
 from onnx2mvit.reader import read
 

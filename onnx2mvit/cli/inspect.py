@@ -109,8 +109,8 @@ def why_lines(file: Path, kind: str, own: Sequence[Path] = ()) -> list[str]:
     Raises:
         UsageError: there is no pattern of this kind.
     """
-    from onnx2mvit.lifter.lift import lift
-    from onnx2mvit.lowering.lower import lower
+    from onnx2mvit.lifter import lift
+    from onnx2mvit.lowering import lower
     from onnx2mvit.matcher.diagnosis import failures, in_words, made_of, place_of
     from onnx2mvit.matcher.user_patterns import all_patterns
     from onnx2mvit.reader import read

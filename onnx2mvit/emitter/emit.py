@@ -88,13 +88,14 @@ def unformatted(
 
 def refuse_leftovers(network: Network) -> None:
     """Raises UnsupportedError for what cannot be converted: for the node closest to a pattern."""
-    if not network.leftovers:
+    if not network.refused:
         return
     explainer = Explainer(network.graph, network.patterns)
-    tried = [(explainer.closest(node), node) for node in network.leftovers[:EXPLAINED]]
+    tried = [(explainer.closest(node), node) for node in list(network.refused)[:EXPLAINED]]
     failure, first = max(tried, key=lambda pair: pair[0].fitted if pair[0] is not None else -1)
-    node = failure.node if failure is not None and failure.node in network.leftovers else first
-    count = len(network.leftovers)
+    named = failure.node if failure is not None else None
+    node = named if named is not None and named in network.refused else first
+    count = len(network.refused)
     others = f" (and {count - 1} more)" if count > 1 else ""
     module = f", in module {node.scope!r}" if node.scope else ""
     closest = f" The closest pattern is {sentence(failure)}." if failure is not None else ""

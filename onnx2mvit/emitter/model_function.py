@@ -21,7 +21,7 @@ from onnx2mvit.ir.layout import Order, axes_between, output_order
 from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter.head import HeadChoice, head_of
 from onnx2mvit.lifter.naming import identifier, layer_name
-from onnx2mvit.lowering.lower import wanted_orders
+from onnx2mvit.lowering import wanted_orders
 
 GLOBAL = ("PYRAMID", "json", "keras", "layers", "np", "ops", "pathlib", *model_functions())
 LOCAL = ("i", "inputs", "model", "x", *FORWARDED)

@@ -9,7 +9,7 @@ import numpy as np
 
 from onnx2mvit.ir.expr import KerasExpr
 from onnx2mvit.ir.graph import Value
-from onnx2mvit.ir.layout import Order
+from onnx2mvit.ir.layout import Layout, Order
 
 Array = np.ndarray[Any, Any]
 
@@ -18,17 +18,13 @@ Array = np.ndarray[Any, Any]
 class KerasCode:
     """What a single operator becomes: an expression of `inputs`, and the layout of its result.
 
-    Every input is wanted in an order of its axes, and the result has one; `batch` is the ONNX
-    axis of the result that holds the batch. `depends_on_size` is true where the code holds for
-    one height and width alone.
+    Every input is wanted in an order of its axes.
     """
 
     expr: KerasExpr
     inputs: tuple[tuple[Value, Order], ...]
-    order: Order
-    batch: int | None
+    layout: Layout
     weights: dict[str, Array] = field(default_factory=dict)
-    depends_on_size: bool = False
 
     @property
     def is_layer(self) -> bool:

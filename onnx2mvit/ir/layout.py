@@ -1,4 +1,4 @@
-"""In which order a Keras tensor has the axes of an ONNX tensor, and which of them is the batch.
+"""What a tensor of ONNX is in Keras: the order of its axes, the batch, the sizes it holds for.
 
 ONNX has channels after the batch (NCHW), Keras has them last (NHWC). An `Order` says which axis
 of the ONNX tensor stands at each place of the Keras tensor: (0, 2, 3, 1) is an image in NHWC.
@@ -21,10 +21,18 @@ BATCH = 7919  # a prime that stands for the batch where shapes are compared
 
 @dataclass(frozen=True)
 class Layout:
-    """The order of a tensor's axes in Keras, and the ONNX axis that holds the batch, if any."""
+    """What became of a tensor in Keras.
+
+    Attributes:
+        order: the order of its axes.
+        batch: the ONNX axis that holds the batch, if any.
+        one_size: whether it is right for images of the traced height and width alone, because
+            what computes it, or something before, has them in its code.
+    """
 
     order: Order
     batch: int | None = 0
+    one_size: bool = False
 
     @property
     def batch_at(self) -> int | None:

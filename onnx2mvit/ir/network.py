@@ -55,19 +55,14 @@ class Network:
         return Coverage(in_blocks + single + rest, in_blocks, single, rest)
 
     @property
-    def leftovers(self) -> tuple[Node, ...]:
-        """The nodes that cannot be converted."""
-        return tuple(self.refused)
-
-    @property
     def unrecognised(self) -> tuple[Node, ...]:
         """The nodes that no pattern took, whether they can be converted by themselves or not."""
         return tuple(node for node in self.graph if not isinstance(node, Block))
 
     @property
     def fixed_by(self) -> Block | None:
-        """The first single operator that holds for the traced height and width alone."""
-        return next((b for b in self.blocks if b.code is not None and b.code.depends_on_size), None)
+        """The first block that is right for the traced height and width alone."""
+        return next((block for block in self.blocks if self.layouts[block.output].one_size), None)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

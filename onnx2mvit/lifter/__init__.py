@@ -2,3 +2,8 @@
 
 In: `Graph` and patterns. Out: `Network`. Begin with `lift`; `naming` gives blocks torch's names.
 """
+
+from onnx2mvit.lifter.head import Head, HeadChoice
+from onnx2mvit.lifter.lift import inline_fragments, lift
+
+__all__ = ["Head", "HeadChoice", "inline_fragments", "lift"]

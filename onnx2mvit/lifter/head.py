@@ -99,13 +99,21 @@ def check_choice(network: Network, choice: HeadChoice) -> None:
 def pyramid(network: Network) -> tuple[str, ...]:
     """The last blocks before the head at the strides 4, 8, 16 and 32, where there are such."""
     inputs = network.graph.inputs
-    image = inputs[0].shape or () if len(inputs) == 1 else ()
+    image = _size(network, inputs[0]) if len(inputs) == 1 else ()
     found: dict[int, str] = {}
     for block in network.blocks:
-        made = block.output.shape or ()
-        if len(image) != 4 or len(made) != 4 or block.code is not None:
+        made = _size(network, block.output)
+        if not image or not made or block.code is not None:
             continue
         for stride in PYRAMID:
-            if all(-(-image[axis] // stride) == made[axis] for axis in (2, 3)):
+            if made == tuple(-(-length // stride) for length in image):
                 found[stride] = layer_name(block, block.name)
     return tuple(found[stride] for stride in PYRAMID if stride in found)
+
+
+def _size(network: Network, value: Value) -> tuple[int, ...]:
+    """Height and width of an image, wherever the file has them; () for what is none."""
+    shape = value.shape or ()
+    return (
+        tuple(shape[axis] for axis in network.layouts[value].order[1:3]) if len(shape) == 4 else ()
+    )

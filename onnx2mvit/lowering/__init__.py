@@ -4,3 +4,7 @@ In: a graph with blocks. Out: a layout for every value, code for every node that
 with `lower`; `operators` has a converter for each ONNX operator, which builds its code of the
 expression objects of `ir.expr`.
 """
+
+from onnx2mvit.lowering.lower import lower, taken_order, wanted_orders
+
+__all__ = ["lower", "taken_order", "wanted_orders"]

@@ -17,7 +17,7 @@ from onnx2mvit.ir.code import KerasCode
 from onnx2mvit.ir.graph import Graph, Node, Value
 from onnx2mvit.ir.layout import Layout, Order, plain
 from onnx2mvit.ir.network import Network
-from onnx2mvit.lifter.lift import inline_fragments
+from onnx2mvit.lifter import inline_fragments
 from onnx2mvit.lifter.naming import named
 from onnx2mvit.lowering.operators import MixesBatch, OpContext, converter_for
 from onnx2mvit.matcher.rooted import Mismatch, require
@@ -111,7 +111,8 @@ class _Lowering:
         order = block.pattern.gives(len(block.output.shape or ()))
         if block.pattern.any_order:
             order = self.layouts[block.inputs[0]].order
-        self.layouts[block.output] = Layout(order, self.batch_axis)
+        one_size = any(self.layouts[value].one_size for value in block.inputs)
+        self.layouts[block.output] = Layout(order, self.batch_axis, one_size)
 
     def convert(self, node: Node) -> None:
         """Makes a single operator of a node, or notes why it cannot be one."""
@@ -125,7 +126,7 @@ class _Lowering:
                 self.layouts[output] = Layout(plain(rank), self.batch_axis if rank else None)
         else:
             self.blocks.append(_block(node, code))
-            self.layouts[node.output] = Layout(code.order, code.batch)
+            self.layouts[node.output] = code.layout
 
 
 def _code(

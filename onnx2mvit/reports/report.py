@@ -11,7 +11,7 @@ from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Node, Value
 from onnx2mvit.ir.layout import Layout, output_order
 from onnx2mvit.ir.network import Network
-from onnx2mvit.lowering.lower import wanted_orders
+from onnx2mvit.lowering import wanted_orders
 from onnx2mvit.matcher.diagnosis import Explainer, sentence
 
 EXPLAINED = 100  # single operators; a millisecond each

@@ -75,7 +75,7 @@ class CheckedModel:
 
     def _order(self, block: Block) -> Order:
         if block.code is not None:
-            return block.code.order
+            return block.code.layout.order
         if block.pattern.any_order:
             return self.orders[block.inputs[0]]
         return block.pattern.gives(_rank(block.output))

@@ -7,7 +7,7 @@ import pytest
 
 from onnx2mvit.cli.inspect import graph_lines, why_lines
 from onnx2mvit.errors import UsageError
-from onnx2mvit.lowering.lower import lower
+from onnx2mvit.lowering import lower
 from tests.support.command_line import Run
 from tests.support.graphs import model, save
 from tests.support.texts import Text, conv, residual

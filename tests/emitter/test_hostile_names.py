@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 
 import onnx2mvit
 from onnx2mvit.emitter.emit import emit, model_name, unformatted
-from onnx2mvit.lifter.lift import lift
-from onnx2mvit.lowering.lower import lower
+from onnx2mvit.lifter import lift
+from onnx2mvit.lowering import lower
 from onnx2mvit.reader import read
 from onnx2mvit.reader.scopes import NAME_SCOPES
 from tests.support.graphs import model, save
@@ -88,7 +88,7 @@ def named(names: Sequence[str]) -> onnx.ModelProto:
 
 def module(folder: Path, names: Sequence[str], file: str = "model") -> str:
     network = lower(lift(read(save(named(names), folder, f"{file}.onnx"))))
-    assert not network.leftovers
+    assert not network.refused
     return unformatted(network, model_name(file), "test")
 
 

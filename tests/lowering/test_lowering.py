@@ -13,8 +13,8 @@ import onnx2mvit
 from onnx2mvit.cli import main as cli
 from onnx2mvit.emitter.emit import emit
 from onnx2mvit.errors import UnsupportedError
-from onnx2mvit.lifter.lift import lift
-from onnx2mvit.lowering.lower import lower
+from onnx2mvit.lifter import lift
+from onnx2mvit.lowering import lower
 from onnx2mvit.runtimes.images import structured_images
 from tests.support.graphs import graph, model, save
 
@@ -105,7 +105,7 @@ def test_blocks_and_single_operators_are_counted(mixed: onnx2mvit.Conversion) ->
 def test_what_no_pattern_took_is_shown_though_it_is_converted(tmp_path: Path) -> None:
     body = f"g ({IMAGE}) => (float y) {{ {NETWORK} }}"
     network = onnx2mvit.inspect(save(model(body, opset=13, **WEIGHTS), tmp_path))
-    assert not network.leftovers
+    assert not network.refused
     assert {"Atan", "Mul"} <= {node.op for node in network.unrecognised}
     assert 0 < network.coverage.percent < 100
     bare = lower(lift(graph(tmp_path, body, opset=13, **WEIGHTS), patterns=()))
@@ -259,4 +259,4 @@ def test_a_scalar_after_something_that_is_refused(tmp_path: Path) -> None:
     nodes = "t = ReduceMax<keepdims=0>(x)  m = Mul(t, half)  y = Tan(m)"
     body = f"g ({IMAGE}) => (float y) {{ {nodes} }}"
     network = onnx2mvit.inspect(save(model(body, opset=13, half=np.float32(0.3)), tmp_path))
-    assert [node.op for node in network.leftovers] == ["ReduceMax"]
+    assert [node.op for node in network.refused] == ["ReduceMax"]

@@ -9,8 +9,8 @@ import pytest
 from onnx2mvit.api import inspect
 from onnx2mvit.cli.inspect import explain_lines
 from onnx2mvit.errors import UsageError
-from onnx2mvit.lifter.lift import lift
-from onnx2mvit.lowering.lower import lower
+from onnx2mvit.lifter import lift
+from onnx2mvit.lowering import lower
 from onnx2mvit.matcher.diagnosis import explanations, failures, in_words, made_of
 from onnx2mvit.matcher.registry import builtin_patterns
 from tests.support.command_line import Run

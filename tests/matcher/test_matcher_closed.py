@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from onnx2mvit.lifter.lift import lift
+from onnx2mvit.lifter import lift
 from onnx2mvit.matcher.bindings import Trace
 from onnx2mvit.matcher.diagnosis import Explainer
 from onnx2mvit.matcher.expression import Expr, Ops, Var, any_of, maybe

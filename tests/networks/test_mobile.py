@@ -46,7 +46,7 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], onnx2
 @pytest.mark.parametrize("case", CASES)
 def test_however_it_is_written_it_is_the_same_network(case: str, tmp_path: Path) -> None:
     network = onnx2mvit.inspect(written(*CASES[case], tmp_path))
-    assert not network.leftovers
+    assert not network.refused
     kinds = ["ConvBnAct", "DepthwiseSeparable", "DepthwiseSeparable", *3 * ["InvertedResidual"]]
     head = ["GlobalMean", "ConvBnAct"] if case == "timm" else []
     assert [b.kind for b in network.blocks] == [*kinds, "ConvBnAct", *head, "Classifier"]

@@ -9,8 +9,8 @@ import pytest
 
 from onnx2mvit.builder import weights
 from onnx2mvit.ir.block import Block
-from onnx2mvit.lifter.lift import lift
-from onnx2mvit.lowering.lower import lower
+from onnx2mvit.lifter import lift
+from onnx2mvit.lowering import lower
 from onnx2mvit.reader import read
 from tests.support.random_networks import network, verdict
 
@@ -33,7 +33,7 @@ def test_they_hold_what_patterns_know_and_what_none_does(tmp_path: Path) -> None
         path = tmp_path / f"{seed}.onnx"
         onnx.save(network(seed), path)
         rewritten = lower(lift(read(path)))
-        assert not rewritten.leftovers
+        assert not rewritten.refused
         found |= {block.kind for top in rewritten.blocks for block in top.walk()}
     assert {"InvertedResidual", "SqueezeExcite", "BasicBlock", "Bottleneck"} <= found
     assert {"TransformerLayer", "ConvBnAct", "Classifier", "Sin", "Resize"} <= found

@@ -55,7 +55,7 @@ def exported(config: Config, request: Request, folder: Path) -> Path:
 def test_however_it_is_written_all_of_it_is_in_blocks(case: str, how: str, tmp_path: Path) -> None:
     config, kinds = CASES[case]
     network = onnx2mvit.inspect(exported(config, REQUESTS[how], tmp_path))
-    assert not network.leftovers
+    assert not network.refused
     assert network.coverage.percent == 100
     assert [block.kind for block in network.blocks] == [*kinds, "Classifier"]
 

@@ -42,7 +42,7 @@ def converted(filled: Fill, tmp_path_factory: pytest.TempPathFactory) -> Convert
 @pytest.mark.parametrize("model", PARAMETERS)
 def test_both_exporters_hand_over_one_network(model: str, lifted: Callable[[str], Network]) -> None:
     folded, kept = (lifted(f"timm-{model}.{exporter}") for exporter in EXPORTERS)
-    assert not folded.leftovers and not kept.leftovers
+    assert not folded.refused and not kept.refused
     assert layers(folded.blocks) == layers(kept.blocks)
     for network in (folded, kept):
         paths = [b.path for top in network.blocks for b in top.walk() if b.weights]

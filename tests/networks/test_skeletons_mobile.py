@@ -32,7 +32,7 @@ PARAMETERS = {"mobilenetv3_small_100": 2_542_856, "efficientnet_b0": 5_288_548}
 @pytest.mark.parametrize("name", EXPORTS)
 def test_all_of_it_is_in_the_papers_blocks(name: str, lifted: Lift) -> None:
     network = lifted(f"timm-{name}")
-    assert not network.leftovers
+    assert not network.refused
     assert network.coverage.percent == 100
     kinds = [block.kind for block in network.blocks]
     ((kind, count),) = KINDS[name.partition(".")[0]].items()

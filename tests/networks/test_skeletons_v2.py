@@ -31,7 +31,7 @@ def test_there_are_exports_of_both_sources() -> None:
 @pytest.mark.parametrize("name", V2)
 def test_every_node_lies_in_a_block_and_the_network_is_the_same(name: str, lifted: Lift) -> None:
     network = lifted(name)
-    assert not network.leftovers
+    assert not network.refused
     # One spelling: Hugging Face's fold is one node, timm's are two.
     kept = any(block.kind == "BatchNorm" for top in network.blocks for block in top.walk())
     assert network.coverage.nodes - 25 * kept == (244 if name.startswith("hf") else 247)

@@ -10,7 +10,7 @@ import torch
 from transformers import SwinConfig, SwinForImageClassification
 
 import onnx2mvit
-from onnx2mvit.builder.build import build
+from onnx2mvit.builder.build import build, import_module
 from onnx2mvit.errors import UnsupportedError
 from onnx2mvit.exporter.torch_export import Request
 from tests.support.networks import assert_answers_alike, exported
@@ -72,6 +72,15 @@ def test_it_is_proven_and_all_in_its_blocks(converted: tuple[str, onnx2mvit.Conv
     assert {stage.depth for stage in stages} == {2} and stages[0].num_heads == 2
     assert stages[0].window_size == 4
     assert stages[0].qkv_bias == (source != "huggingface")
+
+
+def test_its_pyramid_is_found_where_it_has_images(
+    converted: tuple[str, onnx2mvit.Conversion],
+) -> None:
+    """Images are NHWC in the file as well; timm's first stage and Hugging Face's give tokens."""
+    source, result = converted
+    levels = {"timm": ("proj", "last"), "ml-cvnets": ("layers.0.0", "last"), "huggingface": ()}
+    assert getattr(import_module(result.source), "PYRAMID", ()) == levels[source]
 
 
 @pytest.mark.parametrize("size", [64, 96])

@@ -8,8 +8,8 @@ import pytest
 
 from onnx2mvit.exporter.torch_export import Request
 from onnx2mvit.ir.network import Network
-from onnx2mvit.lifter.lift import lift
-from onnx2mvit.lowering.lower import lower
+from onnx2mvit.lifter import lift
+from onnx2mvit.lowering import lower
 from onnx2mvit.matcher.bindings import Trace
 from onnx2mvit.matcher.find import find
 from onnx2mvit.matcher.registry import builtin_patterns

@@ -69,7 +69,7 @@ def test_attention_whose_query_and_key_are_one_layer(tmp_path: Path) -> None:
     weights = only(network, "MultiHeadAttention").weights
     assert (weights["query/kernel"] == weights["key/kernel"]).all()
     assert network.coverage.nodes == len({node for b in network.blocks for node in b.onnx_nodes()}
-                                         ) + len(network.leftovers)  # fmt: skip
+                                         ) + len(network.refused)  # fmt: skip
 
 
 def scale(number: float) -> Text:

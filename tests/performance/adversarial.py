@@ -17,8 +17,8 @@ from pathlib import Path
 import onnx
 from onnx import helper
 
-from onnx2mvit.lifter.lift import lift
-from onnx2mvit.lowering.lower import lower
+from onnx2mvit.lifter import lift
+from onnx2mvit.lowering import lower
 from onnx2mvit.reader import read
 from tests.performance.matching import BATCH, CHANNELS, SIZE, Writer, conv, mobilevit_block
 

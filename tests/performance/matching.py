@@ -15,8 +15,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from onnx2mvit.lifter.lift import lift
-from onnx2mvit.lowering.lower import lower
+from onnx2mvit.lifter import lift
+from onnx2mvit.lowering import lower
 from onnx2mvit.reader import read
 
 CHANNELS, SIZE, PATCH, HEADS = 8, 4, 2, 2
@@ -146,7 +146,7 @@ def main() -> None:
             nodes = len(graph)
             found = lower(lift(graph))
             end = time.perf_counter()
-        assert not found.leftovers
+        assert not found.refused
         seconds = end - middle
         growth = f"{seconds / before:.2f}" if before else ""
         print(f"{nodes:7}  {len(found.blocks):6}  {middle - start:7.2f}  {seconds:9.2f}  {growth}")

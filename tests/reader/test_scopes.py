@@ -10,9 +10,9 @@ import pytest
 from onnx2mvit import convert
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.network import Network
-from onnx2mvit.lifter.lift import lift
+from onnx2mvit.lifter import lift
 from onnx2mvit.lifter.naming import identifier, layer_name, safe, snake
-from onnx2mvit.lowering.lower import lower
+from onnx2mvit.lowering import lower
 from onnx2mvit.reader import read
 from onnx2mvit.reader.scopes import NAME_SCOPES, RULE_NAME, common_prefix, scope_of
 from tests.support import graphs

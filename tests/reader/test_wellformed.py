@@ -11,8 +11,8 @@ from onnx import AttributeProto, TensorProto, helper
 
 from onnx2mvit.emitter.emit import unformatted
 from onnx2mvit.errors import Onnx2mvitError, UnsupportedError
-from onnx2mvit.lifter.lift import lift
-from onnx2mvit.lowering.lower import lower
+from onnx2mvit.lifter import lift
+from onnx2mvit.lowering import lower
 from onnx2mvit.reader import read
 from tests.support.graphs import model, save
 

@@ -18,8 +18,8 @@ from onnx2mvit.emitter.emit import unformatted
 from onnx2mvit.errors import Onnx2mvitError
 from onnx2mvit.ir.expr import Name
 from onnx2mvit.ir.network import Network
-from onnx2mvit.lifter.lift import lift
-from onnx2mvit.lowering.lower import lower
+from onnx2mvit.lifter import lift
+from onnx2mvit.lowering import lower
 from onnx2mvit.matcher.pattern import Pattern
 from onnx2mvit.reader import graph_of
 from onnx2mvit.reader.file import source_of
@@ -186,7 +186,7 @@ def convert(
     try:
         graph = graph_of(model, replace(source, dynamic_batch=batch_axis is not None))
         network = lower(lift(graph, patterns), batch_axis)
-        for node in network.leftovers:
+        for node in network.refused:
             raise Refused(_reason(node.op, network.refused[node]))
         return Converted(case, network, unformatted(network, "net", "test"))
     except Onnx2mvitError as error:

@@ -13,8 +13,8 @@ import onnx
 from onnx2mvit.api import convert
 from onnx2mvit.builder.build import load
 from onnx2mvit.ir.network import Network
-from onnx2mvit.lifter.lift import lift
-from onnx2mvit.lowering.lower import lower
+from onnx2mvit.lifter import lift
+from onnx2mvit.lowering import lower
 from onnx2mvit.reader import read
 from tests.support.graphs import model, save
 
@@ -32,14 +32,14 @@ def network(
 def code(nodes: str, folder: Path, **how: Any) -> list[str]:
     """The Keras expressions of what no pattern took, in order."""
     found = network(nodes, folder, **how)
-    assert not found.leftovers, found.refused
+    assert not found.refused, found.refused
     return [str(block.code.expr) for block in found.blocks if block.code is not None]
 
 
 def reason(nodes: str, folder: Path, **how: Any) -> str:
     """Why the first node that cannot be converted cannot be."""
     found = network(nodes, folder, **how)
-    return found.refused[found.leftovers[0]]
+    return next(iter(found.refused.values()))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Graph
 from onnx2mvit.ir.network import Network
-from onnx2mvit.lifter.lift import lift
+from onnx2mvit.lifter import lift
 from onnx2mvit.matcher.bindings import Trace
 from onnx2mvit.matcher.find import find
 from onnx2mvit.matcher.registry import builtin_patterns

@@ -40,7 +40,12 @@ class OpContext:
         self.trace_batch = trace_batch
         self.taken: list[tuple[Value, Order]] = []
         self.weights: dict[str, Array] = {}
-        self.depends_on_size = False
+        # One of what it reads may hold for one size alone, or its own code has that size in it.
+        self.one_size = any(
+            layouts[value].one_size
+            for value in node.inputs
+            if value is not None and value.const is None
+        )
         self.result_batch: int | None = ELEMENTWISE
 
     @property
@@ -119,7 +124,7 @@ class OpContext:
         if value.const is not None:
             array = self.one_row(value.const.reshape((1,) * missing + shape), order)
             # One axis may be that of the channels; two hold numbers for places in the image.
-            self.depends_on_size |= sum(length != 1 for length in array.shape) > 1
+            self.one_size |= sum(length != 1 for length in array.shape) > 1
             return self.constant(_trim(array.transpose(order)), scalar=True)
         if missing == 0:
             return self.data(index, order)
@@ -207,7 +212,7 @@ class OpContext:
         Those between the first and the last may go with the size of the image.
         """
         last = len(self.shape()) - 1
-        self.depends_on_size |= any(0 < at < last for at in axes)
+        self.one_size |= any(0 < at < last for at in axes)
 
     def code(
         self, expr: KerasExpr, order: Order | None = None, batch: int | None = ELEMENTWISE
@@ -225,7 +230,8 @@ class OpContext:
         require(len(order) == len(self.output_shape), "it changes the rank")
         named = sum(1 for _ in expr.find(LayerName))
         require(named < 2, "it would be several layers of one name")
-        return KerasCode(expr, tuple(self.taken), order, batch, self.weights, self.depends_on_size)
+        layout = Layout(order, batch, self.one_size)
+        return KerasCode(expr, tuple(self.taken), layout, self.weights)
 
 
 def literal(number: float, dtype: np.dtype[Any]) -> Literal:

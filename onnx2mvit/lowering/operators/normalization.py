@@ -37,9 +37,10 @@ def batch_normalization(op: OpContext) -> KerasCode:
     axis = channel_axis(op)
     for index, name in enumerate(BATCH_NORM_WEIGHTS, start=1):
         op.weights[name] = per_channel(op, index)
-    options = batch_norm(op.node)
-    options["momentum"] = unless(options["momentum"], 0.99)
-    return op.code(layer("BatchNormalization", axis=axis, **options)(op.data()))
+    numbers = batch_norm(op.node)
+    momentum = unless(numbers["momentum"], 0.99)
+    norm = layer("BatchNormalization", axis=axis, momentum=momentum, epsilon=numbers["epsilon"])
+    return op.code(norm(op.data()))
 
 
 @operator("InstanceNormalization", 6, 22)

@@ -58,7 +58,7 @@ def max_pool(op: OpContext) -> KerasCode:
         return finish(op, pool_layer(w, "MaxPooling", "same")(x))
     pads = join(w.pads, beyond)
     if any(map(any, pads)):
-        op.depends_on_size = beyond != ((0, 0),) * len(pads)
+        op.one_size |= beyond != ((0, 0),) * len(pads)
         zeros = _is_not_negative(op)
         x = zero_padded(x, pads) if zeros else padded(x, pads, -math.inf)
     if max(w.dilations) > 1:
@@ -83,7 +83,7 @@ def average_pool(op: OpContext) -> KerasCode:
     w, beyond = pooling_window(op)
     x, counted = image(op), bool(op.attrs.get("count_include_pad", 0))
     dilated, more = max(w.dilations) > 1, any(map(any, beyond))
-    op.depends_on_size = more
+    op.one_size |= more
     if w.same and not counted and not dilated and not more:
         return finish(op, pool_layer(w, "AveragePooling", "same")(x))
     if w.padded and counted:
@@ -110,7 +110,7 @@ def lp_pool(op: OpContext) -> KerasCode:
     """The p-norm of every window."""
     w, beyond = pooling_window(op)
     x, pads = image(op), join(w.pads, beyond)
-    op.depends_on_size = any(map(any, beyond))
+    op.one_size |= any(map(any, beyond))
     if any(map(any, pads)):
         x = zero_padded(x, pads)
     power = op.attrs.get("p", 2)

@@ -190,9 +190,9 @@ def _smooth(op: OpContext, lines: dict[int, Line], mode: str, how: str) -> Keras
                 [after // before for after, before in zip(size, lengths[1:3], strict=True)]
             )
             return layer("UpSampling2D", size=unless(factor, 2), interpolation="bilinear")(x)
-        op.depends_on_size = True
+        op.one_size = True
         return call("ops.image.resize", x, tuple(size), interpolation="bilinear")
-    op.depends_on_size = True
+    op.one_size = True
     sharpness = None
     if mode == "cubic":
         require(not op.attrs.get("exclude_outside"), "it leaves out what lies outside")

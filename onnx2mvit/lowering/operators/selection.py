@@ -107,7 +107,7 @@ def gather_elements(op: OpContext) -> KerasCode:
         require(op.layout(1).batch == batch, "its indices have the batch on another axis")
         there = op.data(1, order)
     else:
-        op.depends_on_size = True
+        op.one_size = True
         array = op.one_row(op.const(1) % data[axis], order).transpose(order)
         there = op.constant(array)
     x = call("ops.take_along_axis", x, there, axis=order.index(axis))
@@ -131,7 +131,7 @@ def gather_nd(op: OpContext) -> KerasCode:
         if batch >= first:
             batch -= depth - 1
         target[batch] = -1
-    op.depends_on_size = True
+    op.one_size = True
     joined = call("ops.reshape", op.data(order=plain(len(shape))), tuple(target))
     x = _taken(op, joined, flat, first)
     rank = len(op.output_shape)

@@ -37,7 +37,7 @@ def reshape(op: OpContext) -> KerasCode:
     x = op.data(order=want)
     target = tuple(-1 if axis == batch else after[axis] for axis in order)
     lengths = [length for axis, length in enumerate(before) if axis != layout.batch]
-    op.depends_on_size = sum(length != 1 for length in lengths) > 1
+    op.one_size |= sum(length != 1 for length in lengths) > 1
     return op.code(call("ops.reshape", x, target), order, batch)
 
 

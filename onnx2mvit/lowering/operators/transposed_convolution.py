@@ -56,7 +56,7 @@ def geometry(op: OpContext, size: tuple[int, ...]) -> Geometry:
             for full, more, result in zip(whole, extra, results, strict=True)
         ]
         before = tuple(pad[0] for pad in halves(totals, larger_first=auto_pad != "SAME_UPPER"))
-    op.depends_on_size = bool(attrs.get("output_shape"))
+    op.one_size |= bool(attrs.get("output_shape"))
     crops = [
         (first, full - first - result)
         for first, full, result in zip(before, whole, results, strict=True)
