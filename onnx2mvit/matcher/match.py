@@ -47,13 +47,16 @@ class Match:
                 return variables[name]
             raise AttributeError(f"the pattern has no {name!r}") from None
 
-    def shape(self, role: str, rank: int) -> tuple[int, ...]:
-        """The shape of a variable, or of what a role computes; Mismatch if its rank is another."""
+    def shape(self, role: str, rank: int | None = None) -> tuple[int, ...]:
+        """The shape of a variable, or of what a role computes.
+
+        Raises Mismatch where it is not known, or of another rank.
+        """
         bound = self.bound[role]
         value = bound.output if isinstance(bound, Node) else bound
         shape: tuple[int, ...] = (value.shape if value is not None else None) or ()
         require(bool(shape), f"the shape of {role} is not known")
-        require(len(shape) == rank, f"{role} has rank {len(shape)}, not {rank}")
+        require(rank in (None, len(shape)), f"{role} has rank {len(shape)}, not {rank}")
         return shape
 
     def common(self, roles: tuple[str, ...], *params: str) -> dict[str, Any]:

@@ -96,6 +96,8 @@ def infer(op: str, inputs: list[Value], attrs: dict[str, Any]) -> Shape | None:
         case "MatMul":
             batch = broadcast(known[0][:-2], known[1][:-2])
             return (*batch, known[0][-2], known[1][-1])
+        case "Softmax":
+            return known[0]
         case "Transpose":
             return tuple(known[0][axis] for axis in attrs["perm"])
     return None

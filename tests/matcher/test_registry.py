@@ -134,7 +134,7 @@ def test_the_rules_of_families_are_applied_with_the_general_ones() -> None:
     assert "UnfoldFromConv" in names and len(set(names)) == len(names)
     files = {type(rule).__module__.rpartition(".")[0] for rule in builtin_rules()}
     assert files == {"onnx2mvit.patterns"}
-    assert {*names, "MergeReshapes"} <= {rule.name for rule in all_rules()}
+    assert {*names, "MergeMoves"} <= {rule.name for rule in all_rules()}
 
 
 def test_a_module_hands_out_the_patterns_that_it_defines_itself() -> None:

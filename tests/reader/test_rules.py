@@ -13,12 +13,8 @@ from tests.support.run_graph import assert_same_answers, plain
 # Read by tests.support.rules_table.
 COVERS = {
     "DropIdentity",
-    "DropDropout",
     "AnyReshapeIsReshape",
-    "MergeReshapes",
-    "DropReshape",
-    "MergeTransposes",
-    "DropTranspose",
+    "MergeMoves",
     "ExplicitConv",
     "DropZeroBias",
 }

@@ -11,7 +11,6 @@ from tests.reader.test_rules import only, ops, unified
 COVERS = {
     "GeluFromParts",
     "HardSigmoidFromParts",
-    "GeluTanhFromParts",
     "HardSwishFromParts",
     "LayerNormFromParts",
     "ResizeBySize",

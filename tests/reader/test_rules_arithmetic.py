@@ -20,7 +20,7 @@ COVERS = {
     "MeanWithoutKeptAxes",
     "GemmIsMatMulAdd",
     "DivideIsMultiply",
-    "DropZero",
+    "DropIdentity",
     "SoftmaxAxis",
 }
 

@@ -14,7 +14,7 @@ from tests.support.run_graph import assert_same_answers, plain
 
 # Read by tests.support.rules_table.
 COVERS = {
-    "DropPad",
+    "DropIdentity",
     "DropExpand",
     "SharedReshape",
     "UnfoldFromGather",

@@ -14,19 +14,31 @@ from onnx2mvit.matcher.rule import Builder, Rule
 
 
 class GeluFromParts(Rule):
-    """Below opset 20 there is no Gelu. This is the exact one; half may be anywhere.
+    """Below opset 20 there is no Gelu. Half may be anywhere, and x³ be written as x·(x·x).
 
-    Mul(Mul(x, Add(Erf(Mul(x, √½)), 1)), ½) → Gelu(x, approximate="none")
+    Mul(Mul(x, Add(Erf(Mul(x, √½)), 1)), ½)
+    | Mul(Mul(x, Add(Tanh(Mul(Add(x, Mul(Pow(x, 3), 0.044715)), √(2/π))), 1)), ½)
+    → Gelu(x, approximate="none") | Gelu(x, approximate="tanh")
     """
 
-    needed_by = "networks with GELU by legacy, and by dynamo below opset 20"
+    needed_by = (
+        "networks with GELU by legacy, and by dynamo below opset 20; "
+        "Hugging Face with `gelu_new` or `gelu_pytorch_tanh`, timm with `gelu_tanh`"
+    )
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        return half_of(op, x, op.Erf(op.Mul(x, scalar("inverse_root", math.sqrt(0.5)))))
+        cube = any_of(op.Pow(x, scalar("three", 3.0)), op.Mul(x, op.Mul(x, x)))
+        inner = op.Add(x, op.Mul(cube, scalar("factor", 0.044715)))
+        gate = any_of(
+            op.Erf(op.Mul(x, scalar("inverse_root", math.sqrt(0.5)))),
+            op.Tanh(op.Mul(inner, scalar("root", math.sqrt(2 / math.pi))), role="tanh"),
+        )
+        half, one_plus = scalar("half", 0.5), op.Add(gate, scalar("one", 1.0))
+        return op.Product(x, one_plus, half)
 
     def rewrite(self, m: Match, new: Builder) -> Value:
         require(m.x.const is None, "it is applied to a constant")
-        return new.like_root(m.x, op="Gelu", approximate="none")
+        return new.like_root(m.x, op="Gelu", approximate="none" if m.tanh is None else "tanh")
 
 
 class HardSigmoidFromParts(Rule):
@@ -51,35 +63,6 @@ class HardSigmoidFromParts(Rule):
         return new.like_root(m.x, op="HardSigmoid", alpha=float(np.float32(1 / 6)), beta=0.5)
 
 
-class GeluTanhFromParts(Rule):
-    """The approximate one; half may be anywhere, and x³ be written as x·(x·x).
-
-    Mul(Mul(x, Add(Tanh(Mul(Add(x, Mul(Pow(x, 3), 0.044715)), √(2/π))), 1)), ½)
-    → Gelu(x, approximate="tanh")
-    """
-
-    needed_by = "Hugging Face with `gelu_new` or `gelu_pytorch_tanh`, timm with `gelu_tanh`"
-
-    def onnx(self, op: Ops, x: Var) -> Expr:
-        cube = any_of(op.Pow(x, scalar("three", 3.0)), op.Mul(x, op.Mul(x, x)))
-        inner = op.Add(x, op.Mul(cube, scalar("factor", 0.044715)))
-        return half_of(op, x, op.Tanh(op.Mul(inner, scalar("root", math.sqrt(2 / math.pi)))))
-
-    def rewrite(self, m: Match, new: Builder) -> Value:
-        require(m.x.const is None, "it is applied to a constant")
-        return new.like_root(m.x, op="Gelu", approximate="tanh")
-
-
-def half_of(op: Ops, x: Var, gate: Expr) -> Expr:
-    """½ · x · (1 + gate), multiplied in any order."""
-    half, one_plus = scalar("half", 0.5), op.Add(gate, scalar("one", 1.0))
-    return any_of(
-        op.Mul(op.Mul(x, one_plus), half),
-        op.Mul(op.Mul(x, half), one_plus),
-        op.Mul(x, op.Mul(one_plus, half)),
-    )
-
-
 class HardSwishFromParts(Rule):
     """Below opset 14 there is no HardSwish.
 
@@ -89,10 +72,12 @@ class HardSwishFromParts(Rule):
     needed_by = "networks with hard swish by legacy below opset 14"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        return op.Mul(x, op.HardSigmoid(x, role="gate"))
+        return op.Mul(x, op.HardSigmoid(x, alpha=is_sixth, beta=0.5))
 
     def rewrite(self, m: Match, new: Builder) -> Value:
-        alpha, beta = m.gate.attrs["alpha"], m.gate.attrs["beta"]
-        same = math.isclose(alpha, 1 / 6, rel_tol=1e-6) and beta == 0.5
-        require(same, f"its slope is {alpha:g} and its offset {beta:g}")
         return new.like_root(m.x, op="HardSwish")
+
+
+def is_sixth(slope: float) -> bool:
+    """True for 1/6 as ONNX keeps attributes, in float32."""
+    return math.isclose(slope, 1 / 6, rel_tol=1e-6)

@@ -11,25 +11,6 @@ from onnx2mvit.matcher.rooted import require
 from onnx2mvit.matcher.rule import Builder, Rule
 
 
-class DropZero(Rule):
-    """A sum that begins with Python's 0 and then adds what branches there are.
-
-    Add(x, 0) → x
-    """
-
-    needed_by = "ml-cvnets' MobileOne and RepVGG's own code by dynamo with `optimize=False`"
-
-    def onnx(self, op: Ops, x: Var) -> Expr:
-        return op.Add(x, scalar("zero", 0.0))
-
-    def rewrite(self, m: Match, new: Builder) -> Value:
-        value: Value = m.x
-        # With axes of its own the zero may be a bias that is trained.
-        require(m.zero.const.ndim == 0, "the zero has axes")
-        require(value.shape is not None, "the input's shape is not known")
-        return value
-
-
 class DivideIsMultiply(Rule):
     """Division by a constant number.
 
@@ -60,6 +41,5 @@ class SoftmaxAxis(Rule):
         return op.Softmax(x, axis=lambda axis: axis is not None and axis >= 0)
 
     def rewrite(self, m: Match, new: Builder) -> Value:
-        require(m.x.shape is not None, "the input's shape is not known")
-        require(m.root.attrs["axis"] == len(m.x.shape) - 1, "another axis than the last")
+        require(m.root.attrs["axis"] == len(m.shape("x")) - 1, "another axis than the last")
         return new.like_root(m.x, axis=-1)

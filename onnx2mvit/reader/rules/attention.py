@@ -11,7 +11,7 @@ from onnx2mvit.matcher.expression import Expr, Ops, Var, any_of, constant, each,
 from onnx2mvit.matcher.match import Match
 from onnx2mvit.matcher.rooted import require
 from onnx2mvit.matcher.rule import Builder, Rule
-from onnx2mvit.reader.rules.linear import linear
+from onnx2mvit.reader.rules.linear import linear, new_linear
 
 
 class AttentionIsMatMuls(Rule):
@@ -24,23 +24,28 @@ class AttentionIsMatMuls(Rule):
     needed_by = "timm and Hugging Face by dynamo from opset 23 on"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        mask = optional("mask")
-        return op.Attention(x, Var("key"), Var("value"), mask, is_causal=0)
+        windows = dict.fromkeys(("left_window_size", "right_window_size"), unlimited)
+        operands = x, Var("key"), Var("value"), optional("mask")
+        return op.Attention(*operands, is_causal=0, softcap=lambda cap: not cap, **windows)
 
     def rewrite(self, m: Match, new: Builder) -> Value:
         require(m.mask is None or hides_nothing(m.mask), "some tokens are hidden")
-        shapes = (m.x.shape, m.key.shape, m.value.shape)
-        require(all(shape is not None and len(shape) == 4 for shape in shapes), "not of rank 4")
-        require(m.x.shape[1] == m.key.shape[1], "heads are shared")
-        attrs = m.root.attrs
-        require(not attrs.get("softcap"), "the scores are capped")
-        windows = (attrs.get(f"{side}_window_size", -1) for side in ("left", "right"))
-        require(all(window == -1 for window in windows), "it looks at a window alone")
-        scale = np.float32(attrs.get("scale", 1 / math.sqrt(m.x.shape[-1])))
+        heads = {m.shape(role, 4)[1] for role in ("x", "key", "value")}
+        require(len(heads) == 1, "heads are shared")
+        scale = np.float32(m.root.attrs.get("scale", 1 / math.sqrt(m.x.shape[-1])))
         turned = new.Transpose(m.key, perm=(0, 1, 3, 2))
-        scores = new.Mul(new.MatMul(m.x, turned), new.constant(np.asarray(scale), "scale"))
-        weights = new.Softmax(scores, shape=scores.shape, axis=-1)
-        return new.MatMul(weights, m.value)
+        return attend(new, m.x, turned, new.constant(np.asarray(scale), "scale"), m.value)
+
+
+def unlimited(window: int | None) -> bool:
+    """True if a query looks at all that there is on one of its sides."""
+    return window in (None, -1)
+
+
+def attend(new: Builder, query: Value, turned: Value, scale: Value, value: Value) -> Value:
+    """Scaled dot-product attention of keys that are turned already."""
+    weights = new.Softmax(new.Mul(new.MatMul(query, turned), scale), axis=-1)
+    return new.MatMul(weights, value)
 
 
 class MaskOfNothing(Rule):
@@ -56,7 +61,7 @@ class MaskOfNothing(Rule):
 
     def rewrite(self, m: Match, new: Builder) -> Value:
         require(hides_nothing(m.mask), "some tokens are hidden")
-        require(m.x.shape is not None and m.x.shape == m.root.output.shape, "it is made larger")
+        require(m.shape("x") == m.root.output.shape, "it is made larger")
         return new.like_root(m.x, **m.root.attrs)
 
 
@@ -80,8 +85,8 @@ class SoftmaxIsNumber(Rule):
         return op.Where(op.IsNaN(share), scalar("zero", 0.0), share)
 
     def rewrite(self, m: Match, new: Builder) -> Value:
+        require(m.shape("share") == m.root.output.shape, "it grows")
         value: Value = m.share.output
-        require(value.shape is not None and value.shape == m.root.output.shape, "it grows")
         return value
 
 
@@ -95,13 +100,10 @@ class TransposeOfFlatHeads(Rule):
     needed_by = "timm by dynamo below opset 23"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        return op.Reshape(op.Transpose(op.Reshape(x, role="flat"), perm=(0, 2, 1)))
+        return op.Rearrange("b h n d -> b h d n", x)
 
     def rewrite(self, m: Match, new: Builder) -> Value:
-        require(m.x.shape is not None and len(m.x.shape) == 4, "the heads are not apart")
-        batch, heads, tokens, dim = m.x.shape
-        require(m.flat.output.shape == (batch * heads, tokens, dim), "flattened otherwise")
-        require(m.root.output.shape == (batch, heads, dim, tokens), "taken apart otherwise")
+        require(len(m.nodes) > 1, "it is written so already")
         return new.like_root(m.x, op="Transpose", perm=(0, 1, 3, 2))
 
 
@@ -116,18 +118,14 @@ class ScaleAfterMove(Rule):
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         scaled = op.Mul(x, scalar("scale"), role="scaled")
-        return any_of(
-            op.Transpose(scaled, role="moved"),
-            op.Reshape(scaled, role="moved"),
-            op.Slice(scaled, role="moved"),
-        )
+        return any_of(op.Transpose(scaled), op.Reshape(scaled), op.Slice(scaled))
 
     def rewrite(self, m: Match, new: Builder) -> Value:
         require(m.x.const is None, "a constant is scaled")
         readers = {reader.op for reader in m.graph.consumers(m.scaled.output)}
         shared = readers != {m.root.op} or m.graph.is_output(m.scaled.output)
         require(not shared, "it would be scaled here and elsewhere")
-        moved = new.like_root(m.x, **m.moved.attrs)
+        moved = new.like_root(m.x, **m.root.attrs)
         return new.Mul(moved, number(new, m.scale), shape=m.root.output.shape)
 
 
@@ -182,14 +180,14 @@ class HeadsTogether(Rule):
         key = op.Transpose(linear(op, x, "key_"), perm=(0, 2, 1))
         scores = op.Mul(op.MatMul(linear(op, x, "query_"), key), scalar("scale"))
         head = op.MatMul(op.Softmax(scores, axis=-1), linear(op, x, "value_"))
-        return any_of(op.Concat(each(head, role="heads"), role="joined"), head)
+        joined = op.Concat(each(head, role="heads"), role="joined", axis=lambda a: a in (-1, 2))
+        return any_of(joined, head)
 
     def rewrite(self, m: Match, new: Builder) -> Value:
         heads: tuple[Match, ...] = m.heads or (m,)
         x, scale, width = heads[0].x, heads[0].scale, heads[0].query_kernel.const.shape[1]
-        require(x.shape is not None and len(x.shape) == 3, "the input is not tokens")
-        require(m.joined is None or m.joined.attrs["axis"] in (-1, 2), "joined on another axis")
-        require(m.joined is not None or width == x.shape[-1], "one of several heads")
+        channels = heads[0].shape("x", 3)[-1]
+        require(m.joined is not None or width == channels, "one of several heads")
         for head in heads:
             require(head.x is x, "the heads have different inputs")
             require(float(head.scale.const) == float(scale.const), "their scales differ")
@@ -197,26 +195,22 @@ class HeadsTogether(Rule):
             self.together(role, heads, width, new) for role in ("query", "key", "value")
         )
         turned = new.Transpose(key, perm=(0, 2, 3, 1))
-        scores = new.MatMul(new.Transpose(query, perm=(0, 2, 1, 3)), turned)
-        scores = new.Mul(scores, number(new, scale))
-        weights = new.Softmax(scores, shape=scores.shape, axis=-1)
-        y = new.MatMul(weights, new.Transpose(value, perm=(0, 2, 1, 3)))
+        query, value = (new.Transpose(part, perm=(0, 2, 1, 3)) for part in (query, value))
+        y = attend(new, query, turned, number(new, scale), value)
         return new.like_root(new.Transpose(y, perm=(0, 2, 1, 3)), op="Reshape")
 
     def together(self, role: str, heads: tuple[Match, ...], width: int, new: Builder) -> Value:
         """One linear layer for all heads, its channels divided among them."""
         x: Value = heads[0].x
-        batch, tokens, _ = x.shape or ()
         kernels = [getattr(head, f"{role}_kernel").const for head in heads]
-        biases = [getattr(head, f"{role}_bias") for head in heads]
         require({kernel.shape[1] for kernel in kernels} == {width}, "the heads differ in width")
-        y = new.MatMul(x, new.constant(np.concatenate(kernels, axis=1), f"{role}_kernel"))
-        if any(bias is not None for bias in biases):
-            require(None not in biases, "some of the heads have no bias")
+        bias, biases = None, [getattr(head, f"{role}_bias") for head in heads]
+        if any(biases):
+            require(all(biases), "some of the heads have no bias")
             bias = np.concatenate([bias.const for bias in biases])
             require(bias.shape == (len(heads) * width,), "a bias is not one per channel")
-            y = new.Add(y, new.constant(bias, f"{role}_bias"))
-        return new.Reshape(y, shape=(batch, tokens, len(heads), width))
+        y = new_linear(new, x, np.concatenate(kernels, axis=1), bias, f"{role}_")
+        return new.Reshape(y, shape=(*(x.shape or ())[:2], len(heads), width))
 
 
 def number(new: Builder, value: Value) -> Value:

@@ -9,7 +9,7 @@ import numpy as np
 from onnx2mvit.ir.graph import Node, Value
 from onnx2mvit.matcher.expression import Expr, Ops, Var, any_of, constant, optional
 from onnx2mvit.matcher.match import Match
-from onnx2mvit.matcher.rooted import require
+from onnx2mvit.matcher.rooted import Array, require
 from onnx2mvit.matcher.rule import Builder, Rule
 
 POINTWISE: dict[str, Any] = {
@@ -27,6 +27,14 @@ def linear(op: Ops, x: Expr, prefix: str = "") -> Expr:
     return any_of(op.Add(y, constant(f"{prefix}bias", rank=1)), y)
 
 
+def new_linear(
+    new: Builder, x: Value, kernel: Array, bias: Array | None = None, prefix: str = ""
+) -> Value:
+    """Makes one: x·kernel + bias."""
+    y = new.MatMul(x, new.constant(kernel, f"{prefix}kernel"))
+    return y if bias is None else new.Add(y, new.constant(bias, f"{prefix}bias"))
+
+
 class GemmIsMatMulAdd(Rule):
     """A linear layer on rank 2 as it is written on rank 3.
 
@@ -40,13 +48,10 @@ class GemmIsMatMulAdd(Rule):
 
     def rewrite(self, m: Match, new: Builder) -> Value:
         attrs = m.root.attrs
+        alpha, beta = (np.float32(attrs.get(name, 1.0)) for name in ("alpha", "beta"))
         weight = m.weight.const.T if attrs.get("transB") else m.weight.const
-        weight = weight * np.float32(attrs.get("alpha", 1.0))
-        product = new.MatMul(m.x, new.constant(weight, "weight"))
-        if m.bias is None:
-            return product
-        bias = m.bias.const * np.float32(attrs.get("beta", 1.0))
-        return new.Add(product, new.constant(bias, "bias"))
+        bias = None if m.bias is None else m.bias.const * beta
+        return new_linear(new, m.x, weight * alpha, bias)
 
 
 class LinearGateIsConv(Rule):
@@ -67,28 +72,25 @@ class LinearGateIsConv(Rule):
         return op.Reshape(gate)
 
     def rewrite(self, m: Match, new: Builder) -> Value:
-        batch, channels, *_ = m.x.shape or (0, 0)
+        batch, channels, *_ = m.shape("x", 4)
         require(m.root.output.shape == (batch, channels, 1, 1), "it is reshaped to something else")
 
-        def like(node: Node, *inputs: Value, channels: int, op: str, **attrs: Any) -> Value:
-            made: Value = getattr(new, op)(*inputs, shape=(batch, channels, 1, 1), **attrs)
+        def like(node: Node, op: str, *inputs: Value | None, filters: int, **attrs: Any) -> Value:
+            made: Value = getattr(new, op)(*inputs, shape=(batch, filters, 1, 1), **attrs)
             new.nodes[-1].scope = node.scope
             return made
 
         def pixel(x: Value, node: Node, kernel: Value, bias: Value | None) -> Value:
             assert kernel.const is not None
-            kernels = kernel.const.T[:, :, None, None]
-            weight = new.constant(kernels, f"{kernel.name}/pixel")
-            inputs = (x, weight) if bias is None else (x, weight, bias)
-            return like(node, *inputs, channels=len(kernels), op="Conv", **POINTWISE)
+            weight = kernel.const.T[:, :, None, None]
+            inputs = x, new.constant(weight, f"{kernel.name}/pixel"), bias
+            return like(node, "Conv", *inputs, filters=len(weight), **POINTWISE)
 
         y = new.ReduceMean(m.x, shape=(batch, channels, 1, 1), axes=(2, 3), keepdims=1)
         y = pixel(y, m.reduce_product, m.reduce_kernel, m.reduce_bias)
         filters = m.reduce_kernel.const.shape[1]
-        if m.silu is not None:
-            sigmoid = like(m.silu, y, channels=filters, op="Sigmoid")
-            y = like(m.silu, y, sigmoid, channels=filters, op="Mul")
-        else:
-            y = like(m.act, y, channels=filters, op=m.act.op, **m.act.attrs)
+        act = m.silu or m.act
+        gated = [like(act, "Sigmoid", y, filters=filters)] if m.silu is not None else []
+        y = like(act, act.op, y, *gated, filters=filters, **act.attrs)
         y = pixel(y, m.expand_product, m.expand_kernel, m.expand_bias)
-        return like(m.gate, y, channels=channels, op=m.gate.op, **m.gate.attrs)
+        return like(m.gate, m.gate.op, y, filters=channels, **m.gate.attrs)

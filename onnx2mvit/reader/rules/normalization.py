@@ -29,17 +29,13 @@ class LayerNormFromParts(Rule):
         return op.Add(scaled, constant("beta", rank=1))
 
     def rewrite(self, m: Match, new: Builder) -> Value:
-        require(m.x.shape is not None, "the input's shape is not known")
-        last = (len(m.x.shape) - 1,)
-        require(m.mean.attrs.get("axes") == last, "the mean is over another axis")
-        require(m.variance.attrs.get("axes") == last, "the variance is over another axis")
-        channels = m.x.shape[-1:]
-        require(m.gamma.const.shape == channels, "gamma is not one per channel")
-        require(m.beta.const.shape == channels, "beta is not one per channel")
-        epsilon = float(m.epsilon.const.reshape(()))
-        return new.like_root(
-            m.x, m.gamma, m.beta, op="LayerNormalization", axis=-1, epsilon=epsilon
-        )
+        shape = m.shape("x")
+        for mean in (m.mean, m.variance):
+            require(mean.attrs.get("axes") == (len(shape) - 1,), "a mean is over another axis")
+        for role in ("gamma", "beta"):
+            require(m.shape(role) == shape[-1:], f"{role} is not one per channel")
+        attrs = {"axis": -1, "epsilon": float(m.epsilon.const.reshape(()))}
+        return new.like_root(m.x, m.gamma, m.beta, op="LayerNormalization", **attrs)
 
 
 class GroupNormFromParts(Rule):
@@ -64,10 +60,9 @@ class GroupNormFromParts(Rule):
         require(divided[0] == shape[0], "the batch is divided")
         require(shape[1] % divided[1] == 0, "the groups are not of channels")
         require((m.ones.const == 1).all() and not m.zeros.const.any(), "it has a scale of its own")
-        ones = (1,) * (len(shape) - 2)
+        per_channel = (shape[1], *(1 for _ in shape[2:]))
         for role in ("gamma", "beta"):
-            per_channel = getattr(m, role).const.shape
-            require(per_channel in ((shape[1], *ones), (1, shape[1], *ones)), f"{role} is for more")
+            require(m.shape(role) in (per_channel, (1, *per_channel)), f"{role} is for more")
         gamma, beta = (new.constant(getattr(m, r).const.reshape(-1), r) for r in ("gamma", "beta"))
         # Where two Reshape nodes became one, x is in the shape that was before both.
         whole = m.x if m.x.shape == shape else new.Reshape(m.x, shape=shape)

@@ -5,27 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from onnx2mvit.ir.graph import Value
-from onnx2mvit.matcher.expression import Expr, Ops, Var, constant, optional
+from onnx2mvit.matcher.expression import Expr, Ops, Var, constant
 from onnx2mvit.matcher.match import Match
 from onnx2mvit.matcher.rooted import require
 from onnx2mvit.matcher.rule import Builder, Rule
-
-
-class DropPad(Rule):
-    """Padding by nothing.
-
-    Pad(x, 0) → x
-    """
-
-    needed_by = "Hugging Face's and ml-cvnets' MobileViTv2, timm's with `exportable=True`"
-
-    def onnx(self, op: Ops, x: Var) -> Expr:
-        return op.Pad(x, constant("pads"), optional("fill"), optional("axes"))
-
-    def rewrite(self, m: Match, new: Builder) -> Value:
-        require(not m.pads.const.any(), "it pads")
-        value: Value = m.x
-        return value
 
 
 class PixelShuffle(Rule):
@@ -41,8 +24,7 @@ class PixelShuffle(Rule):
         return op.DepthToSpace(x, mode="CRD")
 
     def rewrite(self, m: Match, new: Builder) -> Value:
-        require(m.x.shape is not None and len(m.x.shape) == 4, "it is no image")
-        batch, channels, height, width = m.x.shape
+        batch, channels, height, width = m.shape("x", 4)
         p = m.root.attrs["blocksize"]
         apart = new.Reshape(m.x, shape=(batch, channels // p**2, p, p, height, width))
         return new.like_root(new.Transpose(apart, perm=(0, 1, 4, 2, 5, 3)), op="Reshape")
@@ -60,7 +42,6 @@ class DropExpand(Rule):
         return op.Mul(x, op.Expand(Var("y"), constant("shape")))
 
     def rewrite(self, m: Match, new: Builder) -> Value:
-        require(m.x.shape is not None and m.y.shape is not None, "a shape is not known")
-        shape = np.broadcast_shapes(m.x.shape, m.y.shape)
+        shape = np.broadcast_shapes(m.shape("x"), m.shape("y"))
         require(shape == m.root.output.shape, "it would be smaller without")
         return new.like_root(m.x, m.y)

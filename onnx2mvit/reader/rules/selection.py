@@ -6,14 +6,16 @@ are followed back to the weights, so that what is left are three linear layers.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from onnx2mvit.ir.graph import Value
 from onnx2mvit.matcher.expression import Expr, Ops, Var, constant, each, optional
 from onnx2mvit.matcher.match import Match
-from onnx2mvit.matcher.rooted import Mismatch, require
+from onnx2mvit.matcher.rooted import Array, Mismatch, require
 from onnx2mvit.matcher.rule import Builder, Rule, Shape, elements
-from onnx2mvit.reader.rules.linear import linear
+from onnx2mvit.reader.rules.linear import linear, new_linear
 
 
 class SplitIsSlices(Rule):
@@ -28,15 +30,13 @@ class SplitIsSlices(Rule):
         return op.Split(x, optional("sizes"))
 
     def rewrite(self, m: Match, new: Builder) -> tuple[Value, ...]:
-        require(m.x.shape is not None, "the input's shape is not known")
-        axis = m.root.attrs.get("axis", 0) % len(m.x.shape)
-        shapes = [value.shape for value in m.root.outputs]
-        require(all(shape is not None for shape in shapes), "a part's shape is not known")
-        ends = np.cumsum([shape[axis] for shape in shapes if shape is not None]).tolist()
-        parts = zip(shapes, [0, *ends[:-1]], ends, strict=True)
+        axis = m.root.attrs.get("axis", 0) % len(m.shape("x"))
+        shapes = [value.shape or () for value in m.root.outputs]
+        require(all(shapes), "a part's shape is not known")
+        ends = np.cumsum([0, *(shape[axis] for shape in shapes)]).tolist()
         return tuple(
             new.Slice(m.x, shape=shape, axis=axis, start=start, end=end)
-            for shape, start, end in parts
+            for shape, (start, end) in zip(shapes, pairwise(ends), strict=True)
         )
 
 
@@ -84,14 +84,11 @@ class SelectFromSlice(Rule):
         return op.Reshape(op.Slice(x, role="part"))
 
     def rewrite(self, m: Match, new: Builder) -> Value:
-        attrs = m.part.attrs
+        attrs, shape = m.part.attrs, m.shape("part")
         require("start" in attrs and attrs["end"] - attrs["start"] == 1, "several elements")
-        shape = m.part.output.shape
         axis = attrs["axis"]
-        require(shape is not None, "the slice's shape is not known")
-        require(
-            m.root.output.shape == (*shape[:axis], *shape[axis + 1 :]), "another axis is dropped"
-        )
+        rest = (*shape[:axis], *shape[axis + 1 :])
+        require(m.root.output.shape == rest, "another axis is dropped")
         return new.like_root(m.x, op="Select", axis=axis, index=attrs["start"])
 
 
@@ -107,9 +104,10 @@ class SelectFromGather(Rule):
         return op.Gather(x, constant("index", rank=0))
 
     def rewrite(self, m: Match, new: Builder) -> Value:
-        require(m.x.const is None and m.x.shape is not None, "it gathers from a constant")
-        axis = m.root.attrs.get("axis", 0) % len(m.x.shape)
-        index = int(m.index.const) % m.x.shape[axis]
+        require(m.x.const is None, "it gathers from a constant")
+        shape = m.shape("x")
+        axis = m.root.attrs.get("axis", 0) % len(shape)
+        index = int(m.index.const) % shape[axis]
         return new.like_root(m.x, op="Select", axis=axis, index=index)
 
 
@@ -215,13 +213,13 @@ class SelectBeforeTranspose(Rule):
         return op.Select(op.Transpose(x, role="moved"))
 
     def rewrite(self, m: Match, new: Builder) -> Value:
-        perm = m.moved.attrs.get("perm")
-        require(bool(perm) and m.x.shape is not None, "the permutation is implicit")
+        perm, shape = m.moved.attrs.get("perm"), m.shape("x")
+        require(bool(perm), "the permutation is implicit")
         axis = perm[m.root.attrs["axis"]]
-        shape = tuple(dim for place, dim in enumerate(m.x.shape) if place != axis)
-        selected = new.Select(m.x, shape=shape, axis=axis, index=m.root.attrs["index"])
-        rest = tuple(place - (place > axis) for place in perm if place != axis)
-        return new.Transpose(selected, shape=m.root.output.shape, perm=rest)
+        rest = (*shape[:axis], *shape[axis + 1 :])
+        selected = new.Select(m.x, shape=rest, axis=axis, index=m.root.attrs["index"])
+        order = tuple(place - (place > axis) for place in perm if place != axis)
+        return new.Transpose(selected, shape=m.root.output.shape, perm=order)
 
 
 class SelectFromLinear(Rule):
@@ -238,14 +236,13 @@ class SelectFromLinear(Rule):
 
     def rewrite(self, m: Match, new: Builder) -> Value:
         units = m.kernel.const.shape[1]
-        divided = m.divided.output.shape
-        leading = m.x.shape[:-1] if m.x.shape is not None else ()
-        require(divided is not None and divided[: len(leading)] == leading, "other axes move too")
+        leading, divided = m.shape("x")[:-1], m.shape("divided")
+        require(divided[: len(leading)] == leading, "other axes move too")
         parts = divided[len(leading) :]
         axis = m.root.attrs["axis"] - len(leading)
         require(axis >= 0 and elements(parts) == units, "another axis is selected from")
         columns = np.arange(units).reshape(parts).take(m.root.attrs["index"], axis=axis).reshape(-1)
-        return new.Reshape(smaller(m, new, columns), shape=m.root.output.shape)
+        return new.Reshape(columns_of(m, new, columns), shape=m.root.output.shape)
 
 
 class SliceOfLinear(Rule):
@@ -261,15 +258,12 @@ class SliceOfLinear(Rule):
 
     def rewrite(self, m: Match, new: Builder) -> Value:
         attrs = m.root.attrs
-        require(m.x.shape is not None and "start" in attrs, "the cut is not known")
-        require(attrs["axis"] == len(m.x.shape) - 1, "another axis is cut")
-        return smaller(m, new, np.arange(attrs["start"], attrs["end"]))
+        require("start" in attrs, "the cut is not known")
+        require(attrs["axis"] == len(m.shape("x")) - 1, "another axis is cut")
+        return columns_of(m, new, np.arange(attrs["start"], attrs["end"]))
 
 
-def smaller(m: Match, new: Builder, columns: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Value:
+def columns_of(m: Match, new: Builder, columns: Array) -> Value:
     """The linear layer of a match with some of its columns alone."""
-    kernel = new.constant(m.kernel.const[:, columns], f"kernel_{columns[0]}")
-    product = new.MatMul(m.x, kernel)
-    if m.bias is None:
-        return product
-    return new.Add(product, new.constant(m.bias.const[columns], f"bias_{columns[0]}"))
+    bias = None if m.bias is None else m.bias.const[columns]
+    return new_linear(new, m.x, m.kernel.const[:, columns], bias, f"{columns[0]}_")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from onnx2mvit.ir.graph import Value
-from onnx2mvit.matcher.expression import Expr, Ops, Var, any_of, constant, optional
+from onnx2mvit.matcher.expression import Expr, Ops, Var, any_of, constant, optional, scalar
 from onnx2mvit.matcher.match import Match
 from onnx2mvit.matcher.rooted import TRAINING, Mismatch, require
 from onnx2mvit.matcher.rule import Builder, Rule, elements
@@ -14,37 +14,37 @@ READERS = 16  # of one value; looking at more of them again and again would be s
 
 
 class DropIdentity(Rule):
-    """Identity, and a Cast from float32 to float32, do nothing.
+    """Operators that do nothing with these attributes, or at inference.
 
-    Identity(x) → x
+    Identity(x) | Cast(x) | Dropout(x) | Pad(x, 0) | Add(x, 0) | Reshape(x) | Transpose(x) → x
     """
 
-    needed_by = "none of the files here: onnx-ir and constant folding leave none; other producers"
+    needed_by = (
+        "Pad: MobileViTv2 by Hugging Face, ml-cvnets and timm with `exportable=True`; "
+        "Add: MobileOne and RepVGG by dynamo with `optimize=False`; others: what rules leave"
+    )
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        return any_of(op.Identity(x), op.Cast(x))
+        return any_of(
+            op.Identity(x),
+            op.Cast(x),
+            op.Dropout(x, optional("ratio"), optional("training_mode")),
+            op.Pad(x, constant("pads"), optional("fill"), optional("axes")),
+            op.Add(x, scalar("zero", 0.0)),
+            op.Reshape(x),
+            op.Transpose(x, role="transposed"),
+        )
 
     def rewrite(self, m: Match, new: Builder) -> Value:
         value: Value = m.x
-        require(value.dtype is not None and value.dtype == m.root.output.dtype, "changes the type")
-        return value
-
-
-class DropDropout(Rule):
-    """Dropout does nothing at inference; files with BatchNormalization kept may hold it.
-
-    Dropout(x, ratio, training_mode=False) → x
-    """
-
-    needed_by = "none of the files here; legacy with `training=PRESERVE` may keep it"
-
-    def onnx(self, op: Ops, x: Var) -> Expr:
-        return op.Dropout(x, optional("ratio"), optional("training_mode"))
-
-    def rewrite(self, m: Match, new: Builder) -> Value:
-        training = m.training_mode
-        require(training is None or not training.const.any(), TRAINING)
-        value: Value = m.x
+        require(m.shape("x") == m.root.output.shape, "it changes the shape")
+        require(None is not value.dtype == m.root.output.dtype, "it changes the type")
+        require(m.training_mode is None or not m.training_mode.const.any(), TRAINING)
+        require(m.pads is None or not m.pads.const.any(), "it pads")
+        # With axes of its own the zero may be a bias that is trained.
+        require(m.zero is None or m.zero.const.ndim == 0, "the zero has axes")
+        perm = m.transposed.attrs.get("perm", ()) if m.transposed is not None else None
+        require(perm is None or list(perm) == [*range(len(value.shape or ()))], "it moves axes")
         return value
 
 
@@ -70,19 +70,25 @@ class AnyReshapeIsReshape(Rule):
         return new.like_root(m.x, op="Reshape")
 
 
-class MergeReshapes(Rule):
-    """Only the last of several shapes matters.
+class MergeMoves(Rule):
+    """Two moves are one; dynamo without optimisation turns k by 0213 and then 0132.
 
-    Reshape(Reshape(x)) → Reshape(x)
+    Reshape(Reshape(x)) | Transpose(Transpose(x, perm=p), perm=q)
+    → Reshape(x) | Transpose(x, perm=p[q])
     """
 
-    needed_by = "none of the files here: what other rules leave"
+    needed_by = "Hugging Face by dynamo with `optimize=False`; timm and cvnets"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        return op.Reshape(op.Reshape(x))
+        return any_of(op.Reshape(op.Reshape(x)), op.Transpose(op.Transpose(x, role="inner")))
 
     def rewrite(self, m: Match, new: Builder) -> Value:
-        return new.like_root(m.x)
+        if m.inner is None:
+            return new.like_root(m.x)
+        first, second = m.inner.attrs.get("perm"), m.root.attrs.get("perm")
+        if not first or not second:
+            raise Mismatch("a permutation is implicit")
+        return new.like_root(m.x, perm=tuple(first[axis] for axis in second))
 
 
 class SharedReshape(Rule):
@@ -104,59 +110,6 @@ class SharedReshape(Rule):
             if before and other.output.shape == m.root.output.shape is not None:
                 return other.output
         raise Mismatch("it is the first in this shape")
-
-
-class DropReshape(Rule):
-    """Reshape to the shape that is there already.
-
-    Reshape(x) → x
-    """
-
-    needed_by = "none of the files here: what other rules leave"
-
-    def onnx(self, op: Ops, x: Var) -> Expr:
-        return op.Reshape(x)
-
-    def rewrite(self, m: Match, new: Builder) -> Value:
-        value: Value = m.x
-        require(value.shape is not None and value.shape == m.root.output.shape, "changes the shape")
-        return value
-
-
-class MergeTransposes(Rule):
-    """Two permutations are one; dynamo without optimisation writes k's as 0213 and then 0132.
-
-    Transpose(Transpose(x, perm=p), perm=q) → Transpose(x, perm=p[q])
-    """
-
-    needed_by = "Hugging Face by dynamo with `optimize=False`; timm and cvnets"
-
-    def onnx(self, op: Ops, x: Var) -> Expr:
-        return op.Transpose(op.Transpose(x, role="inner"))
-
-    def rewrite(self, m: Match, new: Builder) -> Value:
-        first, second = m.inner.attrs.get("perm"), m.root.attrs.get("perm")
-        require(bool(first) and bool(second), "a permutation is implicit")
-        return new.like_root(m.x, perm=tuple(first[axis] for axis in second or ()))
-
-
-class DropTranspose(Rule):
-    """A permutation that moves nothing.
-
-    Transpose(x, perm=(0, 1, …)) → x
-    """
-
-    needed_by = "none of the files here: what MergeTransposes leaves"
-
-    def onnx(self, op: Ops, x: Var) -> Expr:
-        return op.Transpose(x)
-
-    def rewrite(self, m: Match, new: Builder) -> Value:
-        perm = m.root.attrs.get("perm")
-        require(bool(perm), "the permutation is implicit")
-        require(tuple(perm or ()) == tuple(range(len(perm or ()))), "it moves something")
-        value: Value = m.x
-        return value
 
 
 class ResizeBySize(Rule):
