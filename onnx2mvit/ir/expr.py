@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from onnx2mvit.base.numbers import shortest
 
-Index = int | slice | EllipsisType
+Index = int | slice | list[int] | EllipsisType
 Kind = TypeVar("Kind", bound="KerasExpr")
 
 

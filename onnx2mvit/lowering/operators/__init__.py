@@ -14,6 +14,7 @@ from onnx2mvit.lowering.operators import (  # noqa: F401 - importing them fills 
     pooling,
     reduction,
     resize,
+    scatter,
     selection,
     shape,
     softmax,

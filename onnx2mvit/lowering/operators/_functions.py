@@ -80,6 +80,23 @@ def pad_wrap(x, widths):
     return x
 
 
+def assign(x, index, values):
+    """A copy of `x` with x[index] = values.
+
+    `index` has a slice or a list of places for each axis, as np.s_ makes it.
+    """
+    axis = next((at for at, part in enumerate(index) if part != slice(None)), None)
+    if axis is None:
+        return values
+    order = list(range(x.shape[axis]))
+    places = order[index[axis]] if isinstance(index[axis], slice) else index[axis]
+    inside = (slice(None),) * (axis + 1) + index[axis + 1 :]
+    values = assign(ops.take(x, places, axis=axis), inside, values)
+    for number, place in enumerate(places):
+        order[place] = x.shape[axis] + number
+    return ops.take(ops.concatenate([x, values], axis=axis), order, axis=axis)
+
+
 def depth_to_space(x, size):
     """Channels to blocks of pixels: those of one pixel of the block lie side by side."""
     _, height, width, depth = x.shape

@@ -9,7 +9,7 @@ import numpy as np
 
 from onnx2mvit.base.numbers import shortest
 from onnx2mvit.ir.code import KerasCode
-from onnx2mvit.ir.expr import KerasExpr, LayerName, Literal, Operand, call
+from onnx2mvit.ir.expr import KerasExpr, LayerName, Literal, Operand, call, unless
 from onnx2mvit.ir.graph import Graph, Node, Value
 from onnx2mvit.ir.layout import BATCH, Layout, Order, Shape, axes_between, plain
 from onnx2mvit.matcher.rooted import Array, Mismatch, require
@@ -191,6 +191,18 @@ class OpContext:
         switch = None if trainable else False
         weight = call("parameter", self.any_data(), array.shape, trainable=switch, name=LayerName())
         return weight if floats else call("ops.cast", weight, array.dtype.name)
+
+    def for_every_image(self, array: Array, like: KerasExpr, batch: int | None) -> KerasExpr:
+        """A constant once for each image of a tensor with the same axes; `batch` is one of them."""
+        uniform = array.size > LITERAL and bool((array == array.flat[0]).all())
+        number = literal(array.flat[0].item(), array.dtype)
+        dtype = unless(array.dtype.name, "float32")
+        full = call("ops.full", array.shape, number, dtype=dtype)
+        data = full if uniform else self.constant(array)
+        if batch is None:
+            return data
+        row = like[tuple(slice(None if axis == batch else 1) for axis in range(array.ndim))]
+        return call("ops.multiply", data, call("ops.ones_like", row))
 
     def any_data(self) -> KerasExpr:
         """Some input that is computed, as it stands; a weight needs one to hang on."""

@@ -7,7 +7,7 @@ brought what is constant to plain attributes.
 from __future__ import annotations
 
 from onnx2mvit.ir.code import KerasCode
-from onnx2mvit.ir.expr import KerasExpr, alone, call, layer, unless
+from onnx2mvit.ir.expr import alone, call, layer, unless
 from onnx2mvit.ir.layout import (
     BATCH,
     Shape,
@@ -69,7 +69,8 @@ def concat(op: OpContext) -> KerasCode:
             op.forbid_batch_reduction([axis], index)
             operands.append(op.data(index, layout.order))
         else:
-            operands.append(_for_every_image(op, index, leader or 0))
+            array = op.one_row(op.const(index), layout.order).transpose(layout.order)
+            operands.append(op.for_every_image(array, op.data(leader or 0), layout.batch_at))
     where = layout.order.index(axis)
     if count == 1:
         x = operands[0]
@@ -78,16 +79,6 @@ def concat(op: OpContext) -> KerasCode:
     else:
         x = call("ops.concatenate", operands, axis=where)
     return op.code(x, layout.order, layout.batch)
-
-
-def _for_every_image(op: OpContext, index: int, leader: int) -> KerasExpr:
-    """A constant that is joined to a tensor, once for each image of the batch."""
-    order, batch = op.layout(leader).order, op.layout(leader).batch
-    array = op.one_row(op.const(index), order).transpose(order)
-    if batch is None:
-        return op.constant(array)
-    row = op.data(leader)[tuple(slice(None if axis == batch else 1) for axis in order)]
-    return call("ops.multiply", op.constant(array), call("ops.ones_like", row))
 
 
 @operator("Roll", 1)
