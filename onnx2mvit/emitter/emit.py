@@ -68,7 +68,7 @@ def unformatted(
     refuse_other_sizes(network, image_size)
     any_size = image_size == "any"
     roles = relative_names(network.blocks)
-    functions = functions_of(network.blocks, roles, any_size, network.patterns)
+    functions = functions_of(network.blocks, roles, any_size)
     if name in functions:
         raise UsageError(f"a pattern has a function {name!r}: choose another --name")
     model = ModelFunction(network, functions, name, image_size, head).text()

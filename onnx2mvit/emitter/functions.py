@@ -7,22 +7,25 @@ import inspect
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import FunctionType, MappingProxyType
 from typing import Any
 
-from onnx2mvit.emitter.prune import arguments_of, forwarded, prune
+from onnx2mvit.emitter.prune import arguments_of, forwarded, optional_arguments, prune
 from onnx2mvit.emitter.source_edits import Edit, Offsets, edited
+from onnx2mvit.errors import UsageError
 from onnx2mvit.ir.block import Block, BlockType
 from onnx2mvit.lifter.naming import Roles
-from onnx2mvit.matcher.registry import builtin_patterns
+
+Python = FunctionType
 
 
 @dataclass
 class Function:
-    """A Keras function of a pattern: its text and what a call of it needs to know.
+    """A Keras function of a pattern, or a helper of its file: its text and how it is called.
 
     `defaults` are those of the emitted function, `required` its arguments without one, and
     `forwards` the functions that get its further keyword arguments. `left_out` are arguments that
@@ -47,71 +50,66 @@ FORWARDED = ("dropout", "classifier_activation", "input_shape")
 
 
 def functions_of(
-    blocks: Sequence[Block],
-    roles: Roles,
-    any_size: bool = False,
-    among: Sequence[BlockType] | None = None,
+    blocks: Sequence[Block], roles: Roles, any_size: bool = False
 ) -> dict[str, Function]:
     """The functions that these blocks need, those that are called first.
 
-    They may call those of the patterns `among`, all built-in ones by default.
+    They are those of the blocks' patterns, and what these call: of other patterns, or helpers of
+    their files. With `any_size`, what stands in `NAME_any_size` takes the place of NAME.
 
-    With `any_size`, what stands in `NAME_any_size` takes the place of NAME.
+    Raises:
+        UsageError: two functions of one name are needed.
     """
     everything = [block for top in blocks for block in top.walk()]
-    # A function may call that of a block which this network does not have at the traced size.
-    known = [
-        *(builtin_patterns() if among is None else among),
-        *(block.pattern for block in everything),
-    ]
-    patterns = {pattern.keras: pattern for pattern in known if pattern.keras is not None}
-    there = {b.pattern for b in everything if b.pattern.keras is not None}
-    sources = [_source_of(pattern) for pattern in there]
-    wanted = [block.pattern.keras for block in blocks if block.pattern.keras is not None]
+    patterns = {_keras_of(b.pattern): b.pattern for b in everything if b.pattern.keras is not None}
+    sources = [_source_of(function) for function in patterns]
+    taken: dict[str, Python] = {}
     found: dict[str, Function] = {}
-    while wanted:
-        name = wanted.pop()
-        if name not in found:
-            pattern = patterns[name]
-            siblings = [block for block in everything if block.pattern is pattern]
-            layers, whole = any_size_source(pattern)
-            depends_on_size = bool(whole)
-            if not any_size or not whole:
-                layers, whole = "", _source_of(pattern)
-            text = prune(whole, siblings, forwarded(sources, name), FORWARDED)
-            # The defaults are for the calls that the reader sees, those of the whole model.
-            siblings = [block for block in blocks if block.pattern is pattern] or siblings
-            found[name] = _function(text, pattern, siblings, roles, set(patterns))
-            found[name].layers, found[name].depends_on_size = layers, depends_on_size
-            found[name].left_out = frozenset(arguments_of(whole)) - {*arguments_of(text)}
-            wanted.extend(found[name].calls)
-    order: dict[str, Function] = {}
 
-    def place(name: str) -> None:
-        for callee in found[name].calls:
-            place(callee)
-        order.setdefault(name, found[name])
+    def add(python: Python) -> None:
+        name = python.__name__
+        if (there := taken.setdefault(name, python)) is not python:
+            files = " and ".join(each.__code__.co_filename for each in (there, python))
+            raise UsageError(f"there is a function {name!r} in {files}: rename one of them")
+        pattern = patterns.get(python)
+        layers, whole = any_size_source(python)
+        depends_on_size = bool(whole)
+        if not any_size or not whole:
+            layers, whole = "", _source_of(python)
+        siblings = [block for block in everything if block.pattern is pattern]
+        text = whole
+        if siblings:
+            text = prune(whole, siblings, forwarded(sources, name), FORWARDED)
+        # The defaults are for the calls that the reader sees, those of the whole model.
+        siblings = [block for block in blocks if block.pattern is pattern] or siblings
+        made = _function(text, python, pattern, siblings, roles)
+        made.layers, made.depends_on_size = layers, depends_on_size
+        made.left_out = frozenset(arguments_of(whole)) - {*arguments_of(text)}
+        for callee in made.calls:
+            if callee not in taken:
+                add(python.__globals__[callee])
+        found[name] = made
 
     for block in blocks:
-        if block.pattern.keras is not None:
-            place(block.pattern.keras)
-    return order
+        if block.pattern.keras is not None and block.pattern.keras not in found:
+            add(_keras_of(block.pattern))
+    return found
 
 
-def any_size_source(pattern: BlockType) -> tuple[str, str]:
-    """What a pattern's file has for images of any size: layers, and the function; "" if nothing.
+def any_size_source(function: Python) -> tuple[str, str]:
+    """What a file has for images of any size: layers, and the function; "" if nothing.
 
     They stand in a function called NAME_any_size, beside the function NAME. It is never called:
     Keras is not imported where patterns are, so layers can be no classes there.
     """
-    holder = getattr(sys.modules[type(pattern).__module__], f"{pattern.keras}_any_size", None)
+    holder = function.__globals__.get(f"{function.__name__}_any_size")
     if holder is None:
         return "", ""
     (tree,) = ast.parse(inspect.getsource(holder)).body
     assert isinstance(tree, ast.FunctionDef)
     classes, functions = _definitions(inspect.getsource(holder), tree.body)
     layers = "\n\n".join(_without_annotations(text) for text in classes.values())
-    return layers, functions[str(pattern.keras)]
+    return layers, functions[function.__name__]
 
 
 def operator_functions(model: str, taken: Container[str]) -> list[str]:
@@ -159,31 +157,35 @@ def _definitions(text: str, body: Iterable[ast.stmt]) -> tuple[dict[str, str], d
 
 def emitted(pattern: BlockType) -> str:
     """The function of a pattern as it lands in a module, with all of its options."""
-    return _function(_source_of(pattern), pattern, (), {}, set()).text
+    function = _keras_of(pattern)
+    return _function(_source_of(function), function).text
 
 
-def _source_of(pattern: BlockType) -> str:
-    module = sys.modules[type(pattern).__module__]
-    return textwrap.dedent(inspect.getsource(getattr(module, str(pattern.keras))))
+def _keras_of(pattern: BlockType) -> Python:
+    function: Python = getattr(sys.modules[type(pattern).__module__], str(pattern.keras))
+    return function
+
+
+def _source_of(function: Python) -> str:
+    return textwrap.dedent(inspect.getsource(function))
 
 
 def _function(
-    text: str, pattern: BlockType, blocks: Sequence[Block], roles: Roles, known: set[str | None]
+    text: str,
+    python: Python,
+    pattern: BlockType | None = None,
+    blocks: Sequence[Block] = (),
+    roles: Mapping[tuple[str, str], str] = MappingProxyType({}),
 ) -> Function:
     (tree,) = ast.parse(text).body
     assert isinstance(tree, ast.FunctionDef)
     edits: list[Edit] = []
     at = Offsets(text)
-    positional = [*tree.args.posonlyargs, *tree.args.args]
-    named = [*positional[1:], *tree.args.kwonlyargs]
-    values: list[ast.expr | None] = [None] * (len(positional) - len(tree.args.defaults))
-    values += [*tree.args.defaults, *tree.args.kw_defaults]
+    kind, style = ("", ()) if pattern is None else (pattern.kind, pattern.style)
     defaults: dict[str, Any] = {}
-    for argument, value in zip(named, values[1:], strict=True):
-        if value is None:
-            continue
+    for argument, value in optional_arguments(tree):
         written = default = ast.literal_eval(value)
-        if argument.arg in pattern.style:
+        if argument.arg in style:
             default = _commonest(blocks, argument.arg, written)
         if default != written:
             edits.append((at.start(value), at.end(value), repr(default)))
@@ -191,25 +193,27 @@ def _function(
     edits += _annotations(text, tree)
     called = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     called.sort(key=lambda call: (call.lineno, call.col_offset))
-    for call in called:
-        for keyword in call.keywords:
-            if keyword.arg == "name" and (new := _renamed(keyword.value, pattern.kind, roles)):
-                edits.append((at.start(keyword.value), at.end(keyword.value), new))
-    names = [(call.func.id, call) for call in called if isinstance(call.func, ast.Name)]
+    for keyword in (keyword for call in called for keyword in call.keywords):
+        if keyword.arg == "name" and (new := _renamed(keyword.value, kind, roles)):
+            edits.append((at.start(keyword.value), at.end(keyword.value), new))
+    own = {name: value for name, value in python.__globals__.items() if inspect.isfunction(value)}
+    calls = [(call.func.id, call) for call in called if isinstance(call.func, ast.Name)]
+    calls = [(name, call) for name, call in calls if name in own]
+    every = arguments_of(text)
     return Function(
         name=tree.name,
         text=edited(text, edits),
-        required=tuple(a.arg for a in named if a.arg not in defaults and a.arg != "name"),
+        required=tuple(name for name in every[1:] if name not in defaults and name != "name"),
         defaults=defaults,
         forwards=tuple(
             dict.fromkeys(
                 name
-                for name, call in names
+                for name, call in calls
                 if any(keyword.arg is None for keyword in call.keywords)
             )
         ),
-        calls=tuple(dict.fromkeys(name for name, _ in names if name in known)),
-        takes_name=any(argument.arg == "name" for argument in named),
+        calls=tuple(dict.fromkeys(name for name, _ in calls)),
+        takes_name="name" in every,
     )
 
 
@@ -236,7 +240,7 @@ def _commonest(blocks: Iterable[Block], name: str, otherwise: Any) -> Any:
     return next(value for value, count in counts.items() if count == most)
 
 
-def _renamed(value: ast.expr, kind: str, roles: Roles) -> str | None:
+def _renamed(value: ast.expr, kind: str, roles: Mapping[tuple[str, str], str]) -> str | None:
     """The text of a layer's name with the role in it replaced by torch's name."""
     match value:
         case ast.Constant(value=str(role)):

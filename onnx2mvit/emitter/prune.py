@@ -49,7 +49,7 @@ def prune(
     assert isinstance(tree, ast.FunctionDef)
     never = {
         argument.arg: default.value
-        for argument, default in _optional(tree)
+        for argument, default in optional_arguments(tree)
         if isinstance(default, ast.Constant)
         and argument.arg not in {*given, *offered}
         and all(block.params.get(argument.arg, default.value) == default.value for block in blocks)
@@ -62,7 +62,7 @@ def prune(
     assert isinstance(tree, ast.FunctionDef)
     gone = (before - _names(tree)) & {*never, *offered} - set(given)
     at, cuts = Offsets(text), []
-    for argument, default in _optional(tree):
+    for argument, default in optional_arguments(tree):
         if argument.arg in gone:
             start, end = at.start(argument), at.end(default)
             cuts.append((len(text[:start].rstrip()), text.index(",", end) + 1, ""))
@@ -112,7 +112,7 @@ def _names(tree: ast.FunctionDef) -> set[str]:
     return {part.id for part in parts if isinstance(part, ast.Name)}
 
 
-def _optional(tree: ast.FunctionDef) -> list[tuple[ast.arg, ast.expr]]:
+def optional_arguments(tree: ast.FunctionDef) -> list[tuple[ast.arg, ast.expr]]:
     """The arguments that have a default, with it."""
     with_default = tree.args.args[len(tree.args.args) - len(tree.args.defaults) :]
     pairs = list(zip(with_default, tree.args.defaults, strict=True))
