@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from onnx2mvit.ir.layout import plain
 from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, maybe, p, require, scalar
 
 if TYPE_CHECKING:
@@ -42,6 +43,44 @@ def classifier(
     if hidden is not None:
         x = layers.Dense(hidden, use_bias=use_bias, name=f"{name}_hidden")(x)
         x = layers.Activation(activation, name=f"{name}_act")(x)
+    if dropout:
+        x = layers.Dropout(dropout, name=f"{name}_dropout")(x)
+    return layers.Dense(num_classes, classifier_activation, use_bias=use_bias, name=name)(x)
+
+
+class MeanClassifier(Pattern):
+    """(B, H, W, C), or tokens (B, N, C), → (B, classes): logits of the mean of all pixels."""
+
+    keras = "mean_classifier"
+    main = "dense"
+    before = ("GlobalAveragePooling2D", "TokenPooling")
+    order = staticmethod(plain)
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        image, tokens = op.Transpose(x, perm=(0, 3, 1, 2)), op.Transpose(x, perm=(0, 2, 1))
+        y = any_of(
+            op.ReduceMean(x, role="mean", axes=(1, 2), keepdims=0),
+            op.ReduceMean(image, role="mean", axes=(2, 3), keepdims=0),
+            op.ReduceMean(tokens, role="mean", axes=(2,), keepdims=0),
+        )
+        return op.Dense(y, role="dense", units=p.num_classes, use_bias=p.use_bias)
+
+    def params(self, m: Match) -> dict[str, Any]:
+        require(m.mean.output.shape == (m.x.shape[0], m.x.shape[-1]), "it is no mean of pixels")
+        return {}
+
+
+def mean_classifier(
+    x: KerasTensor,
+    num_classes: int,
+    use_bias: bool = True,
+    dropout: float = 0.0,
+    classifier_activation: str | None = None,
+    *,
+    name: str,
+) -> KerasTensor:
+    """Logits of the mean of all pixels, unless it gets an activation."""
+    x = ops.mean(x, axis=tuple(range(1, len(x.shape) - 1)))
     if dropout:
         x = layers.Dropout(dropout, name=f"{name}_dropout")(x)
     return layers.Dense(num_classes, classifier_activation, use_bias=use_bias, name=name)(x)

@@ -18,6 +18,7 @@ Shape = tuple[int | None, ...]
 
 
 SQUARE = p.patch_size.where(lambda size: size > 1)
+PATCHES: dict[str, Any] = {"p": SQUARE, "q": SQUARE, "r": p._rows, "c": p._columns}
 
 
 class Unfold(Pattern):
@@ -31,7 +32,7 @@ class Unfold(Pattern):
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         whole = maybe(op.Resize(x, role="stretch", mode="linear"))
-        return op.Rearrange("b d (r p) (c q) -> (b p q) (r c) d", whole, p=SQUARE, q=SQUARE)
+        return op.Rearrange("b d (r p) (c q) -> (b p q) (r c) d", whole, **PATCHES)
 
     def params(self, m: Match) -> dict[str, Any]:
         check_filled(m, m.shape("x", 4)[2:])
@@ -40,7 +41,7 @@ class Unfold(Pattern):
 
 def check_filled(m: Match, size: Sequence[int]) -> None:
     """Requires that an image of this size is stretched so far that patches fill it, not further."""
-    patch, whole = m.patch_size, [m.lengths[name] * m.patch_size for name in ("r", "c")]
+    patch, whole = m.patch_size, [count * m.patch_size for count in (m._rows, m._columns)]
     filled = [-(-length // patch) * patch for length in size]
     require(whole == filled, "patches do not fill the image")
 
@@ -100,7 +101,7 @@ class Fold(Pattern):
     inner = True
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        y = op.Rearrange("(b p q) (r c) d -> b d (r p) (c q)", x, p=SQUARE, q=SQUARE)
+        y = op.Rearrange("(b p q) (r c) d -> b d (r p) (c q)", x, **PATCHES)
         resized = op.Resize(y, role="shrink", mode="linear")
         return any_of(y, resized)
 

@@ -31,6 +31,7 @@ Shape = tuple[int | None, ...]
 
 
 SQUARE = p.patch_size.where(lambda size: size > 1)
+PATCHES: dict[str, Any] = {"p": SQUARE, "q": SQUARE, "r": p._rows, "c": p._columns}
 
 
 class FillPatches(Pattern):
@@ -110,13 +111,12 @@ class UnfoldPatches(Pattern):
     def onnx(self, op: Ops, x: Var) -> Expr:
         whole = maybe(op.Slice(x, axis=2, start=0))
         whole = maybe(op.Slice(whole, axis=3, start=0))
-        return op.Rearrange("b d (r p) (c q) -> b d (p q) (r c)", whole, p=SQUARE, q=SQUARE)
+        return op.Rearrange("b d (r p) (c q) -> b d (p q) (r c)", whole, **PATCHES)
 
     def params(self, m: Match) -> dict[str, Any]:
         _, _, height, width = m.shape("x", 4)
-        patches = (m.lengths["r"], m.lengths["c"])
         there = (height // m.patch_size, width // m.patch_size)
-        require(patches == there, "it leaves out whole patches")
+        require((m._rows, m._columns) == there, "it leaves out whole patches")
         return {}
 
 
@@ -173,7 +173,7 @@ class FoldPatches(Pattern):
     inner = True
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        folded = op.Rearrange("b d (p q) (r c) -> b d (r p) (c q)", x, p=SQUARE, q=SQUARE)
+        folded = op.Rearrange("b d (p q) (r c) -> b d (r p) (c q)", x, **PATCHES)
         col2im = op.Col2Im(
             op.Rearrange("b d s n -> b (d s) n", x),
             constant("size", rank=1),

@@ -1,14 +1,15 @@
 """The pattern language, and the search for its patterns in a graph.
 
-In: a graph and a pattern. Out: a match, or the reason why there is none. Begin with `pattern`,
-the language; `match` finds, `search` is the backtracking, `registry` the patterns in their order.
-Files with patterns import the language from here.
+In: a graph, and patterns or rules written in the language. Out: a match with its hyperparameters,
+or the reason why there is none. Begin with `pattern`, where the language is described, and `find`,
+the entry; `language` has the words, `search` is the backtracking, `registry` the patterns in their
+order, `diagnosis` why none took a node. Files with patterns import all that they need from here.
 """
 
-from onnx2mvit.matcher.expression import (
-    Expr,
+from onnx2mvit.matcher.expression import Expr, Var
+from onnx2mvit.matcher.find import find
+from onnx2mvit.matcher.language import (
     Ops,
-    Var,
     any_number,
     any_of,
     at_most_one,
@@ -41,6 +42,7 @@ __all__ = [
     "at_most_one",
     "constant",
     "each",
+    "find",
     "kind_of",
     "maybe",
     "one_or_more",

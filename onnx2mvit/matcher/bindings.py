@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from onnx2mvit.ir.graph import Node, Value
-from onnx2mvit.matcher.expression import Expr, Param
+from onnx2mvit.matcher.expression import Expr, Op, Param, Rearrange
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,46 +101,81 @@ class Trace:
 class Bindings:
     """What has been matched so far; never changed, so that backtracking costs nothing.
 
-    `params` has the hyperparameter variables, each with where it was seen first, and `lengths` the
-    names of axes in `Rearrange`.
+    `names` has what the match is to show by roles and variables, and `params` the hyperparameter
+    variables, each with where it was seen first.
     """
 
     values: dict[Expr, Value | None] = field(default_factory=dict)
     names: dict[str, Any] = field(default_factory=dict)
     nodes: tuple[Node, ...] = ()
     params: dict[str, tuple[Any, str]] = field(default_factory=dict)
-    lengths: dict[str, int] = field(default_factory=dict)
 
-    def bind(self, expr: Expr, value: Value | None, name: str | None, bound: Any) -> Bindings:
-        """With an expression bound to a value, and `name` to what the match is to show for it."""
-        names = {**self.names, name: bound} if name else self.names
-        values = {**self.values, expr: value}
-        return Bindings(values, names, self.nodes, self.params, self.lengths)
+    def having(
+        self,
+        values: dict[Expr, Value | None] | None = None,
+        names: dict[str, Any] | None = None,
+        nodes: tuple[Node, ...] | None = None,
+        params: dict[str, tuple[Any, str]] | None = None,
+    ) -> Bindings:
+        """The same with these in the place of what it has."""
+        return Bindings(
+            self.values if values is None else values,
+            self.names if names is None else names,
+            self.nodes if nodes is None else nodes,
+            self.params if params is None else params,
+        )
 
-    def take(self, expr: Expr, role: str | None, nodes: tuple[Node, ...], bound: Any) -> Bindings:
-        """With nodes matched, of which the first computes the expression."""
-        names = {**self.names, role: bound} if role else self.names
-        values = {**self.values, expr: nodes[0].output}
-        return Bindings(values, names, (*self.nodes, *nodes), self.params, self.lengths)
+    def bind(self, expr: Expr, value: Value | None) -> Bindings:
+        """With an expression bound to a value."""
+        names = {**self.names, expr.role: value} if expr.role else self.names
+        return self.having({**self.values, expr: value}, names)
 
-    def unified(
-        self, op: str, role: str | None, attrs: dict[str, Any], node: Node
-    ) -> Bindings | Complaint:
-        """With what a node says of the hyperparameter variables among these keywords."""
+    def take(self, expr: Expr, nodes: Sequence[Node], shown: Any) -> Bindings:
+        """With nodes matched, of which the first computes the expression, and shown like that."""
+        names = {**self.names, expr.role: shown} if expr.role else self.names
+        return self.having({**self.values, expr: nodes[0].output}, names, (*self.nodes, *nodes))
+
+    def with_node(self, expr: Op, node: Node | None, value: Value | None) -> Bindings | Complaint:
+        """With what a node says of hyperparameter variables, or how it does not fit."""
+        if node is None or node.op != expr.op or node.output is not value:
+            return Complaint(expr.op, expr.role, node, value)
         params = self.params
-        for keyword, expected in attrs.items():
-            if not isinstance(expected, Param) or keyword not in node.attrs:
+        variables = []
+        for keyword, expected in expr.keywords.items():
+            if isinstance(expected, Param):
+                variables += [(keyword, expected)] if keyword in node.attrs else []
                 continue
+            found = node.attrs.get(keyword)
+            if not expected(found) if callable(expected) else found != expected:
+                return Complaint(expr.op, expr.role, node, value, keyword, found, expected)
+        for keyword, param in variables:
             found = node.attrs[keyword]
-            known, of = params.get(expected.name, (found, role or op))
-            if expected.check is not None and not expected.check(found):
-                return Complaint(op, role, node, node.output, keyword, found, expected.check)
+            known, of = params.get(param.name, (found, expr.role or expr.op))
+            if param.check is not None and not param.check(found):
+                return Complaint(expr.op, expr.role, node, value, keyword, found, param.check)
             if known != found:
-                return Complaint(op, role, node, node.output, keyword, found, known, of)
-            params = {**params, expected.name: (known, of)}
-        if params is self.params:
-            return self
-        return Bindings(self.values, self.names, self.nodes, params, self.lengths)
+                return Complaint(expr.op, expr.role, node, value, keyword, found, known, of)
+            params = {**params, param.name: (known, of)}
+        return self if params is self.params else self.having(params=params)
+
+    def with_lengths(self, expr: Rearrange, lengths: dict[str, int]) -> Bindings | str | None:
+        """With the variables that are said to be lengths of axes.
+
+        None where a variable has a value that it must not have, a sentence where it has two.
+        """
+        params = self.params
+        for name, param in expr.keywords.items():
+            if not isinstance(param, Param):
+                continue
+            length = lengths[name]
+            known, of = params.get(param.name, (length, f"the axis {name}"))
+            if param.check is not None and not param.check(length):
+                return None
+            if known != length:
+                axis = f"the {param.name} of its axis {name}"
+                return f"{axis} is {length}, not {known} as that of {of}"
+            params = {**params, param.name: (known, of)}
+        return self.having(params=params)
 
 
 @dataclass(frozen=True, slots=True)

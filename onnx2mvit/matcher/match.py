@@ -8,7 +8,7 @@ from typing import Any
 from onnx2mvit.ir.graph import Graph, Node
 from onnx2mvit.matcher.bindings import Bindings, MatchGroup, Trace
 from onnx2mvit.matcher.rooted import Rooted, require
-from onnx2mvit.matcher.search import search
+from onnx2mvit.matcher.search import Search
 
 
 class Match:
@@ -17,14 +17,12 @@ class Match:
     A role is a `Node`, which may be a `Block`, or a tuple of them for a chain, or a tuple of
     matches for `each`; None where the alternative with it was not taken.
     A variable is a `Value`, a hyperparameter variable its value, None where no block had it.
-    `lengths` has those of the axes in `Rearrange`, by their names.
     """
 
     def __init__(self, rooted: Rooted, graph: Graph, root: Node, found: Bindings) -> None:
         self.graph = graph
         self.root = root
         self.nodes = tuple(dict.fromkeys(found.nodes))  # two expressions may be one node
-        self.lengths = found.lengths
         self.variables = {name: found.params.get(name, (None,))[0] for name in rooted.variables}
         self.params = {
             name: self.variables[name]
@@ -84,6 +82,6 @@ def matches(
     rooted: Rooted, graph: Graph, root: Node, trace: Trace | None = None
 ) -> Iterator[Match]:
     """All ways in which an expression holds with this node as its last."""
-    for found in search(rooted.expression, root.output, graph, Bindings(), trace):
+    for found in Search(graph, trace)(rooted.expression, root.output, Bindings()):
         if found.nodes and found.nodes[0] is root:
             yield Match(rooted, graph, root, found)

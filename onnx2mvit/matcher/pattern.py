@@ -31,7 +31,8 @@ from functools import cache
 from typing import Any, ClassVar
 
 from onnx2mvit.ir.block import BlockType
-from onnx2mvit.matcher.expression import Expr, Ops, Var
+from onnx2mvit.matcher.expression import Expr, Var
+from onnx2mvit.matcher.language import Ops
 from onnx2mvit.matcher.match import Match
 from onnx2mvit.matcher.rooted import Array, Rooted
 

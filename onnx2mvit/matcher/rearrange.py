@@ -48,7 +48,7 @@ class Notation:
         names = [name for group in self.after for name in group]
         return _joined((lengths[name], strides[name]) for name in names)
 
-    def has_ranks(self, last: Node, first: Node) -> bool:
+    def fits(self, last: Node, first: Node) -> bool:
         """True if what these nodes make of their input has as many axes before and after."""
         before, after = first.inputs[0], last.output
         ranks = [len(value.shape or ()) if value is not None else 0 for value in (before, after)]
@@ -65,7 +65,7 @@ class Notation:
         before, after = chain[0].inputs[0], chain[-1].output.shape
         if before is None or before.shape is None or after is None:
             return
-        if not self.has_ranks(chain[-1], chain[0]):
+        if not self.fits(chain[-1], chain[0]):
             return
         if self.moves and all(node.op == "Reshape" for node in chain):
             return

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import networkx
 
-from onnx2mvit.matcher.expression import AnyOf, Expr, Op, subexpressions
+from onnx2mvit.matcher.expression import AnyOf, Expr, Op
 from onnx2mvit.matcher.pattern import Pattern
 from onnx2mvit.matcher.rule import Rule
 
@@ -68,8 +68,8 @@ def in_order(found: Iterable[Pattern]) -> tuple[Pattern, ...]:
         if (pattern.layer is None) == (pattern.keras is None):
             raise ValueError(f"pattern {pattern.kind} needs either `layer` or `keras`")
         whole = pattern.expression
-        last = whole.alternatives if isinstance(whole, AnyOf) else (whole,)
-        if any(_is_any_reshape(part, last) for part in subexpressions(whole)):
+        last = whole.parts if isinstance(whole, AnyOf) else (whole,)
+        if any(_is_any_reshape(part, last) for part in whole.walk()):
             raise ValueError(
                 f"pattern {pattern.kind} has a Reshape to whatever shape: write op.Rearrange, or "
                 "give it a role and require its shape"

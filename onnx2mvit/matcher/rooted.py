@@ -6,20 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from onnx2mvit.matcher.expression import (
-    AnyNumber,
-    Chain,
-    Commutative,
-    Expr,
-    ForEach,
-    Op,
-    Ops,
-    Rearrange,
-    Var,
-    root_ops,
-    subexpressions,
-    variables,
-)
+from onnx2mvit.matcher.expression import Expr, Param, Var
+from onnx2mvit.matcher.language import Ops
 
 Array = np.ndarray[Any, Any]
 
@@ -47,13 +35,9 @@ class Rooted:
 
     def __init__(self) -> None:
         self.expression = self.onnx(Ops(), Var("x"))
-        parts = list(subexpressions(self.expression))
-        self.roots = root_ops(self.expression)
-        self.ops = set().union(*map(root_ops, parts))
-        self.variables = variables(self.expression)
-        named = [
-            part.name if isinstance(part, Var) else part.role
-            for part in parts
-            if isinstance(part, Var | Op | Chain | ForEach | Rearrange | Commutative | AnyNumber)
-        ]
-        self.roles = tuple(dict.fromkeys(name for name in named if name))
+        parts = list(self.expression.walk())
+        self.roots = self.expression.roots
+        self.ops = frozenset().union(*(part.roots for part in parts))
+        keywords = [value for part in parts for value in part.keywords.values()]
+        self.variables = tuple(dict.fromkeys(k.name for k in keywords if isinstance(k, Param)))
+        self.roles = tuple(dict.fromkeys(part.role for part in parts if part.role))

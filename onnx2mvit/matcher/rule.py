@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from onnx2mvit.ir.graph import Node, Value
-from onnx2mvit.matcher.expression import Expr, Ops, Var
+from onnx2mvit.matcher.expression import Expr, Var
+from onnx2mvit.matcher.language import Ops
 from onnx2mvit.matcher.match import Match
 from onnx2mvit.matcher.rooted import Mismatch, Rooted
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from onnx2mvit.matcher.expression import Expr, Ops, Var, each, scalar
+from onnx2mvit.matcher import Expr, Ops, Var, each, scalar
 from tests.support.sought import failure, held, small
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onnx2mvit.matcher.expression import (
+from onnx2mvit.matcher import (
     Expr,
     Ops,
     Var,

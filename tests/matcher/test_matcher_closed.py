@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from onnx2mvit.lifter import lift
+from onnx2mvit.matcher import Expr, Ops, Var, any_of, maybe
 from onnx2mvit.matcher.bindings import Trace
 from onnx2mvit.matcher.diagnosis import Explainer
-from onnx2mvit.matcher.expression import Expr, Ops, Var, any_of, maybe
 from onnx2mvit.matcher.find import find
 from onnx2mvit.matcher.match import Match
 from onnx2mvit.matcher.registry import in_order

@@ -184,7 +184,6 @@ def tokens(op: Ops, x: Var) -> Expr:
 def test_the_nodes_of_the_chain_are_the_matchs(tmp_path: Path) -> None:
     match = held(small(tmp_path, TOKENS.replace("t =", "y ="), shape=[1, 4, 36]), tokens)
     assert match and [node.op for node in match.nodes] == ["Transpose", "Reshape", "Sin"]
-    assert match.lengths == {"b": 1, "d": 4, "h": 6, "w": 6}
     assert match.tokens is match.root
 
 

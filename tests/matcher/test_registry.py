@@ -10,16 +10,8 @@ from typing import Any
 
 import pytest
 
-from onnx2mvit.matcher.expression import (
-    AnyNumber,
-    Chain,
-    Expr,
-    Op,
-    Ops,
-    Var,
-    subexpressions,
-)
-from onnx2mvit.matcher.match import Match
+from onnx2mvit.matcher import Expr, Match, Ops, Var
+from onnx2mvit.matcher.expression import Chain, Op, Operand
 from onnx2mvit.matcher.pattern import Pattern
 from onnx2mvit.matcher.registry import builtin_patterns, builtin_rules, in_order, patterns_of
 from onnx2mvit.reader.rules import all_rules
@@ -236,12 +228,12 @@ def names_in(function: ast.FunctionDef) -> set[str]:
 @composite
 def test_the_function_names_each_of_its_blocks_by_its_role(pattern: Pattern) -> None:
     names = names_in(function_of(pattern))
-    parts = list(subexpressions(pattern.expression))
-    several = [part for part in parts if isinstance(part, AnyNumber)]
-    operands = [part.expression for part in several]
+    parts = list(pattern.expression.walk())
+    several = [part for part in parts if isinstance(part, Operand) and part.most != 1]
+    operands = [operand for part in several for operand in part.parts]
     assert all(f"{part.role}.{{i}}" in names for part in several if part.most is None)
     for part in parts:
-        if not isinstance(part, Op | Chain) or part.op not in PATTERNS:
+        if not isinstance(part, Op) or part.op not in PATTERNS:
             continue
         child = PATTERNS[part.op]
         if part.role is None and part in operands:

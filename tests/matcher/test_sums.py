@@ -46,7 +46,7 @@ def test_any_order_and_nesting(tmp_path: Path, nodes: str, skip: bool) -> None:
     [
         ("s = Add(a, b) y = Add(s, z)", "LeakyRelu expected, found <Cos>"),
         ("y = Add(a, x)", "its sum has 1 × branch, not 2"),
-        ("y = Add(a, b)", "its sum has 0 × operand, not 1"),
+        ("y = Add(a, b)", "its sum has 0 × x, not 1"),
         ("s = Add(a, b) t = Add(s, x) y = Add(t, o)", "alpha has"),
         ("s = Add(a, b) t = Add(s, x) y = Sub(t, b)", "Add expected, found <Sub>"),
         ("s = Add(a, b) t = Add(s, x) k = Sin(x) l = Sin(x) u = Add(k, t) y = Add(u, l)", ""),

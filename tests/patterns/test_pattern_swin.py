@@ -60,12 +60,12 @@ def test_a_stage(tmp_path: Path, config: dict[str, Any]) -> None:
     [
         ({"bias": 0.5}, 0, "RelativePositionBias",
          "it is not one number for each way, and a mask"),
-        ({"mask": -100.0}, 1, "ShiftMask", "the mask is not that of shifted windows"),
-        ({"mask": -1.0}, 1, "ShiftMask", "it does not lower scores by 100"),
+        ({"mask": -100.0}, 1, "WindowAttention", "the mask is not that of shifted windows"),
+        ({"mask": -1.0}, 1, "WindowAttention", "it does not lower scores by 100"),
         ({"back": 1}, 1, "SwinBlock", "the image is rolled by (-2, -2), and back by (3, 3)"),
         ({"transposed": True}, 0, "SwinBlock", ""),
         ({"scale": 1.01}, 0, "WindowAttention", "the scale is not 1/sqrt(d)"),
-        ({"size": (16, 32)}, 1, "ShiftMask", "the mask is not that of shifted windows"),
+        ({"size": (16, 32)}, 1, "WindowAttention", "the mask is not that of shifted windows"),
     ],
     ids=["bias not relative", "mask hides one more", "mask of another number",
          "rolled back too far", "windows by columns", "another scale", "one row of windows"],
@@ -80,5 +80,5 @@ def test_no_block_by_one_detail(
     assert all(stage.depth < 2 for stage in every(found, "SwinStage"))
     lowered = lower(found)  # its parts do not stand by themselves: they are operators again
     kinds = {block.kind for block in lowered.blocks}
-    assert not kinds & {"SwinBlock", "WindowAttention", "RelativePositionBias", "ShiftMask"}
+    assert not kinds & {"SwinBlock", "WindowAttention", "RelativePositionBias"}
     assert not lowered.refused

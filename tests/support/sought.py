@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from onnx2mvit.ir.graph import Graph, Node
+from onnx2mvit.matcher import Expr, Ops, Var
 from onnx2mvit.matcher.bindings import Failure, Trace
-from onnx2mvit.matcher.expression import Expr, Ops, Var
 from onnx2mvit.matcher.find import find
 from onnx2mvit.matcher.match import Match
 from onnx2mvit.matcher.pattern import Pattern

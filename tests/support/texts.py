@@ -56,7 +56,8 @@ class Text:
     def reason(self, folder: Path, kind: str, **how: Any) -> str:
         """Why it is not this block, whatever else it is: the attempt that came furthest."""
         patterns = {pattern.kind: pattern for pattern in builtin_patterns()}
-        pattern, below, wanted = patterns[kind], set(), [kind]
+        pattern, wanted = patterns[kind], [kind]
+        below: set[str] = set()
         while wanted:
             parts = patterns[wanted.pop()].ops & patterns.keys()
             below |= parts

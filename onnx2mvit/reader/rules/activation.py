@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from onnx2mvit.ir.graph import Value
-from onnx2mvit.matcher.expression import Expr, Ops, Var, any_of, scalar
+from onnx2mvit.matcher import Expr, Ops, Var, any_of, scalar
 from onnx2mvit.matcher.match import Match
 from onnx2mvit.matcher.rooted import require
 from onnx2mvit.matcher.rule import Builder, Rule

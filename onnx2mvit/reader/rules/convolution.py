@@ -6,7 +6,7 @@ from typing import Any
 
 from onnx2mvit.ir.graph import Value
 from onnx2mvit.ir.window import window_of
-from onnx2mvit.matcher.expression import Expr, Ops, Var, constant, optional
+from onnx2mvit.matcher import Expr, Ops, Var, constant, optional
 from onnx2mvit.matcher.match import Match
 from onnx2mvit.matcher.rooted import require
 from onnx2mvit.matcher.rule import Builder, Rule

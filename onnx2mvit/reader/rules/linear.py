@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from onnx2mvit.ir.graph import Node, Value
-from onnx2mvit.matcher.expression import Expr, Ops, Var, any_of, constant, optional
+from onnx2mvit.matcher import Expr, Ops, Var, any_of, constant, optional
 from onnx2mvit.matcher.match import Match
 from onnx2mvit.matcher.rooted import Array, require
 from onnx2mvit.matcher.rule import Builder, Rule

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onnx2mvit.ir.graph import Value
 from onnx2mvit.ir.window import window_of
-from onnx2mvit.matcher.expression import Expr, Ops, Var, any_of, optional
+from onnx2mvit.matcher import Expr, Ops, Var, any_of, optional
 from onnx2mvit.matcher.match import Match
 from onnx2mvit.matcher.rooted import require
 from onnx2mvit.matcher.rule import Builder, Rule

@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 
 from onnx2mvit.ir.graph import Value
-from onnx2mvit.matcher.expression import Expr, Ops, Var, constant, each, optional
+from onnx2mvit.matcher import Expr, Ops, Var, constant, each, optional
 from onnx2mvit.matcher.match import Match
 from onnx2mvit.matcher.rooted import Array, Mismatch, require
 from onnx2mvit.matcher.rule import Builder, Rule, Shape, elements

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from onnx2mvit.ir.graph import Value
-from onnx2mvit.matcher.expression import Expr, Ops, Var, any_of, constant, optional, scalar
+from onnx2mvit.matcher import Expr, Ops, Var, any_of, constant, optional, scalar
 from onnx2mvit.matcher.match import Match
 from onnx2mvit.matcher.rooted import TRAINING, Mismatch, require
 from onnx2mvit.matcher.rule import Builder, Rule, elements
