@@ -7,11 +7,10 @@
 Importing this package imports neither Keras, nor TensorFlow, nor torch.
 """
 
-from typing import Any
-
 from onnx2mvit.api import (
     Conversion,
     Deployment,
+    benchmark,
     convert,
     deploy,
     export,
@@ -38,12 +37,3 @@ __all__ = [
     "preprocess",
     "verify",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    # It needs onnxruntime from the outset, which nothing else here does.
-    if name == "benchmark":
-        from onnx2mvit.benchmarks.benchmark import benchmark
-
-        return benchmark
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -15,10 +15,16 @@ from typing import TYPE_CHECKING, Any
 import onnx
 
 from onnx2mvit.base.output import whole_folder
-from onnx2mvit.builder.build import build
-from onnx2mvit.builder.features import features
-from onnx2mvit.builder.sizes import single_operators_fit
-from onnx2mvit.builder.weights import block_weights, check_weights, save_weights
+from onnx2mvit.benchmarks import benchmark
+from onnx2mvit.builder import (
+    at_size,
+    block_weights,
+    build,
+    check_weights,
+    features,
+    save_weights,
+    single_operators_fit,
+)
 from onnx2mvit.deployment import Deployment, deploy
 from onnx2mvit.emitter.emit import emit, model_name
 from onnx2mvit.emitter.onnx_functions import block_model
@@ -41,21 +47,28 @@ from onnx2mvit.reports.report import (
     shared_parameters,
     single_operators,
 )
-from onnx2mvit.runtimes.preprocessing import preprocess
+from onnx2mvit.runtimes import preprocess
 from onnx2mvit.stages import inspect
-from onnx2mvit.verifier.mismatch import FOLDER, renew_repro, write_repro
-from onnx2mvit.verifier.other_size import elsewhere
-from onnx2mvit.verifier.proof import INPUTS, at_size, load_traced, prove, run_reference
+from onnx2mvit.verifier import (
+    FOLDER,
+    INPUTS,
+    Verification,
+    elsewhere,
+    load_traced,
+    prove,
+    renew_repro,
+    run_reference,
+    write_repro,
+)
 from onnx2mvit.version import __version__
 
 if TYPE_CHECKING:
     import keras
 
-    from onnx2mvit.verifier.verification import Verification
-
 __all__ = [
     "Conversion",
     "Deployment",
+    "benchmark",
     "convert",
     "deploy",
     "export",
@@ -174,7 +187,7 @@ def convert(
         verification, other_size = None, None
         if answers is not None:
             with stages("verify"):
-                traced = at_size(whole, work, network, network.traced_size)
+                traced = at_size(whole, work, network.traced_size, **own_head(network))
                 verification = prove(path, network, traced, answers.result(), stages.progress)
                 other_size = elsewhere(path, network, whole, work)
                 data = node_data(path, verification)

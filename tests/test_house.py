@@ -18,11 +18,6 @@ HOUSE = (
 LATE = {
     "onnx2mvit.exporter.pipeline": "torch and transformers",
     "onnx2mvit.exporter.variants": "transformers",
-    "onnx2mvit.benchmarks.benchmark": "onnxruntime",
-    "onnx2mvit.runtimes.exact_means": "onnxruntime",
-    "onnx2mvit.runtimes.onnxruntime_runner": "onnxruntime",
-    "onnx2mvit.verifier.reference_outputs": "onnxruntime",
-    "onnx2mvit.verifier.verification": "onnxruntime",
     "onnx2mvit.reports.page": "jinja2 and pygments",
 }
 # A command imports what it runs when it runs: the others, and `--help`, answer at once.

@@ -9,19 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnx2mvit.base.backend import import_keras
-from onnx2mvit.base.optional import import_tensorflow
-from onnx2mvit.base.quiet import one_line, quiet
+from onnx2mvit.base.quiet import one_line
 from onnx2mvit.benchmarks.machine import memory
+from onnx2mvit.deployment import describe_model, litert_model
 from onnx2mvit.errors import InvalidModelError, VerificationError
 from onnx2mvit.ir.network import Network
-from onnx2mvit.runtimes.comparison import Comparison
-from onnx2mvit.runtimes.images import structured_images
-from onnx2mvit.runtimes.keras_runner import KerasRunner
-from onnx2mvit.runtimes.layouts import OnnxLayout, file_images
-from onnx2mvit.runtimes.litert_runner import LiteRTRunner
-from onnx2mvit.runtimes.onnxruntime_runner import OnnxRuntimeRunner
-from onnx2mvit.runtimes.runner import Outputs, Runner
+from onnx2mvit.runtimes import (
+    KerasRunner,
+    LiteRTRunner,
+    OnnxLayout,
+    OnnxRuntimeRunner,
+    Outputs,
+    Runner,
+    compare,
+    file_images,
+    structured_images,
+    worst,
+)
 from onnx2mvit.runtimes.tolerances import SPEED
 
 if TYPE_CHECKING:
@@ -63,7 +67,8 @@ def contenders(
     pixels = structured_images(batch, height, width, channels)
     images = file_images(network, pixels)
     progress(f"batch {batch}: converting to LiteRT")
-    content = litert_model(model, batch)
+    # With the batch left open, XNNPACK does not take the operators around unknown shapes.
+    content = litert_model(model, describe_model(model, batch, (height, width)))
     had = memory()
     runner = OnnxRuntimeRunner(path, arena=True, threads=threads)
     try:
@@ -88,26 +93,10 @@ def contenders(
 
 def _error(name: str, answers: Outputs, expected: Outputs) -> float:
     """The largest difference of an output, as a share of its largest value."""
-    compared = [Comparison().add(answers[output], expected[output]) for output in expected]
-    worst = max(compared, key=lambda comparison: comparison.max_rel_error)
-    if not worst.within(SPEED):
+    found = worst(compare(answers, expected).values())
+    if not found.within(SPEED):
         raise VerificationError(
-            f"{name} differs from onnxruntime by {worst.relative_error:.1e} of the largest value: "
+            f"{name} differs from onnxruntime by {found.relative_error:.1e} of the largest value: "
             "its speed says nothing"
         )
-    return worst.max_rel_error
-
-
-def litert_model(model: keras.Model, batch: int) -> bytes:
-    """A model as a LiteRT file in float32 for so many images at a time.
-
-    With the batch left open, some shapes are known only at run time, and XNNPACK does not take
-    the operators around them.
-    """
-    keras = import_keras()
-    tf = import_tensorflow()
-    inputs = keras.Input(batch_shape=(batch, *model.input_shape[1:]))
-    with quiet():
-        converter = tf.lite.TFLiteConverter.from_keras_model(keras.Model(inputs, model(inputs)))
-        content: bytes = converter.convert()
-    return content
+    return found.max_rel_error

@@ -2,3 +2,21 @@
 
 In: a folder that `convert` wrote. Out: `keras.Model`. Begin with `build`.
 """
+
+from onnx2mvit.builder.build import build, import_module, load, loading
+from onnx2mvit.builder.features import features
+from onnx2mvit.builder.sizes import at_size, single_operators_fit
+from onnx2mvit.builder.weights import block_weights, check_weights, save_weights
+
+__all__ = [
+    "at_size",
+    "block_weights",
+    "build",
+    "check_weights",
+    "features",
+    "import_module",
+    "load",
+    "loading",
+    "save_weights",
+    "single_operators_fit",
+]

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.base.quiet import one_line
-from onnx2mvit.errors import UnsupportedError
+from onnx2mvit.builder.build import build
+from onnx2mvit.errors import UnsupportedError, UsageError
 from onnx2mvit.ir.image_size import ImageSize
 
 if TYPE_CHECKING:
+    import keras
+
     from onnx2mvit.ir.network import Network
 
 
@@ -27,3 +31,28 @@ def single_operators_fit(network: Network, size: ImageSize | None) -> Iterator[N
             f"the model cannot be made for images of size {wanted}: a single operator, which is "
             f"not part of a known block, does not fit it ({one_line(error)})"
         ) from error
+
+
+def at_size(
+    model: keras.Model, source: Path, size: tuple[int, int], **arguments: Any
+) -> keras.Model:
+    """A model for images of this size, built again from its folder if need be.
+
+    Args:
+        model: what was loaded or built from `source`; returned as it is if it takes the size.
+        source: the folder that `convert` wrote, or a .keras file.
+        size: height and width.
+        arguments: what else goes to the model function.
+
+    Raises:
+        UsageError: it is a .keras file for another size, which cannot be built again.
+    """
+    _, *own, channels = model.inputs[0].shape
+    if all(theirs in (ours, None) for ours, theirs in zip(size, own, strict=True)):
+        return model
+    if not source.is_dir():
+        raise UsageError(
+            f"{source} takes images of {own[0]}×{own[1]}, not {size[0]}×{size[1]}: give the folder "
+            "that it came in, from which it can be built for another size"
+        )
+    return build(source, input_shape=(*size, channels), **arguments)

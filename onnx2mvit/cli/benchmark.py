@@ -15,7 +15,7 @@ from onnx2mvit.cli.options import Quiet
 from onnx2mvit.errors import Onnx2mvitError, UsageError
 
 if TYPE_CHECKING:
-    from onnx2mvit.benchmarks.benchmark import Benchmark
+    from onnx2mvit.benchmarks import Benchmark
 
 
 def benchmark(
@@ -42,8 +42,8 @@ def benchmark(
     Examples:
       onnx2mvit benchmark exported_onnx/mobilevit_xs.onnx keras_out/mobilevit_xs
     """
-    from onnx2mvit.benchmarks.benchmark import benchmark as run
-    from onnx2mvit.benchmarks.machine import BUSY
+    from onnx2mvit.benchmarks import BUSY
+    from onnx2mvit.benchmarks import benchmark as run
 
     batches = batches_of(batch)
     with live_progress(quiet=quiet) as progress:

@@ -6,8 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from onnx2mvit.deployment._comparison import Fidelity
-from onnx2mvit.deployment._deployment import Deployment
+from onnx2mvit.deployment import Deployment, Fidelity
 
 SHOWN_BLOCKS = 8
 

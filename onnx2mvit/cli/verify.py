@@ -33,7 +33,7 @@ def verify(
     """
     from onnx2mvit.api import verify as run
     from onnx2mvit.cli.show import show_verification
-    from onnx2mvit.verifier.mismatch import repro_folder
+    from onnx2mvit.verifier import repro_folder
 
     with live_progress(quiet=quiet) as progress:
         result = run(

@@ -3,6 +3,18 @@
 Importing this package imports neither Keras, nor TensorFlow, nor LiteRT.
 """
 
-from onnx2mvit.deployment._deployment import FORMATS, PRECISIONS, Deployment, deploy
+from onnx2mvit.deployment._comparison import Fidelity
+from onnx2mvit.deployment._deployment import Deployment, deploy
+from onnx2mvit.deployment._interface import describe_model
+from onnx2mvit.deployment._litert import litert_model
+from onnx2mvit.deployment._request import FORMATS, PRECISIONS
 
-__all__ = ["FORMATS", "PRECISIONS", "Deployment", "deploy"]
+__all__ = [
+    "FORMATS",
+    "PRECISIONS",
+    "Deployment",
+    "Fidelity",
+    "deploy",
+    "describe_model",
+    "litert_model",
+]

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from onnx2mvit.runtimes.comparison import Comparison, loudness
+from onnx2mvit.runtimes import Outputs, compare, sqnr_db, worst
 from onnx2mvit.runtimes.tolerances import FLOAT16, FLOAT32, INT8_SQNR
-
-Array = np.ndarray[Any, Any]
 
 MAX_REL_ERROR = {"float32": FLOAT32, "float16": FLOAT16}
 
@@ -49,14 +46,9 @@ class Fidelity:
         return asdict(self)
 
 
-def compare(
-    ours: Mapping[str, Array], theirs: Mapping[str, Array], against: str, images: str
-) -> Fidelity:
+def fidelity(ours: Outputs, theirs: Outputs, against: str, images: str) -> Fidelity:
     """Compares outputs by name; the worst one counts, and classes are those of the first."""
-    for name, expected in theirs.items():
-        if ours[name].shape != expected.shape:
-            raise ValueError(f"{name}: {ours[name].shape} is compared with {expected.shape}")
-    compared = [Comparison(answers=True).add(ours[name], theirs[name]) for name in theirs]
+    compared = list(compare(ours, theirs, answers=True).values())
     classes = compared[0]
     agreeing, margins = classes.agreeing, classes.margins
     return Fidelity(
@@ -64,8 +56,8 @@ def compare(
         images=images,
         count=len(next(iter(theirs.values()))),
         max_abs_error=max(each.max_abs_error for each in compared),
-        max_rel_error=max(each.max_rel_error for each in compared),
-        sqnr_db=min((each.sqnr_db for each in compared), key=loudness),
+        max_rel_error=worst(compared).max_rel_error,
+        sqnr_db=sqnr_db(compared),
         top1_agreement=sum(agreeing) / len(agreeing) if agreeing else None,
         answers=classes.different_answers or None,
         median_margin=float(np.median(margins)) if margins else None,

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnx2mvit.base.optional import import_tensorflow, optional
 from onnx2mvit.base.output import whole_folder
-from onnx2mvit.builder.build import build, load
 from onnx2mvit.deployment import _int8, _litert, _onnx, _saved_model
-from onnx2mvit.deployment._comparison import Fidelity, compare
+from onnx2mvit.deployment._comparison import Fidelity, fidelity
 from onnx2mvit.deployment._interface import Interface, describe_model, feature_extractor
 from onnx2mvit.deployment._original import Original, find_original, keras_original
-from onnx2mvit.errors import UsageError
-from onnx2mvit.runtimes.images import some_images
-from onnx2mvit.runtimes.litert_runner import LiteRTRunner, import_litert
-from onnx2mvit.runtimes.runner import InBatches, Outputs, Runner
-from onnx2mvit.runtimes.saved_model_runner import SERVE, SavedModelRunner
+from onnx2mvit.deployment._request import (
+    FORMATS,
+    check,
+    load_with_report,
+    packages,
+    read_labels,
+    size_of,
+)
+from onnx2mvit.runtimes import (
+    SERVE,
+    InBatches,
+    LiteRTRunner,
+    OnnxRuntimeRunner,
+    Runner,
+    SavedModelRunner,
+    some_images,
+)
 from onnx2mvit.version import __version__
 
 if TYPE_CHECKING:
@@ -31,8 +41,6 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 Progress = Callable[[str, int, int], None]
 MARK = "deploy.json"
-FORMATS = {"litert": ".tflite", "saved_model": "", "onnx": ".onnx"}
-PRECISIONS = ("float32", "float16", "int8")
 # int8 can change answers, which one or two images would not show.
 COMPARED = {"float32": 16, "float16": 32, "int8": 128}
 CALIBRATED, CALIBRATION_SEED = 16, 1
@@ -57,7 +65,7 @@ class Deployment:
 
 @dataclass
 class _Job:
-    """What is wanted, and what is known so far."""
+    """What is wanted, and what is known so far; `source` is the report of the conversion."""
 
     model: keras.Model
     format: str
@@ -65,21 +73,35 @@ class _Job:
     interface: Interface
     source: dict[str, Any]
     labels: list[str]
+    calibration: str | Path | None
     progress: Progress
     losses: list[_int8.Loss] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     signatures: dict[str, list[str]] = field(default_factory=dict)
 
+    @property
+    def weights(self) -> str | None:
+        """Where the weights are from, as far as the ONNX file said."""
+        found: str | None = self.source.get("onnx", {}).get("weights")
+        return found
+
     def entries(self) -> dict[str, Any]:
         """The metadata that goes into the file."""
         entries: dict[str, Any] = {
             "model": self.model.name,
-            "weights": self.source.get("weights", "unknown"),
+            "weights": self.weights or "unknown",
             "precision": self.precision,
             "layout": "NHWC",
             "compared_range": [0, 1],
         }
         return entries | ({"labels": self.labels} if self.labels else {})
+
+    def images(
+        self, folder: str | Path | None, count: int, seed: int = 0, most: int = MOST_IMAGES
+    ) -> tuple[Array, str]:
+        """Images (N, height, width, channels) in [0, 1], and what they are."""
+        _, height, width, channels = self.interface.shape
+        return some_images(folder, count, height, width, channels, seed, most)
 
 
 def deploy(
@@ -117,182 +139,88 @@ def deploy(
         UnsupportedError: the format cannot hold this model.
         MissingDependencyError: a package is not installed.
     """
-    _check(format, precision, batch, inputs)
+    check(format, precision, batch, inputs)
     target, progress = Path(target), progress or (lambda stage, done, total: None)
     progress("load", 0, 1)
-    model, source = _load(target, image_size)
-    _packages(format, precision)
-    size = _size(model, image_size, source)
-    batch = batch or (1 if format == "litert" else None)
+    model, source = load_with_report(target, image_size)
+    packages(format, precision)
+    size = size_of(model, image_size, source)
+    interface = describe_model(model, batch or (1 if format == "litert" else None), size)
     original = find_original(target, Path(onnx) if onnx is not None else None, source, size)
+    original = original or keras_original(model, interface)
     job = _Job(
         model=model,
         format=format,
         precision=precision,
-        interface=describe_model(model, batch, size),
-        source=source.get("onnx", {}),
-        labels=_labels(labels, model),
+        interface=interface,
+        source=source,
+        labels=read_labels(labels, model),
+        calibration=calibration,
         progress=progress,
+        notes=list(original.notes),
     )
-    original = original or keras_original(model, job.interface)
-    job.notes += original.notes
     folder = Path(output) / f"{model.name}_{format}_{precision}"
     with whole_folder(folder, MARK) as work:
-        compared, described = _images(
-            job.interface, images or calibration, inputs or COMPARED[precision]
-        )
-        file = _write(job, work, calibration, source)
-        comparison = _compare(job, file, original, compared, described)
+        compared = job.images(images or calibration, inputs or COMPARED[precision])
+        file = work / f"{model.name}{FORMATS[format]}"
+        _write(job, file)
+        comparison = _compare(job, file, original, *compared)
         report = _report(job, file, comparison)
         text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
         (work / MARK).write_text(text, encoding="utf-8")
     return Deployment(folder, folder / file.name, report, comparison, tuple(job.losses))
 
 
-def _check(format_: str, precision: str, batch: int | None, inputs: int | None) -> None:
-    if format_ not in FORMATS:
-        raise UsageError(f"format {format_!r}: choose from {', '.join(FORMATS)}")
-    if precision not in PRECISIONS:
-        raise UsageError(f"precision {precision!r}: choose from {', '.join(PRECISIONS)}")
-    if format_ != "litert" and precision != "float32":
-        raise UsageError(f"{precision} is for litert; {format_} is written in float32 alone")
-    for name, number in (("batch", batch), ("inputs", inputs)):
-        if number is not None and number < 1:
-            raise UsageError(f"{name} {number}: from 1 on")
-
-
-def _packages(format_: str, precision: str) -> None:
-    """Finds out what is missing before anything long is done."""
-    import_tensorflow()
-    if format_ == "litert":
-        import_litert("deploy")
-    if precision == "int8":
-        optional("ai_edge_quantizer.quantizer", extra="deploy")
-    if format_ == "onnx":
-        optional("tf2onnx", extra="deploy")
-
-
-def _load(target: Path, size: tuple[int, int] | None) -> tuple[keras.Model, dict[str, Any]]:
-    """The model, for images of that size, and the report that lies beside it."""
-    model = load(target)
-    shape = tuple(model.inputs[0].shape[1:])
-    if size is not None and shape[:2] not in (size, (None, None)):
-        if not target.is_dir():
-            raise UsageError(
-                f"{target} takes images of {shape[0]}×{shape[1]}: for another --image-size "
-                "deploy the folder that it came in"
-            )
-        model = build(target, input_shape=(*size, *shape[2:]))
-    report = (target if target.is_dir() else target.parent) / "report.json"
-    if not report.is_file():
-        return model, {}
-    found: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
-    return model, found
-
-
-def _size(
-    model: keras.Model, wanted: tuple[int, int] | None, source: dict[str, Any]
-) -> tuple[int, int]:
-    if wanted is not None:
-        return wanted
-    height, width = model.inputs[0].shape[1:3]
-    if height is None or width is None:
-        traced = source.get("sizes", {}).get("traced")
-        if traced is None:
-            raise UsageError("this model takes images of any size: choose one with --image-size")
-        height, width = traced
-    return height, width
-
-
-def _labels(path: str | Path | None, model: keras.Model) -> list[str]:
-    """One a line, as many as the model has classes."""
-    if path is None:
-        return []
-    try:
-        found = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read as a text of labels: {error}") from error
-    classes = model.outputs[0].shape[-1]
-    if len(found) != classes:
-        raise UsageError(f"{path} holds {len(found)} labels, the model has {classes} classes")
-    return found
-
-
-def _images(
-    interface: Interface, folder: str | Path | None, count: int, seed: int = 0
-) -> tuple[Array, str]:
-    """Images (N, height, width, channels) in [0, 1], and what they are."""
-    channels = interface.shape[3]
-    return some_images(folder, count, *interface.size, channels, seed, MOST_IMAGES)
-
-
-def _write(job: _Job, work: Path, calibration: str | Path | None, source: dict[str, Any]) -> Path:
-    """Writes the file into the folder."""
-    file = work / f"{job.model.name}{FORMATS[job.format]}"
+def _write(job: _Job, file: Path) -> None:
+    """Writes the file; a SavedModel is a folder."""
     job.progress("convert", 0, 1)
     if job.format == "onnx":
         _onnx.write_onnx(job.model, file, job.interface, job.entries())
-        return file
+        return
+    job.signatures = {SERVE: list(job.interface.outputs)}
     if job.format == "saved_model":
         extractor = feature_extractor(job.model)
+        _saved_model.write_saved_model(job.model, file, job.interface, extractor)
         if extractor is None:
             job.notes.append("no head was found, so there is no signature of features")
-        _saved_model.write_saved_model(job.model, file, job.interface, extractor)
-        job.signatures = {SERVE: list(job.interface.outputs)}
-        if extractor is not None:
+        else:
             job.signatures[_saved_model.FEATURES] = [_saved_model.FEATURES]
-        return file
-    between = work / "saved_model"
-    _saved_model.write_saved_model(job.model, between, job.interface)
-    content = _litert.convert_saved_model(between, half=job.precision == "float16")
-    shutil.rmtree(between)
+        return
+    content = _litert.litert_model(job.model, job.interface, half=job.precision == "float16")
     if job.precision == "int8":
-        content = _to_int8(job, content, calibration, source)
+        content = _to_int8(job, content)
     file.write_bytes(_litert.add_metadata(content, job.entries()))
-    job.signatures = {SERVE: list(job.interface.outputs)}
-    return file
 
 
-def _to_int8(
-    job: _Job, content: bytes, calibration: str | Path | None, source: dict[str, Any]
-) -> bytes:
-    measured, described = _images(job.interface, calibration, CALIBRATED, CALIBRATION_SEED)
-    measured = measured[:CALIBRATED]
-    if calibration is None:
+def _to_int8(job: _Job, content: bytes) -> bytes:
+    images, described = job.images(job.calibration, CALIBRATED, CALIBRATION_SEED, CALIBRATED)
+    if job.calibration is None:
         job.notes.append(f"what stays in float32 was chosen on {described}, not on real images")
-    blocks = [block["path"] for block in source.get("blocks", ())]
+    blocks = [block["path"] for block in job.source.get("blocks", ())]
     blocks = blocks or [layer.name for layer in job.model.layers]
-    content, job.losses = _int8.quantize(content, blocks, measured, job.progress)
+    content, job.losses = _int8.quantize(content, blocks, images, job.progress)
     return content
 
 
 def _compare(job: _Job, file: Path, original: Original, images: Array, described: str) -> Fidelity:
-    runner = _runner(job.format, file)
+    """The answers of the file against those of the original, on as many images as the file takes.
+
+    What the original calls its outputs does not matter; their order does.
+    """
     step, names = job.interface.shape[0] or 1, job.interface.outputs
-    file_in_batches = InBatches(runner, step)
-    expected: list[Outputs] = []
-    ours: list[Outputs] = []
-    for start in range(0, len(images), step):
-        job.progress("compare", start, len(images))
-        part = images[start : start + step]
-        expected.append(dict(zip(names, original.runner(part).values(), strict=True)))
-        ours.append(file_in_batches(part))
-    job.progress("compare", len(images), len(images))
-    joined = [
-        {name: np.concatenate([part[name] for part in parts]) for name in names}
-        for parts in (ours, expected)
-    ]
-    return compare(joined[0], joined[1], original.name, described)
+    stages = ("answers of the original", "answers of the file")
+    theirs, ours = (
+        InBatches(runner, step, partial(job.progress, stage))(images)
+        for stage, runner in zip(stages, (original.runner, _runner(job.format, file)), strict=True)
+    )
+    expected = dict(zip(names, theirs.values(), strict=True))
+    return fidelity(ours, expected, original.name, described)
 
 
 def _runner(format_: str, file: Path) -> Runner:
     if format_ == "litert":
         return LiteRTRunner(file.read_bytes())
-    if format_ == "saved_model":
-        return SavedModelRunner(file)
-    from onnx2mvit.runtimes.onnxruntime_runner import OnnxRuntimeRunner
-
-    return OnnxRuntimeRunner(file)
+    return SavedModelRunner(file) if format_ == "saved_model" else OnnxRuntimeRunner(file)
 
 
 def _report(job: _Job, file: Path, comparison: Fidelity) -> dict[str, Any]:
@@ -301,7 +229,7 @@ def _report(job: _Job, file: Path, comparison: Fidelity) -> dict[str, Any]:
         "verdict": "passed" if comparison.passes(job.precision) else "failed",
         "onnx2mvit": __version__,
         "model": job.model.name,
-        "weights": job.source.get("weights"),
+        "weights": job.weights,
         "file": file.name,
         "format": job.format,
         "precision": job.precision,

@@ -18,9 +18,8 @@ import numpy as np
 from onnx2mvit.base.optional import optional
 from onnx2mvit.base.quiet import quiet
 from onnx2mvit.errors import UnsupportedError
-from onnx2mvit.runtimes.comparison import Comparison, loudness
-from onnx2mvit.runtimes.litert_runner import LiteRTRunner
-from onnx2mvit.runtimes.runner import InBatches, Outputs
+from onnx2mvit.runtimes import InBatches, LiteRTRunner, Outputs, compare, sqnr_db
+from onnx2mvit.runtimes.comparison import loudness
 
 Array = np.ndarray[Any, Any]
 Progress = Callable[[str, int, int], None]
@@ -91,8 +90,7 @@ def quantize(
     for number, (block, members) in enumerate(groups.items()):
         progress("what each block loses", number, len(groups))
         ours = _answers(_quantized(content, members), images)
-        compared = [Comparison(answers=True).add(ours[name], answers[name]) for name in answers]
-        lost = min((each.sqnr_db for each in compared), key=loudness)
+        lost = sqnr_db(compare(ours, answers, answers=True).values())
         losses.append(Loss(block, sum(member.weights for member in members), lost))
     progress("what each block loses", len(groups), len(groups))
     choose(losses)

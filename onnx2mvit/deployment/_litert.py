@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from onnx2mvit.base.optional import import_tensorflow, optional
 from onnx2mvit.base.quiet import one_line, quiet
+from onnx2mvit.deployment._interface import Interface
+from onnx2mvit.deployment._saved_model import write_saved_model
 from onnx2mvit.errors import UnsupportedError
-from onnx2mvit.runtimes.saved_model_runner import SERVE
+from onnx2mvit.runtimes import SERVE
+
+if TYPE_CHECKING:
+    import keras
 
 METADATA = "onnx2mvit"
 
 
-def convert_saved_model(folder: Path, half: bool = False) -> bytes:
-    """A SavedModel as a LiteRT file, its weights in float32 or, if `half`, in float16.
+def litert_model(model: keras.Model, interface: Interface, half: bool = False) -> bytes:
+    """A model as a LiteRT file, its weights in float32 or, if `half`, in float16.
 
     Batch normalization is folded by the converter.
 
@@ -26,10 +32,9 @@ def convert_saved_model(folder: Path, half: bool = False) -> bytes:
         UnsupportedError: something in it needs TensorFlow's own operators (Flex).
     """
     tensorflow = import_tensorflow()
-    with quiet():
-        converter = tensorflow.lite.TFLiteConverter.from_saved_model(
-            str(folder), signature_keys=[SERVE]
-        )
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        write_saved_model(model, Path(folder), interface)
+        converter = tensorflow.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SERVE])
         if half:
             converter.optimizations = [tensorflow.lite.Optimize.DEFAULT]
             converter.target_spec.supported_types = [tensorflow.float16]

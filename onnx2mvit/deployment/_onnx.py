@@ -13,6 +13,7 @@ from onnx2mvit.base.optional import import_tensorflow, optional
 from onnx2mvit.base.quiet import one_line, quiet
 from onnx2mvit.deployment._interface import Interface
 from onnx2mvit.errors import UnsupportedError
+from onnx2mvit.runtimes import exact_means
 
 if TYPE_CHECKING:
     import keras
@@ -37,8 +38,6 @@ def write_onnx(
     _teach_erfc()
     import keras
     import onnx
-
-    from onnx2mvit.runtimes.exact_means import exact_means
 
     signature = keras.InputSpec(shape=interface.shape, dtype="float32", name=interface.input)
     with tempfile.TemporaryDirectory() as folder, quiet():

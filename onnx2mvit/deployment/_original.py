@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.deployment._interface import Interface
 from onnx2mvit.errors import UsageError
-from onnx2mvit.runtimes.keras_runner import KerasRunner
-from onnx2mvit.runtimes.layouts import KerasLayout
-from onnx2mvit.runtimes.runner import InBatches, Runner
+from onnx2mvit.runtimes import InBatches, KerasLayout, KerasRunner, OnnxRuntimeRunner, Runner
 from onnx2mvit.stages import inspect
 
 if TYPE_CHECKING:
@@ -39,26 +37,20 @@ def find_original(
             images of another size.
         InvalidModelError: it is not a usable ONNX file.
     """
-    from onnx2mvit.runtimes.onnxruntime_runner import OnnxRuntimeRunner
-
     known = report.get("onnx", {})
-    if given is None:
-        path = _usual_place(target, known)
-        if path is None:
-            return None
-    else:
-        path = given
+    path = given or _usual_place(target, known)
+    if path is None:
+        return None
     network = inspect(path)
-    if given is not None and known.get("sha256") not in (None, network.graph.source.sha256):
+    if network.traced_size != size and given is None:
+        return None
+    if known.get("sha256") not in (None, network.graph.source.sha256):
         raise UsageError(f"{path} is not the file that {target} was converted from")
     if network.traced_size != size:
-        if given is not None:
-            height, width = network.traced_size
-            raise UsageError(
-                f"{path} was exported for {height}×{width}: leave --onnx out to compare a file "
-                f"for {size[0]}×{size[1]} with the Keras model"
-            )
-        return None
+        raise UsageError(
+            "{} was exported for {}×{}: leave --onnx out to compare a file for {}×{} with the "
+            "Keras model".format(path, *network.traced_size, *size)
+        )
     session = OnnxRuntimeRunner(path)
     file = KerasLayout(InBatches(session, session.batch), network)
     return Original(f"onnxruntime on {path.name}", file)

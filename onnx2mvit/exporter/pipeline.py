@@ -22,8 +22,7 @@ from onnx2mvit.errors import (
 from onnx2mvit.exporter.models import Loaded, load, own_size
 from onnx2mvit.exporter.result import ExportResult
 from onnx2mvit.exporter.torch_export import Logits, Request, check_opset, opset_of, to_onnx
-from onnx2mvit.runtimes.comparison import Comparison
-from onnx2mvit.runtimes.onnxruntime_runner import OnnxRuntimeRunner
+from onnx2mvit.runtimes import Comparison, OnnxRuntimeRunner
 from onnx2mvit.runtimes.tolerances import EXPORT
 
 _MAX_BYTES = 2**31 - 1

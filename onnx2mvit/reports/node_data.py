@@ -14,7 +14,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
 if TYPE_CHECKING:
-    from onnx2mvit.verifier.verification import Verification
+    from onnx2mvit.verifier import Verification
 
 NAME = "node_data.json"
 # Up to the value; green is noise, yellow is allowed, red is not.

@@ -2,3 +2,39 @@
 
 In: a file or a model, and images. Out: arrays. Begin with `runner`.
 """
+
+from onnx2mvit.runtimes.comparison import Comparison, compare, sqnr_db, worst
+from onnx2mvit.runtimes.exact_means import exact_means
+from onnx2mvit.runtimes.images import some_images, structured_images
+from onnx2mvit.runtimes.keras_runner import KerasRunner
+from onnx2mvit.runtimes.layouts import KerasLayout, OnnxLayout, as_the_file, file_images
+from onnx2mvit.runtimes.litert_runner import LiteRTRunner, import_litert
+from onnx2mvit.runtimes.onnxruntime_runner import OnnxRuntimeRunner
+from onnx2mvit.runtimes.preprocessing import preprocess
+from onnx2mvit.runtimes.runner import InBatches, Inputs, Outputs, Runner
+from onnx2mvit.runtimes.saved_model_runner import SERVE, SavedModelRunner
+
+__all__ = [
+    "SERVE",
+    "Comparison",
+    "InBatches",
+    "Inputs",
+    "KerasLayout",
+    "KerasRunner",
+    "LiteRTRunner",
+    "OnnxLayout",
+    "OnnxRuntimeRunner",
+    "Outputs",
+    "Runner",
+    "SavedModelRunner",
+    "as_the_file",
+    "compare",
+    "exact_means",
+    "file_images",
+    "import_litert",
+    "preprocess",
+    "some_images",
+    "sqnr_db",
+    "structured_images",
+    "worst",
+]

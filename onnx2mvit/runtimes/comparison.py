@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -30,13 +31,13 @@ class Comparison:
         Another shape, and anything not finite, is as far off as can be.
         """
         self.seen = True
-        error = _largest(ours - theirs) if ours.shape == theirs.shape else np.inf
-        self.error = float(np.maximum(self.error, error))
+        alike = ours.shape == theirs.shape
+        self.error = float(np.maximum(self.error, _largest(ours - theirs) if alike else np.inf))
         largest = _largest(theirs)
         if not np.isfinite(largest):
             largest = _largest(np.nan_to_num(theirs, posinf=0, neginf=0))
         self.largest = max(self.largest, largest)
-        if self.answers:
+        if self.answers and alike:
             self.pairs.append((ours, theirs))
         return self
 
@@ -55,13 +56,12 @@ class Comparison:
     @property
     def max_rel_error(self) -> float:
         """The largest error as a share of the largest value; a number for JSON."""
-        error = self.max_abs_error
-        return min(error / self.largest if self.largest else error, FARTHEST)
+        return min(self.max_abs_error / (self.largest or 1.0), FARTHEST)
 
     @property
     def relative_error(self) -> float:
         """The same, as it is: it may be no number."""
-        return self.error / self.largest if self.largest else self.error
+        return self.error / (self.largest or 1.0)
 
     def within(self, tolerance: float) -> bool:
         """The verdict: whether something was compared, and is that near."""
@@ -72,52 +72,59 @@ class Comparison:
         """Signal to quantization noise, 10·log10(Σ y² / Σ (y - ŷ)²); None if nothing differs."""
         signal = sum(float(np.square(y.astype(np.float64)).sum()) for _, y in self.pairs)
         noise = sum(float(np.square(x.astype(np.float64) - y).sum()) for x, y in self.pairs)
-        if noise == 0:
+        if noise == self.error == 0:
             return None
-        # A noise that is no number leaves nothing of the signal.
-        ratio = np.nan_to_num(np.float64(signal) / noise)
+        # A noise that is no number, and another shape, leave nothing of the signal.
+        ratio = np.nan_to_num(np.float64(signal) / noise) if noise else 0.0
         return 10 * float(np.log10(max(ratio, np.finfo(np.float64).tiny)))
+
+    @property
+    def classes(self) -> tuple[Array, Array]:
+        """Our answers and theirs, (images, classes) both; of no image if they are no classes."""
+        pairs = [(x, y) for x, y in self.pairs if y.ndim == 2 and y.shape[1] > 1]
+        ours, theirs = zip(*pairs, strict=True) if pairs else ([np.empty((0, 2))],) * 2
+        return np.concatenate(ours), np.concatenate(theirs)
 
     @property
     def agreeing(self) -> list[bool]:
         """For each image whether its first class is the same; empty if there are no classes."""
-        return [
-            bool(same)
-            for ours, theirs in self.pairs
-            if _are_classes(theirs)
-            for same in ours.argmax(-1) == theirs.argmax(-1)
-        ]
+        ours, theirs = self.classes
+        same: list[bool] = (ours.argmax(-1) == theirs.argmax(-1)).tolist()
+        return same
 
     @property
     def margins(self) -> list[float]:
         """For each image how far the right first class is before the second."""
-        found: list[float] = []
-        for _, theirs in self.pairs:
-            if _are_classes(theirs):
-                second, first = np.sort(theirs, axis=-1)[:, -2:].T
-                found += (first - second).tolist()
+        second, first = np.sort(self.classes[1], axis=-1)[:, -2:].T
+        found: list[float] = (first - second).tolist()
         return found
 
     @property
     def different_answers(self) -> int:
         """How many different first classes are right."""
-        return len(
-            {
-                int(answer)
-                for _, theirs in self.pairs
-                if _are_classes(theirs)
-                for answer in theirs.argmax(-1)
-            }
-        )
+        return len(np.unique(self.classes[1].argmax(-1)))
+
+
+def compare(
+    ours: Mapping[str, Array], theirs: Mapping[str, Array], answers: bool = False
+) -> dict[str, Comparison]:
+    """Compares the outputs of a network with the right ones, of the same names."""
+    return {name: Comparison(answers).add(ours[name], theirs[name]) for name in theirs}
+
+
+def worst(compared: Iterable[Comparison]) -> Comparison:
+    """The one that is farthest off, as a share of its largest value."""
+    return max(compared, key=lambda each: each.max_rel_error)
+
+
+def sqnr_db(compared: Iterable[Comparison]) -> float | None:
+    """The signal to quantization noise of the noisiest one; None if nothing differs."""
+    return min((each.sqnr_db for each in compared), key=loudness)
 
 
 def loudness(decibel: float | None) -> float:
     """Decibel to sort by; None, where nothing differs, comes last."""
     return np.inf if decibel is None else decibel
-
-
-def _are_classes(answers: Array) -> bool:
-    return answers.ndim == 2 and answers.shape[1] > 1
 
 
 def _largest(array: Array) -> float:

@@ -1,31 +1,25 @@
-"""onnxruntime: the answers of an ONNX file, and its tensors between the nodes."""
+"""onnxruntime: the answers of an ONNX file, and its tensors between the nodes.
+
+It is imported when the first session is made: what runs nothing need not wait for it.
+"""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import onnx
-import onnxruntime
 
 from onnx2mvit.base.quiet import one_line
 from onnx2mvit.errors import InvalidModelError
 from onnx2mvit.runtimes.exact_means import exact_means
 from onnx2mvit.runtimes.runner import Inputs, Outputs, by_name
 
-# They have no base class of their own.
-FAILURES = (
-    onnxruntime.capi.onnxruntime_pybind11_state.EPFail,
-    onnxruntime.capi.onnxruntime_pybind11_state.EngineError,
-    onnxruntime.capi.onnxruntime_pybind11_state.Fail,
-    onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument,
-    onnxruntime.capi.onnxruntime_pybind11_state.InvalidGraph,
-    onnxruntime.capi.onnxruntime_pybind11_state.InvalidProtobuf,
-    onnxruntime.capi.onnxruntime_pybind11_state.NotImplemented,
-    onnxruntime.capi.onnxruntime_pybind11_state.RuntimeException,
-)
-Level = onnxruntime.GraphOptimizationLevel
+if TYPE_CHECKING:
+    import onnxruntime
 
 
 class OnnxRuntimeRunner:
@@ -56,11 +50,13 @@ class OnnxRuntimeRunner:
         Raises:
             InvalidModelError: onnxruntime cannot load it.
         """
+        import onnxruntime
+
         options = onnxruntime.SessionOptions()
         options.enable_cpu_mem_arena = arena
         options.intra_op_num_threads = threads
         if not optimized:
-            options.graph_optimization_level = Level.ORT_DISABLE_ALL
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         source: str | bytes = model if isinstance(model, bytes) else str(model)
         self.inner = list(inner)
         if inner:
@@ -95,10 +91,8 @@ class OnnxRuntimeRunner:
         Raises:
             InvalidModelError: onnxruntime fails on these inputs.
         """
-        try:
+        with _failures_said("fails on the file"):
             answers = self.session.run(list(names), by_name(inputs, self.inputs))
-        except FAILURES as error:
-            raise InvalidModelError(f"onnxruntime fails on the file: {one_line(error)}") from error
         return dict(zip(names, answers, strict=True))
 
 
@@ -112,9 +106,11 @@ def unfused_batch_norms(path: Path) -> int:
     Raises:
         InvalidModelError: onnxruntime cannot load the file.
     """
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     # The last level would write them as convolutions, where the processor likes that.
-    options.graph_optimization_level = Level.ORT_ENABLE_EXTENDED
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     with tempfile.TemporaryDirectory() as folder:
         options.optimized_model_filepath = str(Path(folder) / "optimized.onnx")
         _session(str(path), options, path)
@@ -126,8 +122,21 @@ def _session(
     source: str | bytes, options: onnxruntime.SessionOptions, named: str | Path
 ) -> onnxruntime.InferenceSession:
     """The one place where a session is made: on the processor, and without a word on stderr."""
+    import onnxruntime
+
     options.log_severity_level = 4
-    try:
+    with _failures_said(f"cannot load {named}"):
         return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-    except FAILURES as error:
-        raise InvalidModelError(f"onnxruntime cannot load {named}: {one_line(error)}") from error
+
+
+@contextmanager
+def _failures_said(what: str) -> Iterator[None]:
+    """Turns the errors of onnxruntime, which have no base class of their own, into one of ours."""
+    import onnxruntime
+
+    classes = vars(onnxruntime.capi.onnxruntime_pybind11_state).values()
+    known = [one for one in classes if isinstance(one, type) and issubclass(one, Exception)]
+    try:
+        yield
+    except tuple(known) as error:
+        raise InvalidModelError(f"onnxruntime {what}: {one_line(error)}") from error

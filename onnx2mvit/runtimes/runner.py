@@ -11,7 +11,7 @@ Runner              named arrays in, named arrays out
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -37,24 +37,31 @@ class InBatches:
     """Runs another runner on `batch` images at a time; None is all at once.
 
     The last images are filled up by repeating the last one, and what that gives is cut off.
+    `progress` is told how many images are done, and of how many.
     """
 
-    def __init__(self, runner: Runner, batch: int | None) -> None:
-        self.runner, self.batch = runner, batch
+    def __init__(
+        self,
+        runner: Runner,
+        batch: int | None,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> None:
+        self.runner, self.batch, self.progress = runner, batch, progress
 
     def __call__(self, inputs: Inputs) -> Outputs:
         """All outputs for an array of any number of images."""
         assert isinstance(inputs, np.ndarray)
-        if self.batch in (None, len(inputs)):
-            return self.runner(inputs)
-        assert self.batch is not None
-        parts = [
-            self._part(inputs[start : start + self.batch], self.batch)
-            for start in range(0, len(inputs), self.batch)
-        ]
+        count, batch = len(inputs), self.batch or len(inputs)
+        parts = []
+        for start in range(0, count, batch):
+            self.progress(start, count)
+            parts.append(self._part(inputs[start : start + batch], batch))
+        self.progress(count, count)
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _part(self, images: Array, batch: int) -> Outputs:
+        if len(images) == batch:
+            return self.runner(images)
         missing = np.repeat(images[-1:], batch - len(images), axis=0)
         answers = self.runner(np.concatenate([images, missing]))
         # An output may have several rows for each image.

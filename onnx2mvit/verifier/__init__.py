@@ -2,3 +2,21 @@
 
 In: the file, the network, the model. Out: `Verification`. Begin with `verification`.
 """
+
+from onnx2mvit.verifier.mismatch import FOLDER, renew_repro, repro_folder, write_repro
+from onnx2mvit.verifier.other_size import elsewhere
+from onnx2mvit.verifier.proof import INPUTS, load_traced, prove, run_reference
+from onnx2mvit.verifier.verification import Verification
+
+__all__ = [
+    "FOLDER",
+    "INPUTS",
+    "Verification",
+    "elsewhere",
+    "load_traced",
+    "prove",
+    "renew_repro",
+    "repro_folder",
+    "run_reference",
+    "write_repro",
+]

@@ -5,14 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onnx2mvit.builder.sizes import single_operators_fit
+from onnx2mvit.builder import at_size, single_operators_fit
 from onnx2mvit.errors import InvalidModelError, UnsupportedError
-from onnx2mvit.runtimes.comparison import Comparison
-from onnx2mvit.runtimes.images import structured_images
-from onnx2mvit.runtimes.layouts import as_the_file, file_images
-from onnx2mvit.runtimes.runner import InBatches
+from onnx2mvit.lifter.head import own_head
+from onnx2mvit.runtimes import (
+    InBatches,
+    OnnxRuntimeRunner,
+    as_the_file,
+    compare,
+    file_images,
+    structured_images,
+    worst,
+)
 from onnx2mvit.runtimes.tolerances import FLOAT32
-from onnx2mvit.verifier.proof import at_size
 
 if TYPE_CHECKING:
     import keras
@@ -37,7 +42,7 @@ def elsewhere(
     size = (traced[0] + ELSEWHERE, traced[1]) if own in (traced, (None, None)) else own
     try:
         with single_operators_fit(network, size):
-            there = at_size(model, folder, network, size)
+            there = at_size(model, folder, size, **own_head(network))
     except UnsupportedError:
         return None
     return look_elsewhere(path, network, there, size)
@@ -51,8 +56,6 @@ def look_elsewhere(
     The model was converted by the rule of its blocks; exporters often bake one size in, and
     then the file fails, or answers wrongly. Two structured images are compared.
     """
-    from onnx2mvit.runtimes.onnxruntime_runner import OnnxRuntimeRunner
-
     images = file_images(network, structured_images(COMPARED, *size, network.image_shape[0]))
     looked = {"size": list(size)}
     try:
@@ -60,11 +63,11 @@ def look_elsewhere(
         answers = InBatches(session, session.batch)(images)
     except InvalidModelError as error:
         return looked | {"onnxruntime": "fails", "why": str(error)}
-    worst = 0.0
-    for name, array in as_the_file(model, network)(images).items():
+    ours = as_the_file(model, network)(images)
+    for name, array in ours.items():
         if array.shape != answers[name].shape:
             shapes = f"Keras has shape {list(array.shape)}, onnxruntime {list(answers[name].shape)}"
             return looked | {"onnxruntime": "differs", "why": f"{name}: {shapes}"}
-        worst = max(worst, Comparison().add(array, answers[name]).max_rel_error)
-    verdict = "agrees" if worst <= FLOAT32 else "differs"
-    return looked | {"onnxruntime": verdict, "max_rel_error": worst}
+    found = worst(compare(ours, answers).values())
+    verdict = "agrees" if found.within(FLOAT32) else "differs"
+    return looked | {"onnxruntime": verdict, "max_rel_error": found.max_rel_error}

@@ -6,17 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnx2mvit.builder.build import build, load, loading
-from onnx2mvit.errors import UsageError
+from onnx2mvit.builder import at_size, load, loading
 from onnx2mvit.lifter.head import own_head
-from onnx2mvit.runtimes.images import some_images
+from onnx2mvit.runtimes import some_images
+from onnx2mvit.verifier.reference_outputs import ReferenceOutputs, reference_outputs
+from onnx2mvit.verifier.verification import Verification, verify_model
 
 if TYPE_CHECKING:
     import keras
 
     from onnx2mvit.ir.network import Network
-    from onnx2mvit.verifier.reference_outputs import ReferenceOutputs
-    from onnx2mvit.verifier.verification import Verification
 
 INPUTS = 8
 
@@ -25,8 +24,6 @@ def run_reference(
     path: Path, network: Network, folder: str | Path | None, count: int = INPUTS
 ) -> ReferenceOutputs:
     """What onnxruntime answers to the images in `folder`, or to `count` structured ones."""
-    from onnx2mvit.verifier.reference_outputs import reference_outputs
-
     channels, height, width = network.image_shape
     images, description = some_images(folder, count, height, width, channels)
     return reference_outputs(path, network, images, description)
@@ -40,8 +37,6 @@ def prove(
     progress: Callable[[str], None],
 ) -> Verification:
     """Compares a model, which takes images of the traced size, with the file."""
-    from onnx2mvit.verifier.verification import verify_model
-
     return verify_model(
         path,
         network,
@@ -60,23 +55,4 @@ def load_traced(target: Path, network: Network) -> keras.Model:
     """
     own = own_head(network) if target.is_dir() else {}
     with loading(target):
-        return at_size(load(target, **own), target, network, network.traced_size)
-
-
-def at_size(
-    model: keras.Model, source: Path, network: Network, size: tuple[int, int]
-) -> keras.Model:
-    """The model for images of this size, built again from its folder if need be.
-
-    Raises:
-        UsageError: it is a .keras file for another size, which cannot be built again.
-    """
-    _, *own, channels = model.input_shape
-    if all(theirs in (ours, None) for ours, theirs in zip(size, own, strict=True)):
-        return model
-    if not source.is_dir():
-        raise UsageError(
-            f"{source} takes images of {own[0]}×{own[1]}, the ONNX file was traced at "
-            f"{size[0]}×{size[1]}: verify the folder that it came in instead"
-        )
-    return build(source, input_shape=(*size, channels), **own_head(network))
+        return at_size(load(target, **own), target, network.traced_size, **own)

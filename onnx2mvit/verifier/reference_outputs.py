@@ -11,10 +11,8 @@ import numpy as np
 
 from onnx2mvit.ir.graph import Value
 from onnx2mvit.ir.network import Network
+from onnx2mvit.runtimes import InBatches, OnnxRuntimeRunner, file_images
 from onnx2mvit.runtimes.images import Images
-from onnx2mvit.runtimes.layouts import file_images
-from onnx2mvit.runtimes.onnxruntime_runner import OnnxRuntimeRunner
-from onnx2mvit.runtimes.runner import InBatches
 from onnx2mvit.verifier.rewrite import check_rewrite
 
 CHUNK = 1  # images at a time, so that little is in memory at once

@@ -11,9 +11,7 @@ from onnx2mvit.errors import MALFORMED, InvalidModelError
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Node, Value
 from onnx2mvit.ir.network import Network
-from onnx2mvit.runtimes.comparison import Comparison
-from onnx2mvit.runtimes.onnxruntime_runner import OnnxRuntimeRunner
-from onnx2mvit.runtimes.runner import InBatches, Inputs, Outputs
+from onnx2mvit.runtimes import InBatches, Inputs, OnnxRuntimeRunner, Outputs, compare, worst
 
 LARGEST = 1 << 30  # bytes of weights that are checked; a message of protobuf has no 2 GiB
 
@@ -32,9 +30,8 @@ def check_rewrite(network: Network, images: Inputs, expected: Outputs) -> dict[s
         answers = InBatches(session, session.batch)(images)
     except (InvalidModelError, *MALFORMED) as error:
         return {"max_rel_error": None, "why": one_line(error)}
-    compared = [Comparison().add(answers[name], array) for name, array in expected.items()]
-    worst = max(compared, key=lambda comparison: comparison.max_rel_error)
-    return {"max_rel_error": worst.max_rel_error, "max_abs_error": worst.max_abs_error}
+    found = worst(compare(answers, expected).values())
+    return {"max_rel_error": found.max_rel_error, "max_abs_error": found.max_abs_error}
 
 
 def _constants(node: Node) -> Iterable[Value]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Value
-from onnx2mvit.runtimes.comparison import Comparison
+from onnx2mvit.runtimes import Comparison
 from onnx2mvit.runtimes.layouts import to_keras
 from onnx2mvit.verifier.checkpoints import Array, Checkpoint, Known
 

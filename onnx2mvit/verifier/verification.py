@@ -12,9 +12,8 @@ import numpy as np
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Value
 from onnx2mvit.ir.network import Network
-from onnx2mvit.runtimes.comparison import Comparison
+from onnx2mvit.runtimes import Comparison, OnnxRuntimeRunner
 from onnx2mvit.runtimes.layouts import as_the_file, to_keras
-from onnx2mvit.runtimes.onnxruntime_runner import OnnxRuntimeRunner
 from onnx2mvit.runtimes.tolerances import FLOAT32
 from onnx2mvit.verifier.checkpoints import CheckedModel, Checkpoint
 from onnx2mvit.verifier.reference_outputs import ReferenceOutputs, ReferenceTensors

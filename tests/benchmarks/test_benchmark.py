@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from onnx2mvit import benchmarks as measuring
 from onnx2mvit import convert
-from onnx2mvit.benchmarks import benchmark as measuring
 from onnx2mvit.cli.benchmark import batches_of
 from onnx2mvit.errors import MissingDependencyError, UsageError, VerificationError
-from onnx2mvit.runtimes.litert_runner import LiteRTRunner
+from onnx2mvit.runtimes import Inputs, LiteRTRunner, Outputs
 from onnx2mvit.runtimes.onnxruntime_runner import unfused_batch_norms
-from onnx2mvit.runtimes.runner import Inputs, Outputs
 from tests.support.command_line import Run, exit_code
 from tests.support.graphs import model, save
 

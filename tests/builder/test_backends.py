@@ -16,7 +16,7 @@ import sys
 import keras
 import numpy as np
 import onnx2mvit
-from onnx2mvit.builder.build import build
+from onnx2mvit.builder import build
 
 file, folder, backend = sys.argv[1:]
 result = onnx2mvit.convert(file, folder)

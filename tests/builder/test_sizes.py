@@ -11,12 +11,12 @@ import pytest
 import torch
 
 import onnx2mvit
-from onnx2mvit.builder.build import build, load
+from onnx2mvit.builder import build, load
 from onnx2mvit.errors import UsageError
 from onnx2mvit.exporter import export
 from onnx2mvit.exporter.models import load as load_torch
 from onnx2mvit.ir.image_size import parse_image_size, parse_size
-from onnx2mvit.runtimes.images import structured_images
+from onnx2mvit.runtimes import structured_images
 from onnx2mvit.verifier.other_size import look_elsewhere
 from tests.support.graphs import model, save
 from tests.support.skeletons import USUAL

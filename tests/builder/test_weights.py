@@ -8,7 +8,7 @@ import onnx
 import safetensors.numpy
 
 import onnx2mvit
-from onnx2mvit.builder.build import build, import_module
+from onnx2mvit.builder import build, import_module
 from onnx2mvit.builder.weights import variables_by_path
 from tests.support.graphs import model, save
 from tests.support.skeletons import USUAL

@@ -12,14 +12,11 @@ import pytest
 import onnx2mvit
 from onnx2mvit.base.optional import import_tensorflow, optional
 from onnx2mvit.deployment import Deployment
-from onnx2mvit.deployment._comparison import compare
+from onnx2mvit.deployment._comparison import fidelity
 from onnx2mvit.deployment._int8 import GOAL, SPENT, Loss, choose
 from onnx2mvit.deployment._litert import operators, read_metadata, refuse_flex
 from onnx2mvit.errors import MissingDependencyError, UnsupportedError, UsageError
-from onnx2mvit.runtimes.comparison import Comparison
-from onnx2mvit.runtimes.litert_runner import LiteRTRunner
-from onnx2mvit.runtimes.runner import Inputs, Outputs
-from onnx2mvit.runtimes.saved_model_runner import SavedModelRunner
+from onnx2mvit.runtimes import Comparison, Inputs, LiteRTRunner, Outputs, SavedModelRunner
 from tests.support.command_line import exit_code
 from tests.support.graphs import model, save
 from tests.support.skeletons import USUAL
@@ -280,16 +277,16 @@ def test_a_package_that_is_missing_is_named(
 def test_the_comparison_counts_what_it_says() -> None:
     theirs = np.array([[0.0, 2.0], [1.0, 0.9], [4.0, 0.0]], np.float32)
     ours = np.array([[0.0, 2.0], [1.0, 1.1], [4.0, 0.0]], np.float32)
-    found = compare({"y": ours}, {"y": theirs}, "it", "three")
+    found = fidelity({"y": ours}, {"y": theirs}, "it", "three")
     assert found.max_abs_error == pytest.approx(0.2)
     assert found.max_rel_error == pytest.approx(0.05)
     assert found.top1_agreement == pytest.approx(2 / 3)
     assert found.answers == 2
     assert found.differing == {1: pytest.approx(0.1)}
     assert not found.passes("float32")
-    assert not compare({"y": ours * np.nan}, {"y": theirs}, "it", "three").passes("float16")
-    assert not compare({"y": ours * np.nan}, {"y": theirs}, "it", "three").passes("int8")
-    assert compare({"y": theirs}, {"y": theirs}, "it", "three").sqnr_db is None
+    assert not fidelity({"y": ours * np.nan}, {"y": theirs}, "it", "three").passes("float16")
+    assert not fidelity({"y": ours * np.nan}, {"y": theirs}, "it", "three").passes("int8")
+    assert fidelity({"y": theirs}, {"y": theirs}, "it", "three").sqnr_db is None
 
 
 def test_signal_to_noise_is_in_decibel() -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from onnx2mvit.runtimes import OnnxRuntimeRunner
 from onnx2mvit.runtimes.exact_means import exact_means
-from onnx2mvit.runtimes.onnxruntime_runner import OnnxRuntimeRunner
 from tests.support.graphs import model, save
 
 MEANS = [

@@ -8,9 +8,7 @@ import pytest
 
 from onnx2mvit.api import inspect
 from onnx2mvit.errors import InvalidModelError
-from onnx2mvit.runtimes.keras_runner import KerasRunner
-from onnx2mvit.runtimes.layouts import KerasLayout, OnnxLayout, file_images
-from onnx2mvit.runtimes.onnxruntime_runner import OnnxRuntimeRunner
+from onnx2mvit.runtimes import KerasLayout, KerasRunner, OnnxLayout, OnnxRuntimeRunner, file_images
 from onnx2mvit.runtimes.runner import Array, InBatches, Inputs, Outputs
 from tests.support.graphs import model, save
 

@@ -7,8 +7,8 @@ import numpy as np
 
 import onnx2mvit
 from onnx2mvit.api import inspect
-from onnx2mvit.builder.build import build
-from onnx2mvit.runtimes.images import structured_images
+from onnx2mvit.builder import build
+from onnx2mvit.runtimes import structured_images
 from onnx2mvit.verifier.reference_outputs import reference_outputs
 from onnx2mvit.verifier.verification import verify_model
 from tests.support.graphs import model, save

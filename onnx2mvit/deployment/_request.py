@@ -1,0 +1,106 @@
+"""What is wanted of a deployment, checked where it comes in, and the model that it is wanted of."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from onnx2mvit.base.optional import import_tensorflow, optional
+from onnx2mvit.builder import at_size, load
+from onnx2mvit.errors import UsageError
+from onnx2mvit.runtimes import import_litert
+
+if TYPE_CHECKING:
+    import keras
+
+FORMATS = {"litert": ".tflite", "saved_model": "", "onnx": ".onnx"}
+PRECISIONS = ("float32", "float16", "int8")
+
+
+def check(format_: str, precision: str, batch: int | None, inputs: int | None) -> None:
+    """Refuses what makes no sense, before anything long is done.
+
+    Raises:
+        UsageError: it makes none.
+    """
+    if format_ not in FORMATS:
+        raise UsageError(f"format {format_!r}: choose from {', '.join(FORMATS)}")
+    if precision not in PRECISIONS:
+        raise UsageError(f"precision {precision!r}: choose from {', '.join(PRECISIONS)}")
+    if format_ != "litert" and precision != "float32":
+        raise UsageError(f"{precision} is for litert; {format_} is written in float32 alone")
+    for name, number in (("batch", batch), ("inputs", inputs)):
+        if number is not None and number < 1:
+            raise UsageError(f"{name} {number}: from 1 on")
+
+
+def packages(format_: str, precision: str) -> None:
+    """Finds out what is not installed, before anything long is done.
+
+    Raises:
+        MissingDependencyError: something is not.
+    """
+    import_tensorflow()
+    if format_ == "litert":
+        import_litert("deploy")
+    if precision == "int8":
+        optional("ai_edge_quantizer.quantizer", extra="deploy")
+    if format_ == "onnx":
+        optional("tf2onnx", extra="deploy")
+
+
+def load_with_report(
+    target: Path, size: tuple[int, int] | None
+) -> tuple[keras.Model, dict[str, Any]]:
+    """The model, for images of that size, and the report that lies beside it.
+
+    Raises:
+        InvalidModelError: it is no converted model.
+        UsageError: it is a .keras file for another size, which cannot be built again.
+    """
+    model = load(target)
+    if size is not None:
+        model = at_size(model, target, size)
+    report = (target if target.is_dir() else target.parent) / "report.json"
+    if not report.is_file():
+        return model, {}
+    found: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
+    return model, found
+
+
+def size_of(
+    model: keras.Model, wanted: tuple[int, int] | None, source: dict[str, Any]
+) -> tuple[int, int]:
+    """Height and width of the images: what is wanted, or the model's, or those traced at.
+
+    Raises:
+        UsageError: none of them says.
+    """
+    if wanted is not None:
+        return wanted
+    height, width = model.inputs[0].shape[1:3]
+    if height is None or width is None:
+        traced = source.get("sizes", {}).get("traced")
+        if traced is None:
+            raise UsageError("this model takes images of any size: choose one with --image-size")
+        height, width = traced
+    return height, width
+
+
+def read_labels(path: str | Path | None, model: keras.Model) -> list[str]:
+    """The names of the classes in a text, one a line; none if there is no text.
+
+    Raises:
+        UsageError: it cannot be read, or has not as many lines as the model has classes.
+    """
+    if path is None:
+        return []
+    try:
+        found = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read as a text of labels: {error}") from error
+    classes = model.outputs[0].shape[-1]
+    if len(found) != classes:
+        raise UsageError(f"{path} holds {len(found)} labels, the model has {classes} classes")
+    return found
