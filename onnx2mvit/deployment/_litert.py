@@ -94,15 +94,3 @@ def add_metadata(content: bytes, entries: dict[str, Any]) -> bytes:
     model.buffers.append(buffer)
     model.metadata = [*(model.metadata or ()), entry]
     return bytes(tools.convert_object_to_bytearray(model))
-
-
-def read_metadata(content: bytes) -> dict[str, Any]:
-    """What `add_metadata` wrote; empty if there is nothing."""
-    tools = optional("ai_edge_litert.tools.flatbuffer_utils", extra="deploy")
-    model = tools.read_model_from_bytearray(bytearray(content))
-    for entry in model.metadata or ():
-        name = entry.name.decode() if isinstance(entry.name, bytes) else entry.name
-        if name == METADATA:
-            found: dict[str, Any] = json.loads(bytes(model.buffers[entry.buffer].data))
-            return found
-    return {}

@@ -14,7 +14,7 @@ from onnx2mvit.base.optional import import_tensorflow, optional
 from onnx2mvit.deployment import Deployment
 from onnx2mvit.deployment._comparison import fidelity
 from onnx2mvit.deployment._int8 import GOAL, SPENT, Loss, choose
-from onnx2mvit.deployment._litert import operators, read_metadata, refuse_flex
+from onnx2mvit.deployment._litert import METADATA, operators, refuse_flex
 from onnx2mvit.errors import MissingDependencyError, UnsupportedError, UsageError
 from onnx2mvit.runtimes import Comparison, Inputs, LiteRTRunner, Outputs, SavedModelRunner
 from tests.support.command_line import exit_code
@@ -174,7 +174,10 @@ def test_labels_and_layout_are_in_the_metadata(small: Path, output: Path, tmp_pa
     labels = tmp_path / "labels.txt"
     labels.write_text("\n".join(f"class {number}" for number in range(10)))
     made = onnx2mvit.deploy(small, output, labels=labels, inputs=1)
-    found = read_metadata(made.file.read_bytes())
+    tools = optional("ai_edge_litert.tools.flatbuffer_utils", extra="deploy")
+    written = tools.read_model_from_bytearray(bytearray(made.file.read_bytes()))
+    (entry,) = (each for each in written.metadata if each.name == METADATA.encode())
+    found = json.loads(bytes(written.buffers[entry.buffer].data))
     assert found["labels"][7] == "class 7"
     assert found["layout"] == "NHWC"
     labels.write_text("one\ntwo\n")
