@@ -14,7 +14,8 @@ from onnx2mvit.emitter.functions import FORWARDED, Function, model_functions
 from onnx2mvit.emitter.signature import Signature
 from onnx2mvit.errors import UnsupportedError
 from onnx2mvit.ir.block import Block
-from onnx2mvit.ir.expr import KerasExpr, LayerName, Literal, Name, call, source
+from onnx2mvit.ir.code import KerasCode
+from onnx2mvit.ir.expr import KerasExpr, LayerName, Literal, Name, Operand, call, source
 from onnx2mvit.ir.graph import Graph, Value
 from onnx2mvit.ir.image_size import ImageSize
 from onnx2mvit.ir.layout import Order, axes_between, output_order
@@ -104,10 +105,13 @@ class ModelFunction:
 
     def _lines(self, blocks: Iterable[Block]) -> list[str]:
         """A line for each block, or for several that are alike."""
-        statements = []
+        statements: list[Statement] = []
         for block in blocks:
             made = self._call(block)
             self.readers.subtract(block.inputs)
+            if block.code is not None and block.code.results:
+                statements += self._several(block, block.code, made)
+                continue
             if isinstance(made, Name):  # another order of the same tensor
                 self.variables[block.output] = made.text
                 continue
@@ -115,6 +119,24 @@ class ModelFunction:
             self.variables[block.output] = variable
             statements.append(Statement(variable, made, layer_name(block, block.name)))
         return loops(statements)
+
+    def _several(self, block: Block, code: KerasCode, made: KerasExpr) -> Iterator[Statement]:
+        """The lines of an operator with several outputs: its call, and what its parts become."""
+        layer, stem = layer_name(block, block.name), identifier(block.name).lower()
+        read = {operand for result in code.results for operand in result.expr.find(Operand)}
+        parts = [
+            self._free(f"{stem}_{part}") if Operand(index) in read else "_"
+            for index, part in enumerate(code.parts)
+        ]
+        yield Statement(", ".join(parts), made, layer)
+        for result in code.results:
+            variable, expr = (
+                self._free(f"{stem}_{result.name}"),
+                result.expr.bind([*map(Name, parts)]),
+            )
+            self.variables[result.value] = variable
+            if expr != Name(variable):
+                yield Statement(variable, expr, layer)
 
     def _answer(self) -> str:
         """The outputs of the network, several as a list."""
@@ -150,10 +172,15 @@ class ModelFunction:
         return f"{name}_input" if name in paths else name
 
     def _variable(self, block: Block) -> str:
-        held = {name for value, name in self.variables.items() if self.readers[value] > 0}
-        if "x" not in held:
-            return "x"
-        name = stem = identifier(block.name).lower()
+        return "x" if "x" not in self._held() else self._free(identifier(block.name).lower())
+
+    def _held(self) -> set[str]:
+        """The variables that are still to be read."""
+        return {name for value, name in self.variables.items() if self.readers[value] > 0}
+
+    def _free(self, stem: str) -> str:
+        """A name like this for a variable."""
+        name, held = stem, self._held()
         if name[0].isdigit() or name in self.taken:
             name = stem = f"x_{name}"
         for number in itertools.count(2):

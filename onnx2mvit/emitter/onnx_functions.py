@@ -82,10 +82,11 @@ class _Library:
         body.taken |= {*body.names.values(), "y"}
         for node in sorted(block.matched, key=lambda node: node.position):
             body.add(node, "y" if block.output in node.outputs else _local_name(node))
+        outputs = [body.names[value] for value in block.outputs]
         weights = [(name, value) for value, name in body.weights.items()]
         inputs = [body.names[value] for value in block.inputs] + [name for name, _ in weights]
         made = helper.make_function(
-            DOMAIN, block.kind, inputs, ["y"], body.protos, self.imports(), doc_string=_doc(block)
+            DOMAIN, block.kind, inputs, outputs, body.protos, self.imports(), doc_string=_doc(block)
         )
         key = made.SerializeToString(deterministic=True)
         if key not in self.names:
@@ -129,9 +130,9 @@ class _Body:
             label = _local_name(node)
             inputs = [self.name(value) for value in node.inputs]
             inputs += [self.name(value, f"{label}.{inner}") for inner, value in weights]
-            self.names[node.output] = output = self._new(name)
+            outputs = self._outputs(node, name)
             named = node.name if self.weights_inside else ""
-            proto = helper.make_node(function, inputs, [output], named, domain=DOMAIN)
+            proto = helper.make_node(function, inputs, outputs, named, domain=DOMAIN)
             self.protos.append(proto)
             return
         formal = _formal_names(node, self.library.opset)
@@ -139,12 +140,14 @@ class _Body:
             self.name(value, wanted) if value is not None else ""
             for value, wanted in zip(node.inputs, formal, strict=False)
         ]
-        outputs = []
-        for number, value in enumerate(node.outputs):
-            outputs.append(self._new(name if number == 0 else f"{name}_{number}"))
-            self.names[value] = outputs[-1]
         downgrade = OpsetDowngrade(self.library.opset, self._constant)
-        self.protos.extend(downgrade(node, inputs, outputs))
+        self.protos.extend(downgrade(node, inputs, self._outputs(node, name)))
+
+    def _outputs(self, node: Node, name: str) -> list[str]:
+        """Names for all outputs, the first of them this one."""
+        for number, value in enumerate(node.outputs):
+            self.names[value] = self._new(name if number == 0 else f"{name}_{number}")
+        return [self.names[value] for value in node.outputs]
 
     def name(self, value: Value, wanted: str = "constant") -> str:
         """The name of a value; of a constant that comes first here, one like `wanted`."""

@@ -15,18 +15,35 @@ Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
+class Result:
+    """One output of an operator that has several.
+
+    `expr` is made of the tensors that the operator's call gives, as operands.
+    """
+
+    value: Value
+    name: str
+    expr: KerasExpr
+    layout: Layout
+
+
+@dataclass(frozen=True)
 class KerasCode:
     """What a single operator becomes: an expression of `inputs`, and the layout of its result.
 
-    Every input is wanted in an order of its axes.
+    Every input is wanted in an order of its axes. Where an operator has several outputs that are
+    used, its expression gives a tuple, `parts` are names for what is in it, and `results` the
+    outputs; the layout is that of the first output then, whether it is used or not.
     """
 
     expr: KerasExpr
     inputs: tuple[tuple[Value, Order], ...]
     layout: Layout
     weights: dict[str, Array] = field(default_factory=dict)
+    parts: tuple[str, ...] = ()
+    results: tuple[Result, ...] = ()
 
     @property
     def is_layer(self) -> bool:
         """True if the result comes out of a layer that has a name."""
-        return self.expr.is_named_layer
+        return self.expr.is_named_layer and not self.results

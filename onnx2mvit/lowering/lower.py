@@ -127,6 +127,7 @@ class _Lowering:
         else:
             self.blocks.append(_block(node, code))
             self.layouts[node.output] = code.layout
+            self.layouts.update({result.value: result.layout for result in code.results})
 
 
 def _code(
@@ -135,15 +136,18 @@ def _code(
     converter = converter_for(node.op, graph.source.opset)
     if isinstance(converter, str):
         raise Mismatch(converter)
-    for output in node.outputs[1:]:
-        unused = not graph.consumers(output) and not graph.is_output(output)
-        require(unused, f"{node.op}: its further output {output.name!r} is used")
+    op = OpContext(node, graph, layouts, trace_batch)
     try:
-        return converter(OpContext(node, graph, layouts, trace_batch))
+        code = converter(op)
     except MALFORMED as error:  # such as an axis that the tensor does not have
         raise Mismatch(
             f"its inputs and attributes do not fit together ({one_line(error)})"
         ) from error
+    given = [node.output, *(result.value for result in code.results)]
+    for index, output in enumerate(node.outputs):
+        known = output in given or not op.is_used(index)
+        require(known, f"{node.op}: its further output {output.name!r} is used")
+    return code
 
 
 def _block(node: Node, code: KerasCode) -> Block:

@@ -50,7 +50,7 @@ def connections(network: Network) -> dict[str, Any]:
     A block reads the paths of others and the names of inputs.
     """
     graph = network.graph
-    given = {block.output: block.path for block in network.blocks}
+    given = {value: block.path for block in network.blocks for value in block.outputs}
     given.update({value: value.name for value in graph.inputs})
     return {
         "inputs": [value.name for value in graph.inputs],

@@ -116,15 +116,25 @@ def test_reductions_answer_as_onnxruntime(tmp_path: Path) -> None:
         g0 = ArgMin<axis=2, select_last_index=1>(a)  g = Cast<to=1>(g0)
         h = CumSum<exclusive=1, reverse=1>(a, one)   k, l = TopK<axis=1>(a, three)
         m = ReduceProd<axes=[2], keepdims=0>(a)
+        n, o = TopK<axis=1, largest=0>(a, three)     p0, q = TopK<axis=1>(x, three)
+        labels = Cast<to=1>(l)  least = Cast<to=1>(o)  columns = Cast<to=1>(q)
         """,
         tmp_path,
-        outputs="b c d e f g h k m",
+        outputs="b c d e f g h k m labels n least columns",
         opset=17,
         one=1,
         three=[3],
         **CONV,
     )
     assert found.transposes == 0
+    for line in (
+        "top_k0_values, top_k0_indices = ops.top_k(",
+        "top_k1_values = ops.negative(top_k1_values)",
+        "_, top_k2_indices = ops.top_k(",
+    ):
+        assert line in found.lines
+    assert found.report["connections"]["outputs"]["k"] == "top_k0"
+    assert found.report["verification"]["rewrite"]["max_rel_error"] < 1e-5
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from onnx2mvit.base.numbers import shortest
-from onnx2mvit.ir.code import KerasCode
+from onnx2mvit.ir.code import KerasCode, Result
 from onnx2mvit.ir.expr import KerasExpr, LayerName, Literal, Operand, call, unless
 from onnx2mvit.ir.graph import Graph, Node, Value
 from onnx2mvit.ir.layout import BATCH, Layout, Order, Shape, axes_between, plain
 from onnx2mvit.matcher.rooted import Array, Mismatch, require
 
+Output = tuple[str, KerasExpr, Order, int | None]  # see `several`
 ELEMENTWISE = -1  # the batch is where the operands have it
 LITERAL = 4  # so many numbers are written into the code; more become a weight
 LARGEST_INDEX = 4096  # the same for integers, which are no weights
@@ -71,9 +72,16 @@ class OpContext:
         require(0 not in (shape or ()), f"input {index} is empty")
         return shape or ()
 
+    def is_used(self, index: int) -> bool:
+        """True if the node has this output, and something reads it or it is the network's."""
+        if index >= len(self.node.outputs):
+            return False
+        output = self.node.outputs[index]
+        return self.graph.is_output(output) or bool(self.graph.consumers(output))
+
     @property
     def output_shape(self) -> Shape:
-        """The ONNX shape of the result."""
+        """The ONNX shape of the result, or of the first of several."""
         shape = self.node.output.shape
         require(shape is not None, "its output has no known shape")
         require(0 not in (shape or ()), "its output is empty")
@@ -244,6 +252,28 @@ class OpContext:
         require(named < 2, "it would be several layers of one name")
         layout = Layout(order, batch, self.one_size)
         return KerasCode(expr, tuple(self.taken), layout, self.weights)
+
+    def several(
+        self, expr: KerasExpr, parts: Sequence[str], results: Sequence[Output | None]
+    ) -> KerasCode:
+        """The answer where an operator has several outputs.
+
+        Args:
+            expr: what is computed, a tuple of as many tensors as there are `parts`.
+            parts: names for these tensors.
+            results: for each output its name, what it is of these tensors ($0, $1, …), its order,
+                and its ONNX axis that holds the batch; None where it cannot be had.
+        """
+        found = [
+            Result(self.node.outputs[index], name, made, Layout(order, batch, self.one_size))
+            for index, result in enumerate(results)
+            if self.is_used(index) and result is not None
+            for name, made, order, batch in [result]
+        ]
+        first = next((result.layout for result in found if result.value is self.node.output), None)
+        layout = first or Layout(plain(len(self.node.output.shape or ())), None, self.one_size)
+        inputs = tuple(self.taken)
+        return KerasCode(expr, inputs, layout, self.weights, tuple(parts), tuple(found))
 
 
 def literal(number: float, dtype: np.dtype[Any]) -> Literal:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from onnx2mvit.ir.code import KerasCode
-from onnx2mvit.ir.expr import KerasExpr, alone, call, layer
+from onnx2mvit.ir.expr import KerasExpr, Operand, alone, call, layer
 from onnx2mvit.ir.layout import without
 from onnx2mvit.lowering.operators.context import OpContext
 from onnx2mvit.lowering.operators.registry import operator
@@ -102,13 +102,20 @@ def cumsum(op: OpContext) -> KerasCode:
 
 @operator("TopK", 11, 24)
 def top_k(op: OpContext) -> KerasCode:
-    """The largest along an axis in order, or the smallest; not where they stand."""
+    """The largest along an axis in order, or the smallest, and where they stand."""
     axis = op.axis(op.attrs.get("axis", -1))
     require(bool(op.attrs.get("sorted", 1)), "its results are in no order")
     op.forbid_batch_reduction([axis])
     order = (*(other for other in op.layout().order if other != axis), axis)
-    count, x = int(op.const(1).reshape(())), op.data(0, order)
-    if op.attrs.get("largest", 1):
-        return op.code(call("ops.top_k", x, count)[0], order)
-    smallest = call("ops.top_k", call("ops.negative", x), count)[0]
-    return op.code(call("ops.negative", smallest), order)
+    count, x, batch = int(op.const(1).reshape(())), op.data(0, order), op.layout().batch
+    values: KerasExpr = Operand(0)
+    if not op.attrs.get("largest", 1):
+        dtype = op.value().dtype
+        require(dtype is not None and dtype.kind in "fi", f"it takes the smallest of {dtype}")
+        x, values = call("ops.negative", x), call("ops.negative", values)
+    found = call("ops.top_k", x, count)
+    if not op.is_used(1):
+        return op.code(values.bind([found[0]]), order)
+    parts = ("values", "indices")
+    results = [("values", values, order, batch), ("indices", Operand(1), order, batch)]
+    return op.several(found, parts, results)
