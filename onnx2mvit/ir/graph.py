@@ -63,7 +63,10 @@ class Node:
 
 @dataclass(frozen=True)
 class Source:
-    """What a report says of the file that a graph was read from."""
+    """What a report says of the file that a graph was read from.
+
+    `precision` is the coarsest type of floats that it computes in; a graph has float32 throughout.
+    """
 
     file: str
     sha256: str
@@ -73,6 +76,7 @@ class Source:
     weights: str
     dynamic_batch: bool
     dynamic_size: bool
+    precision: str = "float32"
 
 
 class Graph:

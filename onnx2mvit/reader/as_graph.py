@@ -12,6 +12,7 @@ from onnx2mvit.base.quiet import one_line
 from onnx2mvit.errors import InvalidModelError, UnsupportedError
 from onnx2mvit.ir.graph import Graph, Node, Source, Value
 from onnx2mvit.reader.limits import refuse_large
+from onnx2mvit.reader.precision import TYPE_ATTRIBUTES, as_float32, float32_for, with_precision
 from onnx2mvit.reader.scopes import scope_of
 from onnx2mvit.reader.shapes import data_inputs
 from onnx2mvit.reader.validation import BROKEN_DATA, check_node, check_numbers
@@ -22,7 +23,7 @@ def as_graph(model: ir.Model, source: Source) -> Graph:
 
     Raises:
         InvalidModelError: a node reads what nothing computes, or the nodes go in a circle.
-        UnsupportedError: it holds control flow, or weights that are not float32.
+        UnsupportedError: it holds control flow, or weights that are no numbers.
     """
     values: dict[ir.Value, Value] = {}
 
@@ -65,19 +66,21 @@ def as_graph(model: ir.Model, source: Source) -> Graph:
         graph.add(converted)
     if not networkx.is_directed_acyclic_graph(graph.nx):
         raise InvalidModelError(f"{source.file} has a cycle")
+    graph.source = with_precision(source, {value.dtype for value in values})
     return graph
 
 
 def _numpy_type(value: ir.Value) -> np.dtype[Any] | None:
+    dtype = float32_for(value.dtype)
     try:
-        return value.dtype.numpy() if value.dtype is not None else None
+        return dtype.numpy() if dtype is not None else None
     except TypeError:  # ONNX's "undefined"
         return None
 
 
 def _array(tensor: ir.TensorProtocol) -> np.ndarray[Any, Any]:
     try:
-        return tensor.numpy()
+        return as_float32(tensor.numpy(), tensor.dtype)
     except BROKEN_DATA as error:
         raise InvalidModelError(
             f"the data of {tensor.name!r} cannot be read: {one_line(error)}"
@@ -98,9 +101,11 @@ def _attribute(attr: ir.Attr, node: ir.Node) -> object:
         )
     try:
         if attr.type == ir.AttributeType.TENSOR:
-            return attr.as_tensor().numpy()
+            return _array(attr.as_tensor())
         if attr.type in (ir.AttributeType.INTS, ir.AttributeType.FLOATS, ir.AttributeType.STRINGS):
             return tuple(attr.value)
+        if attr.name in TYPE_ATTRIBUTES and attr.type == ir.AttributeType.INT:
+            return int(float32_for(ir.DataType(attr.as_int())) or 0)
     except BROKEN_DATA as error:
         raise InvalidModelError(
             f"attribute {attr.name!r} of node {node.name or node.outputs[0].name!r} "
@@ -119,7 +124,7 @@ def _check_inputs(node: Node, graph: Graph) -> None:
                 raise InvalidModelError(f"{where} reads {value.name!r}, which nothing computes")
         elif value.const.dtype.kind not in "biu" and value.const.dtype != np.float32:
             raise UnsupportedError(
-                f"{where} has {value.const.dtype} weights; only float32 models are converted"
+                f"{where} has {value.const.dtype} weights, which have no place in a Keras layer"
             )
         else:
             check_numbers(where, node.op, value)

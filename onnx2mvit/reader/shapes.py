@@ -8,6 +8,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from onnx2mvit.errors import InvalidModelError, UnsupportedError
+from onnx2mvit.reader.precision import FLOATS
 
 # A batch that no other dimension is likely to equal, so that a Reshape that mixes the batch into
 # something else is not mistaken for one that does not.
@@ -32,7 +33,7 @@ def make_concrete(model: ir.Model, path: Path) -> None:
 
     Raises:
         InvalidModelError: its shape is none, or there are no outputs.
-        UnsupportedError: there is not one float32 image, or it is too large.
+        UnsupportedError: there is not one image of floats, or it is too large.
     """
     inputs = data_inputs(model)
     if len(inputs) != 1:
@@ -41,8 +42,8 @@ def make_concrete(model: ir.Model, path: Path) -> None:
     (value,) = inputs
     if value.type is not None and not isinstance(value.type, ir.TensorType):
         raise UnsupportedError(f"input {value.name!r} is {value.type}, not a tensor of images")
-    if value.dtype != ir.DataType.FLOAT:
-        raise UnsupportedError(f"input {value.name!r} is {value.dtype}, not float32")
+    if value.dtype not in FLOATS:
+        raise UnsupportedError(f"input {value.name!r} is {value.dtype}, not of floats")
     if value.shape is None or len(value.shape) != 4:
         shape = " ".join(str(value.shape).split())  # lengths have names, of the file
         raise UnsupportedError(f"input {value.name!r} is {shape}, not an image [N, C, H, W]")

@@ -11,6 +11,7 @@ from onnx_ir.passes import common as passes
 
 from onnx2mvit.base.quiet import one_line
 from onnx2mvit.errors import MALFORMED, InvalidModelError
+from onnx2mvit.reader.dequantize import dequantize
 from onnx2mvit.reader.limits import Budget, refuse_expansion
 
 STAND_INS = {
@@ -33,6 +34,8 @@ def simplify(model: ir.Model, file: str) -> None:
         passes.InlinePass()(model)
         passes.IdentityEliminationPass()(model)
         _fold(model, budget)
+        if dequantize(model):
+            _fold(model, budget)
         outputs = (output for node in model.graph for output in node.outputs)
         if any(value.shape is None or not value.shape.is_static() for value in outputs):
             # Looking at one node at a time, folding sees no functions and no scales of a Resize.

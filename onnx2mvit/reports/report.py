@@ -28,6 +28,7 @@ def describe(network: Network) -> dict[str, Any]:
             "producer": source.producer,
             "nodes": source.nodes,
             "weights": source.weights,
+            "precision": source.precision,
             "dynamic_batch": source.dynamic_batch,
             "dynamic_size": source.dynamic_size,
         },

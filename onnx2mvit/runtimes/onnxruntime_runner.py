@@ -11,19 +11,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import onnx
 
 from onnx2mvit.base.quiet import one_line
 from onnx2mvit.errors import InvalidModelError
 from onnx2mvit.runtimes.exact_means import exact_means
-from onnx2mvit.runtimes.runner import Inputs, Outputs, by_name
+from onnx2mvit.runtimes.runner import Array, Inputs, Outputs, by_name
 
 if TYPE_CHECKING:
     import onnxruntime
 
+FLOATS = {"tensor(float16)": np.float16, "tensor(double)": np.float64}  # beside float32
+
 
 class OnnxRuntimeRunner:
     """A session of onnxruntime on an ONNX file; inputs and outputs are in the file's layout.
+
+    Floats are handed in and out in float32, whatever the file computes in.
 
     `batch` is the number of images that the file takes, None for any.
     """
@@ -74,6 +79,7 @@ class OnnxRuntimeRunner:
         self.session = _session(source, options, "the model" if isinstance(model, bytes) else model)
         self.inputs = [each.name for each in self.session.get_inputs()]
         self.outputs = [each.name for each in self.session.get_outputs()]
+        self.floats = {each.name: FLOATS.get(each.type) for each in self.session.get_inputs()}
         batch = next(iter(self.session.get_inputs()[0].shape), None)
         self.batch: int | None = batch if isinstance(batch, int) else None
 
@@ -91,9 +97,17 @@ class OnnxRuntimeRunner:
         Raises:
             InvalidModelError: onnxruntime fails on these inputs.
         """
+        feed = {
+            name: array if (dtype := self.floats.get(name)) is None else array.astype(dtype)
+            for name, array in by_name(inputs, self.inputs).items()
+        }
         with _failures_said("fails on the file"):
-            answers = self.session.run(list(names), by_name(inputs, self.inputs))
-        return dict(zip(names, answers, strict=True))
+            answers = self.session.run(list(names), feed)
+        return dict(zip(names, map(_as_float32, answers), strict=True))
+
+
+def _as_float32(array: Array) -> Array:
+    return array.astype(np.float32, copy=False) if array.dtype.kind == "f" else array
 
 
 def unfused_batch_norms(path: Path) -> int:

@@ -11,6 +11,12 @@ stay below 4e-6 at the border of any block."""
 FLOAT16 = 1e-2
 """Weights in float16 have 11 bits, so each layer is off by up to 5e-4 of its value."""
 
+BFLOAT16 = 8e-2
+"""The same with 8 bits."""
+
+OF_PRECISION = {"bfloat16": BFLOAT16, "float16": FLOAT16, "float32": FLOAT32, "float64": FLOAT32}
+"""Keras in float32 against a file that computes in another precision."""
+
 INT8_SQNR = 20.0
 """Signal to quantization noise in dB: int8 has errors in proportion to the answer, and 20 dB is a
 tenth of it."""

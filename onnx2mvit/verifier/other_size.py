@@ -17,7 +17,7 @@ from onnx2mvit.runtimes import (
     structured_images,
     worst,
 )
-from onnx2mvit.runtimes.tolerances import FLOAT32
+from onnx2mvit.runtimes.tolerances import OF_PRECISION
 
 if TYPE_CHECKING:
     import keras
@@ -69,5 +69,5 @@ def look_elsewhere(
             shapes = f"Keras has shape {list(array.shape)}, onnxruntime {list(answers[name].shape)}"
             return looked | {"onnxruntime": "differs", "why": f"{name}: {shapes}"}
     found = worst(compare(ours, answers).values())
-    verdict = "agrees" if found.within(FLOAT32) else "differs"
+    verdict = "agrees" if found.within(OF_PRECISION[network.graph.source.precision]) else "differs"
     return looked | {"onnxruntime": verdict, "max_rel_error": found.max_rel_error}

@@ -14,7 +14,7 @@ from onnx2mvit.ir.graph import Value
 from onnx2mvit.ir.network import Network
 from onnx2mvit.runtimes import Comparison, OnnxRuntimeRunner
 from onnx2mvit.runtimes.layouts import as_the_file, to_keras
-from onnx2mvit.runtimes.tolerances import FLOAT32
+from onnx2mvit.runtimes.tolerances import OF_PRECISION
 from onnx2mvit.verifier.checkpoints import CheckedModel, Checkpoint
 from onnx2mvit.verifier.reference_outputs import ReferenceOutputs, ReferenceTensors
 from onnx2mvit.verifier.sub_model import SubModel, first_divergence, sub_model_before
@@ -69,16 +69,19 @@ def verify_model(
     network: Network,
     model: keras.Model,
     reference: ReferenceOutputs,
-    tolerance: float = FLOAT32,
+    tolerance: float | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Verification:
     """Compares a model with the file it came from, on the images of the reference.
 
-    The answers are compared for all of them, the borders of the blocks for the first few.
+    The answers are compared for all of them, the borders of the blocks for the first few, by
+    default as far as the precision of the file allows.
 
     Raises:
         InvalidModelError: onnxruntime cannot run the file, or the model has other layers.
     """
+    if tolerance is None:
+        tolerance = OF_PRECISION[network.graph.source.precision]
     proof = _Proof(network, reference, tolerance)
     count = len(reference.images)
     session = OnnxRuntimeRunner(path, inner=[value.name for value in proof.blocks])

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from tests.support.bad_files import CONV, GOOD, Make
+from tests.support.bad_files import GOOD, Make
 from tests.support.graphs import model, save
 
 QDQ = f"""{GOOD} {{
@@ -82,22 +82,6 @@ def sequence_input(made: onnx.ModelProto) -> None:
 def foreign_operator(made: onnx.ModelProto) -> None:
     made.graph.node[0].domain = "com.example"
     made.opset_import.append(helper.make_opsetid("com.example", 1))
-
-
-def all_in(kind: int) -> Make:
-    """A convolution of this type throughout."""
-
-    def make(folder: Path) -> Path:
-        made = model(CONV)
-        for value in (*made.graph.input, *made.graph.output):
-            value.type.tensor_type.elem_type = kind
-        size = helper.tensor_dtype_to_np_dtype(kind).itemsize
-        made.graph.initializer.add(
-            name="w", data_type=kind, dims=[3, 3, 1, 1], raw_data=bytes(9 * size)
-        )
-        return save(made, folder)
-
-    return make
 
 
 def quantized(body: str) -> Make:

@@ -25,6 +25,16 @@ def model(body: str, *, opset: int = 20, seed: int = 0, **weights: Any) -> onnx.
     return made
 
 
+def with_tensors(body: str, opset: int = 21, **tensors: Any) -> onnx.ModelProto:
+    """A model whose weights keep the type of their arrays."""
+    made = model(body, opset=opset)
+    for name, array in tensors.items():
+        given = array if isinstance(array, onnx.TensorProto) else numpy_helper.from_array(array)
+        given.name = name
+        made.graph.initializer.append(given)
+    return made
+
+
 def save(made: onnx.ModelProto, folder: Path, name: str = "model.onnx") -> Path:
     path = folder / name
     onnx.save(made, path)

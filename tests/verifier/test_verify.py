@@ -14,6 +14,7 @@ from PIL import Image
 import onnx2mvit
 from onnx2mvit.errors import InvalidModelError, UsageError
 from tests.support.command_line import exit_code
+from tests.support.graphs import save, with_tensors
 from tests.support.skeletons import USUAL
 
 pytestmark = pytest.mark.xdist_group("verify")  # its fixtures are slow to make
@@ -54,6 +55,17 @@ print(model.name, model.count_params())
         [sys.executable, "-c", code], capture_output=True, text=True, cwd="/", check=True
     )
     assert done.stdout.split() == ["net", "1276136"]
+
+
+def test_a_file_in_float16_is_compared_at_its_own_precision(tmp_path: Path) -> None:
+    weight = np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float16)
+    body = "g (float16[N,3,8,8] x) => (float16 y) { y = Conv(x, w) }"
+    result = onnx2mvit.convert(
+        save(with_tensors(body, w=weight), tmp_path), tmp_path / "out", inputs=2
+    )
+    proof = result.report["verification"]
+    assert (result.report["onnx"]["precision"], proof["tolerance"]) == ("float16", 1e-2)
+    assert proof["verdict"] == "passed" and proof["max_rel_error"] > 1e-5
 
 
 def spoil(folder: Path, target: Path, key: str, change: Callable[[np.ndarray], np.ndarray]) -> Path:
