@@ -12,12 +12,17 @@ from onnx2mvit.matcher.user_patterns import all_patterns
 from onnx2mvit.reader import read
 
 
-def inspect(path: str | Path, patterns: Sequence[str | Path] = ()) -> Network:
+def inspect(
+    path: str | Path,
+    patterns: Sequence[str | Path] = (),
+    size: tuple[int, int] | None = None,
+) -> Network:
     """Reads, lifts and lowers a file, without Keras.
 
     Args:
         path: an ONNX file.
         patterns: Python files with patterns of one's own; they are executed.
+        size: height and width to read it at, where the file leaves them open.
 
     Returns:
         The network, with what no pattern took as single operators, and what cannot be converted.
@@ -27,4 +32,4 @@ def inspect(path: str | Path, patterns: Sequence[str | Path] = ()) -> Network:
         InvalidModelError: it is not a usable ONNX file.
         UnsupportedError: its opset, inputs or data types are not converted.
     """
-    return lower(lift(read(path), all_patterns(patterns)))
+    return lower(lift(read(path, size), all_patterns(patterns)))

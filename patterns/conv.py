@@ -51,6 +51,9 @@ def geometry(m: Match) -> dict[str, Any]:
 def padding(m: Match, window: Window) -> str | None:
     """Keras's "same" or "valid", or None for dilation · ⌊(kernel - 1) / 2⌋ all around (PyTorch)."""
     size, stride, dilation = square(window)
+    if window.pads_by_size:
+        require(window.same, f"Keras has no {window.auto_pad}")
+        return "same"
     around = dilation * ((size - 1) // 2)
     # Without a stride even kernels would make the image smaller.
     usual = around > 0 and set(window.onnx_pads) == {around} and (size % 2 == 1 or stride > 1)

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from onnx2mvit.ir.graph import Node
+from onnx2mvit.ir.graph import STATEMENTS, Node
 
 Array = np.ndarray[Any, Any]
 # The first opset that has the operator, or has it as we write it.
@@ -52,7 +52,11 @@ class OpsetDowngrade:
         return self.protos
 
     def _write(self, node: Node, inputs: list[str], outputs: list[str]) -> None:
-        attrs = {key: value for key, value in node.attrs.items() if value is not None}
+        attrs = {
+            key: value
+            for key, value in node.attrs.items()
+            if value is not None and key not in STATEMENTS
+        }
         op, shape = node.op, node.output.shape or ()
         if op == "Reshape" and len(inputs) == 1:
             inputs.append(self._integers("shape", shape))

@@ -61,6 +61,17 @@ class Node:
         return f"<{self.op} {where}>" if where else f"<{self.op}>"
 
 
+# What rules keep of how a file says something, beside what that comes to at the traced size:
+# positions as they are counted, the one of so many parts, that a size is given and no factor,
+# that an axis has the length that is needed. ONNX has no such attributes.
+STATEMENTS = frozenset(("stated", "part", "by_sizes", "traced"))
+
+
+def statements(node: Node) -> dict[str, Any]:
+    """Those of a node."""
+    return {key: value for key, value in node.attrs.items() if key in STATEMENTS}
+
+
 @dataclass(frozen=True)
 class Source:
     """What a report says of the file that a graph was read from.

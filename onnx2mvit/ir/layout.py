@@ -26,12 +26,14 @@ class Layout:
     Attributes:
         order: the order of its axes.
         batch: the ONNX axis that holds the batch, if any.
+        varying: the ONNX axes whose length goes with the height or the width of the image.
         one_size: whether it is right for images of the traced height and width alone, because
             what computes it, or something before, has them in its code.
     """
 
     order: Order
     batch: int | None = 0
+    varying: frozenset[int] = frozenset()
     one_size: bool = False
 
     @property
@@ -87,7 +89,7 @@ def reshaped_order(before: Shape, after: Shape, order: Order) -> tuple[Order, Or
     they do, nothing moves, and if not, as little as possible. Axes of length one may stand
     anywhere. None if the sizes contradict.
     """
-    groups = _groups(before, after)
+    groups = reshaped_groups(before, after)
     if groups is None:
         return None
     ways = [
@@ -113,7 +115,7 @@ def _swaps(places: list[int]) -> int:
     return sum(first > second for first, second in itertools.combinations(places, 2))
 
 
-def _groups(before: Shape, after: Shape) -> list[tuple[list[int], list[int]]] | None:
+def reshaped_groups(before: Shape, after: Shape) -> list[tuple[list[int], list[int]]] | None:
     """The smallest runs of axes that hold the same elements; axes of length one are left out."""
     old = [axis for axis, length in enumerate(before) if length != 1]
     new = [axis for axis, length in enumerate(after) if length != 1]

@@ -53,6 +53,11 @@ class Window:
         )
         return (self.auto_pad == "SAME_UPPER" or steps_by_one) and max(self.spans) > 1
 
+    @property
+    def pads_by_size(self) -> bool:
+        """True if `pads`, or what is beyond them, are others for images of another size."""
+        return (self.auto_pad.startswith("SAME") or self.ceil_mode) and max(self.strides) > 1
+
     def pads_as_same(self, lengths: Sequence[int]) -> bool:
         """True if its padding is that of "same" for an image of these lengths."""
         return self.pads == same_pads(lengths, self.strides, self.spans)

@@ -20,6 +20,7 @@ from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter import inline_fragments
 from onnx2mvit.lifter.naming import named
 from onnx2mvit.lowering.operators import MixesBatch, OpContext, converter_for
+from onnx2mvit.lowering.varying import Varying, varying_axes
 from onnx2mvit.matcher.rooted import Mismatch, require
 
 
@@ -92,8 +93,10 @@ class _Lowering:
         self.blocks: list[Block] = []
         self.refused: dict[Node, str] = {}
         self.mixes = False
-        for value in graph.inputs:
-            self.layouts[value] = Layout(BlockType.order(len(value.shape or ())), batch_axis)
+        orders = {value: BlockType.order(len(value.shape or ())) for value in graph.inputs}
+        self.varying = varying_axes(graph, orders)
+        for value, order in orders.items():
+            self.layouts[value] = self.layout(value, order, batch_axis)
         for node in graph:
             if isinstance(node, Block):
                 self.follow(node)
@@ -101,42 +104,61 @@ class _Lowering:
             else:
                 self.convert(node)
 
+    def layout(
+        self, value: Value, order: Order, batch: int | None, one_size: bool = False
+    ) -> Layout:
+        """The layout of a value."""
+        return Layout(order, batch, self.varying[value], one_size)
+
     def follow(self, block: Block) -> None:
         """Notes the layouts of what a recognised block, and every block in it, gives."""
         for value in block.inputs:  # in a block, an operator between two children has none yet
             order = block.pattern.order(len(value.shape or ()))
-            self.layouts.setdefault(value, Layout(order, self.batch_axis))
+            self.layouts.setdefault(value, self.layout(value, order, self.batch_axis))
         for child in block.children:
             self.follow(child)
         order = block.pattern.gives(len(block.output.shape or ()))
         if block.pattern.any_order:
             order = self.layouts[block.inputs[0]].order
         one_size = any(self.layouts[value].one_size for value in block.inputs)
-        self.layouts[block.output] = Layout(order, self.batch_axis, one_size)
+        one_size |= any(map(self.is_traced, block.onnx_nodes()))
+        self.layouts[block.output] = self.layout(block.output, order, self.batch_axis, one_size)
 
     def convert(self, node: Node) -> None:
         """Makes a single operator of a node, or notes why it cannot be one."""
         try:
-            code = _code(self.graph, node, self.layouts, self.trace_batch)
+            code = _code(self.graph, node, self.layouts, self.varying, self.trace_batch)
+            if self.is_traced(node):
+                code = replace(code, layout=replace(code.layout, one_size=True))
         except Mismatch as why:
             self.refused[node] = str(why)
             self.mixes |= isinstance(why, MixesBatch)
             for output in node.outputs:
                 rank = len(output.shape or ())
-                self.layouts[output] = Layout(plain(rank), self.batch_axis if rank else None)
+                batch = self.batch_axis if rank else None
+                self.layouts[output] = self.layout(output, plain(rank), batch)
         else:
             self.blocks.append(_block(node, code))
             self.layouts[node.output] = code.layout
             self.layouts.update({result.value: result.layout for result in code.results})
 
+    def is_traced(self, node: Node) -> bool:
+        """True if a rule says of a node that it holds for the length that an axis now has."""
+        value = next(iter(node.inputs), None)
+        return bool(node.attrs.get("traced") and value is not None and self.varying[value])
+
 
 def _code(
-    graph: Graph, node: Node, layouts: Mapping[Value, Layout], trace_batch: int | None
+    graph: Graph,
+    node: Node,
+    layouts: Mapping[Value, Layout],
+    varying: Varying,
+    trace_batch: int | None,
 ) -> KerasCode:
     converter = converter_for(node.op, graph.source.opset)
     if isinstance(converter, str):
         raise Mismatch(converter)
-    op = OpContext(node, graph, layouts, trace_batch)
+    op = OpContext(node, graph, layouts, varying, trace_batch)
     try:
         code = converter(op)
     except MALFORMED as error:  # such as an axis that the tensor does not have

@@ -27,15 +27,17 @@ __all__ = ["graph_of", "read"]
 
 @collector_paused()
 @loggers_at(logging.ERROR, "onnxscript", "onnx_ir")
-def read(path: str | Path) -> Graph:
+def read(path: str | Path, size: tuple[int, int] | None = None) -> Graph:
     """Reads an ONNX file.
 
     Args:
         path: of the file; its external data is looked for in the same folder.
+        size: height and width of its images where the file leaves them open, by default
+            `shapes.TRACE_SIZE` each.
 
     Returns:
         The graph, in float32 and NCHW, with concrete shapes throughout: a dynamic batch is
-        `shapes.TRACE_BATCH`, a dynamic height or width `shapes.TRACE_SIZE`.
+        `shapes.TRACE_BATCH`.
 
     Raises:
         InvalidModelError: not a file, not ONNX, or ONNX that its own checker refuses.
@@ -48,7 +50,7 @@ def read(path: str | Path) -> Graph:
     check_text(model, path.name)
     check_operators(model)
     source = source_of(path, model, digest)  # before anything is changed
-    make_concrete(model, path)  # an image of a size that folding can compute with
+    make_concrete(model, path, size)  # an image of a size that folding can compute with
     return graph_of(model, source)
 
 

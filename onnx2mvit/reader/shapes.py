@@ -28,8 +28,8 @@ def is_dynamic(model: ir.Model, axes: slice) -> bool:
     return any(not isinstance(dim, int) for shape in shapes for dim in shape.dims[axes])
 
 
-def make_concrete(model: ir.Model, path: Path) -> None:
-    """Gives the image `TRACE_BATCH` and `TRACE_SIZE` where the file leaves them open.
+def make_concrete(model: ir.Model, path: Path, size: tuple[int, int] | None = None) -> None:
+    """Gives the image `TRACE_BATCH`, and this height and width, where the file leaves them open.
 
     Raises:
         InvalidModelError: its shape is none, or there are no outputs.
@@ -47,11 +47,15 @@ def make_concrete(model: ir.Model, path: Path) -> None:
     if value.shape is None or len(value.shape) != 4:
         shape = " ".join(str(value.shape).split())  # lengths have names, of the file
         raise UnsupportedError(f"input {value.name!r} is {shape}, not an image [N, C, H, W]")
-    batch, channels, *size = value.shape
+    batch, channels, *declared = value.shape
+    wanted = size or (TRACE_SIZE, TRACE_SIZE)
     lengths = [
         batch if isinstance(batch, int) else TRACE_BATCH,
         channels if isinstance(channels, int) else _channels(value),
-        *(length if isinstance(length, int) else TRACE_SIZE for length in size),
+        *(
+            length if isinstance(length, int) else instead
+            for length, instead in zip(declared, wanted, strict=True)
+        ),
     ]
     if min(lengths) < 1:
         raise InvalidModelError(f"input {value.name!r} has a dimension below one: {lengths}")

@@ -44,6 +44,7 @@ def test_same(
         (conv("x", "y", 4, 8, attrs=STRIDE), EVEN, None),
         (conv("x", "y", 4, 8, attrs=STRIDE), ODD, None),
         (conv("x", "y", 4, 8, attrs=f"{SAME}, {STRIDE}"), EVEN, "same"),
+        (conv("x", "y", 4, 8, attrs=f"{SAME}, {STRIDE}"), ODD, "same"),  # as at other sizes
         (conv("x", "y", 8, 8, 5, attrs=f"{SAME}, {STRIDE}", group=8), EVEN, "same"),
         (conv("x", "y", 4, 8, 2, attrs=SAME), EVEN, "same"),
         (conv("x", "y", 4, 8, attrs="pads=[0,0,1,1], strides=[2,2]"), EVEN, "same"),
@@ -71,7 +72,7 @@ def test_what_fits_both_is_pytorchs(tmp_path: Path, image: str) -> None:
 
 def test_what_fits_both_is_tensorflows_where_another_pads_as_only_that(tmp_path: Path) -> None:
     text = TWO + conv("b", "c", 4, 4, 2, attrs="pads=[0,0,0,0]") + conv("c", "d", 4, 4, 1)
-    text += conv("d", "y", 4, 4, attrs=f"{SAME}, {STRIDE}")
+    text += conv("d", "y", 4, 4, attrs="pads=[0,0,1,1], strides=[2,2]")
     *every_one, pixel, last = every(text.lifted(tmp_path, image=ODD), "ConvBnAct")
     # 9×9 → 5×5 → 5×5 → 4×4 without padding → 4×4 → 2×2
     assert [block.padding for block in every_one] == ["same", "same", "valid"]

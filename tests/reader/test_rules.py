@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from onnx2mvit.ir.graph import Graph, Node
+from onnx2mvit.ir.window import window_of
 from onnx2mvit.reader.rules import unify
 from tests.support.graphs import model
 from tests.support.run_graph import assert_same_answers, plain
@@ -228,8 +229,9 @@ def test_auto_pad_is_written_out(
         y = Conv<auto_pad="{auto_pad}", {attrs}>(x, w)
     }}"""
     conv = only(unified(body, w=(3, 2, kernel, kernel)), "Conv")
-    assert "auto_pad" not in conv.attrs
-    top, left, bottom, right = conv.attrs["pads"]
+    window = window_of(conv)
+    assert ("auto_pad" in conv.attrs) == window.pads_by_size
+    top, left, bottom, right = window.onnx_pads
     above, below = (top, left), (bottom, right)
     small, large = (above, below) if auto_pad == "SAME_UPPER" else (below, above)
     assert all(more - less in (0, 1) for less, more in zip(small, large, strict=True))

@@ -56,7 +56,7 @@ def prelu(op: OpContext) -> KerasCode:
     lengths = [(slope.shape[axis], op.shape()[axis]) for axis in layout.order[1:]]
     shared = [at for at, (own, full) in enumerate(lengths, start=1) if own == 1 < full]
     op.weights["alpha"] = slope.transpose(layout.order)[0]
-    op.one_size |= sum(own > 1 for own, _ in lengths) > 1
+    op.one_size |= any(slope.shape[axis] > 1 for axis in op.varying)
     return op.code(layer("PReLU", shared_axes=shared or None)(op.data()))
 
 

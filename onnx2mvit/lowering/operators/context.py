@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,12 @@ from onnx2mvit.ir.code import KerasCode, Result
 from onnx2mvit.ir.expr import KerasExpr, LayerName, Literal, Operand, call, unless
 from onnx2mvit.ir.graph import Graph, Node, Value
 from onnx2mvit.ir.layout import BATCH, Layout, Order, Shape, axes_between, plain
+from onnx2mvit.lowering.varying import Varying
 from onnx2mvit.matcher.rooted import Array, Mismatch, require
 
 Output = tuple[str, KerasExpr, Order, int | None]  # see `several`
 ELEMENTWISE = -1  # the batch is where the operands have it
+MARGIN = 8  # one part in so many
 LITERAL = 4  # so many numbers are written into the code; more become a weight
 LARGEST_INDEX = 4096  # the same for integers, which are no weights
 LARGEST_FLOAT = 1 << 24  # up to which float32 has all integers
@@ -33,11 +35,14 @@ class OpContext:
         node: Node,
         graph: Graph,
         layouts: Mapping[Value, Layout],
+        varying: Varying,
         trace_batch: int | None,
     ) -> None:
         self.node = node
         self.graph = graph
         self.layouts = layouts
+        self.varying = varying[node.output]
+        self.image_lengths = varying.lengths
         self.trace_batch = trace_batch
         self.taken: list[tuple[Value, Order]] = []
         self.weights: dict[str, Array] = {}
@@ -131,8 +136,7 @@ class OpContext:
         value = self.value(index)
         if value.const is not None:
             array = self.one_row(value.const.reshape((1,) * missing + shape), order)
-            # One axis may be that of the channels; two hold numbers for places in the image.
-            self.one_size |= sum(length != 1 for length in array.shape) > 1
+            self.one_size |= any(array.shape[axis] > 1 for axis in self.varying)
             return self.constant(_trim(array.transpose(order)), scalar=True)
         if missing == 0:
             return self.data(index, order)
@@ -226,13 +230,28 @@ class OpContext:
         flat = call("ops.array", numbers, dtype=array.dtype.name)
         return flat if array.ndim == 1 else call("ops.reshape", flat, array.shape)
 
-    def depends_on_lengths(self, axes: Sequence[int]) -> None:
-        """Notes that the length of these axes of the Keras tensor is in the code.
+    def varies(self, axes: Iterable[int], index: int = 0) -> bool:
+        """True if one of these ONNX axes of an input has a length that goes with the image's."""
+        value = self.value(index)
+        return value.const is None and not self.layouts[value].varying.isdisjoint(axes)
 
-        Those between the first and the last may go with the size of the image.
+    def has_lengths_of(self, axes: Iterable[int], index: int = 0) -> None:
+        """Notes that the lengths of these ONNX axes of an input are in the code."""
+        self.one_size |= self.varies(axes, index)
+
+    def is_length(self, number: int) -> bool:
+        """True if an axis that goes with the image's size has this length, so it may be that."""
+        return number in self.image_lengths
+
+    def from_the_front(self, position: int, axis: int) -> int:
+        """A place that a file counts from the beginning of an ONNX axis of the first input.
+
+        Exporters write half of an image's width as a number too. Only what lies in the first
+        `MARGIN` of an axis is a margin, whatever the size of the image; all else is of one size.
         """
-        last = len(self.shape()) - 1
-        self.one_size |= any(0 < at < last for at in axes)
+        if position * MARGIN >= self.shape()[axis]:
+            self.has_lengths_of([axis])
+        return position
 
     def code(
         self, expr: KerasExpr, order: Order | None = None, batch: int | None = ELEMENTWISE
@@ -250,8 +269,11 @@ class OpContext:
         require(len(order) == len(self.output_shape), "it changes the rank")
         named = sum(1 for _ in expr.find(LayerName))
         require(named < 2, "it would be several layers of one name")
-        layout = Layout(order, batch, self.one_size)
-        return KerasCode(expr, tuple(self.taken), layout, self.weights)
+        return KerasCode(expr, tuple(self.taken), self.layout_of(order, batch), self.weights)
+
+    def layout_of(self, order: Order, batch: int | None) -> Layout:
+        """The layout of a result."""
+        return Layout(order, batch, self.varying, self.one_size)
 
     def several(
         self, expr: KerasExpr, parts: Sequence[str], results: Sequence[Output | None]
@@ -265,13 +287,13 @@ class OpContext:
                 and its ONNX axis that holds the batch; None where it cannot be had.
         """
         found = [
-            Result(self.node.outputs[index], name, made, Layout(order, batch, self.one_size))
+            Result(self.node.outputs[index], name, made, self.layout_of(order, batch))
             for index, result in enumerate(results)
             if self.is_used(index) and result is not None
             for name, made, order, batch in [result]
         ]
         first = next((result.layout for result in found if result.value is self.node.output), None)
-        layout = first or Layout(plain(len(self.node.output.shape or ())), None, self.one_size)
+        layout = first or self.layout_of(plain(len(self.node.output.shape or ())), None)
         inputs = tuple(self.taken)
         return KerasCode(expr, inputs, layout, self.weights, tuple(parts), tuple(found))
 

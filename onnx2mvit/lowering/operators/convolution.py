@@ -8,7 +8,7 @@ from onnx2mvit.ir.kernels import conv_kernel, depthwise_kernel
 from onnx2mvit.ir.layout import channels_last
 from onnx2mvit.lowering.operators.context import OpContext
 from onnx2mvit.lowering.operators.registry import operator
-from onnx2mvit.lowering.operators.window import window, zero_padded
+from onnx2mvit.lowering.operators.window import explicit, window, zero_padded
 
 
 @operator("Conv", 11, 22)
@@ -42,8 +42,9 @@ def conv(op: OpContext) -> KerasCode:
         made = layer(f"Conv{rank}D", filters, alike(size), **options, groups=groups)
         op.weights["kernel"] = conv_kernel(kernel)
     x = image(op)
-    if w.padded and options["padding"] is None:
-        x = zero_padded(x, w.pads)
+    if options["padding"] is None:
+        explicit(op, w)
+        x = zero_padded(x, w.pads) if w.padded else x
     x = made(x)
     if sparse:
         x = x[slice(None), *(slice(None, None, stride) for stride in w.strides)]

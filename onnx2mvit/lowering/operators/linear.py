@@ -42,13 +42,17 @@ def matmul(op: OpContext) -> KerasCode:
         order = op.layout().order
         if order[-1] != first - 1:
             order = plain(first)
+        op.has_lengths_of([first - 1])
         op.weights["kernel"] = weight
         dense = layer("Dense", weight.shape[1], use_bias=False)
         return op.code(dense(op.data(0, order)), order, batch)
     for index in range(2):
         array = op.value(index).const
-        if array is not None and batch is not None and array.ndim == rank:
+        if array is None:
+            continue
+        if batch is not None and array.ndim == rank:
             require(array.shape[batch] == 1 or batch >= rank - 2, "a constant for every image")
+        op.one_size |= any(map(op.is_length, array.shape))
     if first == second and op.shape(0)[:-2] == op.shape(1)[:-2]:
         found = _in_their_orders(op)
         if found is not None:
@@ -110,6 +114,7 @@ def _dense(op: OpContext) -> KerasCode:
     """A Gemm with weights."""
     attrs, wanted = op.attrs, (1, 0) if op.attrs.get("transA") else plain(2)
     op.forbid_batch_reduction([wanted[1]])
+    op.has_lengths_of([wanted[1]])
     kernel = op.const(1).T if attrs.get("transB") else op.const(1)
     kernel = op.weights["kernel"] = kernel * np.float32(attrs.get("alpha", 1.0))
     batch = None if op.layout().batch is None else 0
@@ -151,6 +156,7 @@ def einsum(op: OpContext) -> KerasCode:
                 row = array.take(0, axis=at)
                 require(bool((array == array.take([0], axis=at)).all()), "a constant differs")
                 array, term = row, term[:at] + term[at + 1 :]
+            op.one_size |= any(map(op.is_length, array.shape))
             operands.append(op.constant(array))
         written.append(term)
     equation = f"{','.join(written)}->{result}"

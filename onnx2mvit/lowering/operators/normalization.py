@@ -19,6 +19,7 @@ def channel_axis(op: OpContext) -> int | None:
     """Where ONNX's channels stand in the Keras tensor; None if last, as Keras has them."""
     require(len(op.shape()) > 1, "it has no channels")
     op.forbid_batch_reduction([1])
+    op.has_lengths_of([1])
     axis = op.layout().order.index(1)
     return None if axis == len(op.shape()) - 1 else axis
 
@@ -97,7 +98,7 @@ def _at_the_end(op: OpContext) -> tuple[Order, int]:
     op.forbid_batch_reduction(range(first, rank))
     if set(order[first:]) != set(range(first, rank)):
         order = plain(rank)
-    op.one_size |= first < rank - 1
+    op.has_lengths_of(range(first, rank))
     return order, rank - first
 
 

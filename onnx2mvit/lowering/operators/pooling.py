@@ -12,7 +12,7 @@ from onnx2mvit.ir.window import Pads, Window
 from onnx2mvit.lowering.operators.context import OpContext
 from onnx2mvit.lowering.operators.convolution import image
 from onnx2mvit.lowering.operators.registry import operator
-from onnx2mvit.lowering.operators.window import padded, window, zero_padded
+from onnx2mvit.lowering.operators.window import explicit, padded, window, zero_padded
 from onnx2mvit.matcher.rooted import require
 
 NOT_NEGATIVE = ("relu", "relu6", "sigmoid")
@@ -23,6 +23,9 @@ def pooling_window(op: OpContext) -> tuple[Window, Pads]:
     dtype = op.node.output.dtype
     require(dtype is not None and dtype.kind == "f", f"it computes {dtype}, not floats")
     w = window(op)
+    for axis, (size, length) in enumerate(zip(w.size, op.shape()[2:], strict=True), start=2):
+        if size >= length:  # of all there is, rather than of so many elements
+            op.has_lengths_of([axis])
     # On these two onnxruntime and ONNX's own shapes disagree.
     automatic = w.auto_pad.startswith("SAME")
     require(not automatic or max(w.dilations) == 1, "it pads a dilated window automatically")
@@ -56,9 +59,9 @@ def max_pool(op: OpContext) -> KerasCode:
     x = image(op)
     if w.same and max(w.dilations) == 1:
         return finish(op, pool_layer(w, "MaxPooling", "same")(x))
+    explicit(op, w)
     pads = join(w.pads, beyond)
     if any(map(any, pads)):
-        op.one_size |= beyond != ((0, 0),) * len(pads)
         zeros = _is_not_negative(op)
         x = zero_padded(x, pads) if zeros else padded(x, pads, -math.inf)
     if max(w.dilations) > 1:
@@ -82,10 +85,10 @@ def average_pool(op: OpContext) -> KerasCode:
     """As `AveragePooling2D`, which counts no padding; where some counts, it is filled first."""
     w, beyond = pooling_window(op)
     x, counted = image(op), bool(op.attrs.get("count_include_pad", 0))
-    dilated, more = max(w.dilations) > 1, any(map(any, beyond))
-    op.one_size |= more
-    if w.same and not counted and not dilated and not more:
+    dilated = max(w.dilations) > 1
+    if w.same and not counted and not dilated and not w.ceil_mode:
         return finish(op, pool_layer(w, "AveragePooling", "same")(x))
+    explicit(op, w)
     if w.padded and counted:
         x = zero_padded(x, w.pads)
     rest = beyond if counted else join(w.pads, beyond)
@@ -110,7 +113,7 @@ def lp_pool(op: OpContext) -> KerasCode:
     """The p-norm of every window."""
     w, beyond = pooling_window(op)
     x, pads = image(op), join(w.pads, beyond)
-    op.one_size |= any(map(any, beyond))
+    explicit(op, w)
     if any(map(any, pads)):
         x = zero_padded(x, pads)
     power = op.attrs.get("p", 2)

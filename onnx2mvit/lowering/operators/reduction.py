@@ -74,7 +74,9 @@ def arg(op: OpContext, function: str) -> KerasCode:
     op.forbid_batch_reduction([axis])
     where, keepdims = op.layout().order.index(axis), bool(op.attrs.get("keepdims", 1))
     latest = op.attrs.get("select_last_index")
-    x = call("ops.flip", x, where) if latest else x
+    if latest:
+        op.has_lengths_of([axis])
+        x = call("ops.flip", x, where)
     x = call(f"ops.{function}", x, axis=where, keepdims=keepdims or None)
     x = call("ops.subtract", op.shape()[axis] - 1, x) if latest else x
     return after(op, x, [axis], keepdims)
@@ -108,6 +110,7 @@ def top_k(op: OpContext) -> KerasCode:
     op.forbid_batch_reduction([axis])
     order = (*(other for other in op.layout().order if other != axis), axis)
     count, x, batch = int(op.const(1).reshape(())), op.data(0, order), op.layout().batch
+    op.from_the_front(count, axis)
     values: KerasExpr = Operand(0)
     if not op.attrs.get("largest", 1):
         dtype = op.value().dtype

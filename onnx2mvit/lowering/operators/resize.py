@@ -48,6 +48,8 @@ def resize(op: OpContext) -> KerasCode:
         return op.code(op.data(), order)
     if coordinates == "tf_crop_and_resize":
         require(all(line.inside for line in lines.values()), "it looks outside of the image")
+    if op.attrs.get("by_sizes") or op.has(3):
+        op.has_lengths_of(lines)
     there = {order.index(axis): line for axis, line in lines.items()}
     if attrs.get("antialias") and mode != "nearest":
         shrinks = any(line.scale < 1 for line in there.values())
@@ -165,7 +167,7 @@ def _picked(op: OpContext, x: KerasExpr, at: int, index: Array, line: Line) -> K
         if n % m == 0:
             return x.along(at, slice(int(index[0]), None, n // m))
         return call("ops.take", x, index.tolist(), axis=at)
-    op.depends_on_lengths([at])
+    op.has_lengths_of([op.layout().order[at]])
     if (index == numbers * n // m).all():
         listed: Any = Arithmetic(f"[i * {n} // {m} for i in range({m})]")
     elif (index == (2 * numbers + 1) * n // (2 * m)).all():
@@ -190,9 +192,9 @@ def _smooth(op: OpContext, lines: dict[int, Line], mode: str, how: str) -> Keras
                 [after // before for after, before in zip(size, lengths[1:3], strict=True)]
             )
             return layer("UpSampling2D", size=unless(factor, 2), interpolation="bilinear")(x)
-        op.one_size = True
+        op.has_lengths_of(op.layout().order[at] for at in lines)
         return call("ops.image.resize", x, tuple(size), interpolation="bilinear")
-    op.one_size = True
+    op.has_lengths_of(op.layout().order[at] for at in lines)
     sharpness = None
     if mode == "cubic":
         require(not op.attrs.get("exclude_outside"), "it leaves out what lies outside")

@@ -114,7 +114,7 @@ def assigned(op: OpContext, parts: Sequence[Part]) -> KerasCode:
             raise MixesBatch(f"its indices pick images along axis {axis}")
         require(len({*part.places}) == len(part.places), "it writes to one place several times")
     there = [parts[axis] for axis in order]
-    op.depends_on_lengths([at for at, part in enumerate(there) if not part.any_length])
+    op.one_size |= not all(parts[axis].any_length for axis in op.varying)
     if op.value(2).const is not None:
         x = op.data()
         updates = _constant(op, there, batch, _at_places(x, there))

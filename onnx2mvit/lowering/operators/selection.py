@@ -16,31 +16,56 @@ from onnx2mvit.matcher.rooted import Array, require
 def slices(op: OpContext) -> KerasCode:
     """Any steps; what runs backwards is turned round first."""
     order, shape = op.layout().order, op.shape()
+    if "part" in op.attrs and op.varies([op.attrs["axis"]]):
+        return _part(op)
     backwards, parts = [], [slice(None)] * len(shape)
     for axis, (start, end, by) in bounds(op).items():
         indices = range(*slice(start, end, by).indices(shape[axis]))
         require(len(indices) > 0, "it leaves nothing")
-        if indices == range(shape[axis]):
-            continue
-        op.forbid_batch_reduction([axis])
-        where, first, stop = order.index(axis), indices.start, indices.stop
+        where = order.index(axis)
         if by < 0:
             backwards.append(where)
-            first, stop = shape[axis] - 1 - first, shape[axis] - 1 - stop
-        parts[where] = slice(first, stop if stop < shape[axis] else None, abs(by))
-        if stop < shape[axis]:
-            op.depends_on_lengths([where])
+        elif indices == range(shape[axis]):
+            continue
+        op.forbid_batch_reduction([axis])
+        if op.varies([axis]):
+            length = shape[axis]
+            from_border = start <= -length if by > 0 else start >= length - 1
+            to_border = end >= length if by > 0 else end < -length
+            first = None if from_border else _place(op, start, axis, by)
+            stop = None if to_border else _place(op, end, axis, by)
+        else:
+            first, stop = indices.start, indices.stop
+            if by < 0:
+                first, stop = shape[axis] - 1 - first, shape[axis] - 1 - stop
+            stop = stop if stop < shape[axis] else None
+        parts[where] = slice(first, stop, abs(by))
     x = op.data()
     if backwards:
         x = call("ops.flip", x, alone(sorted(backwards)))
     return op.code(x[tuple(parts)])
 
 
+def _part(op: OpContext) -> KerasCode:
+    """One of several parts of equal length, whatever that is."""
+    (index, count), axis = op.attrs["part"], op.attrs["axis"]
+    op.forbid_batch_reduction([axis])
+    where = op.layout().order.index(axis)
+    return op.code(call("ops.split", op.data(), count, axis=where)[index])
+
+
+def _place(op: OpContext, position: int, axis: int, by: int) -> int:
+    """A bound of a slice, counted from the end that the file counts from."""
+    if position >= 0:
+        op.from_the_front(position, axis)
+    return position if by > 0 else -1 - position
+
+
 def bounds(op: OpContext) -> dict[int, tuple[int, int, int]]:
-    """Start, end and step for each axis that is cut."""
+    """Start, end and step for each axis that is cut, as they stand in the file."""
     attrs = op.attrs
     if "start" in attrs:  # as our rules write it
-        return {attrs["axis"]: (attrs["start"], attrs["end"], 1)}
+        return {attrs["axis"]: (*attrs.get("stated", (attrs["start"], attrs["end"])), 1)}
     starts, ends = op.integers(1) or [], op.integers(2) or []
     axes = op.integers(3) or list(range(len(starts)))
     steps = op.integers(4) or [1] * len(starts)
@@ -75,18 +100,26 @@ def gather(op: OpContext) -> KerasCode:
     if indices.const is None:
         x = call("ops.take", x, op.data(1), axis=where)
     else:
-        x = _taken(op, x, indices.const % op.shape(0)[axis], where)
+        x = _taken(op, x, indices.const, axis)
     return op.code(x, order, batches[0] if batches else None)
 
 
-def _taken(op: OpContext, x: KerasExpr, indices: Array, where: int) -> KerasExpr:
-    """Constant indices: one, a run of them, or any."""
-    op.depends_on_lengths([where])
+def _taken(op: OpContext, x: KerasExpr, indices: Array, axis: int) -> KerasExpr:
+    """Constant indices into an axis of a computed input, or of a constant."""
+    if not op.varies([axis]):
+        indices = indices % op.shape()[axis]
+    op.from_the_front(int(indices.max()), axis)
+    order: Order = plain(len(op.shape())) if op.value().const is not None else op.layout().order
+    return _at(op, x, indices, order.index(axis))
+
+
+def _at(op: OpContext, x: KerasExpr, indices: Array, where: int) -> KerasExpr:
+    """One index, a run of them, or any."""
     if indices.ndim == 0:
         return x.along(where, int(indices))
     first = int(indices.flat[0])
     if indices.ndim == 1 and (indices == first + np.arange(len(indices))).all():
-        return x.along(where, slice(first, first + len(indices)))
+        return x.along(where, slice(first, first + len(indices) or None))
     listed = indices.tolist() if indices.ndim == 1 else op.constant(indices)
     return call("ops.take", x, listed, axis=where)
 
@@ -133,7 +166,7 @@ def gather_nd(op: OpContext) -> KerasCode:
         target[batch] = -1
     op.one_size = True
     joined = call("ops.reshape", op.data(order=plain(len(shape))), tuple(target))
-    x = _taken(op, joined, flat, first)
+    x = _at(op, joined, flat, first)
     rank = len(op.output_shape)
     if batch is not None and batch > first:
         batch += flat.ndim - 1
@@ -147,7 +180,9 @@ def trilu(op: OpContext) -> KerasCode:
     op.forbid_batch_reduction([rank - 2, rank - 1])
     rows, columns = op.shape()[-2:]
     diagonal = int(op.const(1).reshape(())) if op.has(1) else 0
-    diagonal = min(max(diagonal, -rows), columns)  # TensorFlow takes none that lie outside
+    if not -rows <= diagonal <= columns:  # TensorFlow takes none that lie outside
+        op.has_lengths_of([rank - 2, rank - 1])
+        diagonal = min(max(diagonal, -rows), columns)
     if order[-2:] != (rank - 2, rank - 1):
         order = plain(rank)
     function = "triu" if op.attrs.get("upper", 1) else "tril"

@@ -36,8 +36,7 @@ def reshape(op: OpContext) -> KerasCode:
     want, order = found or same
     x = op.data(order=want)
     target = tuple(-1 if axis == batch else after[axis] for axis in order)
-    lengths = [length for axis, length in enumerate(before) if axis != layout.batch]
-    op.one_size |= sum(length != 1 for length in lengths) > 1
+    op.has_lengths_of(range(len(before)))
     return op.code(call("ops.reshape", x, target), order, batch)
 
 
@@ -71,6 +70,8 @@ def concat(op: OpContext) -> KerasCode:
         else:
             array = op.one_row(op.const(index), layout.order).transpose(layout.order)
             operands.append(op.for_every_image(array, op.data(leader or 0), layout.batch_at))
+            lengths = op.shape(index)
+            op.one_size |= any(lengths[at] > 1 for at in op.varying - {axis})
     where = layout.order.index(axis)
     if count == 1:
         x = operands[0]
@@ -86,6 +87,8 @@ def roll(op: OpContext) -> KerasCode:
     """What leaves at one end comes in at the other (what our rules make of Slice and Concat)."""
     axes, shifts, order = op.attrs["axes"], op.attrs["shifts"], op.layout().order
     op.forbid_batch_reduction(axes)
+    for axis, shift in zip(axes, shifts, strict=True):
+        op.from_the_front(abs(shift), axis)
     moves = sorted((order.index(axis), by) for axis, by in zip(axes, shifts, strict=True))
     where, by = (alone(numbers) for numbers in zip(*moves, strict=True))
     return op.code(call("ops.roll", op.data(), by, axis=where))
@@ -98,5 +101,8 @@ def select(op: OpContext) -> KerasCode:
     axis = attrs["axis"]
     op.forbid_batch_reduction([axis])
     batch = None if layout.batch is None else layout.batch - (axis < layout.batch)
-    x = op.data().along(layout.order.index(axis), attrs["index"])
+    index = attrs["index"]
+    if op.varies([axis]):
+        index = op.from_the_front(attrs.get("stated", index), axis)
+    x = op.data().along(layout.order.index(axis), index)
     return op.code(x, without(layout.order, [axis]), batch)

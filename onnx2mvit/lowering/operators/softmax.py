@@ -49,7 +49,9 @@ def hardmax(op: OpContext, flat: bool) -> KerasCode:
     """One at the first of the largest, zero elsewhere."""
     places, rank = _places(op, flat), len(op.shape())
     axis = _one(places, rank)
-    length = op.shape()[op.layout().order[axis]]
+    hot = op.layout().order[axis]
+    op.has_lengths_of([hot])
+    length = op.shape()[hot]
     largest = call("ops.argmax", op.data(), axis=axis)
     return op.code(call("ops.one_hot", largest, length, axis=axis))
 

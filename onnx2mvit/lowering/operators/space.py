@@ -61,7 +61,7 @@ def expand(op: OpContext) -> KerasCode:
     batch = None if layout.batch is None else layout.batch + missing
     lengths = zip((1,) * missing + before, after, strict=True)
     repeats = [new if old == 1 else 1 for old, new in lengths]
-    op.depends_on_lengths([at for at, axis in enumerate(order) if repeats[axis] > 1])
+    op.one_size |= any(map(op.is_length, repeats))
     return op.code(repeated(x, [repeats[axis] for axis in order]), order, batch)
 
 
@@ -75,6 +75,7 @@ def tile(op: OpContext) -> KerasCode:
     """The whole tensor several times along its axes."""
     repeats, order = op.integers(1) or [], op.layout().order
     op.forbid_batch_reduction([axis for axis, count in enumerate(repeats) if count != 1])
+    op.one_size |= any(map(op.is_length, repeats))
     return op.code(repeated(op.data(), [repeats[axis] for axis in order]))
 
 

@@ -20,6 +20,12 @@ def window(op: OpContext) -> Window:
     return w
 
 
+def explicit(op: OpContext, w: Window) -> None:
+    """Notes that the padding of a window is written out."""
+    if w.pads_by_size:
+        op.has_lengths_of(range(2, len(op.shape())))
+
+
 def zero_padded(x: KerasExpr, pads: Pads) -> KerasExpr:
     """An image, channels last, with zeros around it."""
     return call(f"layers.ZeroPadding{len(pads)}D", widths(pads))(x)

@@ -13,7 +13,7 @@ from onnx2mvit.matcher.rule import Builder, Rule
 
 
 class ExplicitConv(Rule):
-    """Writes out what Conv leaves to be derived: kernel_shape, strides, dilations and pads.
+    """Writes out what Conv leaves to be derived, save for padding that depends on the size.
 
     Conv(x, w, b, auto_pad="SAME_UPPER") → Conv(x, w, b, kernel_shape=…, pads=…, …)
     """
@@ -38,7 +38,8 @@ def explicit(m: Match) -> dict[str, Any]:
         "kernel_shape": window.size,
         "strides": window.strides,
         "dilations": window.dilations,
-        "pads": window.onnx_pads,
+        # At another size the padding is another.
+        **({"auto_pad": window.auto_pad} if window.pads_by_size else {"pads": window.onnx_pads}),
         "group": m.root.attrs.get("group", 1),
     }
 

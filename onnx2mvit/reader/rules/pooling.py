@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onnx2mvit.ir.graph import Value
+from onnx2mvit.ir.graph import Value, statements
 from onnx2mvit.ir.window import window_of
 from onnx2mvit.matcher import Expr, Ops, Var, any_of, optional
 from onnx2mvit.matcher.match import Match
@@ -31,7 +31,7 @@ class AveragePoolIsMean(Rule):
     """A window as large as the image, or larger where it is cut off at the border.
 
     AveragePool(x, kernel_shape=(H, W)) | AveragePool(x, kernel_shape=(1280, 1280), ceil_mode=1)
-    → ReduceMean(x, axes=(2, 3), keepdims=1)
+    → ReduceMean(x, axes=(2, 3), keepdims=1), `traced` where that is so at this size alone
     """
 
     needed_by = "Hugging Face's EfficientNet; networks that end in a pooling of 7×7"
@@ -52,7 +52,9 @@ class AveragePoolIsMean(Rule):
             all(k == size or (k > size and window.ceil_mode) for k, size in sizes),
             "the window is smaller than the image",
         )
-        return new.like_root(m.x, op="ReduceMean", axes=(2, 3), keepdims=1)
+        exact = any(map(int.__eq__, window.size, shape[2:]))
+        traced = {"traced": 1} if exact else {}
+        return new.like_root(m.x, op="ReduceMean", axes=(2, 3), keepdims=1, **traced)
 
 
 class MeanAxes(Rule):
@@ -78,6 +80,7 @@ class MeanAxes(Rule):
         attrs = {
             "axes": tuple(sorted(axis % rank for axis in given)),
             "keepdims": m.root.attrs.get("keepdims", 1),
+            **statements(m.root),
         }
         require(m.axes is not None or attrs != m.root.attrs, "the axes are written so already")
         return new.like_root(m.x, **attrs)
@@ -99,7 +102,8 @@ class MeanWithoutKeptAxes(Rule):
         require(axes is not None and m.x.shape is not None, "the axes are not known")
         rest = tuple(dim for axis, dim in enumerate(m.x.shape) if axis not in axes)
         require(m.root.output.shape == rest, "it is reshaped to something else")
-        return new.like_root(m.x, op="ReduceMean", axes=axes, keepdims=0)
+        kept = statements(m.mean)
+        return new.like_root(m.x, op="ReduceMean", axes=axes, keepdims=0, **kept)
 
 
 class FlattenOfPixelIsMean(Rule):
@@ -120,4 +124,4 @@ class FlattenOfPixelIsMean(Rule):
         mean = before is not None and before.op == "ReduceMean"
         require(not mean, "it is a mean already, whose axes need not be kept")
         require(m.root.output.shape == shape[:2], "it is reshaped to something else")
-        return new.like_root(m.x, op="ReduceMean", axes=(2, 3), keepdims=0)
+        return new.like_root(m.x, op="ReduceMean", axes=(2, 3), keepdims=0, traced=1)

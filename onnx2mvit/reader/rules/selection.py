@@ -6,7 +6,9 @@ are followed back to the weights, so that what is left are three linear layers.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -34,14 +36,25 @@ class SplitIsSlices(Rule):
         shapes = [value.shape or () for value in m.root.outputs]
         require(all(shapes), "a part's shape is not known")
         ends = np.cumsum([0, *(shape[axis] for shape in shapes)]).tolist()
+        # Without sizes it is so many parts, whatever the length.
+        equal = m.sizes is None and len({shape[axis] for shape in shapes}) == 1
         return tuple(
-            new.Slice(m.x, shape=shape, axis=axis, start=start, end=end)
-            for shape, (start, end) in zip(shapes, pairwise(ends), strict=True)
+            new.Slice(
+                m.x,
+                shape=shape,
+                axis=axis,
+                start=start,
+                end=end,
+                **({"part": (index, len(shapes))} if equal else {}),
+            )
+            for index, (shape, (start, end)) in enumerate(zip(shapes, pairwise(ends), strict=True))
         )
 
 
 class SliceAttributes(Rule):
     """Bounds and axis as attributes, counted from the front, where one axis is cut.
+
+    Where the file counts otherwise, `stated` has how.
 
     Slice(x, starts, ends, axes, steps) → Slice(x, axis=a, start=…, end=…), or x if it is all of x
     """
@@ -63,13 +76,14 @@ class SliceAttributes(Rule):
         for start, end, axis in zip(starts, ends, axes, strict=True):
             first, last, _ = slice(start, end).indices(shape[axis])
             if (first, last) != (0, shape[axis]):
-                cuts.append((axis % len(shape), first, last))
+                cuts.append((axis % len(shape), first, last, (start, end)))
         value: Value = m.x
         if not cuts:
             return value
         require(len(cuts) == 1, "it cuts several axes")
-        ((axis, first, last),) = cuts
-        return new.like_root(m.x, axis=axis, start=first, end=last)
+        ((axis, first, last, stated),) = cuts
+        kept: dict[str, Any] = {"stated": stated} if stated != (first, last) else {}
+        return new.like_root(m.x, axis=axis, start=first, end=last, **kept)
 
 
 class SelectFromSlice(Rule):
@@ -89,7 +103,7 @@ class SelectFromSlice(Rule):
         axis = attrs["axis"]
         rest = (*shape[:axis], *shape[axis + 1 :])
         require(m.root.output.shape == rest, "another axis is dropped")
-        return new.like_root(m.x, op="Select", axis=axis, index=attrs["start"])
+        return new.like_root(m.x, op="Select", axis=axis, **index(attrs["start"], attrs))
 
 
 class SelectFromGather(Rule):
@@ -107,8 +121,15 @@ class SelectFromGather(Rule):
         require(m.x.const is None, "it gathers from a constant")
         shape = m.shape("x")
         axis = m.root.attrs.get("axis", 0) % len(shape)
-        index = int(m.index.const) % shape[axis]
-        return new.like_root(m.x, op="Select", axis=axis, index=index)
+        stated = int(m.index.const)
+        place = index(stated % shape[axis], {"stated": (stated,)})
+        return new.like_root(m.x, op="Select", axis=axis, **place)
+
+
+def index(place: int, attrs: Mapping[str, Any]) -> dict[str, int]:
+    """The attributes of a Select: the index from the front, and as it is stated if otherwise."""
+    stated, *_ = attrs.get("stated", (place,))
+    return {"index": place} | ({"stated": stated} if stated != place else {})
 
 
 class GatherOfAll(Rule):
@@ -217,7 +238,7 @@ class SelectBeforeTranspose(Rule):
         require(bool(perm), "the permutation is implicit")
         axis = perm[m.root.attrs["axis"]]
         rest = (*shape[:axis], *shape[axis + 1 :])
-        selected = new.Select(m.x, shape=rest, axis=axis, index=m.root.attrs["index"])
+        selected = new.Select(m.x, shape=rest, **{**m.root.attrs, "axis": axis})
         order = tuple(place - (place > axis) for place in perm if place != axis)
         return new.Transpose(selected, shape=m.root.output.shape, perm=order)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from onnx2mvit.ir.graph import Value
@@ -116,7 +118,7 @@ class ResizeBySize(Rule):
     """All shapes are concrete: the output's says what sizes or scales would.
 
     Resize(x, roi, scales, sizes, mode="linear", half_pixel) → Resize(x, mode="linear")
-    and with align_corners → Resize(x, mode="align_corners")
+    and with align_corners → Resize(x, mode="align_corners"); `by_sizes` where those were given
     """
 
     needed_by = "all, where the patch does not divide the image; align_corners: MobileViTv2"
@@ -135,7 +137,9 @@ class ResizeBySize(Rule):
         same = how == "half_pixel" or (how == "pytorch_half_pixel" and min(shape[2:]) > 1)
         require(same or how == "align_corners", f"its coordinates are {how}")
         require(exact_scales(m, shape), "its scales are not those of the sizes")
-        return new.like_root(m.x, mode="linear" if same else how)
+        scaled = m.scales is not None and m.scales.const.size
+        given: dict[str, Any] = {} if scaled else {"by_sizes": 1}
+        return new.like_root(m.x, mode="linear" if same else how, **given)
 
 
 def exact_scales(m: Match, shape: tuple[int, ...]) -> bool:

@@ -1,0 +1,119 @@
+"""Which axes of a tensor go with the height and the width of the image.
+
+They are followed node by node in the file's own order of axes, through blocks as well. Whatever
+has the length of such an axis in it holds for one size alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+
+from onnx2mvit.ir.block import Block
+from onnx2mvit.ir.graph import Graph, Node, Value
+from onnx2mvit.ir.layout import Order, reshaped_groups
+
+Axes = frozenset[int]
+NONE: Axes = frozenset()
+REDUCING = ("Reduce", "ArgM")  # what these names begin with
+
+
+class Varying(dict[Value, Axes]):
+    """The axes of every computed value that do, none of them being left out."""
+
+    def __missing__(self, value: Value) -> Axes:
+        return NONE
+
+    @cached_property
+    def lengths(self) -> frozenset[int]:
+        """The lengths that such axes have at the traced size."""
+        return frozenset(
+            (value.shape or ())[axis] for value, axes in self.items() for axis in axes
+        ) - {1}
+
+
+def varying_axes(graph: Graph, orders: Mapping[Value, Order]) -> Varying:
+    """Follows them through a graph.
+
+    Args:
+        graph: of blocks and nodes.
+        orders: of the inputs in Keras; in an image height and width stand between the ends.
+    """
+    found = Varying(
+        (value, frozenset(order[1:-1]) if len(order) == 4 else NONE)
+        for value, order in orders.items()
+    )
+    for node in _nodes(graph):
+        found.update(dict.fromkeys(node.outputs, _varying(node, found)))
+    return found
+
+
+def _nodes(graph: Graph) -> Iterator[Node]:
+    for node in graph:
+        if isinstance(node, Block):
+            yield from sorted(node.onnx_nodes(), key=lambda each: each.position)
+        else:
+            yield node
+
+
+def _varying(node: Node, found: Varying) -> Axes:
+    """Of the outputs of a node; of what is not known, all axes but the first."""
+    inputs = [(value, found[value]) for value in node.inputs if value is not None]
+    rank = len(node.output.shape or ())
+    if not any(axes for _, axes in inputs):
+        return NONE
+    value, axes = inputs[0]
+    own, attrs = len(value.shape or ()), node.attrs
+    everything = frozenset(range(1, rank))
+    match node.op:
+        case "Transpose":
+            perm = attrs.get("perm") or tuple(reversed(range(own)))
+            return frozenset(at for at, axis in enumerate(perm) if axis in axes)
+        case "Reshape":
+            groups = reshaped_groups(value.shape or (), node.output.shape or ())
+            if groups is None:
+                return everything
+            return frozenset(axis for old, new in groups if axes & {*old} for axis in new)
+        case "MatMul":
+            return _of_product(inputs, rank)
+        case "Gather":
+            axis, count = attrs.get("axis", 0) % own, len(inputs[1][0].shape or ())
+            kept = {at + (count - 1) * (at > axis) for at in axes if at != axis}
+            return frozenset(kept | {axis + at for at in inputs[1][1]})
+        case "Select":
+            return frozenset(_left(axes, [attrs["axis"]], own))
+        case "GlobalAveragePool" | "GlobalMaxPool" | "GlobalLpPool":
+            return axes & {0, 1}
+    if node.op.startswith(REDUCING):
+        gone = _reduced(node, own)
+        return axes - {*gone} if rank == own else frozenset(_left(axes, gone, own))
+    if rank < max(len(each.shape or ()) for each, _ in inputs) or node.op == "Einsum":
+        return everything
+    return frozenset(at + rank - len(each.shape or ()) for each, its in inputs for at in its)
+
+
+def _of_product(inputs: list[tuple[Value, Axes]], rank: int) -> Axes:
+    """Rows are those of the first matrix, columns those of the second."""
+    found = set()
+    for index, (value, axes) in enumerate(inputs[:2]):
+        own = len(value.shape or ())
+        summed = own - 1 if index == 0 else max(own - 2, 0)
+        gone = sum(1 for other, _ in inputs[:2] if len(other.shape or ()) == 1)
+        found |= {min(at + rank - own + gone * (index == 0), rank - 1) for at in axes - {summed}}
+    return frozenset(found)
+
+
+def _left(axes: Axes, gone: list[int], rank: int) -> Iterator[int]:
+    """Where axes stand when others are taken away."""
+    kept = [axis for axis in range(rank) if axis not in gone]
+    return (at for at, axis in enumerate(kept) if axis in axes)
+
+
+def _reduced(node: Node, rank: int) -> list[int]:
+    """The axes that a reduction goes over, in whatever way they are given."""
+    given = node.attrs.get("axes")
+    if node.op.startswith("Arg"):
+        given = [node.attrs.get("axis", 0)]
+    elif given is None and len(node.inputs) > 1 and (axes := node.inputs[1]) is not None:
+        given = axes.const.reshape(-1).tolist() if axes.const is not None else None
+    return [axis % rank for axis in given] if given else list(range(rank))
