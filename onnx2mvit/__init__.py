@@ -4,23 +4,27 @@
     result = onnx2mvit.convert("mobilevit_xs.onnx")
     result.model.summary(expand_nested=True)
 
-Importing this package imports neither Keras, nor TensorFlow, nor torch.
+Importing this package imports nothing else; what it has is imported when it is first used, and
+that imports neither Keras, nor TensorFlow, nor torch.
 """
 
-from onnx2mvit.api import (
-    Conversion,
-    Deployment,
-    benchmark,
-    convert,
-    deploy,
-    export,
-    features,
-    inspect,
-    preprocess,
-    verify,
-)
-from onnx2mvit.runtimes.preprocessing import IMAGENET_MEAN, IMAGENET_STD
-from onnx2mvit.version import __version__
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from onnx2mvit.api import (
+        Conversion,
+        Deployment,
+        benchmark,
+        convert,
+        deploy,
+        export,
+        features,
+        inspect,
+        preprocess,
+        verify,
+    )
+    from onnx2mvit.runtimes.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+    from onnx2mvit.version import __version__
 
 __all__ = [
     "IMAGENET_MEAN",
@@ -37,3 +41,22 @@ __all__ = [
     "preprocess",
     "verify",
 ]
+
+_HOMES = {
+    "IMAGENET_MEAN": "onnx2mvit.runtimes.preprocessing",
+    "IMAGENET_STD": "onnx2mvit.runtimes.preprocessing",
+    "__version__": "onnx2mvit.version",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    found = globals()[name] = getattr(import_module(_HOMES.get(name, "onnx2mvit.api")), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,10 +1,7 @@
 """The process of the command `onnx2mvit`, which is also `python -m onnx2mvit`."""
 
-from __future__ import annotations
-
-import gc
-
-from onnx2mvit.base.collector import collector_paused
+import os
+import sys
 
 
 def command() -> None:
@@ -13,13 +10,23 @@ def command() -> None:
     A command makes little of it, but TensorFlow's import makes a million objects, and looking
     through them again and again took 2 of the 11 seconds of a conversion.
     """
-    with collector_paused():
-        from onnx2mvit.cli.main import main
+    try:
+        import gc
 
-        try:
+        from onnx2mvit.ending import ending, own_process
+
+        own_process()
+    except KeyboardInterrupt:  # from here on it is looked after
+        print("interrupted", file=sys.stderr, flush=True)
+        os._exit(130)
+    gc.disable()
+    try:
+        with ending():
+            from onnx2mvit.cli import main
+
             main()
-        finally:
-            gc.freeze()  # nor when the process ends
+    finally:
+        gc.freeze()  # nor when the process ends
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
-from onnx2mvit.base.output import whole_folder
+from onnx2mvit.base.json_text import json_text
+from onnx2mvit.base.output import MARK, whole_folder
 from onnx2mvit.benchmarks import benchmark
 from onnx2mvit.builder import (
     at_size,
@@ -143,7 +143,8 @@ def convert(
     """Converts an ONNX file to a Keras model, in `output`/`name`/.
 
     The folder gets NAME.py, NAME.safetensors (weights by layer path), NAME.keras, report.json and
-    report.html; an older one of that name is replaced. The model is compared with onnxruntime
+    report.html; those of an older one of that name are replaced, and what else is in it stays. The
+    model is compared with onnxruntime
     unless `verify` is False, on `inputs` structured images made here or on those in the folder
     `images`; a model that differs is written all the same, and its report says so.
 
@@ -180,7 +181,8 @@ def convert(
     with stages("emit"):
         source = emit(network, name, __version__, image_size, head)
     target = Path(output) / name
-    with whole_folder(target) as work, ThreadPoolExecutor(1) as meanwhile:
+    older = (f"{name}.blocks.onnx", NODE_DATA, FOLDER)
+    with whole_folder(target, older=older) as work, ThreadPoolExecutor(1) as meanwhile:
         # onnxruntime answers while Keras is imported and the model is made.
         answers = meanwhile.submit(run_reference, path, network, images, inputs) if verify else None
         whole = _write(work, name, source, network, stages, image_size)
@@ -191,7 +193,7 @@ def convert(
                 verification = prove(path, network, traced, answers.result(), stages.progress)
                 other_size = elsewhere(path, network, whole, work)
                 data = node_data(path, verification)
-                (work / NODE_DATA).write_text(json.dumps(data, indent=1), encoding="utf-8")
+                (work / NODE_DATA).write_text(json_text(data), encoding="utf-8")
                 if verification.first_divergence is not None:
                     (work / FOLDER).mkdir()
                     write_repro(verification.first_divergence, work / FOLDER, work)
@@ -215,9 +217,13 @@ def verify(
     images: str | Path | None = None,
     inputs: int = INPUTS,
     patterns: Sequence[str | Path] = (),
+    trust_module: bool = False,
     progress: Progress | None = None,
 ) -> Verification:
     """Compares a converted model, a folder or a .keras file, with the ONNX file again.
+
+    A folder's module is executed. The one beside a .keras file, which a model for any size needs,
+    is executed only with `trust_module`.
 
     Where they differ, a small repro of the first layer that does is written to the folder
     mismatch/ in the model's folder, or beside the .keras file, if it can be. One of an earlier
@@ -232,7 +238,7 @@ def verify(
     with ThreadPoolExecutor(1) as meanwhile:
         answers = meanwhile.submit(run_reference, path, network, images, inputs)
         with stages("load"):
-            model = load_traced(target, network)
+            model = load_traced(target, network, trust_module)
         with stages("verify"):
             result = prove(path, network, model, answers.result(), stages.progress)
     renew_repro(target, result.first_divergence, stages.progress)
@@ -263,8 +269,7 @@ def _write(
 def _write_report(work: Path, report: dict[str, Any], source: str) -> None:
     from onnx2mvit.reports.page import render
 
-    text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
-    (work / "report.json").write_text(text, encoding="utf-8")
+    (work / MARK).write_text(json_text(report), encoding="utf-8")
     (work / "report.html").write_text(render(report, source), encoding="utf-8")
 
 

@@ -15,8 +15,10 @@ code  meaning
 
 import re
 
-# What a terminal takes for a command, and what turns the direction of a text.
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+def printable(text: str) -> str:
+    """Text without what a terminal takes for a command, breaks a line, hides text or turns it."""
+    return "".join(each if each.isprintable() else "�" for each in text)
 
 
 class Onnx2mvitError(Exception):
@@ -25,8 +27,8 @@ class Onnx2mvitError(Exception):
     exit_code = 1
 
     def __str__(self) -> str:
-        """The message; names in it are of files, and may be endless or move the cursor."""
-        text = CONTROL.sub("?", super().__str__())
+        """The message in one line; what names in it do to a terminal, or how long they are."""
+        text = printable(re.sub(r"\s*[\n\r\t]\s*", " ", super().__str__()))
         return re.sub(r"\S{400,}", lambda word: f"{word[0][:200]}…{word[0][-20:]}", text)
 
 

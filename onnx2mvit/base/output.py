@@ -1,4 +1,4 @@
-"""Output folders that appear whole or not at all."""
+"""Files and folders that appear whole or not at all; what is not ours in them stays."""
 
 from __future__ import annotations
 
@@ -9,53 +9,116 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import safetensors
 
 from onnx2mvit.base.atomic_swap import exchange, held, hold
+from onnx2mvit.ending import cleaned_up
 from onnx2mvit.errors import Onnx2mvitError, UsageError
 
 MARK = "report.json"  # a folder with it is ours, and may be replaced
+TEMPORARY = re.compile(r"\.onnx2mvit-[0-9a-f]{8}")  # what is called so is ours
 ATTEMPTS = 20  # others may exchange the same folder at the same time
-ABANDONED = 60.0  # seconds after which a folder that nobody holds is one of a killed process
+ABANDONED = 1.0  # seconds after which what nobody holds is of a killed process
 
 
 @contextmanager
-def whole_folder(target: Path, mark: str = MARK) -> Iterator[Path]:
+def whole_folder(target: Path, mark: str = MARK, older: Collection[str] = ()) -> Iterator[Path]:
     """A folder to write into that takes the place of `target` once everything went well.
 
-    Two may be written for one target at once: each appears whole, and the later one stays. What
-    a killed process left beside the target is removed. `mark` is the file by which a folder that
-    stands there is known as ours.
+    Two may be written for one target at once: each appears whole, and the later one stays. Where
+    the target is a link, the folder that it points to is replaced. Files of a user in it stay.
+
+    Args:
+        target: the folder.
+        mark: the file by which a folder that stands there is known as ours.
+        older: what an earlier run may have left in it, and is to go.
 
     Raises:
-        UsageError: there is a folder in its place that `convert` did not write.
+        UsageError: there is a folder in its place that we did not write.
         Onnx2mvitError: the disk is full, or the place may not be written.
     """
-    work = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    missing = [parent for parent in target.parents if not parent.exists()]
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if _is_of_others(target, mark):
+    place = _followed(target)
+    with _explained(target), _beside(place) as work:
+        if _is_of_others(place, mark):
             raise UsageError(f"{target} holds something else: choose another --output or --name")
-        _sweep(target)
         work.mkdir()
-    except OSError as error:
-        _remove_empty(missing)
-        raise _explained(target, error) from error
-    try:
         with hold(work):
             yield work
             _make_readable(work)
-            take_place(work, target)
-    except (OSError, safetensors.SafetensorError) as error:
-        raise _explained(target, error) from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-        _remove_empty(missing)
+            if place.is_dir():
+                _carry_over(place, work, older)
+            take_place(work, place)
+
+
+def write_file(target: Path, content: bytes) -> None:
+    """Writes a file in one step: whoever looks sees the old one or the whole new one.
+
+    Where the target is a link, what it points to is replaced; a device is written to.
+
+    Raises:
+        Onnx2mvitError: the disk is full, or the place may not be written.
+    """
+    place = _followed(target)
+    with _explained(target):
+        if place.exists() and not place.is_file():
+            place.write_bytes(content)  # or says that it is a folder
+            return
+        with _beside(place) as work:
+            work.touch()
+            with hold(work):
+                work.write_bytes(content)
+                work.replace(place)
+
+
+def remove_folder(folder: Path) -> None:
+    """At once, so that another process never sees, or exchanges, a part of it."""
+    with _beside(folder) as old, contextlib.suppress(FileNotFoundError):  # another was faster
+        folder.rename(old)
+
+
+@contextmanager
+def _beside(place: Path) -> Iterator[Path]:
+    """A path for what is to take this place, in the same folder; what is left there goes.
+
+    So does what killed processes left, and folders that were made for the place alone.
+    """
+    work = place.with_name(f".onnx2mvit-{secrets.token_hex(4)}")
+    missing = [parent for parent in place.parents if not parent.exists()]
+
+    def clean() -> None:
+        _remove(work)
+        with contextlib.suppress(OSError):
+            for folder in missing:  # the inner ones come first
+                folder.rmdir()
+
+    with cleaned_up(clean):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(place.parent)
+        yield work
+
+
+def _followed(target: Path) -> Path:
+    """What a link points to, which may not be there; a link stays one."""
+    return Path(os.path.realpath(target)) if target.is_symlink() else target
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def _sweep(folder: Path) -> None:
+    """Removes what processes that are no more left unfinished."""
+    for path in folder.iterdir():
+        with contextlib.suppress(OSError):
+            ours = TEMPORARY.fullmatch(path.name) and not path.is_symlink()
+            if ours and time.time() - path.stat().st_mtime > ABANDONED and not held(path):
+                _remove(path)
 
 
 def _is_of_others(target: Path, mark: str) -> bool:
@@ -73,21 +136,24 @@ def _is_of_others(target: Path, mark: str) -> bool:
     return False  # one that is replaced again and again is ours
 
 
-def _sweep(target: Path) -> None:
-    """Removes the unfinished folders of processes that are no more."""
-    name = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}")
-    for path in target.parent.iterdir():
-        with contextlib.suppress(OSError):
-            old = name.fullmatch(path.name) and time.time() - path.stat().st_mtime > ABANDONED
-            if old and not held(path):
-                shutil.rmtree(path)
+def _carry_over(old: Path, work: Path, older: Collection[str]) -> None:
+    """Gives the new folder what a user put into the old one: links to the same files."""
+    with contextlib.suppress(FileNotFoundError):  # another process exchanges the old one
+        for path in old.iterdir():
+            there = work / path.name
+            if path.name in (*older, "__pycache__") or there.exists():
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.copytree(path, there, symlinks=True, copy_function=_link)
+            else:
+                _link(path, there)
 
 
-def _remove_empty(folders: list[Path]) -> None:
-    """Those that were made for the target alone, if it was not; the inner ones come first."""
-    with contextlib.suppress(OSError):
-        for folder in folders:
-            folder.rmdir()
+def _link(path: str | Path, there: str | Path) -> None:
+    try:
+        os.link(path, there, follow_symlinks=False)
+    except OSError:  # a file system without links, or a file of somebody else
+        shutil.copy2(path, there, follow_symlinks=False)
 
 
 def _make_readable(work: Path) -> None:
@@ -118,21 +184,29 @@ def take_place(work: Path, target: Path) -> None:
 
 
 def _swap_in_two_steps(work: Path, target: Path) -> None:
-    old = target.with_name(f".{target.name}.old.{secrets.token_hex(4)}")
+    # Not a name that is swept: a kill between the two steps leaves it alone.
+    old = target.with_name(f".{target.name}.old-{secrets.token_hex(4)}")
     target.rename(old)
     try:
         work.rename(target)
     except OSError:
-        try:
+        with contextlib.suppress(OSError):  # somebody else was faster
             old.rename(target)
-        except OSError:  # somebody else was faster
-            shutil.rmtree(old, ignore_errors=True)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    finally:
+        if target.exists():
+            _remove(old)
 
 
-def _explained(target: Path, error: Exception) -> Onnx2mvitError:
-    why = error.strerror if isinstance(error, OSError) else None
-    found = re.search(r"os error (\d+)", str(error))  # safetensors wraps them so
-    why = why or (os.strerror(int(found[1])) if found else str(error))
-    return Onnx2mvitError(f"{target} cannot be written: {why}. What was there is untouched.")
+@contextmanager
+def _explained(target: Path) -> Iterator[None]:
+    """Says in words why something cannot be written."""
+    try:
+        yield
+    except (OSError, safetensors.SafetensorError) as error:
+        why = error.strerror if isinstance(error, OSError) else None
+        found = re.search(r"os error (\d+)", str(error))  # safetensors wraps them so
+        why = why or (os.strerror(int(found[1])) if found else str(error))
+        raise Onnx2mvitError(
+            f"{target} cannot be written: {why}. What was there is untouched."
+        ) from error

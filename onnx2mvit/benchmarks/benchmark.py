@@ -72,12 +72,14 @@ def benchmark(
     rounds: int = ROUNDS,
     warm_up: int = WARM_UP,
     timed: int = TIMED,
+    trust_module: bool = False,
     progress: Progress = lambda message: None,
 ) -> Benchmark:
     """Times onnxruntime, Keras (tf.function) and LiteRT (float32) on the same structured images.
 
     `target` is what `convert` wrote. `threads` goes to each runtime, by default one for each
-    processor; TensorFlow takes it only if it was not yet imported.
+    processor; TensorFlow takes it only if it was not yet imported. `trust_module` is as in
+    `onnx2mvit.verify`.
 
     Raises:
         InvalidModelError: one of the two files is not usable.
@@ -93,7 +95,7 @@ def benchmark(
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(threads))
     progress("load")
     network = inspect(path)
-    model = load_traced(target, network)
+    model = load_traced(target, network, trust_module)
     rows: list[Row] = []
     for batch in batches:
         ready = contenders(path, network, model, batch, threads, progress)

@@ -14,11 +14,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-import safetensors
-
 from onnx2mvit.base.backend import import_keras
 from onnx2mvit.base.quiet import one_line
-from onnx2mvit.errors import MALFORMED, InvalidModelError, UnsupportedError
+from onnx2mvit.errors import InvalidModelError, Onnx2mvitError, UnsupportedError, UsageError
 
 if TYPE_CHECKING:
     import keras
@@ -52,19 +50,21 @@ def build(folder: str | Path, name: str | None = None, **arguments: Any) -> kera
         if len(modules) != 1:
             raise InvalidModelError(f"{folder} is not a folder that `onnx2mvit convert` wrote")
         name = modules[0].stem
-    import_keras()
+    keras_module = import_keras()
     function = getattr(import_module(folder / f"{name}.py"), name)
     unknown = arguments.keys() - inspect.signature(function).parameters.keys()
     if unknown:
         raise UnsupportedError(f"{name} has no argument {min(unknown)!r}: see {folder}/{name}.py")
     try:
-        model: keras.Model = function(**arguments)
+        model: object = function(**arguments)
     except OSError as error:
         raise InvalidModelError(f"{folder}: its weights cannot be read: {error}") from error
     except ValueError as error:
         if any(frame.name == "load_weights" for frame in traceback.extract_tb(error.__traceback__)):
             raise InvalidModelError(f"{folder}: {one_line(error)}") from error
         raise UnsupportedError(f"{name} cannot be made so: {one_line(error)}") from error
+    if not isinstance(model, keras_module.Model):
+        raise InvalidModelError(f"{name} in {folder}/{name}.py makes no Keras model")
     return model
 
 
@@ -77,31 +77,47 @@ def loading(target: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (safetensors.SafetensorError, ImportError, NameError, SyntaxError, *MALFORMED) as error:
+    except Onnx2mvitError:
+        raise
+    except (Exception, SystemExit) as error:  # a module that was changed may do anything
         raise InvalidModelError(
             f"{target} cannot be loaded, a file in it was cut off or changed "
             f"({one_line(error)}): convert the ONNX file again"
         ) from error
 
 
-def load(target: Path, **arguments: Any) -> keras.Model:
-    """A converted model: a .keras file, or a folder that `convert` wrote, with these arguments.
+def load(target: Path, trust_module: bool = False, **arguments: Any) -> keras.Model:
+    """A converted model: a .keras file, or a folder that `convert` wrote.
+
+    Args:
+        target: the file, or the folder, whose module is executed.
+        trust_module: whether the NAME.py beside a NAME.keras is executed as well, if the model
+            has layers that it registers: one for any size does.
+        arguments: of the model function, for a folder.
 
     Raises:
-        InvalidModelError: it is neither.
+        InvalidModelError: it is neither, or it was cut off or changed.
+        UsageError: the model needs the module beside it, and that is not trusted.
     """
-    if target.is_dir():
-        return build(target, **arguments)
-    if target.suffix != ".keras" or not target.is_file():
-        raise InvalidModelError(
-            f"{target} is neither a folder that `convert` wrote nor a .keras file"
-        )
-    keras_module = import_keras()
-    source = target.with_suffix(".py")
-    if source.is_file() and "register_keras_serializable" in source.read_text(encoding="utf-8"):
-        import_module(source)  # a model for any size needs the layers that it registers
-    try:
-        model: keras.Model = keras_module.models.load_model(target)
-    except (ValueError, OSError, TypeError, KeyError) as error:
-        raise InvalidModelError(f"{target} cannot be loaded by Keras: {error}") from error
-    return model
+    with loading(target):
+        if target.is_dir():
+            return build(target, **arguments)
+        if target.suffix != ".keras" or not target.is_file():
+            raise InvalidModelError(
+                f"{target} is neither a folder that `convert` wrote nor a .keras file"
+            )
+        keras_module = import_keras()
+        source = target.with_suffix(".py")
+        registers = source.is_file() and b"register_keras_serializable" in source.read_bytes()
+        if registers and trust_module:
+            import_module(source)
+        try:
+            model: keras.Model = keras_module.models.load_model(target)
+        except (TypeError, ValueError) as error:
+            if not registers or trust_module:
+                raise
+            raise UsageError(
+                f"{target} has layers of its own, which {source.name} beside it registers: add "
+                f"--trust-module (in Python trust_module=True) to run it ({one_line(error)})"
+            ) from error
+        return model

@@ -67,7 +67,7 @@ def check_weights(model: keras.Model, arrays: Arrays, origin: str) -> None:
         ),
     ]
     if wrong:
-        listed = "\n  ".join(sorted(wrong)[:20])
+        listed = "; ".join(sorted(wrong)[:20])
         raise InvalidModelError(
-            f"{origin} does not fit the model in {len(wrong)} weights:\n  {listed}"
+            f"{origin} does not fit the model in {len(wrong)} weights: {listed}"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,9 +9,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from onnx2mvit.base.json_text import json_text
+from onnx2mvit.base.output import write_file
 from onnx2mvit.cli.console import live_progress, results, warn
-from onnx2mvit.cli.options import Quiet
-from onnx2mvit.errors import Onnx2mvitError, UsageError
+from onnx2mvit.cli.options import Debug, Quiet, TrustModule
+from onnx2mvit.errors import UsageError
 
 if TYPE_CHECKING:
     from onnx2mvit.benchmarks import Benchmark
@@ -34,7 +35,9 @@ def benchmark(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the figures to this file as well.")
     ] = None,
+    trust_module: TrustModule = False,
     quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     """Time onnxruntime, Keras (tf.function) and LiteRT on the same images, in turns.
 
@@ -48,7 +51,13 @@ def benchmark(
     batches = batches_of(batch)
     with live_progress(quiet=quiet) as progress:
         result = run(
-            file, target, batches=batches, threads=threads, rounds=rounds, progress=progress
+            file,
+            target,
+            batches=batches,
+            threads=threads,
+            rounds=rounds,
+            trust_module=trust_module,
+            progress=progress,
         )
     busy = max([result.others_before, *(row.others for row in result.rows)])
     if busy > BUSY:
@@ -62,10 +71,7 @@ def benchmark(
             "and is slow on it: compare with a file exported with them folded (--fold-bn), too"
         )
     if json_file is not None:
-        try:
-            json_file.write_text(json.dumps(result.as_dict(), indent=2) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise Onnx2mvitError(f"{json_file} cannot be written: {error.strerror}") from error
+        write_file(json_file, json_text(result.as_dict()).encode())
     with results(quiet) as shown:
         show(shown, result)
 
@@ -100,7 +106,6 @@ def show(console: Console, result: Benchmark) -> None:
     console.print(
         f"other processes took {result.others_before:.0%} of the processors before{load}; "
         f"this one took {result.peak_memory_mb:.0f} MB of memory at most",
-        highlight=False,
         soft_wrap=True,
     )
 

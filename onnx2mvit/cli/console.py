@@ -1,35 +1,68 @@
-"""What all commands share: where results, progress and warnings go."""
+"""What all commands share: where results, progress and warnings go, and that nothing obeys a name.
+
+Whatever is printed is printable here: what is of a file moves no cursor and breaks no line.
+"""
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any, Protocol
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-Say = Callable[[str], None]
+from onnx2mvit.base.json_text import json_text
+from onnx2mvit.ending import say, writing_stdout
+from onnx2mvit.errors import printable
+
+Row = tuple[str, str | Text]
+
+
+class Say(Protocol):
+    """Says which stage runs, and how far it is."""
+
+    def __call__(self, message: str, done: int = 0, total: int = 0) -> None:
+        """It is done so many times, of so many."""
+
+
+class PlainConsole(Console):
+    """A console for texts of one line, in which nothing is a command: no markup, no emoji."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """As rich does, with texts made printable."""
+        if isinstance(renderable, str):
+            renderable = Text(renderable)
+        if isinstance(renderable, Text) and not renderable.plain.isprintable():
+            renderable = renderable.copy()
+            renderable.plain = printable(renderable.plain)
+        return super().render(renderable, options)
+
 
 # A pipe has no width of its own: lines are left whole there.
-out = Console(width=None if sys.stdout.isatty() else 240)
-err = Console(stderr=True)
+out = PlainConsole(width=None if sys.stdout.isatty() else 240)
+err = PlainConsole(stderr=True)
 
 
 @contextmanager
 def live_progress(live: bool = True, quiet: bool = False) -> Iterator[Say]:
     """A line for each stage: on a terminal with its time, which runs while the stage does.
 
-    A message is the name of a stage, and how far it is in brackets. What is called in it may
-    freeze the terminal unless `live` is False. Nothing is said if it is `quiet`.
+    A message is the name of a stage, and how far it is in brackets or as two numbers. What is
+    called in it may freeze the terminal unless `live` is False. Nothing is said if it is `quiet`.
     """
     if quiet:
-        yield lambda message: None
+        yield lambda message, done=0, total=0: None
     elif err.is_terminal and live:
         with Progress(*COLUMNS, console=err) as lines:
             said = _Lines(lines)
@@ -37,12 +70,12 @@ def live_progress(live: bool = True, quiet: bool = False) -> Iterator[Say]:
             said.finish()
     else:
         start = time.perf_counter()
-        yield lambda message: err.print(
-            f"{time.perf_counter() - start:5.1f} s  {message}",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
+
+        def line(message: str, done: int = 0, total: int = 0) -> None:
+            if not done:
+                say(f"{time.perf_counter() - start:5.1f} s  {message}")
+
+        yield line
 
 
 class _Lines:
@@ -52,8 +85,10 @@ class _Lines:
         self.lines = lines
         self.stage = ""
 
-    def __call__(self, message: str) -> None:
+    def __call__(self, message: str, done: int = 0, total: int = 0) -> None:
         stage = message.partition(" (")[0]
+        if total > 1:
+            message = f"{stage} ({done} of {total})"
         if stage == self.stage:
             self.lines.update(self.lines.task_ids[-1], description=message)
             return
@@ -83,11 +118,11 @@ COLUMNS = (
 )
 
 
-def show_rows(console: Console, rows: Iterable[tuple[str, Text]]) -> None:
+def show_rows(console: Console, rows: Iterable[Row]) -> None:
     """Names and what they stand for; on a terminal the latter keep their column."""
     if not console.is_terminal:
         for name, text in rows:
-            console.print(Text(f"{name:9}") + text, soft_wrap=True)
+            console.print(Text.assemble(f"{name:9}", text), soft_wrap=True)
         return
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="dim", min_width=7, no_wrap=True)
@@ -97,24 +132,24 @@ def show_rows(console: Console, rows: Iterable[tuple[str, Text]]) -> None:
     console.print(table)
 
 
+def show_lines(lines: Iterable[str]) -> None:
+    """Lines on stdout as they are, however long."""
+    for line in lines:
+        print(printable(line))
+
+
 @contextmanager
 def results(quiet: bool = False) -> Iterator[Console]:
-    """The console for what goes to stdout, which shows nothing if it is `quiet`.
-
-    A reader that goes away, as `head` does, is no failure.
-    """
-    try:
-        yield Console(quiet=True) if quiet else out
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """The console for what goes to stdout, which shows nothing if it is `quiet`."""
+    with writing_stdout():
+        yield PlainConsole(quiet=True) if quiet else out
 
 
 def print_json(value: object) -> None:
     """What `--json` shows, to be read by programs; there is no quiet about it."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    print(json_text(value), end="")
 
 
 def warn(message: str) -> None:
     """A yellow line on stderr."""
-    err.print(f"warning: {message}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    say(f"warning: {message}", "33")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from onnx2mvit.cli.console import live_progress, print_json, results, warn
-from onnx2mvit.cli.options import Patterns, Quiet
+from onnx2mvit.cli.options import Debug, Json, Patterns, Quiet
 from onnx2mvit.errors import VerificationError
 from onnx2mvit.ir.image_size import parse_image_size
 
@@ -42,8 +42,9 @@ def convert(
     blocks: Annotated[
         bool, typer.Option("--blocks", help="Write NAME.blocks.onnx: each block a function.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Show report.json instead.")] = False,
+    as_json: Json = False,
     quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     """Convert an ONNX file to a Keras model, with its source, its weights and a proof.
 

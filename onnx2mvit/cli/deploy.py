@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from onnx2mvit.cli.console import err, live_progress, print_json, results
-from onnx2mvit.cli.options import Quiet
+from onnx2mvit.cli.console import live_progress, print_json, results
+from onnx2mvit.cli.options import Debug, Json, Quiet, TrustModule
 from onnx2mvit.errors import VerificationError
 from onnx2mvit.ir.image_size import parse_size
-
-Report = Callable[[str, int, int], None]
 
 
 class Format(StrEnum):
@@ -33,34 +28,6 @@ class Precision(StrEnum):
     FLOAT32 = "float32"
     FLOAT16 = "float16"
     INT8 = "int8"
-
-
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Report]:
-    """A bar for each stage on a terminal; a line when a stage begins elsewhere."""
-    if quiet or not err.is_terminal:
-        with live_progress(quiet=quiet) as say:
-            seen = set[str]()
-
-            def line(stage: str, done: int, total: int) -> None:
-                if stage not in seen:
-                    seen.add(stage)
-                    say(stage)
-
-            yield line
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), console=err, transient=True) as bars:
-        tasks = {}
-
-        def bar(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                for task in bars.tasks:  # what came before is done
-                    bars.update(task.id, completed=task.total)
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
-
-        yield bar
 
 
 def deploy(
@@ -102,8 +69,10 @@ def deploy(
         Path,
         typer.Option("--output", "-o", help="The folder in which NAME_FORMAT_PRECISION/ goes."),
     ] = Path("deployed"),
-    as_json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
+    trust_module: TrustModule = False,
+    as_json: Json = False,
     quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     """Write a converted model as a file for phones or servers, and compare its answers.
 
@@ -117,7 +86,7 @@ def deploy(
     from onnx2mvit.deployment import deploy as run
 
     size = parse_size(image_size) if image_size is not None else None
-    with _progress(quiet) as progress:
+    with live_progress(quiet=quiet) as progress:
         result = run(
             target,
             output,
@@ -130,6 +99,7 @@ def deploy(
             inputs=inputs,
             labels=labels,
             onnx=onnx,
+            trust_module=trust_module,
             progress=progress,
         )
     with results(quiet) as console:

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from onnx2mvit.cli.console import live_progress, out, results, warn
-from onnx2mvit.cli.options import Quiet
+from onnx2mvit.cli.console import live_progress, results, show_lines, warn
+from onnx2mvit.cli.options import Debug, Quiet
 from onnx2mvit.ir.image_size import parse_size
 
 
@@ -24,7 +24,7 @@ def _list_models(wanted: bool) -> None:
     if wanted:
         from onnx2mvit.exporter import names
 
-        out.print("\n".join(names()), highlight=False)
+        show_lines(names())
         raise typer.Exit
 
 
@@ -66,6 +66,7 @@ def export(
         typer.Option("--list", callback=_list_models, is_eager=True, help="Show all names, stop."),
     ] = False,
     quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     """Export a published PyTorch network to ONNX, and check the file against torch.
 
@@ -95,15 +96,10 @@ def export(
             warn=warn,
         )
     with results(quiet) as console:
-        console.print(
+        for line in (
             f"{result.path}: {result.nodes} nodes, opset {result.opset}, "
             f"{result.parameters:,} parameters, weights: {result.weights}",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
-        console.print(
             f"onnxruntime agrees with torch to {result.max_abs_error:.1e} "
             f"at |logit| {result.max_abs_logit:.1f}",
-            highlight=False,
-        )
+        ):
+            console.print(line, soft_wrap=True)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onnx2mvit.cli.console import out, print_json, results
-from onnx2mvit.cli.options import Patterns
+from onnx2mvit.cli.console import print_json, results, show_lines
+from onnx2mvit.cli.options import Debug, Json, Patterns
 from onnx2mvit.errors import UsageError
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Graph, Value
@@ -23,7 +23,7 @@ SHOWN = 20  # reasons
 
 def inspect(
     file: Annotated[Path, typer.Argument(help="An ONNX file.", readable=False)],
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    as_json: Json = False,
     depth: Annotated[int, typer.Option(help="Levels of the tree to show; 0 shows all.", min=0)] = 0,
     graph: Annotated[bool, typer.Option("--graph", help="Show which block reads which.")] = False,
     why: Annotated[str | None, typer.Option(help="Say why a kind is not found where.")] = None,
@@ -35,6 +35,7 @@ def inspect(
         typer.Argument(help="With --explain: a node, an output, a module or a block of the file."),
     ] = None,
     patterns: Patterns = None,
+    debug: Debug = False,
 ) -> None:
     """Show the tree of blocks in an ONNX file, and what no pattern took. Needs no Keras.
 
@@ -48,27 +49,24 @@ def inspect(
     from onnx2mvit.matcher.diagnosis import explanations
     from onnx2mvit.reports.report import describe, leftovers
 
-    if why is not None:
-        found = why_lines(file, why, patterns or ())
-        with results():
-            print("\n".join(found))
-        return
     if node is not None and not explain:
         raise UsageError(f"{node!r} is to be explained: add --explain")
+    if why is not None:
+        with results():
+            show_lines(why_lines(file, why, patterns or ()))
+        return
     network = run(file, patterns or ())
-    with results():
+    with results() as console:
         if graph:
-            print("\n".join(graph_lines(network.graph)))
+            show_lines(graph_lines(network.graph))
         elif explain and as_json:
             print_json([each.as_dict() for each in explanations(network, node)])
         elif explain:
-            for line in explain_lines(explanations(network, node)):
-                out.print(line, markup=False, highlight=False, soft_wrap=True)
+            show_lines(explain_lines(explanations(network, node)))
         elif as_json:
-            described = describe(network) | {"leftovers": leftovers(network)}
-            print_json(described)
+            print_json(describe(network) | {"leftovers": leftovers(network)})
         else:
-            show_network(out, network, depth)
+            show_network(console, network, depth)
 
 
 def graph_lines(graph: Graph) -> Iterator[str]:

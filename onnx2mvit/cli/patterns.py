@@ -12,8 +12,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from onnx2mvit.cli.console import out, print_json, results
-from onnx2mvit.cli.options import Patterns
+from onnx2mvit.cli.console import print_json, results, show_lines
+from onnx2mvit.cli.options import Debug, Json, Patterns
 from onnx2mvit.errors import UsageError
 from onnx2mvit.matcher.pattern import Pattern
 
@@ -23,7 +23,8 @@ PAPER = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 def patterns(
     kind: Annotated[str | None, typer.Argument(help="Show this one, before and after.")] = None,
     files: Patterns = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
 ) -> None:
     """List the patterns, with their papers and what they become; or show one of them.
 
@@ -34,14 +35,13 @@ def patterns(
     every = {pattern.kind: pattern for pattern in all_patterns(files or ())}
     if kind is not None and kind not in every:
         raise UsageError(f"there is no pattern {kind!r}; there are {', '.join(sorted(every))}")
-    with results():
+    with results() as console:
         if kind is not None:
-            for line in shown(every[kind]):
-                out.print(line, markup=False, highlight=False, soft_wrap=True)
+            show_lines("\n".join(shown(every[kind])).split("\n"))
         elif as_json:
             print_json([row(pattern) for pattern in every.values()])
         else:
-            out.print(table(every.values()))
+            console.print(table(every.values()))
 
 
 def row(pattern: Pattern) -> dict[str, str | list[str]]:
@@ -68,10 +68,9 @@ def table(every: Iterable[Pattern]) -> Table:
     made = Table(title="Applied in this order; a model is a block that Keras shows as one")
     for title in ("pattern", "is", "becomes", "arXiv"):
         made.add_column(title)
-    for pattern in every:
-        told = row(pattern)
+    for told in map(row, every):
         made.add_row(
-            *(str(told[key]) for key in ("kind", "is", "becomes")), ", ".join(told["papers"])
+            *map(str, (told["kind"], told["is"], told["becomes"])), ", ".join(told["papers"])
         )
     return made
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
-from onnx2mvit.cli.console import show_rows
+from onnx2mvit.cli.console import Row, show_rows
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.network import Network
 from onnx2mvit.reports.report import batch_normalization, leftovers
@@ -21,38 +21,27 @@ SHOWN_LEFTOVERS = 20
 
 
 def show_network(console: Console, network: Network, depth: int = 0) -> None:
-    """The tree of blocks, then coverage, then what no pattern took."""
-    source = network.graph.source
-    root = Tree(
-        Text.assemble(
-            (source.file, "bold"),
-            f"  opset {source.opset}, {source.producer}, weights: {source.weights}",
-        )
-    )
+    """The tree of blocks, then how much was recognised, then what no pattern took."""
+    source, coverage = network.graph.source, network.coverage
+    told = f"  opset {source.opset}, {source.producer}, weights: {source.weights}"
+    root = Tree(Text.assemble((source.file, "bold"), told))
     for block in network.blocks:
         _add(root, block, "", depth)
     console.print(root)
-    show_coverage(console, network)
     unknown = leftovers(network)
-    for entry in unknown[:SHOWN_LEFTOVERS]:
-        closest = f" (closest: {entry['closest']})" if entry["closest"] else ""
-        line = f"  {entry['op']} in {entry['module'] or '?'}: {entry['why']}{closest}"
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-    if len(unknown) > SHOWN_LEFTOVERS:
-        console.print(f"  … and {len(unknown) - SHOWN_LEFTOVERS} more (--json lists them all)")
-
-
-def show_coverage(console: Console, network: Network) -> None:
-    """One line: how many nodes there were, and how many lie in blocks."""
-    coverage = network.coverage
-    console.print(
-        f"{network.graph.source.nodes} nodes, {coverage.nodes} after simplification, "
+    lines = [
+        f"{source.nodes} nodes, {coverage.nodes} after simplification, "
         f"{coverage.in_blocks} in blocks ({coverage.percent:.1f} %), "
         f"{coverage.single_ops} single operators, {coverage.unsupported} not supported; "
-        f"batch normalization {batch_normalization(network.blocks)}",
-        highlight=False,
-        soft_wrap=True,
-    )
+        f"batch normalization {batch_normalization(network.blocks)}"
+    ]
+    for entry in unknown[:SHOWN_LEFTOVERS]:
+        closest = f" (closest: {entry['closest']})" if entry["closest"] else ""
+        lines.append(f"  {entry['op']} in {entry['module'] or '?'}: {entry['why']}{closest}")
+    if len(unknown) > SHOWN_LEFTOVERS:
+        lines.append(f"  … and {len(unknown) - SHOWN_LEFTOVERS} more (--json lists them all)")
+    for line in lines:
+        console.print(line, soft_wrap=True)
 
 
 def _add(parent: Tree, block: Block, outer: str, depth: int) -> None:
@@ -75,39 +64,34 @@ def show_verification(console: Console, verification: dict[str, Any]) -> None:
     show_rows(console, _proof(verification))
 
 
-def _proof(verification: dict[str, Any]) -> list[tuple[str, Text]]:
-    passed = verification["verdict"] == "passed"
+def _proof(verification: dict[str, Any]) -> list[Row]:
+    colour = "green" if verification["verdict"] == "passed" else "red"
     blocks, agreement = verification["blocks"], verification["top1_agreement"]
-    rows = [
-        ("verdict", Text(verification["verdict"], "bold green" if passed else "bold red")),
-        ("inputs", Text(verification["images"])),
+    rows: list[Row] = [
+        ("verdict", Text(verification["verdict"], f"bold {colour}")),
+        ("inputs", verification["images"]),
         (
             "output",
-            Text(
-                f"max error {verification['max_abs_error']:.2e}, "
-                f"relative to the largest {verification['max_rel_error']:.2e} "
-                f"(allowed {verification['tolerance']:.0e}; "
-                f"onnxruntime differs from itself by {verification['noise_floor']:.2e})"
-            ),
+            f"max error {verification['max_abs_error']:.2e}, "
+            f"relative to the largest {verification['max_rel_error']:.2e} "
+            f"(allowed {verification['tolerance']:.0e}; "
+            f"onnxruntime differs from itself by {verification['noise_floor']:.2e})",
         ),
     ]
     if blocks:
         worst = max(blocks, key=lambda block: float(block["max_rel_error"]))
-        far = (
-            f"{len(blocks)} borders compared, the farthest off is {worst['name']} "
-            f"({worst['kind']}) by {worst['max_rel_error']:.2e}"
-        )
-        rows.append(("blocks", Text(far)))
+        far = f"{worst['name']} ({worst['kind']}) by {worst['max_rel_error']:.2e}"
+        rows.append(("blocks", f"{len(blocks)} borders compared, the farthest off is {far}"))
     if agreement is not None:
-        rows.append(("top-1", Text(f"{agreement:.1%} agree")))
+        rows.append(("top-1", f"{agreement:.1%} agree"))
     rewrite = verification["rewrite"]
     if rewrite["max_rel_error"] is not None:
         said = f"the blocks as ONNX functions answer to {rewrite['max_rel_error']:.2e} as the file"
     else:
         said = f"not run as ONNX functions: {rewrite['why']}"
-    rows.append(("rewrite", Text(said)))
+    rows.append(("rewrite", said))
     if begins := verification["begins"]:
-        rows.append(("begins", Text(f"in {_where(begins)}, on onnxruntime's own tensors")))
+        rows.append(("begins", f"in {_where(begins)}, on onnxruntime's own tensors"))
     return rows
 
 
@@ -125,23 +109,22 @@ def _where(begins: dict[str, Any]) -> str:
 def show_conversion(console: Console, conversion: Conversion) -> None:
     """What was written, what the model is, the verdict, and how long each stage took."""
     report, folder = conversion.report, conversion.folder
-    files = ", ".join(
-        f"{path.name} {path.stat().st_size / 1e6:.2f} MB" for path in sorted(folder.iterdir())
-    )
-    rows = [("folder", Text(f"{folder}/", "bold")), ("files", Text(files)), *_made(report)]
+    files = (f"{path.name} {path.stat().st_size / 1e6:.2f} MB" for path in sorted(folder.iterdir()))
+    rows: list[Row] = [("folder", Text(f"{folder}/", "bold")), ("files", ", ".join(files))]
+    rows += _made(report)
     if report["verification"] is None:
         rows.append(("verdict", Text("not verified (--no-verify)", "yellow")))
     else:
         height, width = report["sizes"]["traced"]
         proven = f"proven at {height}×{width}; other sizes: {report['sizes']['by_rule']}"
-        rows += [*_proof(report["verification"]), ("sizes", Text(proven))]
+        rows += [*_proof(report["verification"]), ("sizes", proven)]
     stages = ", ".join(f"{name} {taken:.1f}" for name, taken in report["seconds"].items())
-    rows.append(("seconds", Text(f"{sum(report['seconds'].values()):.1f}: {stages}")))
-    rows.append(("look at", Text(f"{folder}/report.html")))
+    rows.append(("seconds", f"{sum(report['seconds'].values()):.1f}: {stages}"))
+    rows.append(("look at", f"{folder}/report.html"))
     show_rows(console, rows)
 
 
-def _made(report: dict[str, Any]) -> list[tuple[str, Text]]:
+def _made(report: dict[str, Any]) -> list[Row]:
     model, coverage = report["model"], report["coverage"]
     size = f"{model['parameters']:,} parameters ({model['trainable_parameters']:,} trainable)"
     covered = (
@@ -149,10 +132,8 @@ def _made(report: dict[str, Any]) -> list[tuple[str, Text]]:
         f"{coverage['single_ops']} single operators, "
         f"batch normalization {report['batch_normalization']}"
     )
-    rows = [
-        ("model", Text(f"{size}, weights: {report['onnx']['weights']}")),
-        ("coverage", Text(covered)),
-    ]
+    rows: list[Row] = [("model", f"{size}, weights: {report['onnx']['weights']}")]
+    rows.append(("coverage", covered))
     if report["batch_normalization"] == "folded":
         rows.append(("note", Text(FOLDED, "yellow")))
     return rows

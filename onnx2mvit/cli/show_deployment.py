@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from onnx2mvit.cli.console import Row, show_rows
 from onnx2mvit.deployment import Deployment, Fidelity
 
 SHOWN_BLOCKS = 8
@@ -15,37 +16,29 @@ def show_deployment(console: Console, result: Deployment) -> None:
     """The file, how far its answers are off, what blocks lose, and what a user should know."""
     report = result.report
     colour = "green" if result.passed else "red"
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     weights = report["weights"] or "unknown"
-    table.add_row("file", f"{result.file}  {report['bytes'] / 1e6:.2f} MB, {report['precision']}")
-    table.add_row(
-        "weights", f"{weights}" + (": it classifies nothing" if "random" in weights else "")
-    )
     shape = "×".join("any" if each is None else str(each) for each in report["input"]["shape"])
-    table.add_row("takes", f"{report['input']['name']} {shape} float32 in [0, 1]")
-    signatures = "; ".join(
-        f"{name} ({', '.join(outputs)})" for name, outputs in report["signatures"].items()
-    )
-    table.add_row("gives", signatures or ", ".join(report["outputs"]))
-    table.add_row("verdict", Text(report["verdict"], style=f"bold {colour}"))
-    for name, text in _rows(result.comparison):
-        table.add_row(name, text)
-    for note in report["notes"]:
-        table.add_row("note", Text(note, style="yellow"))
-    console.print(table, highlight=False, markup=False)
+    signatures = (f"{name} ({', '.join(given)})" for name, given in report["signatures"].items())
+    rows: list[Row] = [
+        ("file", f"{result.file}  {report['bytes'] / 1e6:.2f} MB, {report['precision']}"),
+        ("weights", weights + (": it classifies nothing" if "random" in weights else "")),
+        ("takes", f"{report['input']['name']} {shape} float32"),
+        ("gives", "; ".join(signatures) or ", ".join(report["outputs"])),
+        ("verdict", Text(report["verdict"], style=f"bold {colour}")),
+        *_compared(result.comparison),
+        *(("note", Text(note, style="yellow")) for note in report["notes"]),
+    ]
+    show_rows(console, rows)
     if result.losses:
-        console.print(_blocks(result), highlight=False)
+        console.print(_blocks(result))
 
 
-def _rows(found: Fidelity) -> list[tuple[str, str]]:
+def _compared(found: Fidelity) -> list[Row]:
     noise = "nothing differs" if found.sqnr_db is None else f"{found.sqnr_db:.1f} dB"
-    rows = [
+    off = f"{found.max_abs_error:.2e} at most, {found.max_rel_error:.2e} of the largest value"
+    rows: list[Row] = [
         ("against", f"{found.against}, on {found.images}"),
-        (
-            "error",
-            f"{found.max_abs_error:.2e} at most, {found.max_rel_error:.2e} of the largest value; "
-            f"signal to noise {noise}",
-        ),
+        ("error", f"{off}; signal to noise {noise}"),
     ]
     if found.top1_agreement is None:
         return rows
@@ -63,8 +56,9 @@ def _blocks(result: Deployment) -> Table:
     shown = result.losses[:SHOWN_BLOCKS]
     title = f"what the answer loses if one block alone is in int8 (worst {len(shown)})"
     table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for name, side in (("block", "left"), ("weights", "right"), ("left, dB", "right")):
-        table.add_column(name, justify="right" if side == "right" else "left")
+    table.add_column("block")
+    table.add_column("weights", justify="right")
+    table.add_column("left, dB", justify="right")
     table.add_column("it is in")
     for loss in shown:
         decibel = "all" if loss.sqnr_db is None else f"{loss.sqnr_db:.1f}"

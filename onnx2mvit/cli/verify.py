@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from onnx2mvit.cli.console import live_progress, print_json, results
-from onnx2mvit.cli.options import Patterns, Quiet
+from onnx2mvit.cli.options import Debug, Json, Patterns, Quiet, TrustModule
 from onnx2mvit.errors import VerificationError
 
 
@@ -21,9 +21,11 @@ def verify(
         Path | None, typer.Option(help="A folder of images; structured ones are made without it.")
     ] = None,
     inputs: Annotated[int, typer.Option(help="How many images to make.", min=1)] = 8,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    as_json: Json = False,
     patterns: Patterns = None,
+    trust_module: TrustModule = False,
     quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     """Compare a converted model with its ONNX file again, block by block.
 
@@ -37,7 +39,13 @@ def verify(
 
     with live_progress(quiet=quiet) as progress:
         result = run(
-            file, target, images=images, inputs=inputs, patterns=patterns or (), progress=progress
+            file,
+            target,
+            images=images,
+            inputs=inputs,
+            patterns=patterns or (),
+            trust_module=trust_module,
+            progress=progress,
         )
     with results(quiet) as console:
         if as_json:

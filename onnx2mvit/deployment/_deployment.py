@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from onnx2mvit.base.json_text import json_text
 from onnx2mvit.base.output import whole_folder
 from onnx2mvit.deployment import _int8, _litert, _onnx, _saved_model
 from onnx2mvit.deployment._comparison import Fidelity, fidelity
@@ -117,6 +117,7 @@ def deploy(
     inputs: int | None = None,
     labels: str | Path | None = None,
     onnx: str | Path | None = None,
+    trust_module: bool = False,
     progress: Progress | None = None,
 ) -> Deployment:
     """Writes a converted model, a folder or a .keras file, as a file that runs without Keras.
@@ -132,6 +133,7 @@ def deploy(
     where the report of the conversion says, with the Keras model: on the images of the folder
     `images`, or else of `calibration`, or on `inputs` structured ones that are made here.
     int8 measures on `calibration`, or on structured images, which blocks stay in float32.
+    `trust_module` is as in `onnx2mvit.verify`.
 
     Raises:
         UsageError: an option makes no sense, or a folder holds no images.
@@ -142,7 +144,7 @@ def deploy(
     check(format, precision, batch, inputs)
     target, progress = Path(target), progress or (lambda stage, done, total: None)
     progress("load", 0, 1)
-    model, source = load_with_report(target, image_size)
+    model, source = load_with_report(target, image_size, trust_module)
     packages(format, precision)
     size = size_of(model, image_size, source)
     interface = describe_model(model, batch or (1 if format == "litert" else None), size)
@@ -166,8 +168,7 @@ def deploy(
         _write(job, file)
         comparison = _compare(job, file, original, *compared)
         report = _report(job, file, comparison)
-        text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
-        (work / MARK).write_text(text, encoding="utf-8")
+        (work / MARK).write_text(json_text(report), encoding="utf-8")
     return Deployment(folder, folder / file.name, report, comparison, tuple(job.losses))
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.base.optional import import_tensorflow, optional
+from onnx2mvit.base.user_files import reading
 from onnx2mvit.builder import at_size, load
 from onnx2mvit.errors import UsageError
+from onnx2mvit.reports.report import read_report
 from onnx2mvit.runtimes import import_litert
 
 if TYPE_CHECKING:
@@ -51,22 +52,19 @@ def packages(format_: str, precision: str) -> None:
 
 
 def load_with_report(
-    target: Path, size: tuple[int, int] | None
+    target: Path, size: tuple[int, int] | None, trust_module: bool
 ) -> tuple[keras.Model, dict[str, Any]]:
     """The model, for images of that size, and the report that lies beside it.
 
     Raises:
-        InvalidModelError: it is no converted model.
+        InvalidModelError: it is no converted model, or the report was damaged.
         UsageError: it is a .keras file for another size, which cannot be built again.
     """
-    model = load(target)
+    model = load(target, trust_module)
     if size is not None:
         model = at_size(model, target, size)
     report = (target if target.is_dir() else target.parent) / "report.json"
-    if not report.is_file():
-        return model, {}
-    found: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
-    return model, found
+    return model, read_report(report) if report.exists() else {}
 
 
 def size_of(
@@ -96,10 +94,8 @@ def read_labels(path: str | Path | None, model: keras.Model) -> list[str]:
     """
     if path is None:
         return []
-    try:
+    with reading(path, "a text of labels", UsageError):
         found = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read as a text of labels: {error}") from error
     classes = model.outputs[0].shape[-1]
     if len(found) != classes:
         raise UsageError(f"{path} holds {len(found)} labels, the model has {classes} classes")

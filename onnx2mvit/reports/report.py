@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import operator
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+from onnx2mvit.base.user_files import reading
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Node, Value
 from onnx2mvit.ir.layout import Layout, output_order
@@ -15,6 +19,24 @@ from onnx2mvit.lowering import wanted_orders
 from onnx2mvit.matcher.diagnosis import Explainer, sentence
 
 EXPLAINED = 100  # single operators; a millisecond each
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """A report.json that may have been edited, with those parts right that others go by.
+
+    Raises:
+        InvalidModelError: it is no report of a conversion, or not any more.
+    """
+    with reading(path, "a report of a conversion"):
+        report = json.loads(path.read_text(encoding="utf-8"))
+        onnx, (height, width) = report["onnx"], report["sizes"]["traced"]
+        texts = onnx["file"], onnx["sha256"], onnx["weights"]
+        texts += tuple(block["path"] for block in report["blocks"])
+        if not all(isinstance(each, str) for each in texts):
+            raise TypeError("a name in it is no text")
+        if min(operator.index(height), operator.index(width)) < 1:
+            raise ValueError(f"it speaks of images of {height}×{width}")
+    return dict(report)
 
 
 def describe(network: Network) -> dict[str, Any]:

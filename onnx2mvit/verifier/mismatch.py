@@ -5,17 +5,14 @@ It needs neither the network nor onnxruntime, and is there as long as the model 
 
 from __future__ import annotations
 
-import contextlib
 import json
-import secrets
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from onnx2mvit.base.output import whole_folder
+from onnx2mvit.base.output import remove_folder, whole_folder
 from onnx2mvit.errors import Onnx2mvitError
 from onnx2mvit.verifier.sub_model import SubModel
 
@@ -81,17 +78,9 @@ def renew_repro(target: Path, part: SubModel | None, progress: Callable[[str], N
         return
     try:
         if _is_of(folder, target):
-            _remove(folder)
+            remove_folder(folder)
     except OSError as error:
         progress(f"{folder} is out of date and cannot be removed: {error.strerror}")
-
-
-def _remove(folder: Path) -> None:
-    """At once, so that another process never sees, or exchanges, a part of it."""
-    old = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
-    with contextlib.suppress(FileNotFoundError):  # another process was faster
-        folder.rename(old)
-        shutil.rmtree(old)
 
 
 def _is_of(folder: Path, target: Path) -> bool:

@@ -46,8 +46,10 @@ def prove(
     )
 
 
-def load_traced(target: Path, network: Network) -> keras.Model:
+def load_traced(target: Path, network: Network, trust_module: bool = False) -> keras.Model:
     """A converted model with the head of the file, for images of the traced size.
+
+    `trust_module` is as in `builder.load`.
 
     Raises:
         InvalidModelError: it is not what `convert` wrote.
@@ -55,4 +57,5 @@ def load_traced(target: Path, network: Network) -> keras.Model:
     """
     own = own_head(network) if target.is_dir() else {}
     with loading(target):
-        return at_size(load(target, **own), target, network.traced_size, **own)
+        model = load(target, trust_module, **own)
+        return at_size(model, target, network.traced_size, **own)

@@ -14,7 +14,7 @@ import pytest
 
 from onnx2mvit.base import output
 from onnx2mvit.base.atomic_swap import exchange, hold
-from onnx2mvit.base.output import MARK, whole_folder
+from onnx2mvit.base.output import MARK, whole_folder, write_file
 from onnx2mvit.builder.weights import save_weights
 from onnx2mvit.errors import Onnx2mvitError, UsageError
 
@@ -47,14 +47,54 @@ def test_a_folder_appears_whole(tmp_path: Path) -> None:
     assert names(target.parent) == ["target"]
 
 
-def test_a_second_run_replaces_the_first(tmp_path: Path) -> None:
+def test_a_second_run_replaces_the_first_and_what_a_user_put_there_stays(tmp_path: Path) -> None:
     target = tmp_path / "target"
-    with whole_folder(target) as work:
-        (work / "only in the first").touch()
+    write(target, "first")
+    (target / "notes.txt").write_text("mine")
+    (target / "notes.txt").chmod(0o600)
+    (target / "runs" / "1").mkdir(parents=True)
+    (target / "runs" / "1" / "tuned.keras").write_text("mine, too")
+    (target / "data").symlink_to("/nowhere")
+    (target / "optional").touch()
+    with whole_folder(target, older=["optional"]) as work:
+        (work / "file").write_text("second")
         (work / MARK).touch()
-    write(target, "second")
-    assert names(target) == ["file", MARK]
+    assert (target / "file").read_text() == "second"
+    assert names(target) == ["data", "file", "notes.txt", MARK, "runs"]
+    assert (target / "runs" / "1" / "tuned.keras").read_text() == "mine, too"
+    assert (target / "data").is_symlink()
+    assert stat.S_IMODE((target / "notes.txt").stat().st_mode) == 0o600
     assert names(tmp_path) == ["target"]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_target_that_is_a_link_stays_one_and_what_it_points_to_is_written(
+    tmp_path: Path, there: bool
+) -> None:
+    folder = tmp_path / "disk" / "folder"
+    if there:
+        write(folder, "old")
+    (tmp_path / "target").symlink_to(folder)
+    write(tmp_path / "target", "new")
+    assert (tmp_path / "target").is_symlink()
+    assert not folder.is_symlink() and (folder / "file").read_text() == "new"
+    (tmp_path / "link.json").symlink_to(folder / "file.json")
+    write_file(tmp_path / "link.json", b"{}")
+    assert (tmp_path / "link.json").is_symlink() and (folder / "file.json").read_bytes() == b"{}"
+    assert names(folder) == ["file", "file.json", MARK]
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    file, folder = tmp_path / "deep" / "file", tmp_path / "folder"
+    write_file(file, b"old")
+    write_file(file, b"new")
+    assert file.read_bytes() == b"new" and names(file.parent) == ["file"]
+    write_file(Path("/dev/null"), b"written to, and still there")
+    assert Path("/dev/null").is_char_device()
+    folder.mkdir()
+    for place in (folder, file / "below", Path("/dev/full"), Path("/proc/nowhere/file")):
+        with pytest.raises(Onnx2mvitError, match=f"^{place} cannot be written: [A-Z]"):
+            write_file(place, b"content")
 
 
 def test_a_folder_of_somebody_else_is_not_replaced(tmp_path: Path) -> None:
@@ -131,7 +171,7 @@ def test_a_failed_exchange_brings_the_old_folder_back(
     rename = Path.rename
 
     def failing(path: Path, to: Any) -> Path:
-        if Path(to) == target and ".old." not in path.name:
+        if Path(to) == target and (path / "file").read_text() == "new":
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return rename(path, to)
 
@@ -224,16 +264,17 @@ def test_what_a_killed_process_left_is_removed_and_what_another_is_writing_is_no
     tmp_path: Path,
 ) -> None:
     target = tmp_path / "target"
-    left, held, other = (tmp_path / f".target.{digit * 8}" for digit in "012")
-    mine = tmp_path / ".target.backup00"
-    for folder in (left, held, other, mine):
+    left, held, other, file = (tmp_path / f".onnx2mvit-{digit * 8}" for digit in "0123")
+    mine = [tmp_path / name for name in (".target.00000000", ".onnx2mvit-notes", ".onnx2mvit-0")]
+    for folder in (left, held, other, *mine):
         folder.mkdir()
         (folder / "file").touch()
-    for folder in (left, held, mine):
-        os.utime(folder, (0, 0))
+    file.touch()
+    for each in (left, held, file, *mine):
+        os.utime(each, (0, 0))
     with hold(held):
         write(target, "new")
-    assert names(tmp_path) == sorted(each.name for each in (held, other, mine, target))
+    assert names(tmp_path) == sorted(each.name for each in (held, other, *mine, target))
 
 
 def test_a_folder_that_was_made_for_nothing_goes_again(tmp_path: Path) -> None:

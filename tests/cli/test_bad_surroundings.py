@@ -115,7 +115,7 @@ conversion.save_weights = killed"""
     done = surroundings.run(command("convert", path, "-o", tmp_path / "out", before=kill))
     assert done.returncode == -sent
     (left,) = [path for path in target.parent.iterdir() if path != target]
-    assert left.name.startswith(".net.")
+    assert left.name.startswith(".onnx2mvit-")
     os.utime(left, (0, 0))
     with whole_folder(tmp_path / "out" / "net") as work:
         (work / "net.py").write_text("# older\n")

@@ -15,13 +15,13 @@ from rich.text import Text
 
 import onnx2mvit
 from onnx2mvit.cli import console
-from onnx2mvit.cli import main as cli
+from onnx2mvit.cli.main import app
 from onnx2mvit.cli.show import show_conversion
 from onnx2mvit.exporter import ExportResult
 from tests.support.command_line import Ran, Run
 from tests.support.graphs import model, save
 
-GROUP: Any = typer.main.get_command(cli.app)
+GROUP: Any = typer.main.get_command(app)
 COMMANDS: dict[str, Any] = GROUP.commands
 WIDTH = 80
 

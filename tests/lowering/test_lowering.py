@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import onnx2mvit
-from onnx2mvit.cli import main as cli
+from onnx2mvit.cli import main
 from onnx2mvit.emitter.emit import emit
 from onnx2mvit.errors import UnsupportedError
 from onnx2mvit.lifter import lift
@@ -223,7 +223,7 @@ def test_what_cannot_be_converted_is_named_on_the_command_line(
     out = tmp_path / "out"
     monkeypatch.setattr(sys, "argv", ["onnx2mvit", "convert", str(path), "-o", str(out)])
     with pytest.raises(SystemExit) as stop:
-        cli.main()
+        main()
     assert stop.value.code == 4
     message = capsys.readouterr().err.splitlines()[-1]
     for part in (
@@ -234,7 +234,7 @@ def test_what_cannot_be_converted_is_named_on_the_command_line(
     assert not out.exists()
     monkeypatch.setattr(sys, "argv", ["onnx2mvit", "inspect", str(path), "--json"])
     with pytest.raises(SystemExit):
-        cli.main()
+        main()
     told = json.loads(capsys.readouterr().out)
     assert told["coverage"]["unsupported"] == 1
     assert [entry["op"] for entry in told["leftovers"]] == ["Det"]

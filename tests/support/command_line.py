@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from unittest import mock
 
-from onnx2mvit.cli import main as cli
+from onnx2mvit.cli import main
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ def exit_code(*arguments: object) -> int:
     """Runs `onnx2mvit` with these arguments."""
     with mock.patch.object(sys, "argv", ["onnx2mvit", *map(str, arguments)]):
         try:
-            cli.main()
+            main()
         except SystemExit as stop:
             code = stop.code or 0
             assert isinstance(code, int)

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent.parent
 NOBODY = 65534
 MAIN = """
 import os, sys
-from onnx2mvit.cli import main as cli
+from onnx2mvit.cli.main import app, main
 from onnx2mvit import api as conversion
 from onnx2mvit.base import output
 from onnx2mvit.cli import show
@@ -26,13 +26,13 @@ if os.getuid() == 0:
     # Python's own files may be root's alone: what is imported late is imported now.
     conversion.emit(conversion.inspect({arguments!r}[1]), "net", "")
     sys.argv = ["onnx2mvit", "inspect", {arguments!r}[1]]
-    cli.app(standalone_mode=False)
+    app(standalone_mode=False)
     os.setgroups([])
     os.setgid({nobody})
     os.setuid({nobody})
 {before}
 sys.argv = ["onnx2mvit", *{arguments!r}]
-cli.main()
+main()
 """
 
 

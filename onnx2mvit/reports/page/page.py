@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from onnx2mvit.errors import CONTROL
+from onnx2mvit.errors import printable
 from onnx2mvit.reader.rules import all_rules
 from onnx2mvit.reports.page.diagram import diagram
 from onnx2mvit.reports.page.errors import histogram, scale_of
@@ -131,11 +131,7 @@ def _environment() -> jinja2.Environment:
 
 def _visible(value: object) -> object:
     """Text without what moves the cursor or turns the direction of writing."""
-    return _clean(value) if type(value) is str else value  # markup is ours
-
-
-def _clean(text: str) -> str:
-    return CONTROL.sub("�", text).encode(errors="replace").decode()
+    return printable(value) if type(value) is str else value  # markup is ours
 
 
 def _error(value: float) -> str:
@@ -166,8 +162,9 @@ def _coloured(source: str) -> Markup:
     from pygments.formatters import HtmlFormatter
     from pygments.lexers import PythonLexer
 
+    text = "\n".join(map(printable, source.split("\n")))
     # It escapes what it colours.
-    return Markup(highlight(_clean(source), PythonLexer(), HtmlFormatter(nowrap=True)))
+    return Markup(highlight(text, PythonLexer(), HtmlFormatter(nowrap=True)))
 
 
 def _source_style() -> Markup:

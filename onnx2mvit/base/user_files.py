@@ -1,0 +1,38 @@
+"""Files of a user: whatever is wrong with one is one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from onnx2mvit.base.quiet import one_line
+from onnx2mvit.errors import InvalidModelError, Onnx2mvitError
+
+
+@contextmanager
+def reading(
+    path: str | Path, what: str, raises: type[Onnx2mvitError] = InvalidModelError
+) -> Iterator[Path]:
+    """Meanwhile a file of a user is read, by a reader that may fail in ways of its own.
+
+    Args:
+        path: the file. A folder, a pipe or a device is refused before anybody waits for it.
+        what: what it should be, as in "an image".
+        raises: the class of the error that tells the user.
+
+    Raises:
+        Onnx2mvitError: it is not there, no file, or not what it should be.
+    """
+    path = Path(path)
+    try:
+        if not path.is_file():
+            raise raises(f"{path} {'is not a file' if path.exists() else 'does not exist'}")
+        yield path
+    except Onnx2mvitError:
+        raise
+    except OSError as error:
+        raise raises(f"{path} cannot be read: {error.strerror or one_line(error)}") from error
+    # Decoders of what was cut off or made up fail in as many ways as there are formats.
+    except Exception as error:
+        raise raises(f"{path} cannot be read as {what}: {one_line(error)}") from error
