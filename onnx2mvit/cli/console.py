@@ -49,8 +49,6 @@ class PlainConsole(Console):
         return super().render(renderable, options)
 
 
-# A pipe has no width of its own: lines are left whole there.
-out = PlainConsole(width=None if sys.stdout.isatty() else 240)
 err = PlainConsole(stderr=True)
 
 
@@ -142,7 +140,8 @@ def show_lines(lines: Iterable[str]) -> None:
 def results(quiet: bool = False) -> Iterator[Console]:
     """The console for what goes to stdout, which shows nothing if it is `quiet`."""
     with writing_stdout():
-        yield PlainConsole(quiet=True) if quiet else out
+        # A pipe has no width of its own: lines are left whole there.
+        yield PlainConsole(quiet=quiet, width=None if sys.stdout.isatty() else 240)
 
 
 def print_json(value: object) -> None:
