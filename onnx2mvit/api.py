@@ -36,7 +36,7 @@ from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter import lift
 from onnx2mvit.lifter.head import HeadChoice, own_head
 from onnx2mvit.lowering import lower
-from onnx2mvit.matcher.user_patterns import all_patterns, building
+from onnx2mvit.matcher.user_patterns import all_patterns, building, own_rules
 from onnx2mvit.reader import read
 from onnx2mvit.reports.node_data import NAME as NODE_DATA
 from onnx2mvit.reports.node_data import node_data
@@ -173,7 +173,7 @@ def convert(
         raise UsageError(f"{name!r} is not a name for a module: try {model_name(name)!r}")
     own = all_patterns(patterns)
     with stages("read"):
-        graph = read(path)
+        graph = read(path, rules=own_rules(own))
     with stages("rewrite"):
         network = lower(lift(graph, own))
     if not len(graph):

@@ -8,7 +8,7 @@ from pathlib import Path
 from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter import lift
 from onnx2mvit.lowering import lower
-from onnx2mvit.matcher.user_patterns import all_patterns
+from onnx2mvit.matcher.user_patterns import all_patterns, own_rules
 from onnx2mvit.reader import read
 
 
@@ -32,4 +32,5 @@ def inspect(
         InvalidModelError: it is not a usable ONNX file.
         UnsupportedError: its opset, inputs or data types are not converted.
     """
-    return lower(lift(read(path, size), all_patterns(patterns)))
+    used = all_patterns(patterns)
+    return lower(lift(read(path, size, own_rules(used)), used))

@@ -110,14 +110,14 @@ def why_lines(file: Path, kind: str, own: Sequence[Path] = ()) -> list[str]:
     from onnx2mvit.lifter import lift
     from onnx2mvit.lowering import lower
     from onnx2mvit.matcher.diagnosis import failures, in_words, made_of, place_of
-    from onnx2mvit.matcher.user_patterns import all_patterns
+    from onnx2mvit.matcher.user_patterns import all_patterns, own_rules
     from onnx2mvit.reader import read
 
     every = {pattern.kind: pattern for pattern in all_patterns(own)}
     if kind not in every:
         raise UsageError(f"there is no pattern {kind!r}; there are {', '.join(sorted(every))}")
     parts = made_of(every[kind], list(every.values()))
-    graph = lower(lift(read(file), [*parts, every[kind]])).graph
+    graph = lower(lift(read(file, rules=own_rules(every.values())), [*parts, every[kind]])).graph
     reasons: dict[str, list[str]] = {}
     for node, failure in failures(graph, every[kind]):
         reasons.setdefault(in_words(failure), []).append(place_of(node))

@@ -68,9 +68,12 @@ def functions_of(
 
     def add(python: Python) -> None:
         name = python.__name__
-        if (there := taken.setdefault(name, python)) is not python:
+        if (there := taken.get(name)) is python:
+            return
+        if there is not None:
             files = " and ".join(each.__code__.co_filename for each in (there, python))
             raise UsageError(f"there is a function {name!r} in {files}: rename one of them")
+        taken[name] = python
         pattern = patterns.get(python)
         layers, whole = any_size_source(python)
         depends_on_size = bool(whole)
@@ -86,12 +89,11 @@ def functions_of(
         made.layers, made.depends_on_size = layers, depends_on_size
         made.left_out = frozenset(arguments_of(whole)) - {*arguments_of(text)}
         for callee in made.calls:
-            if callee not in taken:
-                add(python.__globals__[callee])
+            add(python.__globals__[callee])
         found[name] = made
 
     for block in blocks:
-        if block.pattern.keras is not None and block.pattern.keras not in found:
+        if block.pattern.keras is not None:
             add(_keras_of(block.pattern))
     return found
 

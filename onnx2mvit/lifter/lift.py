@@ -8,20 +8,17 @@ block (with its activation, with its residual) is seen before the shorter ones.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 from onnx2mvit.base.collector import collector_paused
-from onnx2mvit.errors import MALFORMED
 from onnx2mvit.ir.block import Block
-from onnx2mvit.ir.error_context import malformed_node
 from onnx2mvit.ir.graph import Graph, Node
 from onnx2mvit.ir.network import Network
 from onnx2mvit.matcher.find import find
 from onnx2mvit.matcher.match import Match
 from onnx2mvit.matcher.pattern import Pattern
 from onnx2mvit.matcher.registry import builtin_patterns
-from onnx2mvit.matcher.user_patterns import error_context, file_of, is_users
+from onnx2mvit.matcher.user_patterns import blamed
 
 
 @collector_paused()
@@ -42,8 +39,7 @@ def lift(graph: Graph, patterns: Sequence[Pattern] | None = None) -> Network:
     used = tuple(builtin_patterns() if patterns is None else patterns)
     lifted = graph.copy()
     for pattern in used:
-        with _error_context(pattern):
-            _apply(lifted, pattern)
+        _apply(lifted, pattern)
     blocks = tuple(node for node in lifted if isinstance(node, Block))
     return Network(lifted, used, blocks)
 
@@ -65,23 +61,14 @@ def _fragments(graph: Graph) -> list[Block]:
     return [b for b in graph if isinstance(b, Block) and b.pattern.inner]
 
 
-def _error_context(pattern: Pattern) -> AbstractContextManager[None]:
-    """A user's pattern is to blame for whatever it raises; what ours may raise is the file's."""
-    what = f"the pattern {pattern.kind} failed while it was matched"
-    return error_context(file_of(pattern), what) if is_users(pattern) else nullcontext()
-
-
 def _apply(graph: Graph, pattern: Pattern) -> None:
-    failures = () if is_users(pattern) else MALFORMED
     for root in reversed(graph.of(pattern.roots)):
         if root not in graph:
             continue
-        try:
+        with blamed(pattern, root):
             if (found := find(pattern, graph, root)) is not None:
                 match, params = found
                 graph.collapse(match.nodes, _block(graph, pattern, match, params))
-        except failures as error:
-            raise malformed_node(root, pattern.kind, error) from error
 
 
 def _block(graph: Graph, pattern: Pattern, match: Match, params: dict[str, object]) -> Block:

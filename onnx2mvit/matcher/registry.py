@@ -25,13 +25,17 @@ def builtin_patterns() -> tuple[Pattern, ...]:
 @cache
 def builtin_rules() -> tuple[Rule, ...]:
     """One instance of every rule that one family alone needs, and so stands in its file."""
-    classes = (cls for module in _families() for cls in _classes(module))
-    return tuple(cls() for cls in classes if issubclass(cls, Rule))
+    return tuple(rule for module in _families() for rule in rules_of(module))
 
 
 def patterns_of(module: ModuleType) -> list[Pattern]:
     """The patterns that a module defines itself."""
     return [cls() for cls in _classes(module) if issubclass(cls, Pattern)]
+
+
+def rules_of(module: ModuleType) -> list[Rule]:
+    """The rules that a module defines itself."""
+    return [cls() for cls in _classes(module) if issubclass(cls, Rule)]
 
 
 def _families() -> list[ModuleType]:

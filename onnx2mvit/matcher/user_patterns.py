@@ -17,10 +17,13 @@ from pathlib import Path
 from types import ModuleType
 
 from onnx2mvit.base.quiet import one_line
-from onnx2mvit.errors import Onnx2mvitError, UsageError
+from onnx2mvit.errors import MALFORMED, Onnx2mvitError, UsageError
 from onnx2mvit.ir.block import BlockType
+from onnx2mvit.ir.error_context import malformed_node
+from onnx2mvit.ir.graph import Node
 from onnx2mvit.matcher.pattern import Pattern
-from onnx2mvit.matcher.registry import builtin_patterns, in_order, patterns_of
+from onnx2mvit.matcher.registry import builtin_patterns, in_order, patterns_of, rules_of
+from onnx2mvit.matcher.rule import Rule
 
 GROUP = "onnx2mvit.patterns"  # of entry points, each of which names a module
 PREFIX = "onnx2mvit_user_patterns_"
@@ -44,15 +47,42 @@ def all_patterns(files: Sequence[str | Path] = ()) -> tuple[Pattern, ...]:
         raise UsageError(f"{', '.join(sorted({file_of(p) for p in own}))}: {error}") from error
 
 
-def is_users(pattern: BlockType) -> bool:
-    """True if a pattern comes from a file of `--patterns` or from another package."""
-    module = type(pattern).__module__
+def own_rules(patterns: Iterable[Pattern]) -> tuple[Rule, ...]:
+    """The rules in users' files, beside patterns of theirs."""
+    modules = dict.fromkeys(
+        sys.modules[type(each).__module__] for each in patterns if is_users(each)
+    )
+    return tuple(rule for module in modules for rule in rules_of(module))
+
+
+def is_users(part: BlockType | Rule) -> bool:
+    """True if a pattern or rule comes from a file of `--patterns` or from another package."""
+    module = type(part).__module__
     return module.startswith(PREFIX) or module in _INSTALLED
 
 
 def place(pattern: BlockType) -> str:
     """The file and line where a pattern is written."""
     return f"{file_of(pattern)}:{inspect.getsourcelines(type(pattern))[1]}"
+
+
+@contextmanager
+def blamed(part: Pattern | Rule, root: Node) -> Iterator[None]:
+    """Meanwhile a pattern or rule is tried at a node: what it raises is told.
+
+    Raises:
+        UsageError: it is a user's, and raised something.
+        UnsupportedError: it is ours: the node is not what the ONNX standard says of it.
+    """
+    if is_users(part):
+        name = f"the {'rule' if isinstance(part, Rule) else 'pattern'} {type(part).__name__}"
+        with error_context(file_of(part), f"{name} failed while it was matched"):
+            yield
+        return
+    try:
+        yield
+    except MALFORMED as error:
+        raise malformed_node(root, type(part).__name__, error) from error
 
 
 @contextmanager
@@ -131,6 +161,7 @@ def _checked(module: ModuleType) -> list[Pattern]:
     file = str(module.__file__)
     with error_context(file, "a pattern cannot be made"):
         found = patterns_of(module)
+        rules_of(module)
     if not found:
         raise UsageError(
             f"{file}:1: there is no pattern in it: a class that is a Pattern and has `onnx`"
@@ -161,6 +192,6 @@ def _refuse_clashes(own: Iterable[Pattern]) -> None:
             taken[name] = place(pattern)
 
 
-def file_of(pattern: BlockType) -> str:
-    """The file that a pattern is written in."""
-    return str(sys.modules[type(pattern).__module__].__file__)
+def file_of(part: BlockType | Rule) -> str:
+    """The file that a pattern or rule is written in."""
+    return str(sys.modules[type(part).__module__].__file__)

@@ -7,6 +7,7 @@ of its passes; `rules` bring what exporters write differently to one spelling.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx_ir as ir
@@ -15,6 +16,7 @@ from onnx2mvit.base.collector import collector_paused
 from onnx2mvit.base.quiet import loggers_at
 from onnx2mvit.ir.graph import Graph, Node, Source
 from onnx2mvit.ir.window import window_of
+from onnx2mvit.matcher import Rule
 from onnx2mvit.reader.as_graph import as_graph
 from onnx2mvit.reader.file import check_file, load, source_of
 from onnx2mvit.reader.rules import unify
@@ -27,13 +29,16 @@ __all__ = ["graph_of", "read"]
 
 @collector_paused()
 @loggers_at(logging.ERROR, "onnxscript", "onnx_ir")
-def read(path: str | Path, size: tuple[int, int] | None = None) -> Graph:
+def read(
+    path: str | Path, size: tuple[int, int] | None = None, rules: Sequence[Rule] = ()
+) -> Graph:
     """Reads an ONNX file.
 
     Args:
         path: of the file; its external data is looked for in the same folder.
         size: height and width of its images where the file leaves them open, by default
             `shapes.TRACE_SIZE` each.
+        rules: a user's, which are applied beside our own.
 
     Returns:
         The graph, in float32 and NCHW, with concrete shapes throughout: a dynamic batch is
@@ -51,10 +56,10 @@ def read(path: str | Path, size: tuple[int, int] | None = None) -> Graph:
     check_operators(model)
     source = source_of(path, model, digest)  # before anything is changed
     make_concrete(model, path, size)  # an image of a size that folding can compute with
-    return graph_of(model, source)
+    return graph_of(model, source, rules)
 
 
-def graph_of(model: ir.Model, source: Source) -> Graph:
+def graph_of(model: ir.Model, source: Source, rules: Sequence[Rule] = ()) -> Graph:
     """The graph of a model whose inputs have concrete shapes, whatever they are.
 
     Raises:
@@ -67,7 +72,7 @@ def graph_of(model: ir.Model, source: Source) -> Graph:
     graph = as_graph(model, source)
     graph.output_names = names  # where two outputs are one value, simplifying keeps one name
     graph.folded = len(graph)
-    unify(graph)  # the rules, until what every exporter writes has one spelling
+    unify(graph, users=rules)  # the rules, until what every exporter writes has one spelling
     graph.pads_like_tensorflow = any(map(_pads_more_at_the_end, graph.of(["Conv"])))
     return graph
 

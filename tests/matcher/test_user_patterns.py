@@ -87,6 +87,49 @@ def test_a_file_written_before_the_language_had_one_door_still_works(tmp_path: P
     assert network_of.blocks[0].params["filters"] == 4
 
 
+RULE = '''
+class SigmoidFromParts(Rule):
+    """1 - sigmoid(-x) → sigmoid(x)"""
+
+    def onnx(self, op, x):
+        return op.Sub(scalar("one", 1.0), op.Sigmoid(op.Neg(x)))
+
+    def rewrite(self, m, new):
+        return new.Sigmoid(m.x, shape=m.x.shape)
+'''
+HELPER = '''
+def times(x: KerasTensor, gate: KerasTensor) -> KerasTensor:
+    """A product."""
+    return layers.Multiply(name="product")([x, gate])
+'''
+
+
+def test_a_file_may_have_rules_and_functions_that_are_no_blocks(tmp_path: Path) -> None:
+    text = example().replace("Pattern, Var, require", "Pattern, Rule, Var, require, scalar")
+    text = text.replace('layers.Multiply(name="product")([y, gate])', "times(y, gate)")
+    own = written(tmp_path, text + HELPER + RULE)
+    spelled = GATED.replace("s = Sigmoid(c)", "n = Neg(c)  t = Sigmoid(n)  s = Sub(one, t)")
+    made = model(spelled, w0=(4, 3, 3, 3), b0=(4,), w1=(4, 3, 3, 3), b1=(4,), one=1.0)
+    file = save(made, tmp_path, "net.onnx")
+    result = onnx2mvit.convert(file, tmp_path / "out", patterns=[own], inputs=2)
+    assert result.passed and [block.kind for block in result.blocks] == ["GatedConv"]
+    assert result.report["simplification"]["rules"]["SigmoidFromParts"] == 1
+    source = result.source.read_text(encoding="utf-8")
+    assert "def times(x, gate):" in source and source.index("def times") < source.index("def gated")
+    broken = written(tmp_path, text + HELPER + RULE.replace("m.x, shape", "m.z, shape"), "b.py")
+    with pytest.raises(UsageError, match=r"b\.py:\d+: the rule SigmoidFromParts failed while"):
+        onnx2mvit.inspect(file, patterns=[broken])
+
+
+def test_two_functions_of_one_name_are_refused(tmp_path: Path) -> None:
+    own = written(tmp_path, example() + HELPER.replace("times", "conv_bn_act"))
+    before = GATED.replace("(x, w", "(z, w").replace("{", "{ z = Conv<pads=[1,1,1,1]>(x, k) ", 1)
+    made = model(before, k=(3, 3, 3, 3), w0=(4, 3, 3, 3), b0=(4,), w1=(4, 3, 3, 3), b1=(4,))
+    file = save(made, tmp_path, "net.onnx")
+    with pytest.raises(UsageError, match=r"a function 'conv_bn_act' in .*conv.py and .*gated.py"):
+        onnx2mvit.convert(file, tmp_path / "out", patterns=[own])
+
+
 BROKEN = [
     ("class A(:\n", r"gated\.py:1: it cannot be imported: "),
     ("import nothing_here\n", r"gated\.py:1: it cannot be imported: ModuleNotFoundError"),

@@ -6,6 +6,7 @@ Patterns may rely on the spelling after all rules, and so know no exporter.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 from onnx2mvit.ir.graph import Graph
@@ -87,9 +88,9 @@ def all_rules() -> tuple[Rule, ...]:
     return (*builtin_rules(), *RULES)
 
 
-def unify(graph: Graph, rules: tuple[Rule, ...] | None = None) -> None:
-    """Applies the rules in order, again and again until none has anything to do."""
-    rules = all_rules() if rules is None else rules
+def unify(graph: Graph, rules: Sequence[Rule] | None = None, users: Sequence[Rule] = ()) -> None:
+    """Applies the rules in order, users' first, again and again until none has anything to do."""
+    rules = (*users, *(all_rules() if rules is None else rules))
     for _ in range(MOST_PASSES):
         if not sum(apply_once(rule, graph) for rule in rules):
             break

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from onnx2mvit.errors import MALFORMED
-from onnx2mvit.ir.error_context import malformed_node
 from onnx2mvit.ir.graph import Graph, Node, Value
 from onnx2mvit.matcher.match import matches
 from onnx2mvit.matcher.rooted import Mismatch
 from onnx2mvit.matcher.rule import Builder, Rule
+from onnx2mvit.matcher.user_patterns import blamed
 
 
 def apply_once(rule: Rule, graph: Graph) -> int:
@@ -16,10 +15,8 @@ def apply_once(rule: Rule, graph: Graph) -> int:
     for root in reversed(graph.of(rule.roots)):
         if root not in graph:
             continue
-        try:
+        with blamed(rule, root):
             count += _applied(rule, graph, root)
-        except MALFORMED as error:
-            raise malformed_node(root, rule.name, error) from error
     if count:
         graph.applied[rule.name] += count
     return count
