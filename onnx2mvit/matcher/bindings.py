@@ -46,16 +46,20 @@ class Complaint:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a pattern does not hold: how many nodes fitted, where it ended and what was different.
+    """Why a pattern does not hold: which nodes fitted, where it ended and what was different.
 
-    `whole` is true where all of the nodes fitted, but not their hyperparameters or their readers.
+    `fitted` is how many of the pattern's own: a sum takes others that are nested in it. `whole` is
+    true where all of the nodes fitted, but not their hyperparameters or their readers; `missing`
+    where it ended at something else than a node or constant of the pattern.
     """
 
     pattern: str
+    nodes: tuple[Node, ...]
     fitted: int
     node: Node | None
     complaint: str | Complaint
     whole: bool = False
+    missing: bool = False
 
     @property
     def differs(self) -> bool:
@@ -73,28 +77,41 @@ class Failure:
 
 @dataclass(slots=True)
 class Trace:
-    """Remembers the attempt that came furthest; reasons are only put into words when asked for."""
+    """Remembers the attempts that came furthest; reasons are only put into words when asked for."""
 
     pattern: str = ""
-    furthest: Failure | None = None
-    touched: set[Node] = field(default_factory=set)
+    failures: list[Failure] = field(default_factory=list)
+
+    @property
+    def furthest(self) -> Failure | None:
+        """The first of them."""
+        return self.failures[0] if self.failures else None
 
     def note(
-        self, fitted: int, node: Node | None, reason: str | Complaint, whole: bool = False
+        self,
+        bound: Bindings,
+        node: Node | None,
+        reason: str | Complaint,
+        whole: bool = False,
+        missing: bool = False,
     ) -> None:
-        """Keeps a failure if it came further than those before.
+        """Keeps a failure if it came as far as those before.
 
         At the same number of nodes a match that is `whole`, and refused, came further, and so did
         one that ended where a hyperparameter differs from that of another node.
         """
-        last = self.furthest
+        last, fitted = self.furthest, bound.fitted
         differs = isinstance(reason, Complaint) and bool(reason.of)
-        if (
-            last is None
-            or (fitted, whole) > (last.fitted, False)
-            or (fitted == last.fitted and differs and not last.whole and not last.differs)
-        ):
-            self.furthest = Failure(self.pattern, fitted, node, reason, whole)
+        missing |= isinstance(reason, Complaint) and reason.keyword is None
+        if last is None or (fitted, whole) > (last.fitted, False):
+            self.failures.clear()
+        elif fitted < last.fitted or last.whole or last.differs:
+            return
+        elif differs:
+            self.failures.clear()
+        self.failures.append(
+            Failure(self.pattern, bound.nodes, fitted, node, reason, whole, missing)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +119,19 @@ class Bindings:
     """What has been matched so far; never changed, so that backtracking costs nothing.
 
     `names` has what the match is to show by roles and variables, and `params` the hyperparameter
-    variables, each with where it was seen first.
+    variables, each with where it was seen first. Of the nodes so many are `nested` in a sum.
     """
 
     values: dict[Expr, Value | None] = field(default_factory=dict)
     names: dict[str, Any] = field(default_factory=dict)
     nodes: tuple[Node, ...] = ()
     params: dict[str, tuple[Any, str]] = field(default_factory=dict)
+    nested: int = 0
+
+    @property
+    def fitted(self) -> int:
+        """How many nodes are those of an expression."""
+        return len(self.nodes) - self.nested
 
     def having(
         self,
@@ -116,13 +139,15 @@ class Bindings:
         names: dict[str, Any] | None = None,
         nodes: tuple[Node, ...] | None = None,
         params: dict[str, tuple[Any, str]] | None = None,
+        nested: int = 0,
     ) -> Bindings:
-        """The same with these in the place of what it has."""
+        """The same with these in the place of what it has, and so many more nested nodes."""
         return Bindings(
             self.values if values is None else values,
             self.names if names is None else names,
             self.nodes if nodes is None else nodes,
             self.params if params is None else params,
+            self.nested + nested,
         )
 
     def bind(self, expr: Expr, value: Value | None) -> Bindings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,8 @@ from onnx2mvit.matcher.bindings import Complaint, Failure, Trace
 from onnx2mvit.matcher.find import find
 from onnx2mvit.matcher.pattern import Pattern
 
+ENOUGH = 4  # a pattern of which less than a fourth is there is not close
+RARE = 3  # an operator in no more patterns says something
 NEARBY = 24  # so many nodes after one may be the last of a pattern that it belongs to
 ALONE = "no larger block took it"
 
@@ -39,6 +42,7 @@ class Explainer:
     def __init__(self, graph: Graph, patterns: Iterable[BlockType]) -> None:
         self.graph = graph
         self.patterns = [pattern for pattern in patterns if isinstance(pattern, Pattern)]
+        self.patterns_with = Counter(op for pattern in self.patterns for op in pattern.ops)
         self.traces: dict[tuple[str, Node], Trace] = {}
 
     def closest(self, node: Node) -> Failure | None:
@@ -49,13 +53,27 @@ class Explainer:
             for root in nearby:
                 if root.op not in pattern.roots:
                     continue
-                trace = self._trace(pattern, root)
-                failure = trace.furthest
-                if failure is None or node not in trace.touched or _is_of_another_kind(failure):
-                    continue
-                if _closeness(failure) > _closeness(best):
-                    best = failure
+                for failure in self._trace(pattern, root).failures:
+                    says = self._is_evidence(failure, node, pattern)
+                    if says and _closeness(failure) > _closeness(best):
+                        best = failure
         return best
+
+    def _is_evidence(self, failure: Failure, node: Node, pattern: Pattern) -> bool:
+        """True if an attempt says something about a node: it is one of the pattern's, or nearly so.
+
+        That a sum is a sum says nothing: where another node is missing or differs, some of the
+        pattern must be there. What stands in the place of one must read what the others read.
+        """
+        size = pattern.expression.size
+        if node is failure.node and isinstance(failure.complaint, Complaint):
+            read = {value for each in failure.nodes for value in each.inputs}
+            beside = not read.isdisjoint(node.inputs) or failure.fitted > max(1, size / 2)
+            return beside or not failure.missing
+        least = 3 if failure.missing and self.patterns_with[node.op] > RARE else 2
+        enough = failure.fitted >= max(least, size / ENOUGH)
+        whole = not (failure.missing or isinstance(failure.complaint, Complaint))
+        return node in failure.nodes and (enough or whole)
 
     def _trace(self, pattern: Pattern, root: Node) -> Trace:
         key = pattern.kind, root
@@ -63,16 +81,10 @@ class Explainer:
             trace = self.traces[key] = Trace(pattern.kind)
             found = find(pattern, self.graph, root, trace)
             if found is not None:  # it is a part of others alone, or it would have been taken
-                nodes = found[0].nodes
-                trace.furthest = Failure(pattern.kind, len(nodes), None, ALONE, whole=True)
+                bound = found[0].found
+                trace.failures.clear()
+                trace.note(bound, None, ALONE, whole=True)
         return self.traces[key]
-
-
-def _is_of_another_kind(failure: Failure) -> bool:
-    """True if the last node itself is none that the pattern may end with."""
-    complaint = failure.complaint
-    other = isinstance(complaint, Complaint) and complaint.keyword is None
-    return failure.fitted == 0 and other
 
 
 def _closeness(failure: Failure | None) -> tuple[int, bool]:

@@ -33,6 +33,11 @@ class Expr:
         """The operators that its last node may have."""
         return frozenset()
 
+    @property
+    def size(self) -> int:
+        """How many nodes the smallest form of it has; what stands twice counts twice."""
+        return sum(part.size for part in self.parts)
+
     def walk(self) -> Iterator[Expr]:
         """The expression and everything in it; shared parts come once."""
         seen: dict[int, Expr] = {}
@@ -70,6 +75,11 @@ class Op(Expr):
         """This operator."""
         return frozenset({self.op})
 
+    @property
+    def size(self) -> int:
+        """The node and its operands."""
+        return 1 + super().size
+
 
 @dataclass(frozen=True, eq=False)
 class Chain(Op):
@@ -88,6 +98,11 @@ class AnyOf(Expr):
     def roots(self) -> frozenset[str]:
         """Those of all of them."""
         return frozenset().union(*(part.roots for part in self.parts))
+
+    @property
+    def size(self) -> int:
+        """That of the smallest."""
+        return min(part.size for part in self.parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +127,11 @@ class Rearrange(Expr):
     def roots(self) -> frozenset[str]:
         """Either may be the last."""
         return frozenset(MOVES)
+
+    @property
+    def size(self) -> int:
+        """One node at least, and what is rearranged."""
+        return 1 + super().size
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,6 +165,11 @@ class Commutative(Expr):
     def roots(self) -> frozenset[str]:
         """These operators."""
         return frozenset(self.ops)
+
+    @property
+    def size(self) -> int:
+        """One node at least, and the operands that must be there."""
+        return 1 + sum(part.size * part.least for part in self.parts)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ def find(
             except Mismatch as mismatch:
                 complaint = str(mismatch)
         if trace is not None:
-            trace.note(len(match.nodes), root, complaint, whole=True)
+            trace.note(match.found, root, complaint, whole=True)
     return None
 
 

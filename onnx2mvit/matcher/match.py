@@ -22,6 +22,7 @@ class Match:
     def __init__(self, rooted: Rooted, graph: Graph, root: Node, found: Bindings) -> None:
         self.graph = graph
         self.root = root
+        self.found = found
         self.nodes = tuple(dict.fromkeys(found.nodes))  # two expressions may be one node
         self.variables = {name: found.params.get(name, (None,))[0] for name in rooted.variables}
         self.params = {

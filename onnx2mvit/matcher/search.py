@@ -58,16 +58,13 @@ class Search:
         raise TypeError(f"{type(expr).__name__} stands where none can")
 
     def _producer(self, value: Value | None) -> Node | None:
-        node = self.graph.producer(value) if value is not None else None
-        if self.trace is not None and node is not None:
-            self.trace.touched.add(node)
-        return node
+        return self.graph.producer(value) if value is not None else None
 
     def _note(
         self, bound: Bindings, node: Node | None, why: str | Complaint, whole: bool = False
     ) -> None:
         if self.trace is not None:
-            self.trace.note(len(bound.nodes), node, why, whole)
+            self.trace.note(bound, node, why, whole)
 
     def _any_of(self, expr: AnyOf, value: Value | None, bound: Bindings) -> Iterator[Bindings]:
         for alternative in expr.parts:
@@ -86,8 +83,9 @@ class Search:
         if complaint is None:
             yield bound.bind(expr, value)
         elif self.trace is not None:
-            node = self.graph.producer(value) if value is not None else None
-            self._note(bound, node, f"{expr.role} {complaint}")
+            missing = value is None or value.const is None
+            why = f"{expr.role} {complaint}"
+            self.trace.note(bound, self._producer(value), why, missing=missing)
 
     def _operator(self, expr: Op, value: Value | None, bound: Bindings) -> Iterator[Bindings]:
         node = self._producer(value)
@@ -199,7 +197,7 @@ class Search:
             yield from self._whole(expr, found, bound)
             return
         value, *rest = values
-        node = self.graph.producer(value) if value is not None else None
+        node = self._producer(value)
         for index, operand in enumerate(expr.parts):
             full = operand.most is not None and len(found[index]) >= operand.most
             if full or node in found[index]:
@@ -211,7 +209,7 @@ class Search:
         count = len(values) + sum(map(len, found))
         nested = node is not None and node.op in expr.ops and node.output is value
         if node is not None and nested and node not in bound.nodes and count < MOST_OPERANDS:
-            taken = bound.having(nodes=(*bound.nodes, node))
+            taken = bound.having(nodes=(*bound.nodes, node), nested=1)
             yield from self._operands(expr, (*node.inputs, *rest), found, taken)
 
     def _whole(self, expr: Commutative, found: Found, bound: Bindings) -> Iterator[Bindings]:

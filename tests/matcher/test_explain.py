@@ -32,7 +32,15 @@ CASES = [
         "MobileViTBlock",
         "its project convolution is missing: its place is taken by an input or a constant",
     ),
-    (residual().but(LAST, "y = Add(x, x)"), 1, "Dense", "its MatMul is missing"),
+    (residual().but(LAST, "y = Add(x, x)"), 1, "", ""),
+    (residual().but(LAST, "a = Add(x, x)  b = Add(a, x)  y = Add(b, a)"), 3, "", ""),
+    (residual().but(LAST, "y = Transpose<perm=[0,1,3,2]>(x)"), 1, "", ""),
+    (
+        residual().but(LAST, "a = Identity(project)  y = GridSample(a, grid)", grid=(2, 4, 4, 2)),
+        1,
+        "",
+        "",
+    ),
     (residual().but(LAST, "y = Sub(x, project)"), 1, "", ""),
 ]
 
