@@ -77,6 +77,7 @@ class Block(Node):
     `matched` are the nodes that it stands for, blocks among them. `role` is the place it has in
     its parent ("expand"; "layer.0" for the first of several), `name` the place in torch's module
     tree, or a numbered kind where the file has no names, `path` that of its layer in Keras.
+    `children` are the blocks in it, in topological order; a leaf has none.
     `weights` is filled for leaves alone, in Keras's own layout and by Keras's variable names.
     `code` is there where no pattern took the node, but its operator could be converted.
     """
@@ -88,6 +89,7 @@ class Block(Node):
     role: str = ""
     path: str = ""
     code: KerasCode | None = None
+    children: tuple[Block, ...] = field(init=False, default=())
 
     @property
     def kind(self) -> str:
@@ -99,13 +101,10 @@ class Block(Node):
         """Its hyperparameters."""
         return self.attrs
 
-    @property
-    def children(self) -> tuple[Block, ...]:
-        """The blocks in it, in topological order; a leaf has none."""
-        if self.pattern.is_leaf:
-            return ()
+    def __post_init__(self) -> None:
         blocks = [node for node in self.matched if isinstance(node, Block)]
-        return tuple(sorted(blocks, key=lambda block: block.position))
+        if not self.pattern.is_leaf:
+            self.children = tuple(sorted(blocks, key=lambda block: block.position))
 
     @property
     def nodes(self) -> int:

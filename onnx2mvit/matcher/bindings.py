@@ -164,16 +164,14 @@ class Bindings:
         """With what a node says of hyperparameter variables, or how it does not fit."""
         if node is None or node.op != expr.op or node.output is not value:
             return Complaint(expr.op, expr.role, node, value)
-        params = self.params
-        variables = []
-        for keyword, expected in expr.keywords.items():
-            if isinstance(expected, Param):
-                variables += [(keyword, expected)] if keyword in node.attrs else []
-                continue
+        for keyword, expected in expr.expected:
             found = node.attrs.get(keyword)
             if not expected(found) if callable(expected) else found != expected:
                 return Complaint(expr.op, expr.role, node, value, keyword, found, expected)
-        for keyword, param in variables:
+        params = self.params
+        for keyword, param in expr.variables:
+            if keyword not in node.attrs:
+                continue
             found = node.attrs[keyword]
             known, of = params.get(param.name, (found, expr.role or expr.op))
             if param.check is not None and not param.check(found):

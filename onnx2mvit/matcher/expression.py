@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -79,6 +80,16 @@ class Op(Expr):
     def size(self) -> int:
         """The node and its operands."""
         return 1 + super().size
+
+    @cached_property
+    def expected(self) -> tuple[tuple[str, Any], ...]:
+        """The values, or predicates, of its keywords."""
+        return tuple((k, v) for k, v in self.keywords.items() if not isinstance(v, Param))
+
+    @cached_property
+    def variables(self) -> tuple[tuple[str, Param], ...]:
+        """The hyperparameter variables of its keywords."""
+        return tuple((k, v) for k, v in self.keywords.items() if isinstance(v, Param))
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,12 +11,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 
 from onnx2mvit.ir.graph import Node
 
 MOVES = ("Reshape", "Transpose")
 
 Shape = tuple[int, ...]
+Moves = tuple[tuple[tuple[int, ...] | None, Shape | None], ...]
 Digits = list[tuple[int, int]]  # lengths and strides, the outermost first
 
 
@@ -56,27 +58,31 @@ class Notation:
 
     def solutions(
         self, chain: Sequence[Node], known: Mapping[str, int]
-    ) -> Iterator[dict[str, int]]:
+    ) -> Sequence[dict[str, int]]:
         """The lengths of its names with which it is what these nodes do, in their order.
 
         A notation that moves axes is not what a lone Reshape does: where the axes that it moves
         happen to have one element, it would be any Reshape to that shape.
         """
-        before, after = chain[0].inputs[0], chain[-1].output.shape
-        if before is None or before.shape is None or after is None:
-            return
         if not self.fits(chain[-1], chain[0]):
-            return
+            return ()
         if self.moves and all(node.op == "Reshape" for node in chain):
-            return
-        moved = digits_of(chain)
-        if moved is None:
-            return
-        sides = [*zip(self.before, before.shape, strict=True)]
-        sides += zip(self.after, after, strict=True)
-        for lengths in _lengths(sides, dict(known)):
-            if self.digits(lengths) == moved:
-                yield lengths
+            return ()
+        return _solutions(self, *_moves(chain), tuple(known.items()))
+
+
+@lru_cache(maxsize=4096)  # blocks repeat
+def _solutions(
+    notation: Notation, before: Shape | None, moves: Moves, known: tuple[tuple[str, int], ...]
+) -> tuple[dict[str, int], ...]:
+    moved = _digits(before, moves)
+    if before is None or moved is None:
+        return ()
+    _, after = moves[-1]
+    assert after is not None
+    sides = [*zip(notation.before, before, strict=True), *zip(notation.after, after, strict=True)]
+    found = _lengths(sides, dict(known))
+    return tuple(lengths for lengths in found if notation.digits(lengths) == moved)
 
 
 def digits_of(chain: Sequence[Node]) -> Digits | None:
@@ -84,20 +90,30 @@ def digits_of(chain: Sequence[Node]) -> Digits | None:
 
     None where it cannot be written as digits: an axis is cut across, or has no element.
     """
+    return _digits(*_moves(chain))
+
+
+def _moves(chain: Sequence[Node]) -> tuple[Shape | None, Moves]:
+    """The shape before, and for each node how it permutes axes, if it does, and its shape."""
     first = chain[0].inputs[0]
-    assert first is not None
-    shape = first.shape
+    perms = (tuple(node.attrs["perm"]) if node.op == "Transpose" else None for node in chain)
+    shapes = (node.output.shape for node in chain)
+    return first.shape if first is not None else None, tuple(zip(perms, shapes, strict=True))
+
+
+def _digits(shape: Shape | None, moves: Moves) -> Digits | None:
     if shape is None or 0 in shape:
         return None
     digits = _joined([(math.prod(shape), 1)])
-    for node in chain:
-        if node.op == "Transpose":
+    for perm, after in moves:
+        if perm is not None:
             axes = _cut(digits, shape)
             if axes is None:
                 return None
-            digits = _joined(digit for axis in node.attrs["perm"] for digit in axes[axis])
-        if (shape := node.output.shape) is None:
+            digits = _joined(digit for axis in perm for digit in axes[axis])
+        if after is None:
             return None
+        shape = after
     return digits
 
 

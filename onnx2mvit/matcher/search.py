@@ -6,7 +6,8 @@ bounded time and a whole rewrite is linear in the number of nodes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import ClassVar
 
 from onnx2mvit.ir.graph import Graph, Node, Value
 from onnx2mvit.matcher.bindings import Bindings, Complaint, MatchGroup, Trace
@@ -44,18 +45,7 @@ class Search:
             return self._variable(expr, value, bound)
         if expr in bound.values:
             return iter((bound,) if bound.values[expr] is value else ())
-        match expr:
-            case AnyOf():
-                return self._any_of(expr, value, bound)
-            case Chain():
-                return self._chain(expr, value, bound)
-            case Op():
-                return self._operator(expr, value, bound)
-            case Rearrange():
-                return self._rearrange(expr, value, bound)
-            case Commutative():
-                return self._commutative(expr, value, bound)
-        raise TypeError(f"{type(expr).__name__} stands where none can")
+        return self._SEARCHES[type(expr)](self, expr, value, bound)
 
     def _producer(self, value: Value | None) -> Node | None:
         return self.graph.producer(value) if value is not None else None
@@ -89,6 +79,8 @@ class Search:
 
     def _operator(self, expr: Op, value: Value | None, bound: Bindings) -> Iterator[Bindings]:
         node = self._producer(value)
+        if self.trace is None and (node is None or node.op != expr.op):
+            return  # most end here, and nobody asks why
         fitting = bound.with_node(expr, node, value)
         if node is None or isinstance(fitting, Complaint):
             if isinstance(fitting, Complaint):
@@ -223,6 +215,14 @@ class Search:
                 there = [node for node in nodes if node is not None]
                 names[operand.role] = tuple(sorted(there, key=lambda node: node.position))
         yield bound.having(names=names)
+
+    _SEARCHES: ClassVar[dict[type[Expr], Callable[..., Iterator[Bindings]]]] = {
+        AnyOf: _any_of,
+        Chain: _chain,
+        Op: _operator,
+        Rearrange: _rearrange,
+        Commutative: _commutative,
+    }
 
 
 def _renewed(expr: Commutative, operand: Operand, bound: Bindings) -> Bindings:
