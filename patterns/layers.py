@@ -12,7 +12,7 @@ from onnx2mvit.ir.keras_layers import (
     is_exact_gelu,
     is_hard_sigmoid,
 )
-from onnx2mvit.ir.layout import plain
+from onnx2mvit.ir.layout import Order, plain
 from onnx2mvit.matcher import (
     Array,
     Expr,
@@ -33,6 +33,11 @@ if TYPE_CHECKING:
 FUNCTIONS = ("silu", "relu", "relu6", "gelu", "hard_silu", "hard_sigmoid", "sigmoid", "tanh")
 
 
+def goes_over_the_last(order: Order) -> bool:
+    """True if the last axis of the file is the last, where layers take the channels."""
+    return order[-1] == len(order) - 1
+
+
 class Activation(Pattern):
     """A function of each element. Keras: `Activation`, by the function's Keras name.
 
@@ -44,7 +49,9 @@ class Activation(Pattern):
     """
 
     layer = "Activation"
-    any_order = True
+
+    def keeps(self, order: Order) -> bool:
+        return True
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         return any_of(
@@ -121,6 +128,9 @@ class LayerNorm(Pattern):
     layer = "LayerNormalization"
     order = staticmethod(plain)
 
+    def keeps(self, order: Order) -> bool:
+        return goes_over_the_last(order)
+
     def onnx(self, op: Ops, x: Var) -> Expr:
         gamma, beta = constant("gamma", rank=1), constant("beta", rank=1)
         return op.LayerNormalization(x, gamma, beta, role="norm")
@@ -172,6 +182,9 @@ class Dense(Pattern):
 
     layer = "Dense"
     order = staticmethod(plain)
+
+    def keeps(self, order: Order) -> bool:
+        return goes_over_the_last(order)
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         y = op.MatMul(x, constant("kernel", rank=2))

@@ -46,8 +46,9 @@ def variables_by_path(model: keras.Model, inside: str = "") -> Iterator[tuple[st
         if isinstance(layer, Model):
             yield from variables_by_path(layer, f"{inside}{layer.name}/")
         else:
+            own = f"{layer.name}/"  # a copy of a layer around others leaves it out of paths
             for variable in layer.weights:
-                yield inside + variable.path, variable
+                yield inside + own + variable.path.removeprefix(own), variable
 
 
 def check_weights(model: keras.Model, arrays: Arrays, origin: str) -> None:

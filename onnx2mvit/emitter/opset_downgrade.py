@@ -1,7 +1,8 @@
 """Nodes as they stand after the rules, in ONNX's own words at a given opset.
 
-The inverse of what the rules bring to one spelling: `Select`, `Roll`, a `Reshape` without a shape
-and operators that are newer than the file's opset are written with what ONNX has there.
+The inverse of what the rules bring to one spelling: `Select`, `Roll`, a `Reshape` without a shape,
+recurrent layers that join their directions, and operators that are newer than the file's opset are
+written with what ONNX has there.
 """
 
 from __future__ import annotations
@@ -72,6 +73,9 @@ class OpsetDowngrade:
             inputs += [*self._no_scales(), self._integers("sizes", shape)]
             if attrs["mode"] == "align_corners":
                 attrs = {"mode": "linear", "coordinate_transformation_mode": "align_corners"}
+        elif attrs.pop("joined", None):
+            self._recurrent(node, inputs, outputs, attrs)
+            return
         elif op == "Roll":
             self._roll(node, inputs[0])
             return
@@ -94,6 +98,15 @@ class OpsetDowngrade:
             start = self._add("Slice", [x, least, cut, at])
             x = self._add("Concat", [end, start], axis=axis)
         self._last(x)
+
+    def _recurrent(
+        self, node: Node, inputs: list[str], outputs: list[str], attrs: dict[str, Any]
+    ) -> None:
+        first = f"{self.stem}/directions"
+        self.protos.append(helper.make_node(node.op, inputs, [first, *outputs[1:]], **attrs))
+        if not attrs.get("layout"):
+            first = self._add("Transpose", [first], perm=[0, 2, 1, 3])
+        self._last(self._add("Reshape", [first, self._integers("shape", [0, 0, -1])]))
 
     def _hard_swish(self, node: Node, inputs: list[str]) -> None:
         gate = self._add("HardSigmoid", inputs, alpha=1 / 6, beta=0.5)

@@ -19,8 +19,8 @@ class BlockType:
     A *leaf* is one Keras layer, named in `layer`. A *composite* becomes a call of the function
     `keras`, whose source lands in the emitted module; a *nested* one is a model in the model.
 
-    A tensor of rank 4 is taken and given as an image, NHWC, unless `order` says otherwise; where
-    `any_order` is set its axes may have any order, and keep it.
+    A tensor of rank 4 is taken and given as an image, NHWC, unless `order` says otherwise; the
+    axes of what it `keeps` may have another order, which stays.
 
     Attributes:
         layer: the Keras layer of a leaf.
@@ -40,7 +40,6 @@ class BlockType:
     nested: ClassVar[bool] = False
     main: ClassVar[str | None] = None
     style: ClassVar[tuple[str, ...]] = ()
-    any_order: ClassVar[bool] = False
     inner: ClassVar[bool] = False
 
     @staticmethod
@@ -51,6 +50,10 @@ class BlockType:
     def gives(self, rank: int) -> Order:
         """The order of what it gives, where it is another than that of what it takes."""
         return self.order(rank)
+
+    def keeps(self, order: Order) -> bool:
+        """True if what it takes may have its axes in this order, and what it gives has it then."""
+        return False
 
     @property
     def kind(self) -> str:

@@ -117,12 +117,13 @@ class _Lowering:
             self.layouts.setdefault(value, self.layout(value, order, self.batch_axis))
         for child in block.children:
             self.follow(child)
-        order = block.pattern.gives(len(block.output.shape or ()))
-        if block.pattern.any_order:
-            order = self.layouts[block.inputs[0]].order
+        given = self.layouts[block.inputs[0]]
+        order, batch = given.order, given.batch
+        if not block.pattern.keeps(order):
+            order, batch = block.pattern.gives(len(block.output.shape or ())), self.batch_axis
         one_size = any(self.layouts[value].one_size for value in block.inputs)
         one_size |= any(map(self.is_traced, block.onnx_nodes()))
-        self.layouts[block.output] = self.layout(block.output, order, self.batch_axis, one_size)
+        self.layouts[block.output] = self.layout(block.output, order, batch, one_size)
 
     def convert(self, node: Node) -> None:
         """Makes a single operator of a node, or notes why it cannot be one."""
@@ -200,6 +201,5 @@ def wanted_orders(network: Network, block: Block) -> list[tuple[Value, Order]]:
 
 def taken_order(block: Block, value: Value, layouts: Mapping[Value, Layout]) -> Order:
     """The order in which a recognised block takes a tensor."""
-    if block.pattern.any_order:
-        return layouts[block.inputs[0]].order
-    return block.pattern.order(len(value.shape or ()))
+    first = layouts[block.inputs[0]].order
+    return first if block.pattern.keeps(first) else block.pattern.order(len(value.shape or ()))

@@ -15,6 +15,7 @@ from onnx2mvit.ir.layout import Order, reshaped_groups
 
 Axes = frozenset[int]
 NONE: Axes = frozenset()
+RECURRENT = ("LSTM", "GRU", "RNN")
 REDUCING = ("Reduce", "ArgM")  # what these names begin with
 
 
@@ -45,6 +46,8 @@ def varying_axes(graph: Graph, orders: Mapping[Value, Order]) -> Varying:
     )
     for node in _nodes(graph):
         found.update(dict.fromkeys(node.outputs, _varying(node, found)))
+        if node.op in RECURRENT:  # a state is that of one step
+            found.update(dict.fromkeys(node.outputs[1:], NONE))
     return found
 
 
@@ -82,6 +85,12 @@ def _varying(node: Node, found: Varying) -> Axes:
             return frozenset(kept | {axis + at for at in inputs[1][1]})
         case "Select":
             return frozenset(_left(axes, [attrs["axis"]], own))
+        case op if op in RECURRENT:
+            return axes - {own - 1}
+        case "TopK":
+            return axes - {attrs.get("axis", -1) % own}
+        case "ScatterND" | "ScatterElements" if value.const is None:
+            return axes
         case "GlobalAveragePool" | "GlobalMaxPool" | "GlobalLpPool":
             return axes & {0, 1}
     if node.op.startswith(REDUCING):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -79,6 +79,19 @@ class Builder:
         """A node like the match's last one, with other inputs or attributes."""
         make: Callable[..., Value] = getattr(self, op or self.root.op)
         return make(*inputs, shape=self.root.output.shape, **attrs)
+
+    def like_all(
+        self, *inputs: Value | None, shapes: Sequence[Shape | None], **attrs: Any
+    ) -> tuple[Value, ...]:
+        """The same with all of its outputs, which have these shapes."""
+        first = self.like_root(*inputs, **attrs)
+        first.shape = shapes[0]
+        further = [
+            Value(f"{first.name}_{number}", shape, output.dtype)
+            for number, (shape, output) in enumerate(zip(shapes, self.root.outputs, strict=True))
+        ]
+        self.nodes[-1].outputs = (first, *further[1:])
+        return self.nodes[-1].outputs
 
     def constant(self, array: np.ndarray[Any, Any], name: str) -> Value:
         """A constant value."""

@@ -76,9 +76,8 @@ class CheckedModel:
     def _order(self, block: Block) -> Order:
         if block.code is not None:
             return block.code.layout.order
-        if block.pattern.any_order:
-            return self.orders[block.inputs[0]]
-        return block.pattern.gives(_rank(block.output))
+        first = self.orders[block.inputs[0]]
+        return first if block.pattern.keeps(first) else block.pattern.gives(_rank(block.output))
 
     def _is_read_by(self, call: Call, block: Block) -> bool:
         """True if a layer shows its block's input, which no layer before has made.
@@ -88,7 +87,7 @@ class CheckedModel:
         """
         source, read = block.inputs[0], call.inputs[0]
         order = block.pattern.order(_rank(source))
-        straight = block.pattern.any_order or self.orders[source] == order
+        straight = block.pattern.keeps(self.orders[source]) or self.orders[source] == order
         made = any(checkpoint.value is source for checkpoint in self.made.values())
         return not made and straight and not self._is_padded(read) and _fits(source, order, read)
 

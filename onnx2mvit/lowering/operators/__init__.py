@@ -12,6 +12,7 @@ from onnx2mvit.lowering.operators import (  # noqa: F401 - importing them fills 
     logic,
     normalization,
     pooling,
+    recurrent,
     reduction,
     resize,
     scatter,

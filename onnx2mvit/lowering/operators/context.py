@@ -41,6 +41,7 @@ class OpContext:
         self.node = node
         self.graph = graph
         self.layouts = layouts
+        self.varying_axes = varying
         self.varying = varying[node.output]
         self.image_lengths = varying.lengths
         self.trace_batch = trace_batch
@@ -286,12 +287,12 @@ class OpContext:
             results: for each output its name, what it is of these tensors ($0, $1, …), its order,
                 and its ONNX axis that holds the batch; None where it cannot be had.
         """
-        found = [
-            Result(self.node.outputs[index], name, made, self.layout_of(order, batch))
-            for index, result in enumerate(results)
-            if self.is_used(index) and result is not None
-            for name, made, order, batch in [result]
-        ]
+        found = []
+        for index, result in enumerate(results):
+            if result is not None and self.is_used(index):
+                (name, made, order, batch), value = result, self.node.outputs[index]
+                layout = Layout(order, batch, self.varying_axes[value], self.one_size)
+                found.append(Result(value, name, made, layout))
         first = next((result.layout for result in found if result.value is self.node.output), None)
         layout = first or self.layout_of(plain(len(self.node.output.shape or ())), None)
         inputs = tuple(self.taken)

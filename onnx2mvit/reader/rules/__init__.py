@@ -21,6 +21,7 @@ from onnx2mvit.reader.rules import (
     normalization,
     patches,
     pooling,
+    recurrent,
     selection,
     shape,
 )
@@ -34,6 +35,8 @@ RULES: tuple[Rule, ...] = (
     # Before parts are cut and Reshapes merged, of which it has two of its own.
     normalization.GroupNormFromParts(),
     normalization.GroupNormPerChannel(),
+    # Its Transpose and Reshape are merged with what follows.
+    recurrent.DirectionsTogether(),
     # Parts of a tensor, followed back to the weights that they are made of.
     selection.SplitIsSlices(),
     selection.SliceAttributes(),

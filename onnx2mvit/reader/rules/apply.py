@@ -44,10 +44,10 @@ def _replace(graph: Graph, root: Node, value: Value | tuple[Value, ...], new: Bu
     values = value if isinstance(value, tuple) else (value, *root.outputs[1:])
     readers = [graph.consumers(output) for output in root.outputs]
     for output, after in zip(root.outputs, values, strict=True):
-        made = next((node for node in new.nodes if node.output is after), None)
+        made = next((node for node in new.nodes if after in node.outputs), None)
         if made is not None:
             # The tensor keeps its name, by which it is found in the original file again.
-            made.outputs = (output,)
+            made.outputs = tuple(output if value is after else value for value in made.outputs)
         elif after is not output:
             graph.redirect(output, after)
     graph.remove(root)
