@@ -49,7 +49,7 @@ def test_slice_assignment_is_written_as_one_and_answers_right(tmp_path: Path) ->
         assert f"np.s_[{part}]" in made.lines
 
 
-def test_a_step_over_the_whole_image_holds_for_every_size_and_a_border_for_one(
+def test_steps_and_borders_hold_for_every_size_and_other_rows_for_one(
     tmp_path: Path,
 ) -> None:
     def assignment(index: slice, size: tuple[int, int]) -> tuple[list[str], bool]:
@@ -63,8 +63,10 @@ def test_a_step_over_the_whole_image_holds_for_every_size_and_a_border_for_one(
 
     steps = ["assign($1, np.s_[:, 1::2, :, :], $0)"]
     assert assignment(ODD, (12, 10)) == assignment(ODD, (20, 14)) == (steps, True)
-    border = ["assign($1, np.s_[:, 8:, :, :], $0)"]
-    assert assignment(slice(8, None), (12, 10)) == (border, False)
+    border = ["assign($1, np.s_[:, :1, :, :], $0)"]
+    assert assignment(slice(1), (12, 10)) == assignment(slice(1), (20, 14)) == (border, True)
+    rest = ["assign($1, np.s_[:, 8:, :, :], $0)"]
+    assert assignment(slice(8, None), (12, 10)) == (rest, False)
 
 
 def test_what_is_no_list_of_places_for_each_axis_is_refused(tmp_path: Path) -> None:

@@ -45,14 +45,6 @@ class Part:
         stop = None if last + step >= self.length else last + 1
         return slice(first or None, stop, None if step == 1 else step)
 
-    @property
-    def any_length(self) -> bool:
-        """True if the index says the same where the axis is longer: `1::2`, but not `62:`."""
-        index = self.index
-        if isinstance(index, list) or index.stop is not None:
-            return False
-        return (index.start or 0) < (index.step or 1)
-
 
 @operator("ScatterND", 11, 13, 16, 18)
 def scatter_nd(op: OpContext) -> KerasCode:
@@ -114,7 +106,11 @@ def assigned(op: OpContext, parts: Sequence[Part]) -> KerasCode:
             raise MixesBatch(f"its indices pick images along axis {axis}")
         require(len({*part.places}) == len(part.places), "it writes to one place several times")
     there = [parts[axis] for axis in order]
-    op.one_size |= not all(parts[axis].any_length for axis in op.varying)
+    for axis in op.varying:
+        index = parts[axis].index
+        op.one_size |= isinstance(index, list)
+        for bound in (index.start, index.stop) if isinstance(index, slice) else ():
+            op.from_the_front(bound or 0, axis)
     if op.value(2).const is not None:
         x = op.data()
         updates = _constant(op, there, batch, _at_places(x, there))
@@ -125,8 +121,8 @@ def assigned(op: OpContext, parts: Sequence[Part]) -> KerasCode:
         x = op.data() if op.value(0).const is None else _constant_data(op, batch, updates)
     if (reduction := op.attrs.get("reduction", "none")) != "none":
         updates = call(f"ops.{REDUCTIONS[reduction]}", _at_places(x, there), updates)
-    index = Item(Name("np.s_"), tuple(part.index for part in there))
-    return op.code(call("assign", x, index, updates), order, batch)
+    target = Item(Name("np.s_"), tuple(part.index for part in there))
+    return op.code(call("assign", x, target, updates), order, batch)
 
 
 def _computed(op: OpContext, parts: Sequence[Part]) -> KerasExpr:
