@@ -32,7 +32,7 @@ def block_model(network: Network) -> onnx.ModelProto:
     Every block at the top is one node that calls a function; those in it are called by that.
     """
     graph = network.graph
-    library = _Library(graph.source.opset)
+    library = _Library(graph.source.operators)
     body = _Body(library, weights_inside=True)
     for value in graph.inputs:
         body.names[value] = value.name

@@ -16,6 +16,8 @@ from typing import Any, Self
 import networkx
 import numpy as np
 
+LEAST_OPSET = 11
+
 
 @dataclass(eq=False, slots=True, repr=False)
 class Value:
@@ -88,6 +90,11 @@ class Source:
     dynamic_batch: bool
     dynamic_size: bool
     precision: str = "float32"
+
+    @property
+    def operators(self) -> int:
+        """The opset of the operators in a graph; those of older files are brought to the first."""
+        return max(self.opset, LEAST_OPSET)
 
 
 class Graph:

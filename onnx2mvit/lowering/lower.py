@@ -156,7 +156,7 @@ def _code(
     varying: Varying,
     trace_batch: int | None,
 ) -> KerasCode:
-    converter = converter_for(node.op, graph.source.opset)
+    converter = converter_for(node.op, graph.source.operators)
     if isinstance(converter, str):
         raise Mismatch(converter)
     op = OpContext(node, graph, layouts, varying, trace_batch)

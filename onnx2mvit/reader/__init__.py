@@ -18,7 +18,7 @@ from onnx2mvit.ir.graph import Graph, Node, Source
 from onnx2mvit.ir.window import window_of
 from onnx2mvit.matcher import Rule
 from onnx2mvit.reader.as_graph import as_graph
-from onnx2mvit.reader.file import check_file, load, source_of
+from onnx2mvit.reader.file import check_file, load, source_of, upgraded
 from onnx2mvit.reader.rules import unify
 from onnx2mvit.reader.shapes import forget_shapes, make_concrete
 from onnx2mvit.reader.simplify import simplify
@@ -53,8 +53,9 @@ def read(
     model = load(path)
     check_data(model)  # what the checker lets pass, and what would end the process
     check_text(model, path.name)
-    check_operators(model)
+    check_operators(model, path.name)
     source = source_of(path, model, digest)  # before anything is changed
+    model = upgraded(path, model)  # to operators of an opset that rules and patterns know
     make_concrete(model, path, size)  # an image of a size that folding can compute with
     return graph_of(model, source, rules)
 

@@ -8,43 +8,63 @@ from pathlib import Path
 import google.protobuf.message
 import onnx
 import onnx_ir as ir
+from onnx import version_converter
 
 from onnx2mvit.base.quiet import all_lines, one_line
 from onnx2mvit.errors import InvalidModelError, UnsupportedError
-from onnx2mvit.ir.graph import Source
+from onnx2mvit.ir.graph import LEAST_OPSET, Source
+from onnx2mvit.reader.formats import by_content, by_name
 from onnx2mvit.reader.shapes import is_dynamic
 from onnx2mvit.reader.validation import BROKEN_DATA, check_places
 
-OPSETS = range(11, 26)
+# What onnx raises where it cannot bring operators to a newer opset.
+NO_UPGRADE = (RuntimeError, version_converter.ConvertError, onnx.shape_inference.InferenceError)
+OPSETS = range(LEAST_OPSET, 26)
 
 
 def check_file(path: Path) -> str:
     """The SHA-256 of a file that ONNX's checker lets pass.
 
     Raises:
-        InvalidModelError: it does not, or may not be read.
+        InvalidModelError: it does not, is something else, or may not be read.
     """
     if not path.exists():
         raise InvalidModelError(f"{path} does not exist")
-    if not path.is_file():
-        raise InvalidModelError(f"{path} is not a file")
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if other := by_content(path) if path.is_file() or path.is_dir() else None:
+            raise InvalidModelError(f"{path} is {other}")
+        if not path.is_file():
+            raise InvalidModelError(f"{path} is not a file")
         if path.stat().st_size == 0:
             raise InvalidModelError(f"{path} is empty")
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
         onnx.checker.check_model(str(path))
     except PermissionError as error:
         raise InvalidModelError(f"{path} may not be read: permission denied") from error
     except (onnx.checker.ValidationError, google.protobuf.message.DecodeError) as error:
         if "parse proto" in str(error) or "ir_version set" in str(error):
+            cut = "not an ONNX model, or it was cut off: export or download it again"
+            other = by_name(path) or cut
+            raise InvalidModelError(f"{path} is {other}") from error
+        if missing := _missing_beside(path):
             raise InvalidModelError(
-                f"{path} is not an ONNX model, or it was cut off: export or download it again"
+                f"{path} keeps weights in {missing!r}, which is not there: put that file beside it"
             ) from error
         raise InvalidModelError(f"{path} is not a valid ONNX model: {all_lines(error)}") from error
     except (RuntimeError, ValueError, OSError) as error:
         raise InvalidModelError(f"{path} is not an ONNX model: {one_line(error)}") from error
     return digest
+
+
+def _missing_beside(path: Path) -> str | None:
+    """The first of the files with weights, in the folder of a model, that is not there."""
+    for tensor in onnx.load(path, load_external_data=False).graph.initializer:
+        for entry in tensor.external_data:
+            here = entry.key == "location" and Path(entry.value).name == entry.value
+            if here and not (path.parent / entry.value).exists():
+                return str(entry.value)
+    return None
 
 
 def load(path: Path) -> ir.Model:
@@ -54,23 +74,51 @@ def load(path: Path) -> ir.Model:
         InvalidModelError: it cannot be made of it.
     """
     try:
-        return ir.load(path)
+        return _with_open_lengths(ir.load(path))
     except (google.protobuf.message.DecodeError, ir.serde.SerdeError, *BROKEN_DATA) as error:
         check_places(path)
         raise InvalidModelError(f"{path} cannot be read as ONNX: {one_line(error)}") from error
+
+
+def upgraded(path: Path, model: ir.Model) -> ir.Model:
+    """The model of a file in operators of `LEAST_OPSET`, where its own are older.
+
+    Raises:
+        UnsupportedError: onnx cannot bring them there.
+    """
+    opset = model.opset_imports[""]
+    if opset >= LEAST_OPSET:
+        return model
+    try:
+        proto = version_converter.convert_version(onnx.load(path), LEAST_OPSET)
+        return _with_open_lengths(ir.from_proto(proto))
+    except (*NO_UPGRADE, *BROKEN_DATA) as error:
+        raise UnsupportedError(
+            f"{path} uses opset {opset}, and onnx cannot bring it to {LEAST_OPSET}: "
+            f"{one_line(error)}. Export it again with one from {LEAST_OPSET} to {OPSETS[-1]}."
+        ) from error
+
+
+def _with_open_lengths(model: ir.Model) -> ir.Model:
+    """PaddlePaddle writes -1 where a length is open."""
+    for value in model.graph.inputs:
+        if value.shape is not None:
+            dims = (None if isinstance(dim, int) and dim < 0 else dim for dim in value.shape)
+            value.shape = ir.Shape(dims)
+    return model
 
 
 def source_of(path: Path, model: ir.Model, digest: str = "") -> Source:
     """What a model says of itself; `digest` is the SHA-256 of its file.
 
     Raises:
-        UnsupportedError: its opset is not one of those that are read.
+        UnsupportedError: there is no opset, or a newer one than those that are read.
     """
     opset = model.opset_imports.get("", 0)
-    if opset not in OPSETS:
+    if not 1 <= opset <= OPSETS[-1]:
         raise UnsupportedError(
-            f"{path} uses opset {opset}; supported are {OPSETS[0]} to {OPSETS[-1]}. "
-            "Export it again with one of those."
+            f"{path} uses opset {opset}; supported are {LEAST_OPSET} to {OPSETS[-1]}, and older "
+            "ones that onnx can bring there. Export it again with one of those."
         )
     producer = " ".join(filter(None, (model.producer_name, model.producer_version)))
     return Source(

@@ -28,6 +28,7 @@ SUMS = frozenset(
     }
 )
 
+ONNXRUNTIME = ("com.microsoft", "com.ms.")  # its own domains
 PADDED = frozenset({"Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool"})
 AUTO_PAD = (None, "NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
 Shape = tuple[int, ...]
@@ -73,15 +74,21 @@ def check_text(model: ir.Model, file: str) -> None:
             raise InvalidModelError(f"{file} holds a name that is not UTF-8: {text[:60]!r}")
 
 
-def check_operators(model: ir.Model) -> None:
-    """Raises UnsupportedError for an operator whose shape inference in ONNX ends the process.
+def check_operators(model: ir.Model, file: str) -> None:
+    """Raises UnsupportedError for operators that onnxruntime made, and what would end the process.
 
-    RegexFullMatch (ONNX 1.23.2), where the type of its input is not known.
+    That is RegexFullMatch in ONNX's shape inference (1.23.2), where the type of its input is not
+    known.
     """
     functions = (node for each in model.functions.values() for node in each.all_nodes())
     for node in itertools.chain(model.graph.all_nodes(), functions):
         if node.op_type == "RegexFullMatch":
             raise UnsupportedError(f"node {node.name!r} (RegexFullMatch) works on texts")
+        if node.domain.startswith(ONNXRUNTIME) and node.op_identifier() not in model.functions:
+            raise UnsupportedError(
+                f"{file} was optimised or quantized by onnxruntime, or made for it alone (it has "
+                f"{node.op_type} of {node.domain}): convert the ONNX file that it was made from"
+            )
 
 
 def _texts(model: ir.Model) -> Iterator[object]:

@@ -15,6 +15,7 @@ from onnx2mvit.ir.graph import Graph
 from onnx2mvit.reader import read
 from onnx2mvit.reader.shapes import TRACE_BATCH, TRACE_SIZE
 from tests.support.graphs import graph, model, save
+from tests.support.run_graph import assert_same_answers
 from tests.support.skeletons import FOLDER
 
 Fill = Callable[[str], Path]
@@ -171,6 +172,31 @@ def test_the_source_says_what_file_it_was(filled: Fill) -> None:
     assert source.producer.startswith("pytorch 2")
     assert source.nodes == len(in_file.graph.node) > len(read(path))
     assert source.dynamic_batch
+
+
+def test_operators_of_older_opsets_are_brought_to_newer_ones(tmp_path: Path) -> None:
+    made = model(
+        """g (float[2,3,8,8] x) => (float y) {
+            a = Clip<min=0.0, max=6.0>(x)
+            b = Upsample<mode="nearest">(a, scales)
+            y = Pad<pads=[0, 0, 1, 1, 0, 0, 1, 1]>(b)
+        }""",
+        opset=9,
+        scales=np.array([1, 1, 2, 2], np.float32),
+    )
+    read_as = read(save(made, tmp_path))
+    assert [node.op for node in read_as] == ["Clip", "Resize", "Pad"]
+    assert (read_as.source.opset, read_as.source.operators) == (9, 11)
+    assert_same_answers(made, read_as)
+
+
+def test_a_length_below_zero_is_open(tmp_path: Path) -> None:
+    made = model("g (float[1,3,32,32] x) => (float y) { y = Relu(x) }")
+    for axis in (0, 3):
+        made.graph.input[0].type.tensor_type.shape.dim[axis].dim_value = -1
+    found = read(save(made, tmp_path))
+    assert found.inputs[0].shape == (TRACE_BATCH, 3, 32, TRACE_SIZE)
+    assert found.source.dynamic_batch and found.source.dynamic_size
 
 
 def test_a_file_that_does_not_say_where_its_weights_are_from(tmp_path: Path) -> None:

@@ -62,10 +62,6 @@ def sparse_weight(made: onnx.ModelProto) -> None:
     made.graph.sparse_initializer.add(values=values, indices=indices, dims=[4, 3, 1, 1])
 
 
-def minus_one(made: onnx.ModelProto) -> None:
-    made.graph.input[0].type.tensor_type.shape.dim[0].dim_value = -1
-
-
 def no_shape(made: onnx.ModelProto) -> None:
     made.graph.input[0].type.tensor_type.ClearField("shape")
 

@@ -17,7 +17,6 @@ from onnx2mvit.reader.as_graph import as_graph
 from onnx2mvit.reader.file import source_of
 
 Array = np.ndarray[Any, Any]
-LEAST = 11  # our rules write Clip with inputs
 
 
 def plain(made: onnx.ModelProto) -> Graph:
@@ -35,7 +34,7 @@ def plain(made: onnx.ModelProto) -> Graph:
 def to_model(graph: Graph) -> onnx.ModelProto:
     """The graph in ONNX's words, at an opset in which it can be written."""
     constants: dict[str, Array] = {}
-    opset = max(graph.source.opset, LEAST)
+    opset = graph.source.operators
     if any(node.op == "GroupNormalization" for node in graph):
         opset = SINCE["GroupNormalization"]  # its shape may be unknown
 
