@@ -26,8 +26,8 @@ def export(
     fold_bn: bool = False,
     dynamic_batch: bool = True,
     num_labels: int | None = None,
-    progress: Callable[[str], object] | None = None,
-    warn: Callable[[str], object] | None = None,
+    progress: Callable[[str], object] = lambda message: None,
+    warn: Callable[[str], object] = lambda message: None,
 ) -> ExportResult:
     """Write `model` as the ONNX file `output`, checked against torch by onnxruntime.
 
@@ -50,11 +50,11 @@ def export(
         Onnx2mvitError: one of its kinds, with a message for the user.
     """
     require("torch", "transformers", *(["onnxscript"] if exporter == "dynamo" else []))
-    from onnx2mvit.exporter.pipeline import Options, run
+    from onnx2mvit.exporter.pipeline import run
 
-    options = Options(
-        model=model,
-        output=Path(output),
+    return run(
+        model,
+        Path(output),
         weights=str(weights),
         seed=seed,
         exporter=exporter,
@@ -63,8 +63,9 @@ def export(
         fold_bn=fold_bn,
         dynamic_batch=dynamic_batch,
         num_labels=num_labels,
+        progress=progress,
+        warn=warn,
     )
-    return run(options, progress or _silent, warn or _silent)
 
 
 def names() -> list[str]:
@@ -82,7 +83,3 @@ def require(*packages: str) -> None:
         raise MissingDependencyError(
             f"export needs {' and '.join(missing)}: pip install 'onnx2mvit[export]'"
         )
-
-
-def _silent(_message: str) -> None:
-    pass

@@ -1,6 +1,5 @@
 """Reads checkpoints, transformers' own and Apple's ml-cvnets', into the models of transformers."""
 
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,29 +7,26 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel
 
-from onnx2mvit.base.quiet import one_line
+from onnx2mvit.base.user_files import reading
 from onnx2mvit.errors import InvalidModelError
 
 # From a key of transformers to Apple's: every row is applied, in this order. In this direction
 # the model itself says which keys a checkpoint must have.
 _CONVOLUTIONS = (
     (r"^mobilevit(v2)?\.", ""),
-    (r"^encoder\.layer\.0\.", "layer_1."),
-    (r"^encoder\.layer\.1\.", "layer_2."),
-    (r"^encoder\.layer\.2\.", "layer_3."),
-    (r"^encoder\.layer\.3\.", "layer_4."),
-    (r"^encoder\.layer\.4\.", "layer_5."),
+    *((rf"^encoder\.layer\.{number}\.", f"layer_{number + 1}.") for number in range(5)),
     # Inverted residuals: layers 1 and 2 are nothing else, layers 3 to 5 begin with one.
     (r"^(layer_[12])\.layer\.(\d+)\.", r"\1.\2.block."),
     (r"^(layer_[345])\.downsampling_layer\.", r"\1.0.block."),
     (r"\.block\.expand_1x1\.", ".block.exp_1x1.block."),
     (r"\.block\.conv_3x3\.", ".block.conv_3x3.block."),
     (r"\.block\.reduce_1x1\.", ".block.red_1x1.block."),
-    # MobileViT blocks. The last norm counts on from the 2, 4 or 3 transformer layers.
     (r"^(layer_[345])\.(?!0\.block\.)", r"\1.1."),
-    (r"^layer_3\.1\.layernorm\.", "layer_3.1.global_rep.2."),
-    (r"^layer_4\.1\.layernorm\.", "layer_4.1.global_rep.4."),
-    (r"^layer_5\.1\.layernorm\.", "layer_5.1.global_rep.3."),
+    # MobileViT blocks. The last norm counts on from the transformer layers.
+    *(
+        (rf"^layer_{stage}\.1\.layernorm\.", f"layer_{stage}.1.global_rep.{depth}.")
+        for stage, depth in ((3, 2), (4, 4), (5, 3))
+    ),
     (r"\.1\.conv_projection\.", ".1.conv_proj.block."),
     (r"\.transformer\.layer\.(\d+)\.", r".global_rep.\1."),
     # Stem, and what is in every convolution.
@@ -83,12 +79,8 @@ def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
     Raises:
         InvalidModelError: the file holds something else.
     """
-    try:
+    with reading(path, "a checkpoint of torch"):
         content: object = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.PickleError) as error:
-        raise InvalidModelError(
-            f"{path.name} is not a checkpoint of torch: {one_line(error)}"
-        ) from error
     if not isinstance(content, Mapping) or not content:
         raise InvalidModelError(f"{path.name} holds no state_dict (a mapping of names to tensors)")
     state: dict[str, torch.Tensor] = {}

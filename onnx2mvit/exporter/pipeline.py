@@ -1,20 +1,17 @@
 """From options to a checked file: load, export, compare, write."""
 
-import contextlib
-import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 import torch
 import transformers
 
+from onnx2mvit.base.output import write_file
 from onnx2mvit.base.quiet import one_line
 from onnx2mvit.errors import (
     InvalidModelError,
-    Onnx2mvitError,
     UnsupportedError,
     UsageError,
     VerificationError,
@@ -25,59 +22,47 @@ from onnx2mvit.exporter.torch_export import Logits, Request, check_opset, opset_
 from onnx2mvit.runtimes import Comparison, OnnxRuntimeRunner
 from onnx2mvit.runtimes.tolerances import EXPORT
 
+Say = Callable[[str], object]
 _MAX_BYTES = 2**31 - 1
 
 
-@dataclass(frozen=True)
-class Options:
-    """The arguments of `onnx2mvit.exporter.export`."""
-
-    model: str
-    output: Path
-    weights: str
-    seed: int
-    exporter: str
-    opset: int | None
-    image_size: tuple[int, int] | None
-    fold_bn: bool
-    dynamic_batch: bool
-    num_labels: int | None
-
-
 def run(
-    options: Options, progress: Callable[[str], object], warn: Callable[[str], object]
+    model: str,
+    output: Path,
+    *,
+    weights: str,
+    seed: int,
+    exporter: str,
+    opset: int | None,
+    image_size: tuple[int, int] | None,
+    fold_bn: bool,
+    dynamic_batch: bool,
+    num_labels: int | None,
+    progress: Say,
+    warn: Say,
 ) -> ExportResult:
-    """Do what `onnx2mvit.exporter.export` promises."""
+    """Do what `onnx2mvit.exporter.export` promises, which has the same arguments."""
     start = time.perf_counter()
-    opset = check_opset(options.exporter, options.opset)
-    _check(options)
-    progress(f"loading {options.model}")
-    loaded = load(
-        options.model,
-        options.weights,
-        seed=options.seed,
-        num_labels=options.num_labels,
-        warn=warn,
-    )
-    size = options.image_size or own_size(loaded.model)
+    request = Request(exporter, check_opset(exporter, opset), fold_bn, dynamic_batch)
+    _check(output, seed, image_size, num_labels)
+    progress(f"loading {model}")
+    loaded = load(model, weights, seed=seed, num_labels=num_labels, warn=warn)
+    size = image_size or own_size(loaded.model)
     module = Logits(loaded.model, size)
-    request = Request(options.exporter, opset, options.fold_bn, options.dynamic_batch)
 
-    progress(f"exporting with torch's {options.exporter} exporter, opset {opset}")
+    progress(f"exporting with torch's {exporter} exporter, opset {request.opset}")
     # Not the batch of the comparison, so that a batch size baked in shows there.
-    images = _images(loaded, 3 if options.dynamic_batch else 1, size)
-    proto = to_onnx(module, images, request)
-    onnx.helper.set_model_props(proto, _metadata(options.model, loaded, request))
+    proto = to_onnx(module, _images(loaded, 3 if dynamic_batch else 1, size), request)
+    onnx.helper.set_model_props(proto, _metadata(model, loaded, request))
 
     progress("comparing onnxruntime with torch")
     content = _serialize(proto)
-    images = _images(loaded, 2 if options.dynamic_batch else 1, size)
-    error, largest = compare(module, content, images)
+    error, largest = compare(module, content, _images(loaded, 2 if dynamic_batch else 1, size))
 
-    progress(f"writing {options.output}")
-    _write(options.output, content)
+    progress(f"writing {output}")
+    write_file(output, content)
     return ExportResult(
-        path=options.output,
+        path=output,
         nodes=len(proto.graph.node),
         opset=opset_of(proto),
         weights=loaded.weights,
@@ -113,17 +98,16 @@ def compare(module: Logits, content: bytes, images: torch.Tensor) -> tuple[float
     return comparison.error, comparison.largest
 
 
-def _check(options: Options) -> None:
-    """Find out what is wrong with `options` before minutes of work."""
-    size = options.image_size
+def _check(output: Path, seed: int, size: tuple[int, int] | None, num_labels: int | None) -> None:
+    """Find out what is wrong with the arguments before minutes of work."""
     if size is not None and (len(size) != 2 or min(size) < 32):
         raise UsageError(f"image size {size}: height and width of at least 32 wanted")
-    if options.num_labels is not None and options.num_labels < 1:
-        raise UsageError(f"{options.num_labels} labels: at least 1 wanted")
-    if not 0 <= options.seed < 2**63:
-        raise UsageError(f"seed {options.seed}: a number from 0 to 2**63 - 1 is wanted")
-    if options.output.is_dir():
-        raise UsageError(f"{options.output} is a folder; the name of a file is wanted")
+    if num_labels is not None and num_labels < 1:
+        raise UsageError(f"{num_labels} labels: at least 1 wanted")
+    if not 0 <= seed < 2**63:
+        raise UsageError(f"seed {seed}: a number from 0 to 2**63 - 1 is wanted")
+    if output.is_dir():
+        raise UsageError(f"{output} is a folder; the name of a file is wanted")
 
 
 def _images(loaded: Loaded, batch: int, size: tuple[int, int]) -> torch.Tensor:
@@ -152,19 +136,3 @@ def _serialize(proto: onnx.ModelProto) -> bytes:
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise UnsupportedError(f"the exporter wrote no valid ONNX: {one_line(error)}") from error
     return bytes(proto.SerializeToString(deterministic=True))
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write in one step: whoever looks sees the old file or the whole new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(content)
-            temporary.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
-    except OSError as error:
-        raise Onnx2mvitError(f"cannot write {path}: {error.strerror or error}") from error

@@ -373,7 +373,7 @@ def test_failed_exporter(
 
 def test_unwritable_output(tiny: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(Onnx2mvitError, match="cannot write") as caught:
+    with pytest.raises(Onnx2mvitError, match="cannot be written") as caught:
         quick(tmp_path / "file" / "model.onnx", model=tiny)
     assert caught.value.exit_code == 1
 
