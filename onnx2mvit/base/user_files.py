@@ -31,8 +31,8 @@ def reading(
         yield path
     except Onnx2mvitError:
         raise
-    except OSError as error:
-        raise raises(f"{path} cannot be read: {error.strerror or one_line(error)}") from error
     # Decoders of what was cut off or made up fail in as many ways as there are formats.
     except Exception as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise raises(f"{path} cannot be read: {error.strerror}") from error
         raise raises(f"{path} cannot be read as {what}: {one_line(error)}") from error

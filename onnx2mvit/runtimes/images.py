@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Images = np.ndarray[Any, np.dtype[np.float32]]
 FROM_FOLDER = 64  # images at most, unless somebody says otherwise
-SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"}
+SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
 
 
 def structured_images(count: int, height: int, width: int, channels: int, seed: int = 0) -> Images:
@@ -109,7 +109,10 @@ def load_images(
         raise UsageError(f"{folder} is not a folder of images")
     if channels not in (1, 3):
         raise UsageError(f"The model takes {channels} channels, images have 1 or 3")
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)[:limit]
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)[:limit]
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be read: {error.strerror}") from error
     if not paths:
         raise UsageError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))})")
     mode = "RGB" if channels == 3 else "L"

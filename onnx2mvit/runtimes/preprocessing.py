@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnx2mvit.base.optional import optional
+from onnx2mvit.base.user_files import reading
 from onnx2mvit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+LARGEST = 1 << 27  # pixels
 
 Pixels = np.ndarray[Any, np.dtype[np.float32]]
 Source = Any  # a path, a PIL image or an array of uint8; pillow is optional
@@ -45,8 +48,9 @@ def preprocess(
 ) -> Pixels:
     """Images as a network takes them: float32 (images, height, width, 3).
 
-    `images` is one or several of: a path, a PIL image, an array of uint8 (height, width),
-    (height, width, 3) or (height, width, 4). They become RGB, upright as their EXIF data says.
+    `images` is one or several of: a path (JPEG, PNG, WebP, BMP), a PIL image, an array of uint8
+    (height, width), (height, width, 3) or (height, width, 4). They become RGB of 8 bits, upright as
+    their EXIF data says; transparency is left out, and of an animation the first picture is taken.
 
     `size` is what the shorter side is brought to, or (height, width) for both whatever the
     proportions; `crop` cuts that much out of the centre, with black around what is smaller.
@@ -55,9 +59,11 @@ def preprocess(
     rest divided by `std`; `bgr` turns the channels around in the end.
 
     Raises:
-        UsageError: something is no image, or the images come out at different sizes.
+        UsageError: something is no image, the images come out at different sizes, or an argument
+            makes no sense.
         MissingDependencyError: pillow is not installed.
     """
+    scales = [_per_channel(name, value) for name, value in (("mean", mean), ("std", std))]
     sources = [images] if _is_one(images) else list(images)
     if not sources:
         raise UsageError("There are no images to preprocess")
@@ -67,10 +73,10 @@ def preprocess(
         listed = ", ".join(f"{height}×{width}" for height, width in shapes)
         raise UsageError(f"The images come out as {listed}: give `crop`, or `size` as a pair")
     stacked = np.stack(arrays)
-    if mean is not None:
-        stacked -= np.asarray(mean, np.float32)
-    if std is not None:
-        stacked /= np.asarray(std, np.float32)
+    if scales[0] is not None:
+        stacked -= scales[0]
+    if scales[1] is not None:
+        stacked /= scales[1]
     return np.ascontiguousarray(stacked[..., ::-1]) if bgr else stacked
 
 
@@ -78,30 +84,70 @@ def open_image(source: Source, mode: str = "RGB") -> Image:
     """A path, a PIL image or an array of uint8 as a PIL image of that mode, upright.
 
     Raises:
-        UsageError: it is none of these.
+        UsageError: it is none of these, or of more pixels than pillow takes for harmless.
         MissingDependencyError: pillow is not installed.
     """
     optional("PIL", extra="images")
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image
 
     if isinstance(source, str | Path):
-        try:
-            with Image.open(source) as image:
-                return ImageOps.exif_transpose(image).convert(mode)
-        except (UnidentifiedImageError, OSError) as error:
-            raise UsageError(f"{source} cannot be read as an image: {error}") from error
+        with (
+            reading(source, "an image (JPEG, PNG, WebP or BMP)", UsageError),
+            Image.open(source, formats=FORMATS) as image,
+        ):
+            most = Image.MAX_IMAGE_PIXELS
+            if most is not None and image.width * image.height > most:
+                raise UsageError(f"{source} is too large: {image.width}×{image.height} pixels")
+            return _upright(image, mode)
     if isinstance(source, Image.Image):
-        return ImageOps.exif_transpose(source).convert(mode)
+        return _upright(source, mode)
     array = np.asarray(source)
     if array.dtype != np.uint8:
         # 0 to 1, 0 to 255, or normalised already: a guess would be wrong without a word.
         raise UsageError(f"An array of pixels must be of uint8, not {array.dtype}")
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
+    if array.ndim not in (2, 3) or 0 in array.shape or array.shape[2:] not in ((), (3,), (4,)):
         raise UsageError(
             f"An array of pixels is (height, width) or (height, width, 3 or 4), "
             f"not {list(array.shape)}"
         )
     return Image.fromarray(array).convert(mode)
+
+
+def _upright(image: Image, mode: str) -> Image:
+    """A picture of 8 bits a channel: one of 16 is scaled, as conversion would cut it off at 255."""
+    from PIL.Image import fromarray
+    from PIL.ImageOps import exif_transpose
+
+    image = exif_transpose(image)
+    # Before version 12 pillow has 16 bits of a PNG in an image of 32.
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
+        image = fromarray(np.round(np.asarray(image) / 257).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise UsageError(f"An image of mode {image.mode} has no known range: make it one of 8 bits")
+    return image.convert(mode)
+
+
+def _per_channel(name: str, value: float | Sequence[float] | None) -> Pixels | None:
+    """`mean` or `std`: a number, or three."""
+    if value is None:
+        return None
+    try:
+        numbers = np.asarray(value, np.float32)
+    except (TypeError, ValueError):
+        numbers = np.full(2, np.nan, np.float32)
+    if numbers.shape not in ((), (3,)) or not np.isfinite(numbers).all():
+        raise UsageError(f"{name} is a number, or three for red, green and blue, not {value!r}")
+    if name == "std" and not numbers.all():
+        raise UsageError("std is what is divided by, and not 0")
+    return numbers
+
+
+def _pair(name: str, size: Size) -> tuple[int, int]:
+    """`size` or `crop` as height and width."""
+    pair = (size, size) if isinstance(size, int) else tuple(size)
+    if len(pair) != 2 or not all(isinstance(each, int) and each > 0 for each in pair):
+        raise UsageError(f"{name} is a number of pixels, or (height, width), not {size!r}")
+    return pair
 
 
 def _is_one(images: Any) -> bool:
@@ -120,19 +166,22 @@ def _resized(image: Image, size: Size | None, resample: str) -> Image:
     except KeyError:
         known = ", ".join(each.name.lower() for each in Resampling)
         raise UsageError(f"{resample!r} is no way to resample: {known}") from None
+    height, width = _pair("size", size)
     if isinstance(size, int):
-        width, height = image.size
-        shorter = min(width, height)
+        shorter = min(image.size)
         # The longer side is rounded down, as torchvision and transformers do it.
-        size = (size * height // shorter, size * width // shorter)
-    height, width = size
+        height, width = size * image.height // shorter, size * image.width // shorter
+    if height * width > LARGEST:
+        raise UsageError(f"An image would come out at {height}×{width}")
     return image.resize((width, height), method)
 
 
 def _pixels(image: Image, crop: Size | None) -> Pixels:
     """The centre of a picture in [0, 1]; pillow puts black around what is too small."""
     if crop is not None:
-        height, width = (crop, crop) if isinstance(crop, int) else crop
+        height, width = _pair("crop", crop)
+        if height * width > LARGEST:
+            raise UsageError(f"An image would come out at {height}×{width}")
         left, top = (image.width - width) // 2, (image.height - height) // 2
         image = image.crop((left, top, left + width, top + height))
     wide: Pixels = (np.asarray(image, np.float64) * (1 / 255)).astype(np.float32)

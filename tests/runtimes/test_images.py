@@ -1,5 +1,9 @@
 """Images to compare on: made ones are varied and always the same, read ones are fitted."""
 
+import os
+import struct
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -107,25 +111,66 @@ def test_no_more_than_the_limit_are_read(tmp_path: Path) -> None:
     assert len(load_images(tmp_path, 4, 4, 3, limit=2)) == 2
 
 
-@pytest.mark.parametrize("content", [b"", b"no image at all", b"\x89PNG\r\n\x1a\n cut off"])
-def test_a_file_that_is_no_image_is_named(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "broken.png").write_bytes(content)
-    with pytest.raises(UsageError, match=r"broken\.png"):
+def png(width: int, height: int, before: bytes = b"") -> bytes:
+    """A PNG of which there is no more than the header, and chunks after it."""
+    size = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + before + chunk(b"IDAT", b"x")
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def as_format(name: str) -> Callable[[Path], None]:
+    return lambda path: Image.fromarray(halves(8, 8)).save(path, format=name)
+
+
+def cut_off(name: str) -> Callable[[Path], None]:
+    def make(path: Path) -> None:
+        noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+        Image.fromarray(noise).save(path, format=name)
+        path.write_bytes(path.read_bytes()[:2000])
+
+    return make
+
+
+UNREADABLE: dict[str, Callable[[Path], object]] = {
+    "empty": Path.touch,
+    "text": lambda path: path.write_bytes(b"no image at all"),
+    "header alone": lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n cut off"),
+    "png cut off": cut_off("PNG"),
+    "jpeg cut off": cut_off("JPEG"),
+    "webp cut off": cut_off("WEBP"),
+    "folder": Path.mkdir,
+    "pipe": os.mkfifo,
+    "device": lambda path: path.symlink_to("/dev/zero"),
+    "dangling link": lambda path: path.symlink_to("nowhere"),
+    "loop": lambda path: path.symlink_to(path.name),
+    "bomb that pillow refuses": lambda path: path.write_bytes(png(14_000, 14_000)),
+    "bomb that pillow warns of": lambda path: path.write_bytes(png(10_000, 10_000)),
+    "bomb in a text": lambda path: path.write_bytes(
+        png(4, 4, chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(70_000_000))))
+    ),
+    "tiff": as_format("TIFF"),
+    "gif": as_format("GIF"),
+    "psd": lambda path: path.write_bytes(b"8BPS\0\1" + bytes(6) + b"\0\3" + bytes(60)),
+    "postscript": lambda path: path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\nshowpage\n"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Image size")
+@pytest.mark.parametrize("what", UNREADABLE)
+def test_what_is_no_image_that_we_open_is_named(tmp_path: Path, what: str) -> None:
+    UNREADABLE[what](tmp_path / "odd.png")
+    with pytest.raises(UsageError, match=r"^\S*odd\.png (is|does|cannot be read) "):
         load_images(tmp_path, 8, 8, 3)
 
 
-def test_an_image_that_is_cut_off_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "short.png"
-    save(path, np.random.default_rng(0).integers(0, 255, (64, 64, 3)))
-    path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(UsageError, match=r"short\.png"):
-        load_images(tmp_path, 8, 8, 3)
-
-
-def test_a_folder_named_like_an_image_is_no_image(tmp_path: Path) -> None:
-    (tmp_path / "folder.png").mkdir()
-    with pytest.raises(UsageError):
-        load_images(tmp_path, 8, 8, 3)
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("value", [300, 32_768, 65_535])
+def test_sixteen_bits_are_scaled(tmp_path: Path, value: int, channels: int) -> None:
+    Image.fromarray(np.full((8, 8), value, np.uint16)).save(tmp_path / "a.png")
+    assert load_images(tmp_path, 8, 8, channels) == pytest.approx(value / 65_535, abs=1 / 255)
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:

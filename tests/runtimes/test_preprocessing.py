@@ -159,6 +159,7 @@ def test_a_folder_is_read_by_the_same_loader(tmp_path: Path) -> None:
         np.zeros((8, 8, 3), np.int64),
         np.zeros((8, 8, 2), np.uint8),
         np.zeros(8, np.uint8),
+        np.zeros((0, 8, 3), np.uint8),
     ],
 )
 def test_other_arrays_are_refused(array: np.ndarray) -> None:
@@ -171,6 +172,32 @@ def test_what_is_no_image_is_named(tmp_path: Path) -> None:
     for missing in ("broken.png", "nowhere.png"):
         with pytest.raises(UsageError, match=missing):
             preprocess(tmp_path / missing)
+
+
+def test_pictures_of_no_known_range_are_refused() -> None:
+    for mode in ("I", "F"):
+        with pytest.raises(UsageError, match="no known range"):
+            preprocess(Image.new(mode, (300, 300)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"size": 0}, "size is a number of pixels"),
+        ({"size": (8, -1)}, "size is a number of pixels"),
+        ({"size": (8, 8, 8)}, "size is a number of pixels"),
+        ({"size": 10_000}, "would come out at 10000×30000000"),
+        ({"crop": 0}, "crop is a number of pixels"),
+        ({"crop": 100_000}, "would come out at 100000×100000"),
+        ({"mean": [1, 2, 3, 4]}, "mean is a number, or three"),
+        ({"mean": "grey"}, "mean is a number, or three"),
+        ({"std": float("nan")}, "std is a number, or three"),
+        ({"std": [1, 0, 1]}, "not 0"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused(arguments: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        preprocess(np.zeros((1, 3000, 3), np.uint8), **{"size": 8, "crop": 8, **arguments})
 
 
 def test_no_images_are_refused() -> None:

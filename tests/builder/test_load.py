@@ -1,0 +1,90 @@
+"""A converted model is loaded, or what is wrong is said; nothing runs that is not trusted."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import pytest
+
+from onnx2mvit.builder import load
+from onnx2mvit.errors import InvalidModelError, UsageError
+
+OWN_LAYER = """import pathlib
+import keras
+
+pathlib.Path(__file__).with_suffix(".ran").touch()
+
+@keras.saving.register_keras_serializable("own")
+class Twice(keras.layers.Layer):
+    def call(self, x):
+        return 2 * x
+"""
+
+
+def test_the_module_beside_a_keras_file_runs_only_if_it_is_trusted(tmp_path: Path) -> None:
+    source, file, ran = (tmp_path / f"net.{end}" for end in ("py", "keras", "ran"))
+    source.write_text(OWN_LAYER)
+    names: dict[str, object] = {"__file__": str(source)}
+    exec(OWN_LAYER, names)
+    image = keras.Input((4,))
+    keras.Model(image, names["Twice"]()(image)).save(file)  # type: ignore[operator]
+    keras.saving.get_custom_objects().clear()
+    ran.unlink()
+    with pytest.raises(UsageError, match="--trust-module") as caught:
+        load(file)
+    assert "net.py" in str(caught.value) and not ran.exists()
+    assert load(file, trust_module=True)(keras.ops.ones((1, 4)))[0, 0] == 2
+    assert ran.exists()
+    keras.saving.get_custom_objects().clear()
+
+
+def test_a_module_that_a_model_does_not_need_is_not_run(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(OWN_LAYER)
+    image = keras.Input((4,))
+    keras.Model(image, keras.layers.ReLU()(image)).save(tmp_path / "net.keras")
+    load(tmp_path / "net.keras")
+    assert not (tmp_path / "net.ran").exists()
+
+
+MODULES = {
+    "syntax": "def (:",
+    "null": "\0",
+    "raises": "raise RuntimeError('x')",
+    "exits": "raise SystemExit(0)",
+    "no function": "import keras",
+    "gives nothing": "def net(**options): return None",
+    "recursion": "def net(**options): return net()",
+}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_that_was_changed_is_said_to_be(tmp_path: Path, module: str) -> None:
+    (tmp_path / "net.py").write_text(MODULES[module])
+    (tmp_path / "net.safetensors").touch()
+    with pytest.raises(InvalidModelError, match=f"^{tmp_path}|net in {tmp_path}"):
+        load(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    file = tmp_path_factory.mktemp("saved") / "net.keras"
+    image = keras.Input((4,))
+    keras.Model(image, keras.layers.Dense(64)(image)).save(file)
+    return file.read_bytes()
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "text": lambda content: b"hi",
+    "cut off": lambda content: content[:-100],
+    "a byte in the weights": lambda content: content[:-3000] + b"\xff" + content[-2999:],
+    "nothing in it": lambda content: b"PK\5\6" + bytes(18),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_keras_file_that_was_damaged_is_said_to_be(
+    tmp_path: Path, saved: bytes, damage: str
+) -> None:
+    (tmp_path / "net.keras").write_bytes(DAMAGES[damage](saved))
+    with pytest.raises(InvalidModelError, match="cut off or changed"):
+        load(tmp_path / "net.keras")
