@@ -11,16 +11,15 @@ from onnx2mvit.matcher import (
     Pattern,
     Var,
     any_number,
-    any_of,
     at_most_one,
     kind_of,
-    maybe,
     p,
     require,
 )
 
-from .conv import STYLE, FoldedNorm, conv_bn_act
-from .squeeze_excite import SQUEEZE, SQUEEZED, squeeze_excite
+from .conv import STYLE, conv_bn_act
+from .repvgg import normalized, read_sum, summed
+from .squeeze_excite import SQUEEZE, squeeze_excite
 
 if TYPE_CHECKING:
     import keras
@@ -47,34 +46,20 @@ class MobileOneBlock(Pattern):
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         alike = {**p("filters", "strides", "depthwise"), **STYLE}
-        norm = {"epsilon": p.bn_epsilon, "momentum": p.bn_momentum}
-        y: Expr = op.Sum(
-            any_number(Branch(x, **p("kernel_size", "dilation"), **alike), role="conv"),
-            at_most_one(Branch(x, role="scale", kernel_size=1, **alike)),
-            at_most_one(op.BatchNorm(x, role="skip", **norm)),
-            at_most_one(FoldedNorm(x, role="skip_conv", **STYLE)),
-            role="add",
-        )
-        y = any_of(op.SqueezeExcite(y, role="se", **SQUEEZED), y)
-        return maybe(op.Activation(y, role="act", activation=p.activation))
+        convs = any_number(Branch(x, **p("kernel_size", "dilation"), **alike), role="conv")
+        scale = at_most_one(Branch(x, role="scale", kernel_size=1, **alike))
+        return summed(op, x, convs, scale)
 
     def params(self, m: Match) -> dict[str, Any]:
-        _, channels, _, _ = m.shape("x", 4)
-        skips = [skip for skip in (m.skip, m.skip_conv) if skip is not None]
-        fits = int(m.strides == 1 and m.filters == channels)
-        require(len(skips) == fits, f"it adds its input {len(skips)} times, not {fits}")
+        params = read_sum(m, (*m.conv, *([m.scale] if m.scale is not None else [])))
         size = m.kernel_size
         require(size > 1 or not m.depthwise, "it has nothing but 1×1 of every channel by itself")
         scaled = "it has no 1×1 branch" if m.scale is None else "it has two kinds of 1×1 branches"
         require((m.scale is not None) == (size > 1), f"{scaled} beside those of {size}×{size}")
-        summed = [*m.conv, *skips, *([m.scale] if m.scale is not None else [])]
-        alike = {part.output.shape for part in summed} == {m.add.output.shape}
-        require(alike, "it adds unequal shapes")
         dense = size > 1 and len(m.conv) == 1 and not m.depthwise
         others = m.graph.of([self.kind])
         require(bool(others) or not dense, "it is RepVGG's block, and no other is MobileOne's")
-        skip = {"skip_as_conv": m.skip_conv is not None} if fits else {}
-        return {"num_branches": len(m.conv), "activation": m.activation, **skip}
+        return {"num_branches": len(m.conv), **params}
 
 
 def mobileone_block(
@@ -99,19 +84,15 @@ def mobileone_block(
 ) -> KerasTensor:
     """MobileOne's block: convolutions that are alike, a 1×1 and the normalized input, summed."""
     inputs = keras.Input(x.shape[1:])
-    norm = {"bn_epsilon": bn_epsilon, "bn_momentum": bn_momentum}
-    conv = {"depthwise": depthwise, "strides": strides, "activation": None, **norm, **conv}
+    conv |= {"bn_epsilon": bn_epsilon, "bn_momentum": bn_momentum}
+    alike = {"depthwise": depthwise, "strides": strides, "activation": None, **conv}
     branches = []  # in the order in which the paper's code adds them: another rounds otherwise
     if kernel_size > 1:
-        branches.append(conv_bn_act(inputs, filters, 1, name="scale", **conv))
-    if strides == 1 and x.shape[-1] == filters and not skip_as_conv:
-        skip = layers.BatchNormalization(epsilon=bn_epsilon, momentum=bn_momentum, name="skip")
-        branches.append(skip(inputs))
-    if strides == 1 and x.shape[-1] == filters and skip_as_conv:
-        each = {**conv, "depthwise": True}
-        branches.append(conv_bn_act(inputs, filters, 1, name="skip_conv", **each))
+        branches.append(conv_bn_act(inputs, filters, 1, name="scale", **alike))
+    if strides == 1 and x.shape[-1] == filters:
+        branches.append(normalized(inputs, skip_as_conv, name="skip", **conv))
     branches += [
-        conv_bn_act(inputs, filters, kernel_size, dilation=dilation, name=f"conv.{i}", **conv)
+        conv_bn_act(inputs, filters, kernel_size, dilation=dilation, name=f"conv.{i}", **alike)
         for i in range(num_branches)
     ]
     y = layers.Add(name="add")(branches)

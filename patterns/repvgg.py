@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from onnx2mvit.ir.block import Block
 from onnx2mvit.matcher import (
     Expr,
     Match,
@@ -28,6 +30,28 @@ if TYPE_CHECKING:
 Branch = kind_of("ConvBnAct", activation=None)  # what is active is the sum
 
 
+def summed(op: Ops, x: Var, *branches: Expr) -> Expr:
+    """Branches and the normalized input, summed and squeezed or not, and what activates that."""
+    norm = {"epsilon": p.bn_epsilon, "momentum": p.bn_momentum}
+    skip, folded = op.BatchNorm(x, role="skip", **norm), FoldedNorm(x, role="skip", **STYLE)
+    y: Expr = op.Sum(*branches, at_most_one(skip), at_most_one(folded), role="add")
+    y = any_of(op.SqueezeExcite(y, role="se", **SQUEEZED), y)
+    return maybe(op.Activation(y, role="act", activation=p.activation))
+
+
+def read_sum(m: Match, branches: Sequence[Block]) -> dict[str, Any]:
+    """Requires that the input is added where, and only where, the shape allows it."""
+    _, channels, _, _ = m.shape("x", 4)
+    fits = int(m.strides == 1 and m.filters == channels)
+    summed = [node for node in m.nodes if node.op in ("BatchNorm", "ConvBnAct")]
+    times = len(summed) - len(branches)
+    require(times == fits, f"it adds its input {times} times, not {fits}")
+    alike = {part.output.shape for part in summed} == {m.add.output.shape}
+    require(alike, "it adds unequal shapes")
+    skip = {"skip_as_conv": m.skip.kind == "ConvBnAct"} if fits else {}
+    return {"activation": m.activation, **skip}
+
+
 class RepVGGBlock(Pattern):
     """arXiv:2101.03697, section 3.2 and figure 2; it may be squeezed before its activation.
 
@@ -41,28 +65,21 @@ class RepVGGBlock(Pattern):
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         alike = {**p("filters", "strides", "groups"), "depthwise": False, **STYLE}
-        norm = {"epsilon": p.bn_epsilon, "momentum": p.bn_momentum}
-        y: Expr = op.Sum(
-            Branch(x, role="conv", kernel_size=3, dilation=1, **alike),
-            Branch(x, role="pointwise", kernel_size=1, **alike),
-            at_most_one(op.BatchNorm(x, role="skip", **norm)),
-            at_most_one(FoldedNorm(x, role="skip_conv", **STYLE)),
-            role="add",
-        )
-        y = any_of(op.SqueezeExcite(y, role="se", **SQUEEZED), y)
-        return maybe(op.Activation(y, role="act", activation=p.activation))
+        conv = Branch(x, role="conv", kernel_size=3, dilation=1, **alike)
+        return summed(op, x, conv, Branch(x, role="pointwise", kernel_size=1, **alike))
 
     def params(self, m: Match) -> dict[str, Any]:
         _, channels, _, _ = m.shape("x", 4)
         require(m.groups == 1 or m.groups < channels, "its groups have one channel each")
-        skips = [skip for skip in (m.skip, m.skip_conv) if skip is not None]
-        fits = int(m.strides == 1 and m.filters == channels)
-        require(len(skips) == fits, f"it adds its input {len(skips)} times, not {fits}")
-        summed = [m.conv, m.pointwise, *skips]
-        alike = {part.output.shape for part in summed} == {m.add.output.shape}
-        require(alike, "it adds unequal shapes")
-        skip = {"skip_as_conv": m.skip_conv is not None} if fits else {}
-        return {"activation": m.activation, **skip}
+        return read_sum(m, (m.conv, m.pointwise))
+
+
+def normalized(x: KerasTensor, as_conv: bool, *, name: str, **conv: Any) -> KerasTensor:
+    """The batch normalization of an image, or the 1×1 convolution that it was folded into."""
+    if as_conv:
+        return conv_bn_act(x, x.shape[-1], 1, depthwise=True, activation=None, name=name, **conv)
+    epsilon, momentum = conv["bn_epsilon"], conv["bn_momentum"]
+    return layers.BatchNormalization(epsilon=epsilon, momentum=momentum, name=name)(x)
 
 
 def repvgg_block(
@@ -84,18 +101,14 @@ def repvgg_block(
 ) -> KerasTensor:
     """RepVGG's block: a 3×3 convolution, a 1×1 and the normalized input, summed."""
     inputs = keras.Input(x.shape[1:])
-    norm = {"bn_epsilon": bn_epsilon, "bn_momentum": bn_momentum}
-    conv = {"groups": groups, "strides": strides, "activation": None, **norm, **conv}
+    conv |= {"bn_epsilon": bn_epsilon, "bn_momentum": bn_momentum}
+    alike = {"groups": groups, "strides": strides, "activation": None, **conv}
     branches = [
-        conv_bn_act(inputs, filters, 3, name="conv", **conv),
-        conv_bn_act(inputs, filters, 1, name="pointwise", **conv),
+        conv_bn_act(inputs, filters, 3, name="conv", **alike),
+        conv_bn_act(inputs, filters, 1, name="pointwise", **alike),
     ]
-    if strides == 1 and x.shape[-1] == filters and not skip_as_conv:
-        skip = layers.BatchNormalization(epsilon=bn_epsilon, momentum=bn_momentum, name="skip")
-        branches.append(skip(inputs))
-    if strides == 1 and x.shape[-1] == filters and skip_as_conv:
-        each = {**conv, "groups": 1, "depthwise": True}
-        branches.append(conv_bn_act(inputs, filters, 1, name="skip_conv", **each))
+    if strides == 1 and x.shape[-1] == filters:
+        branches.append(normalized(inputs, skip_as_conv, name="skip", **conv))
     y = layers.Add(name="add")(branches)
     if squeeze is not None:
         y = squeeze_excite(y, squeeze, squeeze_activation, squeeze_gate, squeeze_bias, name="se")

@@ -100,17 +100,17 @@ class Trace:
         At the same number of nodes a match that is `whole`, and refused, came further, and so did
         one that ended where a hyperparameter differs from that of another node.
         """
-        last, fitted = self.furthest, bound.fitted
+        last, reached = self.furthest, len(bound.nodes)
         differs = isinstance(reason, Complaint) and bool(reason.of)
         missing |= isinstance(reason, Complaint) and reason.keyword is None
-        if last is None or (fitted, whole) > (last.fitted, False):
+        if last is None or (reached, whole) > (len(last.nodes), False):
             self.failures.clear()
-        elif fitted < last.fitted or last.whole or last.differs:
+        elif reached < len(last.nodes) or last.whole or last.differs:
             return
         elif differs:
             self.failures.clear()
         self.failures.append(
-            Failure(self.pattern, bound.nodes, fitted, node, reason, whole, missing)
+            Failure(self.pattern, bound.nodes, bound.fitted, node, reason, whole, missing)
         )
 
 
