@@ -281,12 +281,20 @@ def _report(
     seconds: dict[str, float],
 ) -> dict[str, Any]:
     described = describe(network)
+    for kind, tensors in (("inputs", model.inputs), ("outputs", model.outputs)):
+        if len(tensors) == len(described[kind]):
+            for entry, made in zip(described[kind], tensors, strict=True):
+                if entry["shape"] is not None and len(entry["shape"]) == len(made.shape):
+                    entry["shape"] = list(made.shape)
+    for entry, name in zip(described["outputs"], model.output_names, strict=False):
+        entry["keras_name"] = name
+    traced = list(network.traced_size) if network.traced_size is not None else None
     trainable = sum(math.prod(variable.shape) for variable in model.trainable_weights)
     return {
         "onnx": described.pop("onnx"),
         "model": {
             "name": model.name,
-            "input_shape": list(model.input_shape),
+            "input_shape": list(model.inputs[0].shape),
             "parameters": model.count_params(),
             "trainable_parameters": trainable,
             "copied_parameters": shared_parameters(network.blocks),
@@ -295,8 +303,8 @@ def _report(
         **described,
         "single_operators": single_operators(network),
         "sizes": {
-            "traced": list(network.traced_size),
-            "proven": [list(network.traced_size)] if verification is not None else [],
+            "traced": traced,
+            "proven": [traced] if verification is not None and traced is not None else [],
             "by_rule": by_rule(network),
             "file_elsewhere": other_size,
         },

@@ -51,7 +51,7 @@ class Benchmark:
 
     threads: int
     rounds: int
-    image_size: tuple[int, int]
+    image_size: tuple[int, int] | None
     rows: list[Row]
     others_before: float
     load_average: float | None

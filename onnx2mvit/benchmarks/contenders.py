@@ -22,8 +22,8 @@ from onnx2mvit.runtimes import (
     Outputs,
     Runner,
     compare,
-    file_images,
-    structured_images,
+    keras_inputs,
+    some_inputs,
     worst,
 )
 from onnx2mvit.runtimes.tolerances import SPEED
@@ -36,17 +36,17 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Contender:
-    """A runtime on its images: how far it is from onnxruntime, and the bytes that it took."""
+    """A runtime on its inputs: how far it is from onnxruntime, and the bytes that it took."""
 
     name: str
     runner: Runner
-    images: Array
+    inputs: dict[str, Array]
     max_rel_error: float
     memory: int
 
     def __call__(self) -> Outputs:
         """Runs the network once, and hands the outputs over."""
-        return self.runner(self.images)
+        return self.runner(self.inputs)
 
 
 def contenders(
@@ -63,21 +63,20 @@ def contenders(
         InvalidModelError: onnxruntime cannot load the file, or not run it on so many images.
         VerificationError: a runtime does not answer what onnxruntime answers.
     """
-    channels, height, width = network.image_shape
-    pixels = structured_images(batch, height, width, channels)
-    images = file_images(network, pixels)
+    inputs, _ = some_inputs(network, None, batch)
+    own = keras_inputs(network, inputs)
     progress(f"batch {batch}: converting to LiteRT")
     # With the batch left open, XNNPACK does not take the operators around unknown shapes.
-    content = litert_model(model, describe_model(model, batch, (height, width)))
+    content = litert_model(model, describe_model(model, batch, network.traced_size))
     had = memory()
     runner = OnnxRuntimeRunner(path, arena=True, threads=threads)
     try:
-        expected = runner(images)
+        expected = runner(inputs)
     except InvalidModelError as error:
         raise InvalidModelError(
-            f"onnxruntime cannot run {path} on {batch} images: {one_line(error)}"
+            f"onnxruntime cannot run {path} on a batch of {batch}: {one_line(error)}"
         ) from error
-    found = [Contender("onnxruntime", runner, images, 0.0, max(0, memory() - had))]
+    found = [Contender("onnxruntime", runner, inputs, 0.0, max(0, memory() - had))]
     makers: dict[str, Callable[[], Runner]] = {
         "Keras, tf.function": lambda: KerasRunner(model, compiled=True),
         "LiteRT float32": lambda: LiteRTRunner(content, threads),
@@ -85,9 +84,9 @@ def contenders(
     for name, make in makers.items():
         had = memory()
         ours = make()
-        answers = OnnxLayout(ours, network)(images)
+        answers = OnnxLayout(ours, network)(inputs)
         taken = max(0, memory() - had)
-        found.append(Contender(name, ours, pixels, _error(name, answers, expected), taken))
+        found.append(Contender(name, ours, own, _error(name, answers, expected), taken))
     return found
 
 

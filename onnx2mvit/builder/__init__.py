@@ -5,7 +5,7 @@ In: a folder that `convert` wrote. Out: `keras.Model`. Begin with `build`.
 
 from onnx2mvit.builder.build import build, import_module, load, loading
 from onnx2mvit.builder.features import features
-from onnx2mvit.builder.sizes import at_size, single_operators_fit
+from onnx2mvit.builder.sizes import at_size, image_input, single_operators_fit
 from onnx2mvit.builder.weights import block_weights, check_weights, save_weights
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "build",
     "check_weights",
     "features",
+    "image_input",
     "import_module",
     "load",
     "loading",

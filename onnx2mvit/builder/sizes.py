@@ -34,20 +34,23 @@ def single_operators_fit(network: Network, size: ImageSize | None) -> Iterator[N
 
 
 def at_size(
-    model: keras.Model, source: Path, size: tuple[int, int], **arguments: Any
+    model: keras.Model, source: Path, size: tuple[int, int] | None, **arguments: Any
 ) -> keras.Model:
     """A model for images of this size, built again from its folder if need be.
 
     Args:
         model: what was loaded or built from `source`; returned as it is if it takes the size.
         source: the folder that `convert` wrote, or a .keras file.
-        size: height and width.
+        size: height and width; None where the model takes no image.
         arguments: what else goes to the model function.
 
     Raises:
         UsageError: it is a .keras file for another size, which cannot be built again.
     """
-    _, *own, channels = model.inputs[0].shape
+    image = image_input(model)
+    if size is None or image is None:
+        return model
+    _, *own, channels = image.shape
     if all(theirs in (ours, None) for ours, theirs in zip(size, own, strict=True)):
         return model
     if not source.is_dir():
@@ -56,3 +59,9 @@ def at_size(
             "that it came in, from which it can be built for another size"
         )
     return build(source, input_shape=(*size, channels), **arguments)
+
+
+def image_input(model: keras.Model) -> Any:
+    """The one input that is (batch, height, width, channels); None if there is none, or several."""
+    images = [tensor for tensor in model.inputs if len(tensor.shape) == 4]
+    return images[0] if len(images) == 1 else None

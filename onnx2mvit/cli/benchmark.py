@@ -78,8 +78,8 @@ def benchmark(
 
 def show(console: Console, result: Benchmark) -> None:
     """The figures as a table, and what they were measured on."""
-    height, width = result.image_size
-    table = Table(title=f"{height}×{width}, {result.threads} threads, {result.rounds} rounds")
+    size = "×".join(map(str, result.image_size or ("no image",)))
+    table = Table(title=f"{size}, {result.threads} threads, {result.rounds} rounds")
     table.add_column("batch", justify="right")
     table.add_column("runtime")
     for title in ("ms", "to onnxruntime", "of a round", "max error", "memory MB", "others"):

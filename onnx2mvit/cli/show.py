@@ -12,7 +12,7 @@ from onnx2mvit.cli.console import Row, show_rows
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.network import Network
 from onnx2mvit.reports.report import batch_normalization, leftovers
-from onnx2mvit.reports.wording import FOLDED, shown_params
+from onnx2mvit.reports.wording import FOLDED, shown_params, tensor
 
 if TYPE_CHECKING:
     from onnx2mvit.api import Conversion
@@ -115,9 +115,10 @@ def show_conversion(console: Console, conversion: Conversion) -> None:
     if report["verification"] is None:
         rows.append(("verdict", Text("not verified (--no-verify)", "yellow")))
     else:
-        height, width = report["sizes"]["traced"]
-        proven = f"proven at {height}×{width}; other sizes: {report['sizes']['by_rule']}"
-        rows += [*_proof(report["verification"]), ("sizes", proven)]
+        rows += _proof(report["verification"])
+        if report["sizes"]["traced"] is not None:
+            size = "×".join(map(str, report["sizes"]["traced"]))
+            rows.append(("sizes", f"proven at {size}; other sizes: {report['sizes']['by_rule']}"))
     stages = ", ".join(f"{name} {taken:.1f}" for name, taken in report["seconds"].items())
     rows.append(("seconds", f"{sum(report['seconds'].values()):.1f}: {stages}"))
     rows.append(("look at", f"{folder}/report.html"))
@@ -133,6 +134,8 @@ def _made(report: dict[str, Any]) -> list[Row]:
         f"batch normalization {report['batch_normalization']}"
     )
     rows: list[Row] = [("model", f"{size}, weights: {report['onnx']['weights']}")]
+    for verb, tensors in (("takes", report["inputs"]), ("gives", report["outputs"])):
+        rows += [(verb, f"{each['name']} {tensor(each)}") for each in tensors]
     rows.append(("coverage", covered))
     if report["batch_normalization"] == "folded":
         rows.append(("note", Text(FOLDED, "yellow")))

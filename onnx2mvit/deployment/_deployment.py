@@ -211,7 +211,7 @@ def _compare(job: _Job, file: Path, original: Original, images: Array, described
     step, names = job.interface.shape[0] or 1, job.interface.outputs
     stages = ("answers of the original", "answers of the file")
     theirs, ours = (
-        InBatches(runner, step, partial(job.progress, stage))(images)
+        InBatches(runner, step, progress=partial(job.progress, stage))(images)
         for stage, runner in zip(stages, (original.runner, _runner(job.format, file)), strict=True)
     )
     expected = dict(zip(names, theirs.values(), strict=True))

@@ -26,13 +26,15 @@ class Interface:
         return self.shape[1], self.shape[2]
 
 
-def describe_model(model: keras.Model, batch: int | None, size: tuple[int, int]) -> Interface:
+def describe_model(
+    model: keras.Model, batch: int | None, size: tuple[int, int] | None
+) -> Interface:
     """The interface of a model that takes images, under Keras's names.
 
     Raises:
         UnsupportedError: the model takes something else than one batch of images.
     """
-    if len(model.inputs) != 1 or len(model.inputs[0].shape) != 4:
+    if size is None or len(model.inputs) != 1 or len(model.inputs[0].shape) != 4:
         shapes = [list(tensor.shape) for tensor in model.inputs]
         raise UnsupportedError(
             f"only a model of one batch of images can be deployed; {model.name} takes {shapes}"

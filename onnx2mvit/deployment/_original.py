@@ -46,13 +46,14 @@ def find_original(
         return None
     if known.get("sha256") not in (None, network.graph.source.sha256):
         raise UsageError(f"{path} is not the file that {target} was converted from")
-    if network.traced_size != size:
+    if network.traced_size not in (size, None):
         raise UsageError(
             "{} was exported for {}×{}: leave --onnx out to compare a file for {}×{} with the "
-            "Keras model".format(path, *network.traced_size, *size)
+            "Keras model".format(path, *(network.traced_size or ()), *size)
         )
     session = OnnxRuntimeRunner(path)
-    file = KerasLayout(InBatches(session, session.batch), network)
+    in_batches = InBatches(session, network.file_batch, network.batch_axes)
+    file = KerasLayout(in_batches, network)
     return Original(f"onnxruntime on {path.name}", file)
 
 

@@ -109,11 +109,16 @@ def refuse_leftovers(network: Network) -> None:
 
 def refuse_other_sizes(network: Network, image_size: ImageSize | None) -> None:
     """Raises UnsupportedError if a single operator holds for the traced size alone."""
-    block = network.fixed_by
-    if block is None or image_size is None:
+    block, traced = network.fixed_by, network.traced_size
+    if image_size is None:
         return
-    if image_size != network.traced_size:
-        height, width = network.traced_size
+    if traced is None:
+        raise UnsupportedError(
+            "an image size was asked for, and the network does not take one image whose height "
+            "and width are known"
+        )
+    if block is not None and image_size != traced:
+        height, width = traced
         raise UnsupportedError(
             f"the model can only be made for images of {height}×{width}: {block.name!r} "
             f"({block.kind}), which is not part of a known block, holds for that size alone. "

@@ -18,10 +18,10 @@ from onnx2mvit.ir.code import KerasCode
 from onnx2mvit.ir.expr import KerasExpr, LayerName, Literal, Name, Operand, call, source
 from onnx2mvit.ir.graph import Graph, Value
 from onnx2mvit.ir.image_size import ImageSize
-from onnx2mvit.ir.layout import Order, axes_between, output_order
+from onnx2mvit.ir.layout import Order, axes_between
 from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter.head import HeadChoice, head_of
-from onnx2mvit.lifter.naming import identifier, layer_name
+from onnx2mvit.lifter.naming import identifier, interface_names, layer_name
 from onnx2mvit.lowering import wanted_orders
 
 GLOBAL = ("PYRAMID", "json", "keras", "layers", "np", "ops", "pathlib", *model_functions())
@@ -57,6 +57,9 @@ class ModelFunction:
         depends = any(function.depends_on_size for function in functions.values())
         self.needs_size = image_size != "any" and depends
         self.variables: dict[Value, str] = {}
+        names = [value.name for value in self.graph.inputs]
+        self.input_names = interface_names(network.blocks, names, "input")
+        self.output_names = interface_names(network.blocks, self.graph.output_names, "output")
         called = {
             name.text
             for block in network.blocks
@@ -143,33 +146,39 @@ class ModelFunction:
         constant = [value.name for value in self.graph.outputs if value not in self.variables]
         if constant:
             raise UnsupportedError(f"output {constant[0]!r} does not depend on the input")
-        outputs = ", ".join(
-            source(self._in_order(value, output_order(self.layouts[value].order)))
-            for value in self.graph.outputs
-        )
-        return outputs if len(self.graph.outputs) == 1 else f"[{outputs}]"
+        outputs = [
+            source(self._handed_out(value, name))
+            for name, value in zip(self.output_names, self.graph.outputs, strict=True)
+        ]
+        return outputs[0] if len(outputs) == 1 else f"[{', '.join(outputs)}]"
+
+    def _handed_out(self, value: Value, name: str) -> KerasExpr:
+        """An output; Keras calls it after the layer that gives it, so one by that name does."""
+        answer, maker = self._in_order(value, self.network.order(value)), self.graph.producer(value)
+        alone = len(self.graph.outputs) == 1 and isinstance(answer, Name)
+        if alone and isinstance(maker, Block) and (maker.code is None or maker.code.is_layer):
+            return answer  # a layer of the network
+        return call("layers.Identity", name=name)(answer)
 
     def _inputs(self) -> Iterator[str]:
         """The lines for what the model takes: one image, or tensors at large."""
         batch = self.network.batch
-        if self.signature.is_image:
-            (image,) = self.graph.inputs
-            self.variables[image] = "inputs"
-            fixed = "" if batch is None else f"batch_size={batch}, "
-            yield f"inputs = keras.Input(input_shape, {fixed}name={self._input_name(image)!r})"
-            return
-        for number, value in enumerate(self.graph.inputs):
-            place, shape = self.layouts[value], value.shape or ()
-            lengths = tuple(None if axis == place.batch else shape[axis] for axis in place.order)
-            self.variables[value] = f"inputs_{number}"
-            name = self._input_name(value)
-            yield f"inputs_{number} = keras.Input(batch_shape={lengths}, name={name!r})"
-
-    def _input_name(self, image: Value) -> str:
-        """The name of the input in the file, unless a layer is called so."""
-        name = identifier(image.name) or "image"
-        paths = [block.path for top in self.network.blocks for block in top.walk()]
-        return f"{name}_input" if name in paths else name
+        for name, value in zip(self.input_names, self.graph.inputs, strict=True):
+            variable = "inputs"
+            if len(self.graph.inputs) > 1:
+                variable = self._free(name.lower())
+            self.variables[value] = variable
+            self.readers[value] += 1  # no other takes its name
+            order, shape = self.network.order(value), value.shape or ()
+            if value is self.network.image:
+                shown = "input_shape" if batch is None else f"input_shape, batch_size={batch}"
+            elif self.layouts[value].batch is None:
+                shown = f"batch_shape={tuple(shape[axis] for axis in order)}"
+            else:
+                shown = repr(tuple(shape[axis] for axis in order[1:]))
+            dtype = value.dtype if value.dtype is not None and value.dtype.kind != "f" else None
+            typed = f", dtype={dtype.name!r}" if dtype is not None else ""
+            yield f"{variable} = keras.Input({shown}{typed}, name={name!r})"
 
     def _variable(self, block: Block) -> str:
         return "x" if "x" not in self._held() else self._free(identifier(block.name).lower())

@@ -41,9 +41,9 @@ class Signature:
         image_size: ImageSize | None,
         forwarded: Collection[str],
     ) -> None:
-        inputs, outputs = network.graph.inputs, network.graph.outputs
+        outputs = network.graph.outputs
         self.network, self.head, self.choice = network, head, choice
-        self.is_image = len(inputs) == 1 and len(inputs[0].shape or ()) == 4
+        self.is_image = network.image is not None
         self.separable = head is not None and head.features is not None
         maps = len(outputs) == 1 and len(outputs[0].shape or ()) in (3, 4)
         self.pools = self.separable or (head is None and maps and self.is_image)
@@ -56,8 +56,8 @@ class Signature:
         self.names = {argument.name for argument in self.arguments}
 
     def _of_images(self, image_size: ImageSize | None) -> Iterator[Argument]:
-        if self.is_image:
-            channels, *traced = self.network.image_shape
+        if self.network.image_shape is not None:
+            *traced, channels = self.network.image_shape
             size = (None, None) if image_size == "any" else image_size or traced
             meaning = "(height, width, channels) of the images; the weights fit any size."
             if self.network.fixed_by is not None:

@@ -104,6 +104,7 @@ class Graph:
     how often each rule found its place. `pads_like_tensorflow` is true if a convolution of the
     network pads as only TensorFlow does: more at the end. At an odd size its padding and PyTorch's
     are the same for most convolutions, so what they do at others is for all of them to say.
+    `batch_axes` says where an input has the batch: None where it has none.
     """
 
     def __init__(self, inputs: Iterable[Value], outputs: Iterable[Value], source: Source) -> None:
@@ -112,11 +113,24 @@ class Graph:
         self.outputs = list(outputs)
         self.source = source
         self.output_names = [value.name for value in self.outputs]
+        self.batch_axes: dict[Value, int | None] = {
+            value: 0 if value.shape else None for value in self.inputs
+        }
         self.folded = 0
         self.applied: Counter[str] = Counter()
         self.pads_like_tensorflow = False
         self._by_op: defaultdict[str, dict[Node, None]] = defaultdict(dict)
         self._producers: dict[Value, Node] = {}
+
+    @property
+    def batch_size(self) -> int | None:
+        """How many images it was read for; None where no input has a batch."""
+        lengths = (
+            value.shape[axis]
+            for value, axis in self.batch_axes.items()
+            if axis is not None and value.shape is not None
+        )
+        return next(lengths, None)
 
     def copy(self) -> Self:
         """Another graph of the same nodes and values."""
@@ -126,6 +140,7 @@ class Graph:
         """Another graph of the same values and these nodes, in topological order."""
         made = type(self)(self.inputs, self.outputs, self.source)
         made.output_names = list(self.output_names)
+        made.batch_axes = dict(self.batch_axes)
         made.folded, made.applied = self.folded, self.applied.copy()
         made.pads_like_tensorflow = self.pads_like_tensorflow
         for node in nodes:

@@ -15,8 +15,10 @@ from dataclasses import dataclass
 
 Order = tuple[int, ...]
 Shape = tuple[int, ...]
+Axes = tuple[str | None, ...]  # what the axes of a tensor are, where that is known
 
 BATCH = 7919  # a prime that stands for the batch where shapes are compared
+SPACE = {3: ("length",), 4: ("height", "width"), 5: ("depth", "height", "width")}  # by rank
 
 
 @dataclass(frozen=True)
@@ -133,10 +135,14 @@ def reshaped_groups(before: Shape, after: Shape) -> list[tuple[list[int], list[i
     return None if old or new else groups
 
 
-def output_order(order: Order) -> Order:
-    """The order in which a model hands out a tensor that it has in this one.
+def interface_order(axes: Axes, batch: int | None) -> Order:
+    """The order in which a model takes a tensor or hands it out.
 
-    Images may stay as they are in the model, NHWC or as in the file; all else is as in the file.
+    The batch is first and the channels of an image, a volume or a signal are last; all else is as
+    in the file.
     """
-    rank = len(order)
-    return order if rank == 4 and order in (plain(4), channels_last(4)) else plain(rank)
+    space = {"length", "height", "width", "depth"} & set(axes)
+    last = [axis for axis, name in enumerate(axes) if name == "channels" and space]
+    first = [] if batch is None else [batch]
+    rest = [axis for axis in range(len(axes)) if axis not in (*first, *last)]
+    return (*first, *rest, *last)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from onnx2mvit.ir.block import Block, BlockType
 from onnx2mvit.ir.graph import Graph, Node, Value
-from onnx2mvit.ir.layout import Layout
+from onnx2mvit.ir.layout import Axes, Layout, Order, interface_order
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Network:
         blocks: those at the top in topological order; once lowered, there are others with
             `code` among them: single operators that no pattern took.
         layouts: once lowered, the layout of every value that a block makes, and of the inputs.
+        axes: once lowered, what the axes of its values are, where that is known.
         refused: once lowered, the nodes that cannot be converted, and why.
         batch: the number of images, where it is fixed because they see each other.
     """
@@ -43,6 +44,7 @@ class Network:
     patterns: tuple[BlockType, ...]
     blocks: tuple[Block, ...] = ()
     layouts: Mapping[Value, Layout] = field(default_factory=dict)
+    axes: Mapping[Value, Axes] = field(default_factory=dict)
     refused: Mapping[Node, str] = field(default_factory=dict)
     batch: int | None = None
 
@@ -64,15 +66,50 @@ class Network:
         """The first block that is right for the traced height and width alone."""
         return next((block for block in self.blocks if self.layouts[block.output].one_size), None)
 
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of the images that the graph was read for."""
-        (image,) = self.graph.inputs
-        assert image.shape is not None
-        _, channels, height, width = image.shape
-        return channels, height, width
+    def order(self, value: Value) -> Order:
+        """The order in which the model takes an input, or hands out an output."""
+        return interface_order(self.axes_of(value), self.layouts[value].batch)
+
+    def axes_of(self, value: Value) -> Axes:
+        """What the axes of a tensor are, in the order of the file."""
+        named = list(self.axes.get(value, (None,) * len(value.shape or ())))
+        if value in self.layouts and (batch := self.layouts[value].batch) is not None:
+            named[batch] = "batch"
+        return tuple(named)
 
     @property
-    def traced_size(self) -> tuple[int, int]:
-        """Height and width that the graph was read at."""
-        return self.image_shape[1:]
+    def image(self) -> Value | None:
+        """The one input that is an image; None where there is none, or several."""
+        images = [value for value in self.graph.inputs if self.is_image(value)]
+        return images[0] if len(images) == 1 else None
+
+    def is_image(self, value: Value) -> bool:
+        """True for a tensor of channels, height and width."""
+        return {"channels", "height", "width"} <= set(self.axes_of(value))
+
+    @property
+    def image_shape(self) -> tuple[int, int, int] | None:
+        """Height, width and channels of the image that the graph was read for, if there is one."""
+        return None if self.image is None else self.shape_of_image(self.image)
+
+    def shape_of_image(self, image: Value) -> tuple[int, int, int]:
+        """Height, width and channels of an input that is an image."""
+        lengths = dict(zip(self.axes_of(image), image.shape or (), strict=True))
+        return lengths["height"], lengths["width"], lengths["channels"]
+
+    @property
+    def traced_size(self) -> tuple[int, int] | None:
+        """Height and width of that image."""
+        return None if self.image_shape is None else self.image_shape[:2]
+
+    @property
+    def file_batch(self) -> int | None:
+        """How many images the file takes at a time; None for any number."""
+        return None if self.graph.source.dynamic_batch else self.graph.batch_size
+
+    @property
+    def batch_axes(self) -> dict[str, int | None]:
+        """The axis that holds the batch in each input and output of the file, by its name."""
+        named = zip(self.graph.output_names, self.graph.outputs, strict=True)
+        given = {name: self.layouts[value].batch for name, value in named}
+        return given | {value.name: axis for value, axis in self.graph.batch_axes.items()}

@@ -223,6 +223,25 @@ def layer_name(block: Block, name: str) -> str:
     return safe(name) if block.pattern.nested else identifier(name)
 
 
+def interface_names(blocks: Sequence[Block], names: Sequence[str], suffix: str) -> list[str]:
+    """What Keras calls inputs or outputs: as the file does, where it can and no layer does.
+
+    Args:
+        blocks: those at the top, with their paths.
+        names: in the file.
+        suffix: "input" or "output", for what has no name that could be used, and for what has that
+            of a layer.
+    """
+    taken = {block.path for top in blocks for block in top.walk()}
+    found: list[str] = []
+    for name in names:
+        stem = identifier(name).strip("_") or suffix
+        wanted = [stem, f"{stem}_{suffix}", *(f"{stem}_{number}" for number in range(2, 999))]
+        found.append(next(each for each in wanted if each not in taken))
+        taken.add(found[-1])
+    return found
+
+
 def safe(name: str) -> str:
     """ASCII letters, digits, dots and underscores; the file is not trusted to hold only those."""
     return re.sub(r"[^0-9A-Za-z_.]", "_", name)[:LONGEST]

@@ -15,10 +15,11 @@ from onnx2mvit.errors import MALFORMED
 from onnx2mvit.ir.block import Block, BlockType
 from onnx2mvit.ir.code import KerasCode
 from onnx2mvit.ir.graph import Graph, Node, Value
-from onnx2mvit.ir.layout import Layout, Order, plain
+from onnx2mvit.ir.layout import Axes, Layout, Order, interface_order, plain
 from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter import inline_fragments
 from onnx2mvit.lifter.naming import named
+from onnx2mvit.lowering.axes import named_axes
 from onnx2mvit.lowering.operators import MixesBatch, OpContext, converter_for
 from onnx2mvit.lowering.varying import Varying, varying_axes
 from onnx2mvit.matcher.rooted import Mismatch, require
@@ -69,34 +70,36 @@ def lower(network: Network, batch_axis: int | None = 0) -> Network:
 def _lowered(network: Network, batch_axis: int | None) -> Network:
     """The network with blocks and layouts; the batch is fixed where images are mixed."""
     graph = network.graph
-    lowering = _Lowering(graph, batch_axis)
+    axes = named_axes(graph)
+    lowering = _Lowering(graph, batch_axis, axes)
     if lowering.mixes and not graph.source.dynamic_batch:
-        lowering, batch_axis = _Lowering(graph, None), None
+        lowering, batch_axis = _Lowering(graph, None, axes), None
     return replace(
         network,
         blocks=tuple(lowering.blocks),
         layouts=lowering.layouts,
+        axes=axes,
         refused=lowering.refused,
-        batch=(graph.inputs[0].shape or (None,))[0] if batch_axis is None else None,
+        batch=graph.batch_size if batch_axis is None else None,
     )
 
 
 class _Lowering:
     """Goes through a graph from its inputs to its outputs."""
 
-    def __init__(self, graph: Graph, batch_axis: int | None) -> None:
+    def __init__(self, graph: Graph, batch_axis: int | None, axes: Mapping[Value, Axes]) -> None:
         self.graph = graph
         self.batch_axis = batch_axis
-        shape = graph.inputs[0].shape if graph.inputs else None
-        self.trace_batch = shape[0] if shape else None
+        self.trace_batch = graph.batch_size
         self.layouts: dict[Value, Layout] = {}
         self.blocks: list[Block] = []
         self.refused: dict[Node, str] = {}
         self.mixes = False
-        orders = {value: BlockType.order(len(value.shape or ())) for value in graph.inputs}
-        self.varying = varying_axes(graph, orders)
-        for value, order in orders.items():
-            self.layouts[value] = self.layout(value, order, batch_axis)
+        self.varying = varying_axes(graph, axes)
+        for value in graph.inputs:
+            named = axes.get(value, (None,) * len(value.shape or ()))
+            batch = None if batch_axis is None else graph.batch_axes[value]
+            self.layouts[value] = self.layout(value, interface_order(named, batch), batch)
         for node in graph:
             if isinstance(node, Block):
                 self.follow(node)

@@ -11,7 +11,8 @@ from functools import cached_property
 
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Graph, Node, Value
-from onnx2mvit.ir.layout import Order, reshaped_groups
+from onnx2mvit.ir.layout import Axes as Named
+from onnx2mvit.ir.layout import reshaped_groups
 
 Axes = frozenset[int]
 NONE: Axes = frozenset()
@@ -33,17 +34,17 @@ class Varying(dict[Value, Axes]):
         ) - {1}
 
 
-def varying_axes(graph: Graph, orders: Mapping[Value, Order]) -> Varying:
+def varying_axes(graph: Graph, named: Mapping[Value, Named]) -> Varying:
     """Follows them through a graph.
 
     Args:
         graph: of blocks and nodes.
-        orders: of the inputs in Keras; in an image height and width stand between the ends.
+        named: what the axes of its inputs are.
     """
-    found = Varying(
-        (value, frozenset(order[1:-1]) if len(order) == 4 else NONE)
-        for value, order in orders.items()
-    )
+    found = Varying()
+    for value in graph.inputs:
+        names = enumerate(named.get(value, ()))
+        found[value] = frozenset(axis for axis, name in names if name in ("height", "width"))
     for node in _nodes(graph):
         found.update(dict.fromkeys(node.outputs, _varying(node, found)))
         if node.op in RECURRENT:  # a state is that of one step

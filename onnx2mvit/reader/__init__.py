@@ -20,7 +20,7 @@ from onnx2mvit.matcher import Rule
 from onnx2mvit.reader.as_graph import as_graph
 from onnx2mvit.reader.file import check_file, load, source_of, upgraded
 from onnx2mvit.reader.rules import unify
-from onnx2mvit.reader.shapes import forget_shapes, make_concrete
+from onnx2mvit.reader.shapes import batch_axes, forget_shapes, make_concrete
 from onnx2mvit.reader.simplify import simplify
 from onnx2mvit.reader.validation import check_data, check_operators, check_text
 
@@ -41,8 +41,8 @@ def read(
         rules: a user's, which are applied beside our own.
 
     Returns:
-        The graph, in float32 and NCHW, with concrete shapes throughout: a dynamic batch is
-        `shapes.TRACE_BATCH`.
+        The graph, in float32 and the file's order of axes, with concrete shapes throughout: a
+        dynamic batch is `shapes.TRACE_BATCH`.
 
     Raises:
         InvalidModelError: not a file, not ONNX, or ONNX that its own checker refuses.
@@ -56,8 +56,11 @@ def read(
     check_operators(model, path.name)
     source = source_of(path, model, digest)  # before anything is changed
     model = upgraded(path, model)  # to operators of an opset that rules and patterns know
-    make_concrete(model, path, size)  # an image of a size that folding can compute with
-    return graph_of(model, source, rules)
+    batch = batch_axes(model)
+    make_concrete(model, path, size)  # inputs of a size that folding can compute with
+    graph = graph_of(model, source, rules)
+    graph.batch_axes = {value: batch[value.name] for value in graph.inputs}
+    return graph
 
 
 def graph_of(model: ir.Model, source: Source, rules: Sequence[Rule] = ()) -> Graph:

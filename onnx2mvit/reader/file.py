@@ -128,6 +128,6 @@ def source_of(path: Path, model: ir.Model, digest: str = "") -> Source:
         producer=producer or "unknown",
         nodes=len(model.graph),
         weights=model.metadata_props.get("onnx2mvit.weights", "as in the file"),
-        dynamic_batch=is_dynamic(model, slice(0, 1)),
-        dynamic_size=is_dynamic(model, slice(2, None)),
+        dynamic_batch=is_dynamic(model, of_batch=True),
+        dynamic_size=is_dynamic(model, of_batch=False),
     )

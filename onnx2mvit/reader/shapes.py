@@ -14,7 +14,13 @@ from onnx2mvit.reader.precision import FLOATS
 # something else is not mistaken for one that does not.
 TRACE_BATCH = 3
 TRACE_SIZE = 256
+TRACE_TOKENS = 16  # a table of positions may have few rows
 LARGEST_IMAGES = 1 << 28
+OF_BATCH = ("b", "bs", "n")  # what exporters call it, beside all that begins with "batch"
+OTHERS = (
+    *(ir.DataType.BOOL, ir.DataType.INT8, ir.DataType.INT16, ir.DataType.INT32, ir.DataType.INT64),
+    *(ir.DataType.UINT8, ir.DataType.UINT16, ir.DataType.UINT32, ir.DataType.UINT64),
+)
 
 
 def data_inputs(model: ir.Model) -> list[ir.Value]:
@@ -22,48 +28,99 @@ def data_inputs(model: ir.Model) -> list[ir.Value]:
     return [value for value in model.graph.inputs if value.name not in model.graph.initializers]
 
 
-def is_dynamic(model: ir.Model, axes: slice) -> bool:
-    """True if an input leaves one of these axes open."""
-    shapes = [value.shape for value in data_inputs(model) if value.shape is not None]
-    return any(not isinstance(dim, int) for shape in shapes for dim in shape.dims[axes])
+def batch_axes(model: ir.Model) -> dict[str, int | None]:
+    """Which axis of each input holds the batch, by its name; None where it has none.
+
+    It is the axis that is called so, else the first one. Beside inputs that leave their batch
+    open, one whose first axis has a length has no batch, and neither has one of another length.
+    """
+    shapes = {
+        value.name or "": value.shape.dims if value.shape is not None else ()
+        for value in data_inputs(model)
+    }
+    axes = {name: _batch_axis(dims) for name, dims in shapes.items()}
+    lengths = {name: shapes[name][axis] for name, axis in axes.items() if axis is not None}
+    is_open = any(not isinstance(length, int) for length in lengths.values())
+    ranks = sorted(lengths, key=lambda name: -len(shapes[name]))
+    size = lengths[ranks[0]] if ranks else None  # of the images, if there are some
+    for name, length in lengths.items():
+        if isinstance(length, int) and (is_open or length != size):
+            axes[name] = None
+    return axes
+
+
+def _batch_axis(dims: ir.Shape | tuple[int | ir.SymbolicDim, ...]) -> int | None:
+    for axis, dim in enumerate(dims):
+        name = "" if isinstance(dim, int) else (dim.value or "").lower()
+        if name.startswith("batch") or name in OF_BATCH:
+            return axis
+    return 0 if len(dims) else None
+
+
+def is_dynamic(model: ir.Model, of_batch: bool) -> bool:
+    """True if an input leaves its batch open, or another of its axes."""
+    batch = batch_axes(model)
+    return any(
+        not isinstance(dim, int) and (axis == batch[value.name or ""]) is of_batch
+        for value in data_inputs(model)
+        if value.shape is not None
+        for axis, dim in enumerate(value.shape)
+    )
 
 
 def make_concrete(model: ir.Model, path: Path, size: tuple[int, int] | None = None) -> None:
-    """Gives the image `TRACE_BATCH`, and this height and width, where the file leaves them open.
+    """Gives the inputs lengths where the file leaves them open.
+
+    The batch is `TRACE_BATCH`, height and width of an image are `size`. All else is `TRACE_SIZE`
+    too, but for the length of what is integers, which is `TRACE_TOKENS`. Axes of one name have
+    one length.
 
     Raises:
-        InvalidModelError: its shape is none, or there are no outputs.
-        UnsupportedError: there is not one image of floats, or it is too large.
+        InvalidModelError: a shape is none, or there are no outputs.
+        UnsupportedError: there is no input, one is no tensor of numbers, or it is too large.
     """
-    inputs = data_inputs(model)
-    if len(inputs) != 1:
-        names = ", ".join(repr(value.name) for value in inputs) or "none"
-        raise UnsupportedError(f"{path} has {len(inputs)} inputs ({names}); exactly one is needed")
-    (value,) = inputs
-    if value.type is not None and not isinstance(value.type, ir.TensorType):
-        raise UnsupportedError(f"input {value.name!r} is {value.type}, not a tensor of images")
-    if value.dtype not in FLOATS:
-        raise UnsupportedError(f"input {value.name!r} is {value.dtype}, not of floats")
-    if value.shape is None or len(value.shape) != 4:
-        shape = " ".join(str(value.shape).split())  # lengths have names, of the file
-        raise UnsupportedError(f"input {value.name!r} is {shape}, not an image [N, C, H, W]")
-    batch, channels, *declared = value.shape
-    wanted = size or (TRACE_SIZE, TRACE_SIZE)
-    lengths = [
-        batch if isinstance(batch, int) else TRACE_BATCH,
-        channels if isinstance(channels, int) else _channels(value),
-        *(
-            length if isinstance(length, int) else instead
-            for length, instead in zip(declared, wanted, strict=True)
-        ),
-    ]
-    if min(lengths) < 1:
-        raise InvalidModelError(f"input {value.name!r} has a dimension below one: {lengths}")
-    if math.prod(lengths) > LARGEST_IMAGES:
-        raise UnsupportedError(f"input {value.name!r} is {lengths}, too large to be compared on")
+    inputs, batch = data_inputs(model), batch_axes(model)
+    if not inputs:
+        raise UnsupportedError(f"{path} has no inputs: it always answers the same")
     if not model.graph.outputs:
         raise InvalidModelError(f"{path} has no outputs")
-    value.shape = ir.Shape(lengths)
+    known: dict[str, int] = {}
+    for value in inputs:
+        if value.type is not None and not isinstance(value.type, ir.TensorType):
+            raise UnsupportedError(f"input {value.name!r} is {value.type}, not a tensor")
+        if value.dtype not in (*FLOATS, *OTHERS):
+            raise UnsupportedError(f"input {value.name!r} is {value.dtype}, not of numbers")
+        if value.shape is None:
+            raise UnsupportedError(f"input {value.name!r} has no shape: export the file again")
+        lengths = []
+        for axis, dim in enumerate(value.shape):
+            length = (
+                dim
+                if isinstance(dim, int)
+                else _open_length(value, axis, batch, size or (TRACE_SIZE, TRACE_SIZE))
+            )
+            name = None if isinstance(dim, int) else dim.value
+            lengths.append(known.setdefault(name, length) if name else length)
+        if min(lengths, default=1) < 1:
+            raise InvalidModelError(f"input {value.name!r} has a dimension below one: {lengths}")
+        if math.prod(lengths) > LARGEST_IMAGES:
+            raise UnsupportedError(f"input {value.name!r} is {lengths}, too large to compare on")
+        value.shape = ir.Shape(lengths)
+
+
+def _open_length(
+    value: ir.Value, axis: int, batch: dict[str, int | None], size: tuple[int, int]
+) -> int:
+    """The length of an axis that the file leaves open."""
+    assert value.shape is not None and value.dtype is not None
+    if axis == batch[value.name or ""]:
+        return TRACE_BATCH
+    if len(value.shape) != 4:
+        return TRACE_SIZE if value.dtype.is_floating_point() else TRACE_TOKENS
+    is_nhwc = isinstance(value.shape[3], int) and not isinstance(value.shape[2], int)
+    if axis == 1 and not is_nhwc:
+        return _channels(value)
+    return size[axis - (1 if is_nhwc and not isinstance(value.shape[1], int) else 2)]
 
 
 def _channels(value: ir.Value) -> int:

@@ -13,8 +13,9 @@ from typing import Any
 from onnx2mvit.base.user_files import reading
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Node, Value
-from onnx2mvit.ir.layout import Layout, output_order
+from onnx2mvit.ir.layout import Layout
 from onnx2mvit.ir.network import Network
+from onnx2mvit.lifter.naming import interface_names
 from onnx2mvit.lowering import wanted_orders
 from onnx2mvit.matcher.diagnosis import Explainer, sentence
 
@@ -54,6 +55,7 @@ def describe(network: Network) -> dict[str, Any]:
             "dynamic_batch": source.dynamic_batch,
             "dynamic_size": source.dynamic_size,
         },
+        **interface(network),
         "coverage": asdict(network.coverage),
         "simplification": {
             "nodes": source.nodes,
@@ -64,6 +66,42 @@ def describe(network: Network) -> dict[str, Any]:
         "batch_normalization": batch_normalization(network.blocks),
         "blocks": [tree(block, network.layouts) for block in network.blocks],
         "connections": connections(network),
+    }
+
+
+def interface(network: Network) -> dict[str, list[dict[str, Any]]]:
+    """What the model takes and gives, in the order of the file; None is the batch.
+
+    `name`, `file_shape` and `file_axes` are the file's, `keras_name`, `shape` and `axes` those of
+    the model; an axis has its length for a name where nothing tells what it is.
+    """
+    graph, found = network.graph, {}
+    named = {
+        "inputs": [(value.name, value) for value in graph.inputs],
+        "outputs": list(zip(graph.output_names, graph.outputs, strict=True)),
+    }
+    for kind, tensors in named.items():
+        names = interface_names(network.blocks, [name for name, _ in tensors], kind[:-1])
+        found[kind] = [
+            {"name": name, "keras_name": keras_name, **_tensor(network, value)}
+            for (name, value), keras_name in zip(tensors, names, strict=True)
+        ]
+    return found
+
+
+def _tensor(network: Network, value: Value) -> dict[str, Any]:
+    if value not in network.layouts or value.shape is None:  # a constant, or not known
+        return {"dtype": None, "shape": None, "axes": None, "file_shape": None, "file_axes": None}
+    batch, axes = network.layouts[value].batch, network.axes_of(value)
+    lengths = [None if axis == batch else length for axis, length in enumerate(value.shape)]
+    named = [name or str(length) for name, length in zip(axes, value.shape, strict=True)]
+    order = network.order(value)
+    return {
+        "dtype": str(value.dtype),
+        "shape": [lengths[axis] for axis in order],
+        "axes": [named[axis] for axis in order],
+        "file_shape": lengths,
+        "file_axes": named,
     }
 
 
@@ -174,7 +212,7 @@ def layout_transposes(network: Network) -> int:
     graph, layouts = network.graph, network.layouts
     wanted = [
         *(pair for block in network.blocks for pair in wanted_orders(network, block)),
-        *((value, output_order(layouts[value].order)) for value in graph.outputs),
+        *((value, network.order(value)) for value in graph.outputs),
     ]
     moved = [graph.producer(value) for value, order in wanted if layouts[value].order != order]
     return sum(producer is None or producer.op != "Transpose" for producer in moved)

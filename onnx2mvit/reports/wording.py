@@ -12,6 +12,22 @@ FOLDED = (
 )
 
 
+def tensor(entry: Mapping[str, Any]) -> str:
+    """What an input or an output is: its axes with their lengths, and what the file has."""
+    if entry["axes"] is None:
+        return "the same for every input"
+    parts = [
+        name if name in ("batch", str(length)) else f"{name} {'any' if length is None else length}"
+        for name, length in zip(entry["axes"], entry["shape"], strict=True)
+    ]
+    told = [f"({', '.join(parts)}) {entry['dtype']}"]
+    if sorted(entry["file_axes"]) == sorted(entry["axes"]) and entry["file_axes"] != entry["axes"]:
+        told.append(f"in the file ({', '.join(entry['file_axes'])})")
+    if entry["keras_name"] != entry["name"]:
+        told.append(f"in Keras called {entry['keras_name']!r}")
+    return ", ".join(told)
+
+
 def shown_params(params: dict[str, Any], usual: Mapping[str, Any]) -> str:
     """The hyperparameters that are not at their usual values."""
     return ", ".join(

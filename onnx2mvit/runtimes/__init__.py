@@ -6,8 +6,9 @@ In: a file or a model, and images. Out: arrays. Begin with `runner`.
 from onnx2mvit.runtimes.comparison import Comparison, compare, sqnr_db, worst
 from onnx2mvit.runtimes.exact_means import exact_means
 from onnx2mvit.runtimes.images import some_images, structured_images
+from onnx2mvit.runtimes.inputs import some_inputs
 from onnx2mvit.runtimes.keras_runner import KerasRunner
-from onnx2mvit.runtimes.layouts import KerasLayout, OnnxLayout, as_the_file, file_images
+from onnx2mvit.runtimes.layouts import KerasLayout, OnnxLayout, as_the_file, keras_inputs
 from onnx2mvit.runtimes.litert_runner import LiteRTRunner, import_litert
 from onnx2mvit.runtimes.onnxruntime_runner import OnnxRuntimeRunner
 from onnx2mvit.runtimes.preprocessing import preprocess
@@ -30,10 +31,11 @@ __all__ = [
     "as_the_file",
     "compare",
     "exact_means",
-    "file_images",
     "import_litert",
+    "keras_inputs",
     "preprocess",
     "some_images",
+    "some_inputs",
     "sqnr_db",
     "structured_images",
     "worst",

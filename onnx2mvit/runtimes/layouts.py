@@ -6,12 +6,12 @@ Keras was found out when the network was lowered; here tensors are brought into 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnx2mvit.ir.layout import Order, axes_between, output_order, plain
+from onnx2mvit.ir.layout import Order, axes_between, plain
 from onnx2mvit.runtimes.keras_runner import KerasRunner
 from onnx2mvit.runtimes.runner import Inputs, Outputs, Runner, by_name
 
@@ -33,21 +33,22 @@ def to_onnx(array: Array, order: Order) -> Array:
     return array.transpose(axes_between(order, plain(len(order))))
 
 
-def file_images(network: Network, images: Array) -> Array:
-    """Images (N, H, W, C) in the layout in which the ONNX file takes them."""
-    (image,) = network.graph.inputs
-    return np.ascontiguousarray(to_onnx(images, network.layouts[image].order))
+def keras_inputs(network: Network, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """Inputs of the file as the Keras model takes them, by the names of the file."""
+    return {
+        value.name: np.ascontiguousarray(to_keras(inputs[value.name], network.order(value)))
+        for value in network.graph.inputs
+    }
 
 
 class _Layouts:
     """The orders in which Keras has the inputs and outputs of a network, by their names."""
 
     def __init__(self, runner: Runner, network: Network) -> None:
-        graph, places = network.graph, network.layouts
-        self.runner = runner
-        self.inputs = {value.name: places[value].order for value in graph.inputs}
+        graph, self.runner = network.graph, runner
+        self.inputs = {value.name: network.order(value) for value in graph.inputs}
         self.outputs = {
-            name: output_order(places[value].order)
+            name: network.order(value)
             for name, value in zip(graph.output_names, graph.outputs, strict=True)
         }
 

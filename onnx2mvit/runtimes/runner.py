@@ -12,6 +12,7 @@ Runner              named arrays in, named arrays out
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +20,8 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 Inputs = Array | Mapping[str, Array]  # an array alone is the first input, as a rule the images
 Outputs = dict[str, Array]
+Axes = Mapping[str, int | None]  # of the batch, by name; the first where nothing is said
+ALL = slice(None)
 
 
 class Runner(Protocol):
@@ -33,38 +36,70 @@ def by_name(inputs: Inputs, names: Sequence[str]) -> dict[str, Array]:
     return {names[0]: inputs} if isinstance(inputs, np.ndarray) else dict(inputs)
 
 
+def rows(arrays: Mapping[str, Array], axes: Axes, part: slice | Array) -> dict[str, Array]:
+    """A part of the batch of each array; one without a batch is whole in every part."""
+    return {
+        name: array if (axis := axes.get(name, 0)) is None else array[(*[ALL] * axis, part)]
+        for name, array in arrays.items()
+    }
+
+
+def joined(parts: Sequence[Mapping[str, Array]], axes: Axes) -> dict[str, Array]:
+    """Parts of a batch one after the other; what has no batch is as in the first of them."""
+    return {
+        name: first
+        if len(parts) == 1 or (axis := axes.get(name, 0)) is None
+        else np.concatenate([part[name] for part in parts], axis)
+        for name, first in parts[0].items()
+    }
+
+
 class InBatches:
     """Runs another runner on `batch` images at a time; None is all at once.
 
     The last images are filled up by repeating the last one, and what that gives is cut off.
-    `progress` is told how many images are done, and of how many.
+    `axes` says where inputs and outputs have the batch, if it is not their first axis; `progress`
+    is told how many images are done, and of how many.
     """
 
     def __init__(
         self,
         runner: Runner,
         batch: int | None,
+        axes: Axes = MappingProxyType({}),
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
-        self.runner, self.batch, self.progress = runner, batch, progress
+        self.runner, self.batch, self.axes, self.progress = runner, batch, axes, progress
 
     def __call__(self, inputs: Inputs) -> Outputs:
-        """All outputs for an array of any number of images."""
-        assert isinstance(inputs, np.ndarray)
-        count, batch = len(inputs), self.batch or len(inputs)
-        parts = []
+        """All outputs for any number of images."""
+        feed = {"": inputs} if isinstance(inputs, np.ndarray) else dict(inputs)
+        count = batch_size(feed, self.axes) or 1
+        batch, parts = self.batch or count, []
         for start in range(0, count, batch):
             self.progress(start, count)
-            parts.append(self._part(inputs[start : start + batch], batch))
+            part = rows(feed, self.axes, slice(start, start + batch))
+            parts.append(self._part(part, min(batch, count - start), batch))
         self.progress(count, count)
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return joined(parts, self.axes)
 
-    def _part(self, images: Array, batch: int) -> Outputs:
-        if len(images) == batch:
-            return self.runner(images)
-        missing = np.repeat(images[-1:], batch - len(images), axis=0)
-        answers = self.runner(np.concatenate([images, missing]))
-        # An output may have several rows for each image.
-        return {
-            name: answer[: len(answer) * len(images) // batch] for name, answer in answers.items()
-        }
+    def _part(self, inputs: dict[str, Array], count: int, batch: int) -> Outputs:
+        last = [rows(inputs, self.axes, slice(count - 1, count))] * (batch - count)
+        full = joined([inputs, *last], self.axes)
+        answers = self.runner(full[""] if full.keys() == {""} else full)
+        kept: Outputs = {}
+        for name, answer in answers.items():  # an output may have several rows for each image
+            axis = self.axes.get(name, 0)
+            length = 0 if axis is None else answer.shape[axis] * count // batch
+            kept |= rows({name: answer}, self.axes, slice(length))
+        return kept
+
+
+def batch_size(arrays: Mapping[str, Array], axes: Axes) -> int | None:
+    """How many images there are; None where no array has a batch."""
+    lengths = (
+        array.shape[axis]
+        for name, array in arrays.items()
+        if (axis := axes.get(name, 0)) is not None
+    )
+    return next(lengths, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -42,16 +42,19 @@ Look = Callable[[Checkpoint, Array], None]
 class CheckedModel:
     """A model, and the checkpoints in it and in the models in it.
 
+    `inputs` are the values that it takes, in its order, and in which order of axes.
+
     Raises:
         InvalidModelError: the model has not the layers of these blocks.
     """
 
-    def __init__(self, model: keras.Model, blocks: Sequence[Block]) -> None:
+    def __init__(
+        self, model: keras.Model, blocks: Sequence[Block], inputs: Mapping[Value, Order]
+    ) -> None:
         self.calls = calls_of(model)
-        # What the model takes, if it is one tensor: the first block reads it.
-        self.source = blocks[0].inputs[0] if blocks and len(model.inputs) == 1 else None
+        self.inputs = dict(zip(map(id, self.calls.inputs), inputs, strict=True))
         self.ends = {block.output for block in blocks}
-        self.orders: dict[Value, Order] = {}
+        self.orders: dict[Value, Order] = dict(inputs)
         self.made: dict[Call, Checkpoint] = {}  # what a call makes
         self.read: dict[Call, Checkpoint] = {}  # what it reads
         self.nested: dict[Call, CheckedModel] = {}
@@ -71,7 +74,8 @@ class CheckedModel:
                 self.read[call] = Checkpoint(self, call.inputs[0], source, ends.get(source))
             self.made[call] = Checkpoint(self, call.outputs[0], block.output, block)
             if block.pattern.nested:
-                self.nested[call] = CheckedModel(call.layer, block.children)
+                orders = {value: block.pattern.order(_rank(value)) for value in block.inputs}
+                self.nested[call] = CheckedModel(call.layer, block.children, orders)
 
     def _order(self, block: Block) -> Order:
         if block.code is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onnx2mvit.builder import at_size, single_operators_fit
+from onnx2mvit.builder import at_size, image_input, single_operators_fit
 from onnx2mvit.errors import InvalidModelError, UnsupportedError
 from onnx2mvit.lifter.head import own_head
 from onnx2mvit.runtimes import (
@@ -13,8 +13,7 @@ from onnx2mvit.runtimes import (
     OnnxRuntimeRunner,
     as_the_file,
     compare,
-    file_images,
-    structured_images,
+    some_inputs,
     worst,
 )
 from onnx2mvit.runtimes.tolerances import OF_PRECISION
@@ -35,10 +34,11 @@ def elsewhere(
 
     None too where the model can be made for no other.
     """
-    if not network.graph.source.dynamic_size or network.fixed_by is not None:
+    traced = network.traced_size if network.fixed_by is None else None
+    image = image_input(model)
+    if traced is None or image is None or not network.graph.source.dynamic_size:
         return None
-    traced = network.traced_size
-    own = tuple(model.input_shape[1:3])
+    own = tuple(image.shape[1:3])
     size = (traced[0] + ELSEWHERE, traced[1]) if own in (traced, (None, None)) else own
     try:
         with single_operators_fit(network, size):
@@ -56,14 +56,14 @@ def look_elsewhere(
     The model was converted by the rule of its blocks; exporters often bake one size in, and
     then the file fails, or answers wrongly. Two structured images are compared.
     """
-    images = file_images(network, structured_images(COMPARED, *size, network.image_shape[0]))
+    inputs, _ = some_inputs(network, None, COMPARED, size)
     looked = {"size": list(size)}
     try:
         session = OnnxRuntimeRunner(path)
-        answers = InBatches(session, session.batch)(images)
+        answers = InBatches(session, network.file_batch, network.batch_axes)(inputs)
     except InvalidModelError as error:
         return looked | {"onnxruntime": "fails", "why": str(error)}
-    ours = as_the_file(model, network)(images)
+    ours = as_the_file(model, network)(inputs)
     for name, array in ours.items():
         if array.shape != answers[name].shape:
             shapes = f"Keras has shape {list(array.shape)}, onnxruntime {list(answers[name].shape)}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from onnx2mvit.builder import at_size, load, loading
 from onnx2mvit.lifter.head import own_head
-from onnx2mvit.runtimes import some_images
+from onnx2mvit.runtimes import some_inputs
 from onnx2mvit.verifier.reference_outputs import ReferenceOutputs, reference_outputs
 from onnx2mvit.verifier.verification import Verification, verify_model
 
@@ -23,10 +23,9 @@ INPUTS = 8
 def run_reference(
     path: Path, network: Network, folder: str | Path | None, count: int = INPUTS
 ) -> ReferenceOutputs:
-    """What onnxruntime answers to the images in `folder`, or to `count` structured ones."""
-    channels, height, width = network.image_shape
-    images, description = some_images(folder, count, height, width, channels)
-    return reference_outputs(path, network, images, description)
+    """What onnxruntime answers to the images in `folder`, or to `count` inputs made here."""
+    inputs, description = some_inputs(network, folder, count)
+    return reference_outputs(path, network, inputs, description)
 
 
 def prove(

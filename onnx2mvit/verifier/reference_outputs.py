@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import numpy as np
 
 from onnx2mvit.ir.graph import Value
 from onnx2mvit.ir.network import Network
-from onnx2mvit.runtimes import InBatches, OnnxRuntimeRunner, file_images
-from onnx2mvit.runtimes.images import Images
+from onnx2mvit.runtimes import InBatches, OnnxRuntimeRunner
+from onnx2mvit.runtimes.runner import Axes, batch_size, joined, rows
 from onnx2mvit.verifier.rewrite import check_rewrite
 
 CHUNK = 1  # images at a time, so that little is in memory at once
@@ -23,58 +24,61 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class ReferenceOutputs:
-    """The images in the file's layout, and the answers to each part of them by output's name.
+    """The inputs in the file's layout, and the answers to each part of them, all by name.
 
-    `rewrite` has the error of the blocks as functions in ONNX.
+    `axes` says where they have the batch; `count` is how many images there are, `step` how many
+    are answered at once. `rewrite` has the error of the blocks as functions in ONNX.
     """
 
-    images: Images
+    inputs: dict[str, Array]
+    axes: Axes
+    count: int
     description: str
     step: int
     answers: list[dict[str, Array]]
     rewrite: dict[str, Any]
 
-    @property
-    def parts(self) -> list[Images]:
-        """The images, as many at a time as the file takes."""
-        starts = range(0, len(self.images), self.step)
-        return [self.images[start : start + self.step] for start in starts]
-
-    def answer(self, name: str) -> Array:
-        """An output for all images."""
-        return np.concatenate([part[name] for part in self.answers])
+    def part(self, start: int, count: int) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Some images, a multiple of `step`, and the answers to them."""
+        inputs = rows(self.inputs, self.axes, slice(start, start + count))
+        first, last = start // self.step, -(-(start + count) // self.step)
+        return inputs, joined(self.answers[first:last], self.axes)
 
 
 def reference_outputs(
-    path: Path, network: Network, images: Images, description: str
+    path: Path, network: Network, inputs: Mapping[str, Array], description: str
 ) -> ReferenceOutputs:
-    """Runs a file as it is, unoptimised, and the blocks made of it, on images (N, H, W, C).
+    """Runs a file as it is, unoptimised, and the blocks made of it, on inputs in its layout.
 
     A file for a fixed number of images gets whole batches: some of them come twice.
 
     Raises:
         InvalidModelError: onnxruntime cannot run the file.
     """
-    step = network.batch or CHUNK
-    images = file_images(network, images)
-    images = np.resize(images, (-(-len(images) // step) * step, *images.shape[1:]))
+    step, axes = network.batch or CHUNK, network.batch_axes
+    count = batch_size(inputs, axes) or 1
+    whole = -(-count // step) * step
+    inputs = rows(inputs, axes, np.arange(whole) % count)
     session = OnnxRuntimeRunner(path, optimized=False)
-    file = InBatches(session, session.batch)
-    answers = [file(images[start : start + step]) for start in range(0, len(images), step)]
+    file = InBatches(session, network.file_batch, axes)
+    starts = range(0, whole, step)
+    answers = [file(rows(inputs, axes, slice(start, start + step))) for start in starts]
     # The blocks are run on as many images as the graph was read for.
-    read_for = (network.graph.inputs[0].shape or (1,))[0]
-    parts = answers[: max(1, read_for // step)]
-    known = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    rewrite = check_rewrite(network, images[: len(parts) * step], known)
-    return ReferenceOutputs(images, description, step, answers, rewrite)
+    read_for = max(network.graph.batch_size or 1, step)
+    reference = ReferenceOutputs(inputs, axes, whole, description, step, answers, {})
+    rewrite = check_rewrite(network, *reference.part(0, min(read_for, whole)))
+    return replace(reference, rewrite=rewrite)
 
 
 class ReferenceTensors:
     """onnxruntime's inner tensors for some images, held for a piece of the network at a time."""
 
-    def __init__(self, session: OnnxRuntimeRunner, network: Network, images: Images) -> None:
-        self.session, self.images = session, images
-        self.inputs, self.outputs = network.graph.inputs, network.graph.output_names
+    def __init__(
+        self, session: OnnxRuntimeRunner, network: Network, inputs: Mapping[str, Array]
+    ) -> None:
+        self.session, self.inputs, self.network = session, inputs, network
+        self.outputs = network.graph.output_names
+        count = batch_size(inputs, network.batch_axes) or 1
         self.piece: dict[Value, int] = {}
         self.names: list[list[str]] = [[]]
         known, held = {*session.inner, *self.outputs}, 0
@@ -85,7 +89,7 @@ class ReferenceTensors:
                 self.names.append([])
             for value in inside:
                 if value.name in known and value not in self.piece:
-                    held += 4 * len(images) * math.prod((value.shape or ())[1:])
+                    held += 4 * count * math.prod((value.shape or ())[1:])
                     self.piece[value] = len(self.names) - 1
                     self.names[-1].append(value.name)
         self.now: int | None = None
@@ -94,14 +98,21 @@ class ReferenceTensors:
     def __call__(self, value: Value) -> Array | None:
         """The tensor of a value, None if it is not known."""
         piece = self.piece.get(value)
-        if value in self.inputs:
-            return self.images
+        if value in self.network.graph.inputs:
+            return self.inputs[value.name]
         if piece is None:
             return None
         if piece != self.now:
             self.arrays = {}
             names = list(dict.fromkeys([*self.names[piece], *self.outputs]))
-            run = InBatches(lambda images: self.session.tensors(images, names), self.session.batch)
-            self.arrays = run(self.images)
+            axes = self.network.batch_axes | {
+                value.name: self.network.layouts[value].batch
+                for value in self.piece
+                if value in self.network.layouts
+            }
+            run = InBatches(
+                lambda inputs: self.session.tensors(inputs, names), self.network.file_batch, axes
+            )
+            self.arrays = run(self.inputs)
             self.now = piece
         return self.arrays[value.name]

@@ -16,7 +16,7 @@ from onnx2mvit.runtimes import InBatches, Inputs, OnnxRuntimeRunner, Outputs, co
 LARGEST = 1 << 30  # bytes of weights that are checked; a message of protobuf has no 2 GiB
 
 
-def check_rewrite(network: Network, images: Inputs, expected: Outputs) -> dict[str, Any]:
+def check_rewrite(network: Network, inputs: Inputs, expected: Outputs) -> dict[str, Any]:
     """How far onnxruntime's answers to the block model are from those to the file, `expected`.
 
     Relative to the largest value; where it cannot be told, the reason.
@@ -27,7 +27,7 @@ def check_rewrite(network: Network, images: Inputs, expected: Outputs) -> dict[s
     try:
         made = block_model(network).SerializeToString()
         session = OnnxRuntimeRunner(made, optimized=False)
-        answers = InBatches(session, session.batch)(images)
+        answers = InBatches(session, network.graph.batch_size, network.batch_axes)(inputs)
     except (InvalidModelError, *MALFORMED) as error:
         return {"max_rel_error": None, "why": one_line(error)}
     found = worst(compare(answers, expected).values())

@@ -83,7 +83,8 @@ def sub_model_before(
                 continue
             if call is None or call in within.made:
                 starts[id(source)] = source
-                values.append(within.source if call is None else within.made[call].value)
+                known_as = within.inputs.get(id(source)) if call is None else None
+                values.append(known_as if call is None else within.made[call].value)
             else:
                 before(source)
 

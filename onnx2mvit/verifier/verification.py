@@ -83,12 +83,14 @@ def verify_model(
     if tolerance is None:
         tolerance = OF_PRECISION[network.graph.source.precision]
     proof = _Proof(network, reference, tolerance)
-    count = len(reference.images)
+    count = reference.count
     session = OnnxRuntimeRunner(path, inner=[value.name for value in proof.blocks])
-    checked = CheckedModel(model, network.blocks)
-    for number, part in enumerate(reference.parts[: -(-LOOKED_INTO // reference.step)]):
-        progress(number * reference.step, count)
-        proof.inside(checked, ReferenceTensors(session, network, part), number)
+    orders = {value: network.order(value) for value in network.graph.inputs}
+    checked = CheckedModel(model, network.blocks, orders)
+    for start in range(0, min(LOOKED_INTO, count), reference.step):
+        progress(start, count)
+        inputs, answers = reference.part(start, reference.step)
+        proof.inside(checked, ReferenceTensors(session, network, inputs), answers)
     del session, checked
     progress(count, count)
     proof.end_to_end(model)
@@ -106,8 +108,10 @@ class _Proof:
         self.noise = 0.0
         self.divergence: SubModel | None = None
 
-    def inside(self, model: CheckedModel, tensors: ReferenceTensors, number: int) -> None:
-        """Compares the borders of the blocks for these images, the part of this number.
+    def inside(
+        self, model: CheckedModel, tensors: ReferenceTensors, answers: dict[str, Array]
+    ) -> None:
+        """Compares the borders of the blocks for some images, to which the file answers so.
 
         The first divergence is looked for, unless there is one already.
         """
@@ -119,10 +123,12 @@ class _Proof:
                 errors[checkpoint] = Comparison().add(array, theirs)
                 self.borders[checkpoint.value].join(errors[checkpoint])
 
-        (image,) = self.network.graph.inputs
-        order = self.network.layouts[image].order
-        model.run(to_keras(tensors.images, order), tensors, look)
-        for name, array in self.reference.answers[number].items():
+        inputs = [
+            to_keras(tensors.inputs[value.name], self.network.order(value))
+            for value in self.network.graph.inputs
+        ]
+        model.run(inputs, tensors, look)
+        for name, array in answers.items():
             if name in tensors.arrays:
                 difference = np.abs(tensors.arrays[name] - array).max()
                 self.noise = max(self.noise, float(difference))
@@ -135,11 +141,13 @@ class _Proof:
 
     def end_to_end(self, model: keras.Model) -> None:
         """Compares the answers: several images at once, against each of them by itself."""
-        step, images = self.network.batch or BATCH, self.reference.images
-        run = as_the_file(model, self.network)
-        parts = [run(images[start : start + step]) for start in range(0, len(images), step)]
-        for name, output in self.outputs.items():
-            output.add(np.concatenate([part[name] for part in parts]), self.reference.answer(name))
+        step, run = self.network.batch or BATCH, as_the_file(model, self.network)
+        for start in range(0, self.reference.count, step):
+            count = min(step, self.reference.count - start)
+            inputs, expected = self.reference.part(start, count)
+            ours = run(inputs)
+            for name, output in self.outputs.items():
+                output.add(ours[name], expected[name])
 
     def result(self) -> Verification:
         """The verdict; an output that was not seen is no proof."""
@@ -154,7 +162,7 @@ class _Proof:
         agreeing = [same for output in self.outputs.values() for same in output.agreeing]
         return Verification(
             verdict="passed" if passed else "failed",
-            inputs=len(self.reference.images),
+            inputs=self.reference.count,
             images=self.reference.description,
             max_abs_error=worst.max_abs_error,
             max_rel_error=worst.max_rel_error,

@@ -13,8 +13,7 @@ import onnx2mvit
 from onnx2mvit.api import inspect
 from onnx2mvit.emitter.onnx_functions import DOMAIN, block_model
 from onnx2mvit.ir.network import Network
-from onnx2mvit.runtimes.images import structured_images
-from onnx2mvit.runtimes.layouts import file_images
+from onnx2mvit.runtimes.inputs import some_inputs
 from onnx2mvit.runtimes.onnxruntime_runner import OnnxRuntimeRunner
 from onnx2mvit.verifier.rewrite import check_rewrite
 from tests.support.graphs import model, save
@@ -35,11 +34,8 @@ NETWORKS = [
 
 
 def proof(file: Path, network: Network) -> dict[str, float]:
-    channels, height, width = network.image_shape
-    shape = network.graph.inputs[0].shape
-    assert shape is not None
-    images = file_images(network, structured_images(shape[0], height, width, channels))
-    return check_rewrite(network, images, OnnxRuntimeRunner(file, optimized=False)(images))
+    inputs, _ = some_inputs(network, None, network.graph.batch_size or 1)
+    return check_rewrite(network, inputs, OnnxRuntimeRunner(file, optimized=False)(inputs))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -125,7 +121,7 @@ def test_convert_writes_the_functions_and_the_overlay(tmp_path: Path) -> None:
     assert result.report["verification"]["rewrite"]["max_rel_error"] <= 1e-6
     written = onnx.load(result.folder / "net.blocks.onnx")
     assert [node.op_type for node in written.graph.node] == ["MobileViTBlock", "Identity"]
-    images = file_images(network, structured_images(2, 8, 8, 8))
+    images, _ = some_inputs(network, None, 2)
     ours = OnnxRuntimeRunner(result.folder / "net.blocks.onnx")(images)["y"]
     assert np.abs(ours - OnnxRuntimeRunner(file)(images)["y"]).max() <= 1e-5 * np.abs(ours).max()
 

@@ -193,7 +193,8 @@ def test_a_value_that_is_needed_later_keeps_its_variable(tmp_path: Path) -> None
         a = Conv<pads=[1,1,1,1]>(x, w)  b = Relu(a)
         c = Conv<pads=[1,1,1,1]>(b, v)  d = Relu(c) }"""
     text = emit(inspect(save(model(body, w=(8, 8, 3, 3), v=(8, 8, 3, 3)), tmp_path)), "net", "t")
-    assert "keras.Model(inputs, [x, conv_bn_act_1], name=name)" in text
+    outputs = '[layers.Identity(name="b")(x), layers.Identity(name="d")(conv_bn_act_1)]'
+    assert outputs in "".join(text.split("\n")).replace("        ", "")
 
 
 def test_the_input_may_be_called_like_a_layer_or_not_at_all(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from onnx2mvit.ir.layout import (
     Shape,
     axes_between,
     channels_last,
-    output_order,
+    interface_order,
     plain,
     reshaped_batch,
     reshaped_order,
@@ -104,11 +104,13 @@ def test_the_batch_is_where_its_axis_stands() -> None:
     assert Layout((1, 0), batch=None).batch_at is None
 
 
-def test_a_model_hands_out_images_as_they_are_and_all_else_as_in_the_file() -> None:
-    assert output_order((0, 2, 3, 1)) == (0, 2, 3, 1)
-    assert output_order((0, 1, 2, 3)) == (0, 1, 2, 3)
-    assert output_order((0, 3, 1, 2)) == (0, 1, 2, 3)
-    assert output_order((0, 2, 1)) == (0, 1, 2)
+def test_a_model_takes_and_gives_images_channels_last_and_all_else_as_in_the_file() -> None:
+    assert interface_order(("batch", "channels", "height", "width"), 0) == (0, 2, 3, 1)
+    assert interface_order((None, "height", "width", "channels"), 0) == (0, 1, 2, 3)
+    assert interface_order((None, "channels", "length"), 0) == (0, 2, 1)
+    assert interface_order((None, "channels", None), 0) == (0, 1, 2)  # tokens
+    assert interface_order((None, None), 1) == (1, 0)
+    assert interface_order((None,) * 4, None) == (0, 1, 2, 3)
 
 
 def test_a_reshape_in_another_order_gives_what_one_in_the_files_order_does() -> None:

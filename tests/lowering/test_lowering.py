@@ -19,7 +19,8 @@ from onnx2mvit.runtimes.images import structured_images
 from tests.support.graphs import graph, model, save
 
 IMAGE = "float[N,4,32,32] x"
-WHOLE = "a = Tan(x)  b = ReduceMax<axes=[0], keepdims=1>(a)  y = Sub(a, b)"
+OF_IMAGE = "i = MaxPool<kernel_shape=[3,3], pads=[1,1,1,1]>(x)"  # says what the axes are
+WHOLE = f"{OF_IMAGE}  a = Tan(i)  b = ReduceMax<axes=[0], keepdims=1>(a)  y = Sub(a, b)"
 
 
 def convert(folder: Path, nodes: str, image: str = IMAGE, **how: Any) -> onnx2mvit.Conversion:
@@ -65,7 +66,7 @@ def test_a_file_for_one_size_of_batch_may_mix_it_and_fixes_it(tmp_path: Path) ->
 
 
 def test_a_file_for_one_size_of_batch_that_does_not_mix_it_takes_any(tmp_path: Path) -> None:
-    nodes = "a = Tan(x)  b = ReduceMax<axes=[1], keepdims=1>(a)  y = Sub(a, b)"
+    nodes = f"{OF_IMAGE}  a = Tan(i)  b = ReduceMax<axes=[1], keepdims=1>(a)  y = Sub(a, b)"
     result = convert(tmp_path, nodes, image=IMAGE.replace("N", "3"))
     assert result.passed
     assert result.model.input_shape == (None, 32, 32, 4)
@@ -150,7 +151,9 @@ def test_a_constant_of_many_numbers_is_a_weight_with_a_path(mixed: onnx2mvit.Con
     assert f"{single.path}/embeddings" in paths
 
 
-FIXED, FLAT = constants("a = Tan(x)  b = Reshape(a, [0,4,-1])  y = ReduceMax<axes=[2]>(b)")
+FIXED, FLAT = constants(
+    f"{OF_IMAGE}  a = Tan(i)  b = Reshape(a, [0,4,-1])  y = ReduceMax<axes=[2]>(b)"
+)
 
 
 def test_a_single_operator_may_hold_for_one_size_alone(tmp_path: Path) -> None:
@@ -180,15 +183,15 @@ def test_a_number_for_each_pixel_holds_for_one_size_alone(
     tmp_path: Path, shape: tuple[int, ...]
 ) -> None:
     with pytest.raises(UnsupportedError, match="only be made for images of 32×32"):
-        convert(tmp_path, "a = Tan(x)  y = Add(a, n)", n=shape, image_size=(64, 64))
+        convert(tmp_path, f"{OF_IMAGE}  a = Tan(i)  y = Add(a, n)", n=shape, image_size=(64, 64))
 
 
 def test_what_does_not_fit_another_size_is_refused_for_it(tmp_path: Path) -> None:
     row: dict[str, Any] = {"n": (1, 32)}
-    made = convert(tmp_path, "a = Tan(x)  y = Add(a, n)", **row)
+    made = convert(tmp_path, f"{OF_IMAGE}  a = Tan(i)  y = Add(a, n)", **row)
     assert made.report["sizes"]["by_rule"].startswith("none but the traced one")
     with pytest.raises(UnsupportedError, match="only be made for images of 32×32"):
-        convert(tmp_path, "a = Tan(x)  y = Add(a, n)", image_size=(64, 64), **row)
+        convert(tmp_path, f"{OF_IMAGE}  a = Tan(i)  y = Add(a, n)", image_size=(64, 64), **row)
 
 
 @pytest.mark.parametrize("size", [(64, 48), "any"])

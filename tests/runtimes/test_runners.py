@@ -8,7 +8,7 @@ import pytest
 
 from onnx2mvit.api import inspect
 from onnx2mvit.errors import InvalidModelError
-from onnx2mvit.runtimes import KerasLayout, KerasRunner, OnnxLayout, OnnxRuntimeRunner, file_images
+from onnx2mvit.runtimes import KerasLayout, KerasRunner, OnnxLayout, OnnxRuntimeRunner
 from onnx2mvit.runtimes.runner import Array, InBatches, Inputs, Outputs
 from tests.support.graphs import model, save
 
@@ -38,9 +38,10 @@ def scaled(compiled: bool) -> KerasRunner:
 def test_a_model_and_a_file_answer_in_each_other_s_layout(tmp_path: Path, compiled: bool) -> None:
     file, images = net(tmp_path), pixels(2)
     network = inspect(file)
-    theirs = OnnxRuntimeRunner(file)(file_images(network, images))
+    given = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    theirs = OnnxRuntimeRunner(file)(given)
     assert theirs["y"].shape == (2, 3, 8, 6)
-    ours = OnnxLayout(scaled(compiled), network)(file_images(network, images))
+    ours = OnnxLayout(scaled(compiled), network)(given)
     assert list(ours) == ["y", "m"]
     swapped = KerasLayout(OnnxRuntimeRunner(file), network)(images)
     np.testing.assert_allclose(swapped["y"], images * SCALE.reshape(3), rtol=1e-6)

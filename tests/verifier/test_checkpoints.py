@@ -8,7 +8,7 @@ import numpy as np
 import onnx2mvit
 from onnx2mvit.api import inspect
 from onnx2mvit.builder import build
-from onnx2mvit.runtimes import structured_images
+from onnx2mvit.runtimes import some_inputs
 from onnx2mvit.verifier.reference_outputs import reference_outputs
 from onnx2mvit.verifier.verification import verify_model
 from tests.support.graphs import model, save
@@ -26,7 +26,7 @@ def test_only_the_layer_that_is_wrong_is_accused(tmp_path: Path) -> None:
     file = save(made, tmp_path)
     folder = onnx2mvit.convert(file, tmp_path, name="net", verify=False).folder
     network, wrong = inspect(file), build(folder)
-    reference = reference_outputs(file, network, structured_images(2, 32, 32, 3), "")
+    reference = reference_outputs(file, network, some_inputs(network, None, 2)[0], "")
     assert verify_model(file, network, wrong, reference).passed
     kernel = wrong.get_layer("conv_bn_act_1_conv").kernel
     kernel.assign(np.asarray(kernel) * 1.01)

@@ -14,7 +14,7 @@ import onnx2mvit
 from onnx2mvit.api import inspect
 from onnx2mvit.builder import build
 from onnx2mvit.ir.network import Network
-from onnx2mvit.runtimes import structured_images
+from onnx2mvit.runtimes import some_inputs
 from onnx2mvit.verifier.reference_outputs import reference_outputs
 from onnx2mvit.verifier.verification import Verification, verify_model
 from tests.support.command_line import exit_code
@@ -43,7 +43,7 @@ def proof(block: tuple[Path, Path, Network], change: Callable[[Any], None]) -> V
     file, folder, network = block
     keras_model = build(folder)
     change(keras_model)
-    reference = reference_outputs(file, network, structured_images(2, 8, 8, 8), "")
+    reference = reference_outputs(file, network, some_inputs(network, None, 2)[0], "")
     return verify_model(file, network, keras_model, reference)
 
 

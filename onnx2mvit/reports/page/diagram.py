@@ -135,11 +135,11 @@ def _items(
     return items, sorted(edges)
 
 
-def _label(shape: tuple[int | None, ...] | None, size: list[int]) -> tuple[str, ...] | None:
+def _label(shape: tuple[int | None, ...] | None, size: list[int] | None) -> tuple[str, ...] | None:
     """How a band is called by the shape of a tensor; None if it does not say."""
     match shape:
         case (_, int(height), int(width), _):
-            stride = size[0] // height if height and size[0] % height == 0 else 0
+            stride = size[0] // height if size and height and size[0] % height == 0 else 0
             return (f"{height}×{width}", f"stride {stride}") if stride else (f"{height}×{width}",)
         case (_, int(tokens), int()):
             return (f"{tokens}", "tokens")

@@ -14,7 +14,7 @@ from onnx2mvit.reports.page.diagram import diagram
 from onnx2mvit.reports.page.errors import histogram, scale_of
 from onnx2mvit.reports.page.groups import grouped, sections
 from onnx2mvit.reports.page.tree import Row, rows_of
-from onnx2mvit.reports.wording import FOLDED
+from onnx2mvit.reports.wording import FOLDED, tensor
 from onnx2mvit.version import __version__
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(error=_error, share=_share, shape=_shape)
+    environment.filters.update(error=_error, share=_share, shape=_shape, tensor=tensor)
     return environment
 
 

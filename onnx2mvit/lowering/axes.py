@@ -1,0 +1,176 @@
+"""What the axes of tensors are: batch, channels, height, width.
+
+A convolution says so of what it takes and gives. From there it is followed, forwards and
+backwards, through all that keeps an axis or moves it: a Transpose at the beginning of a file tells
+that its images are NHWC.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping
+
+from onnx2mvit.ir.block import Block
+from onnx2mvit.ir.graph import Graph, Node, Value
+from onnx2mvit.ir.layout import SPACE, Axes, channels_last, reshaped_groups
+
+Place = tuple[Value, int]  # an axis of a tensor
+# They take and give channels after the batch.
+CHANNELS_FIRST = frozenset(
+    {
+        *("Conv", "ConvTranspose", "AveragePool", "MaxPool", "LpPool"),
+        *("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool", "DepthToSpace", "SpaceToDepth"),
+        *("BatchNormalization", "InstanceNormalization", "GroupNormalization", "LRN"),
+    }
+)
+REDUCTIONS = ("Reduce", "ArgM")
+
+
+def named_axes(graph: Graph) -> dict[Value, Axes]:
+    """The names of the axes of all tensors, in the order that ONNX has them in.
+
+    The nearest node that says so counts. None for an axis that nothing tells.
+    """
+    links: defaultdict[Place, list[Place]] = defaultdict(list)
+    for node in graph:
+        for value in node.inputs:
+            if value is not None and value.const is None and value.shape is not None:
+                for one, other in _same(node, value):
+                    links[value, one].append((node.output, other))
+                    links[node.output, other].append((value, one))
+    names: dict[Place, str] = {}
+    _spread((pair for node in graph for pair in _said(node)), links, names)
+    # A mean over all axes but one says less, as it might be over anything: it comes last.
+    _spread((pair for node in graph for pair in _said_by_mean(node)), links, names)
+    for node in graph.of(["Reshape"]):
+        _spread(_said_by_reshape(node, names), links, names)
+    values = dict.fromkeys(value for value, _ in names)
+    return {
+        value: _completed([names.get((value, axis)) for axis in range(len(value.shape or ()))])
+        for value in values
+    }
+
+
+def _spread(
+    said: Iterable[tuple[Place, str]], links: dict[Place, list[Place]], names: dict[Place, str]
+) -> None:
+    """Names what is linked to named places; what has a name keeps it."""
+    waiting = deque(said)
+    while waiting:
+        place, name = waiting.popleft()
+        if place not in names:
+            names[place] = name
+            waiting.extend((other, name) for other in links[place])
+
+
+def _completed(axes: list[str | None]) -> Axes:
+    """One axis of four is left where batch, height and width are known: the channels."""
+    if len(axes) == 4 and {"height", "width"} <= set(axes) and "channels" not in axes:
+        left = [axis for axis, name in enumerate(axes) if name is None and axis > 0]
+        if len(left) == 1:
+            axes[left[0]] = "channels"
+    return tuple(axes)
+
+
+def _said(node: Node) -> Iterator[tuple[Place, str]]:
+    """What a node says of its tensors by being what it is."""
+    for value in (*node.inputs[:1], node.output):
+        rank = len(value.shape or ()) if value is not None else 0
+        if value is None or rank not in SPACE:
+            continue
+        if isinstance(node, Block):
+            made = value is node.output
+            order = node.pattern.gives(rank) if made else node.pattern.order(rank)
+            knows = not node.pattern.any_order and order == channels_last(rank)
+        else:
+            knows = node.op in CHANNELS_FIRST
+        if knows:
+            yield from _named(value, 1)
+
+
+def _said_by_mean(node: Node) -> Iterator[tuple[Place, str]]:
+    value = node.inputs[0] if node.inputs else None
+    if node.op != "ReduceMean" or value is None or len(value.shape or ()) != 4:
+        return
+    axes = {axis % 4 for axis in node.attrs.get("axes") or ()}
+    left = {1, 2, 3} - axes
+    if 0 not in axes and len(left) == 1 and 2 not in left:
+        yield from _named(value, left.pop())
+
+
+def _said_by_reshape(node: Node, names: Mapping[Place, str]) -> Iterator[tuple[Place, str]]:
+    """Rows of windows are rows, and joined with what is in a window they are rows again."""
+    value, made = node.inputs[0], node.output
+    if value is None or value.shape is None or made.shape is None:
+        return
+    for old, new in reshaped_groups(value.shape, made.shape) or ():
+        known = [name for axis in old if (name := names.get((value, axis))) is not None]
+        if len(known) == 1 and known[0] != "channels" and 1 in (len(old), len(new)):
+            yield (made, new[0]), known[0]
+
+
+def _named(value: Value, channels: int) -> Iterator[tuple[Place, str]]:
+    rank = len(value.shape or ())
+    space = iter(SPACE[rank])
+    for axis in range(1, rank):
+        yield (value, axis), "channels" if axis == channels else next(space)
+
+
+def _same(node: Node, value: Value) -> Iterator[tuple[int, int]]:
+    """Which axes of an input are which of the (first) output."""
+    before, after = value.shape or (), node.output.shape
+    if after is None:
+        return
+    rank = len(before)
+    if node.op == "Transpose":
+        perm = node.attrs.get("perm") or tuple(reversed(range(rank)))
+        yield from ((old, new) for new, old in enumerate(perm))
+    elif node.op == "Reshape":
+        for old, new in reshaped_groups(before, after) or ():
+            if len(old) == len(new) == 1:
+                yield old[0], new[0]
+    elif node.op == "Einsum":
+        yield from _by_letter(node, value)
+    elif node.op == "Gather":
+        yield from _gathered(node, value, len(after))
+    elif node.op == "MatMul" and value is not node.inputs[0]:
+        yield from ((axis, axis) for axis in range(rank) if axis != rank - 2)
+    elif node.op == "Select":
+        gone = node.attrs["axis"] % rank
+        yield from ((axis, axis - (axis > gone)) for axis in range(rank) if axis != gone)
+    elif node.op.startswith(REDUCTIONS) and len(after) < rank:
+        yield from _reduced(node, rank)
+    elif rank <= len(after):  # element by element, or the same axes with other lengths
+        ahead = len(after) - rank
+        yield from (
+            (axis, axis + ahead)
+            for axis in range(rank)
+            if not ahead or before[axis] == after[axis + ahead]
+        )
+
+
+def _by_letter(node: Node, value: Value) -> Iterator[tuple[int, int]]:
+    left, _, result = node.attrs["equation"].replace(" ", "").partition("->")
+    for term, other in zip(left.split(","), node.inputs, strict=False):
+        if other is value and "." not in term + result:
+            yield from ((at, result.index(x)) for at, x in enumerate(term) if x in result)
+
+
+def _gathered(node: Node, value: Value, rank: int) -> Iterator[tuple[int, int]]:
+    data, indices = node.inputs[:2]
+    if data is None or indices is None:
+        return
+    own, count = len(data.shape or ()), len(indices.shape or ())
+    axis = node.attrs.get("axis", 0) % max(own, 1)
+    if value is data:
+        yield from ((at, at if at < axis else at + count - 1) for at in range(own) if at != axis)
+    else:
+        yield from ((at, axis + at) for at in range(count))
+
+
+def _reduced(node: Node, rank: int) -> Iterator[tuple[int, int]]:
+    axes = node.attrs.get("axes", node.attrs.get("axis", 0))
+    if len(node.inputs) > 1 and node.inputs[1] is not None and node.inputs[1].const is not None:
+        axes = node.inputs[1].const.reshape(-1).tolist()
+    gone = {axis % rank for axis in ([axes] if isinstance(axes, int) else axes or range(rank))}
+    yield from ((axis, axis - sum(g < axis for g in gone)) for axis in set(range(rank)) - gone)

@@ -1,0 +1,121 @@
+"""What a network is compared on: for each of its inputs an array of its type and shape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onnx2mvit.errors import UsageError
+from onnx2mvit.ir.block import Block
+from onnx2mvit.runtimes.images import FROM_FOLDER, load_images, structured_images
+from onnx2mvit.runtimes.layouts import to_onnx
+
+if TYPE_CHECKING:
+    from onnx2mvit.ir.graph import Node, Value
+    from onnx2mvit.ir.network import Network
+
+Array = np.ndarray[Any, Any]
+Size = tuple[int, int]
+INTEGERS = 10  # where nothing tells how large they may be
+WHITE = 255
+
+
+def some_inputs(
+    network: Network,
+    folder: str | Path | None,
+    count: int,
+    size: Size | None = None,
+    seed: int = 0,
+    limit: int = FROM_FOLDER,
+) -> tuple[dict[str, Array], str]:
+    """Inputs by name in the layout of the file, and what they are.
+
+    Args:
+        network: its images are in [0, 1], or 0 to 255 where they are integers; all else is drawn
+            from a normal distribution, or from the numbers that it may hold.
+        folder: of images for the network's image; without it structured ones are made.
+        count: so many of each, along the axis of the batch.
+        size: height and width of the images, by default as the network was read.
+        seed: of all that is made.
+        limit: so many images of the folder at most.
+
+    Raises:
+        UsageError: as `load_images`, or the network takes no image, or several.
+    """
+    images: Array | None = None
+    what = f"{count} inputs (seed {seed})"
+    if folder is not None:
+        if network.image is None:
+            raise UsageError("--images: the network does not take one image")
+        height, width, channels = _image_shape(network, network.image, size)
+        images = load_images(Path(folder), height, width, channels, limit)
+        count, what = len(images), f"{len(images)} images from {Path(folder).name}"
+    elif network.graph.inputs == [network.image]:
+        what = f"{count} structured images (seed {seed})"
+    made = {}
+    for number, value in enumerate(network.graph.inputs):
+        rng = np.random.default_rng([seed, number])
+        if images is not None and value is network.image:
+            array = _of_image(network, value, images)
+        elif network.is_image(value):
+            shape = _image_shape(network, value, size if value is network.image else None)
+            pixels = structured_images(count, *shape, seed=seed + number)
+            array = _of_image(network, value, pixels)
+        else:
+            array = _tensor(network, value, count, rng)
+        made[value.name] = array
+    return made, what
+
+
+def _image_shape(network: Network, image: Value, size: Size | None) -> tuple[int, int, int]:
+    height, width, channels = network.shape_of_image(image)
+    return (*(size or (height, width)), channels)
+
+
+def _of_image(network: Network, value: Value, pixels: Array) -> Array:
+    """Pixels (N, H, W, C) in [0, 1] as the file takes them."""
+    dtype = value.dtype or np.dtype(np.float32)
+    scaled = pixels if dtype.kind == "f" else np.round(pixels * WHITE)
+    return np.ascontiguousarray(to_onnx(scaled, network.order(value)).astype(dtype))
+
+
+def _tensor(network: Network, value: Value, count: int, rng: np.random.Generator) -> Array:
+    """Numbers for an input that is no image."""
+    shape, batch = list(value.shape or ()), network.graph.batch_axes[value]
+    if batch is not None:
+        shape[batch] = count
+    dtype = value.dtype or np.dtype(np.float32)
+    if dtype.kind == "f":
+        return rng.normal(size=shape).astype(dtype)
+    most = 2 if dtype.kind == "b" else _largest_index(network, value) or INTEGERS
+    array = rng.integers(0, most, shape)
+    if most == 2 and array.ndim:  # a mask that leaves nothing is none
+        array[..., 0] = 1
+    return array.astype(dtype)
+
+
+def _largest_index(network: Network, value: Value) -> int | None:
+    """How many rows the smallest table has in which an input of integers is looked up."""
+    reached, found = {value}, []
+    for node in _operators(network.graph):
+        taken = [each for each in node.inputs if each in reached]
+        if not taken:
+            continue
+        table = node.inputs[0]
+        if node.op in ("Gather", "GatherElements") and len(node.inputs) > 1:
+            if node.inputs[1] in reached and table is not None and table.shape is not None:
+                found.append(table.shape[node.attrs.get("axis", 0)])
+            continue
+        reached |= {made for made in node.outputs if made.dtype is None or made.dtype.kind in "iu"}
+    return min(found, default=None)
+
+
+def _operators(nodes: Any) -> Iterator[Node]:
+    for node in nodes:
+        if isinstance(node, Block):
+            yield from sorted(node.onnx_nodes(), key=lambda each: each.position)
+        else:
+            yield node
