@@ -19,7 +19,7 @@ def axes(folder: Path, inputs: str, nodes: str, **weights: Any) -> list[list[Any
     made = model(f"g ({inputs}) => (float y) {{ {nodes} }}", opset=17, **WEIGHTS, **weights)
     network = inspect(save(made, folder))
     assert not network.refused
-    found = []
+    found: list[list[Any]] = []
     for value in (*network.graph.inputs, *network.graph.outputs):
         named, order = network.axes_of(value), network.order(value)
         found += [[named[axis] for axis in order], list(order)]
