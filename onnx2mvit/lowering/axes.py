@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Graph, Node, Value
-from onnx2mvit.ir.layout import SPACE, Axes, channels_last, reshaped_groups
+from onnx2mvit.ir.layout import SPACE, Axes, channels_last, plain, reshaped_groups
 
 Place = tuple[Value, int]  # an axis of a tensor
 # They take and give channels after the batch.
@@ -81,7 +81,7 @@ def _said(node: Node) -> Iterator[tuple[Place, str]]:
         if isinstance(node, Block):
             made = value is node.output
             order = node.pattern.gives(rank) if made else node.pattern.order(rank)
-            knows = not node.pattern.any_order and order == channels_last(rank)
+            knows = not node.pattern.keeps(plain(rank)) and order == channels_last(rank)
         else:
             knows = node.op in CHANNELS_FIRST
         if knows:

@@ -72,7 +72,7 @@ def test_a_node_whose_parts_do_not_fit(
 
 
 def test_a_name_in_a_message_is_cut_and_cannot_move_the_cursor(tmp_path: Path) -> None:
-    made = model("g (float[2,8] x) => (float y) { y = Relu(x) }")
+    made = model("g (string[2,8] x) => (float y) { y = Cast<to=1>(x) }")
     made.graph.input[0].name = made.graph.node[0].input[0] = "x" * 10_000
     assert "'xxxx" in (message := refused(tmp_path, made))
     assert len(message) < 300
