@@ -212,7 +212,7 @@ class ModelFunction:
             return block.code.expr.bind(inputs)
         pattern = block.pattern
         if pattern.keras is None:
-            params = {key: Literal(value) for key, value in block.params.items()}
+            params = {key: self._value(block, key) for key in block.params}
             made = call(f"layers.{pattern.layer}", **params, name=LayerName())
             return made(*inputs * pattern.takes)
         function = self.functions[pattern.keras]
@@ -240,8 +240,8 @@ class ModelFunction:
         return call(function.name, *inputs, *first, **options)
 
     def _value(self, block: Block, key: str) -> KerasExpr:
-        if key == "num_classes" and self.head is not None and block in self.head.blocks:
-            return Name(key)
+        if key in ("num_classes", "units") and self.head is not None and block in self.head.blocks:
+            return Name("num_classes")
         return Literal(block.params[key])
 
 

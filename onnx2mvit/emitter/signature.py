@@ -74,7 +74,7 @@ class Signature:
             yield Argument("include_top", str(self.choice != "none"), INCLUDE_TOP)
         if self.pools:
             yield Argument("pooling", "None", POOLING)
-        if self.head is not None and "classifier_activation" in forwarded:
+        if self.head is not None and self.head.logits and "classifier_activation" in forwarded:
             yield Argument("classifier_activation", "None", ACTIVATION)
         if "dropout" in forwarded:
             yield Argument("dropout", "0.0", DROPOUT)
@@ -85,7 +85,9 @@ class Signature:
 
     def docstring(self) -> str:
         """What it makes, of what, and its arguments."""
-        answer = "logits" if self.head is not None else "features"
+        answer = "features"
+        if self.head is not None:
+            answer = "logits" if self.head.logits else "what its last layers make of logits"
         own = ["Args:"]
         own += [f"    {argument.name}: {argument.meaning}" for argument in self.arguments]
         own += ["", "Raises:", f"    ValueError: {REFUSED}"]

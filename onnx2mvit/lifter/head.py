@@ -5,12 +5,13 @@ It can be left out of the model, or made anew for other classes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from onnx2mvit.errors import UsageError
 from onnx2mvit.ir.block import Block
-from onnx2mvit.ir.graph import Value
+from onnx2mvit.ir.graph import Graph, Value
 from onnx2mvit.lifter.naming import layer_name
 
 if TYPE_CHECKING:
@@ -19,39 +20,44 @@ if TYPE_CHECKING:
 HeadChoice = int | Literal["keep", "none"]  # or so many new classes
 MOST_CLASSES = 1_000_000
 PYRAMID = (4, 8, 16, 32)  # strides
+AFTER_LOGITS = ("Activation", "HardSigmoid", "LogSoftmax", "Sigmoid", "Softmax", "Tanh")
 
 
 @dataclass(frozen=True)
 class Head:
     """The last blocks of a network, which answer with classes.
 
+    `blocks` are the classifiers and what follows them, such as a softmax, in their order.
     `features` is what they read, None where they cannot be left out: where they read different
-    tensors, or the network answers with something else as well. `layers` are the paths of those
-    whose weights are for the classes.
+    tensors, or a vector, or the network answers with something else as well. `layers` are the paths
+    of those whose weights are for the classes. `logits` says that nothing follows.
     """
 
     blocks: tuple[Block, ...]
     num_classes: int
     features: Value | None
     layers: tuple[str, ...]
+    logits: bool
 
 
 def head_of(network: Network) -> Head | None:
     """The head of a network; None where it has none, or heads for different classes."""
     graph = network.graph
-    blocks = tuple(
-        block
-        for block in network.blocks
-        if "num_classes" in block.params and graph.is_output(block.output)
-    )
-    classes = {block.params["num_classes"] for block in blocks}
+    makers = {block.output: block for block in network.blocks}
+    found = [_last_blocks(makers, value) for value in graph.outputs]
+    heads = [blocks for blocks in found if blocks and _classes(blocks[0], graph) is not None]
+    classes = {_classes(blocks[0], graph) for blocks in heads}
     if len(classes) != 1:
         return None
     num_classes = classes.pop()
-    read = {value for block in blocks for value in block.inputs}
+    assert num_classes is not None
+    ours = {block for blocks in heads for block in blocks}
+    blocks = tuple(block for block in network.blocks if block in ours)
+    made = {value for block in blocks for value in block.outputs}
+    read = {value for block in blocks for value in block.inputs} - made
     alone = (
         network.blocks[-len(blocks) :] == blocks
-        and graph.outputs == [block.output for block in blocks]
+        and made.issuperset(graph.outputs)
         and len(read) == 1
     )
     features = read.pop() if alone else None
@@ -59,7 +65,29 @@ def head_of(network: Network) -> Head | None:
         features = None
     leaves = [leaf for block in blocks for leaf in block.walk() if leaf.pattern.is_leaf]
     layers = [leaf.path for leaf in leaves if leaf.params.get("units") == num_classes]
-    return Head(blocks, num_classes, features, tuple(dict.fromkeys(layers)))
+    logits = len(blocks) == len({head[0] for head in heads})
+    return Head(blocks, num_classes, features, tuple(dict.fromkeys(layers)), logits)
+
+
+def _last_blocks(makers: Mapping[Value, Block], output: Value) -> list[Block]:
+    """What gives an output, with what is before it and makes nothing but another scale of it."""
+    blocks: list[Block] = []
+    while output in makers:
+        block = makers[output]
+        blocks.insert(0, block)
+        rank = len(block.output.shape or ())
+        after = block.kind in AFTER_LOGITS and block.params.get("axis", -1) in (-1, rank - 1)
+        if not after or block.inputs[0].shape != block.output.shape:
+            break
+        output = block.inputs[0]
+    return blocks
+
+
+def _classes(block: Block, graph: Graph) -> int | None:
+    """How many classes a block has logits for: a classifier, or one linear layer in the end."""
+    if block.kind == "Dense" and len(graph.outputs) == 1 and len(block.output.shape or ()) == 2:
+        return int(block.params["units"])
+    return block.params.get("num_classes")
 
 
 def parse_head(text: str) -> HeadChoice:
@@ -91,7 +119,11 @@ def check_choice(network: Network, choice: HeadChoice) -> None:
     if choice == "keep":
         return
     if head is None:
-        raise UsageError("the network has no classifier at its end: only `--head keep` is possible")
+        ends = ", ".join(dict.fromkeys(block.kind for block in network.blocks[-1:]))
+        raise UsageError(
+            f"the network has no classifier at its end, where {ends} is, or several for different "
+            "classes: only `--head keep` is possible"
+        )
     if choice == "none" and head.features is None:
         raise UsageError("the classifier cannot be left out: it is not all that stands at the end")
 
