@@ -318,7 +318,9 @@ def variables(model, inside=""):
         if isinstance(layer, keras.Model):
             yield from variables(layer, f"{inside}{layer.name}/")
         else:
-            yield from ((inside + variable.path, variable) for variable in layer.weights)
+            own = f"{layer.name}/"  # a copy of a layer around others leaves it out of paths
+            for variable in layer.weights:
+                yield inside + own + variable.path.removeprefix(own), variable
 
 
 def load_weights(model, file, fresh=()):

@@ -22,7 +22,7 @@ CONTENT = (
     (0, b"version https://git-lfs", "a pointer of Git LFS and not the file", "run git lfs pull"),
     (0, b"\x80\x02", "a pickled PyTorch model, or its weights", FROM_TORCH),
     (0, b"\x80\x04", "a pickle", FROM_TORCH),
-    (8, b"{", "a safetensors file: weights without their network", FROM_TORCH),
+    (5, b"\0\0\0{", "a safetensors file: weights without their network", FROM_TORCH),
     (0, b"\x1f\x8b", "compressed (gzip)", UNPACK),
     (0, b"\xfd7zXZ", "compressed (xz)", UNPACK),
     (0, b"\x93NUMPY", "an array of NumPy", ORIGIN),

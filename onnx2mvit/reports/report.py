@@ -30,11 +30,12 @@ def read_report(path: Path) -> dict[str, Any]:
     """
     with reading(path, "a report of a conversion"):
         report = json.loads(path.read_text(encoding="utf-8"))
-        onnx, (height, width) = report["onnx"], report["sizes"]["traced"]
+        onnx, traced = report["onnx"], report["sizes"]["traced"]
         texts = onnx["file"], onnx["sha256"], onnx["weights"]
         texts += tuple(block["path"] for block in report["blocks"])
         if not all(isinstance(each, str) for each in texts):
             raise TypeError("a name in it is no text")
+        height, width = (1, 1) if traced is None else traced
         if min(operator.index(height), operator.index(width)) < 1:
             raise ValueError(f"it speaks of images of {height}×{width}")
     return dict(report)
