@@ -3,7 +3,14 @@
 In: a folder that `convert` wrote. Out: `keras.Model`. Begin with `build`.
 """
 
-from onnx2mvit.builder.build import build, import_module, load, loading
+from onnx2mvit.builder.build import (
+    build,
+    float64_allowed,
+    import_module,
+    in_float64,
+    load,
+    loading,
+)
 from onnx2mvit.builder.features import features
 from onnx2mvit.builder.sizes import at_size, image_input, single_operators_fit
 from onnx2mvit.builder.weights import block_weights, check_weights, save_weights
@@ -14,8 +21,10 @@ __all__ = [
     "build",
     "check_weights",
     "features",
+    "float64_allowed",
     "image_input",
     "import_module",
+    "in_float64",
     "load",
     "loading",
     "save_weights",

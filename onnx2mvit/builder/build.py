@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.base.backend import import_keras
+from onnx2mvit.base.optional import optional
 from onnx2mvit.base.quiet import one_line
 from onnx2mvit.errors import InvalidModelError, Onnx2mvitError, UnsupportedError, UsageError
 
@@ -121,3 +122,21 @@ def load(target: Path, trust_module: bool = False, **arguments: Any) -> keras.Mo
                 f"--trust-module (in Python trust_module=True) to run it ({one_line(error)})"
             ) from error
         return model
+
+
+@contextmanager
+def float64_allowed() -> Iterator[None]:
+    """Meanwhile Keras computes in float64 where that is asked for, as JAX by itself does not."""
+    if import_keras().backend.backend() != "jax":
+        yield
+        return
+    with optional("jax", extra="jax").enable_x64(True):
+        yield
+
+
+def in_float64(model: keras.Model) -> keras.Model:
+    """The same model with its weights, inputs and arithmetic in float64."""
+    text = model.to_json().replace('"float32"', '"float64"')
+    wide: keras.Model = import_keras().models.model_from_json(text)
+    wide.set_weights(model.get_weights())
+    return wide

@@ -5,6 +5,7 @@ In: a file or a model, and images. Out: arrays. Begin with `runner`.
 
 from onnx2mvit.runtimes.comparison import Comparison, compare, sqnr_db, worst
 from onnx2mvit.runtimes.exact_means import exact_means
+from onnx2mvit.runtimes.float64_runner import Float64Runner
 from onnx2mvit.runtimes.images import some_images, structured_images
 from onnx2mvit.runtimes.inputs import some_inputs
 from onnx2mvit.runtimes.keras_runner import KerasRunner
@@ -18,6 +19,7 @@ from onnx2mvit.runtimes.saved_model_runner import SERVE, SavedModelRunner
 __all__ = [
     "SERVE",
     "Comparison",
+    "Float64Runner",
     "InBatches",
     "Inputs",
     "KerasLayout",

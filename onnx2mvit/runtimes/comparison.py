@@ -14,28 +14,37 @@ FARTHEST = float(np.finfo(np.float64).max)  # JSON has no word for infinity
 class Comparison:
     """How far a tensor is from the right one, over all pairs of them that were added.
 
+    Masks and indices are right or wrong: their error is the share of places that differ, and any
+    is too much. Where both have the same infinity, or no number, nothing differs; but what has no
+    number at all is compared with nothing.
+
     Tensors that are answers may be kept, and then are asked for their noise and their classes
     too; inner tensors are large, and looked at once.
     """
 
     def __init__(self, answers: bool = False) -> None:
         self.seen = False
+        self.discrete = False
         self.error = 0.0
         self.largest = 0.0
         self.answers = answers
         self.pairs: list[tuple[Array, Array]] = []
 
     def add(self, ours: Array, theirs: Array) -> Comparison:
-        """Takes another pair of tensors into account.
-
-        Another shape, and anything not finite, is as far off as can be.
-        """
-        self.seen = True
+        """Takes another pair of tensors into account; another shape is as far off as can be."""
         alike = ours.shape == theirs.shape
-        self.error = float(np.maximum(self.error, _largest(ours - theirs) if alike else np.inf))
-        largest = _largest(theirs)
-        if not np.isfinite(largest):
-            largest = _largest(np.nan_to_num(theirs, posinf=0, neginf=0))
+        self.seen |= not alike or bool(np.isfinite(theirs).any())
+        if theirs.dtype.kind in "biu":
+            self.discrete, largest = True, 1.0
+            error = float((ours != theirs).mean()) if alike and theirs.size else 0.0
+        else:
+            largest, error = _largest(theirs), _largest(ours - theirs) if alike else 0.0
+            if not np.isfinite(largest):
+                largest = _largest(np.where(np.isfinite(theirs), theirs, 0))
+                if alike:
+                    differ = ~((ours == theirs) | (np.isnan(ours) & np.isnan(theirs)))
+                    error = _largest(ours[differ] - theirs[differ])
+        self.error = float(np.maximum(self.error, error if alike else np.inf))
         self.largest = max(self.largest, largest)
         if self.answers and alike:
             self.pairs.append((ours, theirs))
@@ -44,6 +53,7 @@ class Comparison:
     def join(self, other: Comparison) -> None:
         """Takes the pairs of another into account."""
         self.seen |= other.seen
+        self.discrete |= other.discrete
         self.error = float(np.maximum(self.error, other.error))
         self.largest = max(self.largest, other.largest)
         self.pairs += other.pairs
@@ -65,7 +75,7 @@ class Comparison:
 
     def within(self, tolerance: float) -> bool:
         """The verdict: whether something was compared, and is that near."""
-        return self.seen and self.max_rel_error <= tolerance
+        return self.seen and self.max_rel_error <= (0 if self.discrete else tolerance)
 
     @property
     def sqnr_db(self) -> float | None:
@@ -129,4 +139,4 @@ def loudness(decibel: float | None) -> float:
 
 def _largest(array: Array) -> float:
     """The largest magnitude in an array; not a number if there is such a value."""
-    return float(np.maximum(array.max(initial=0.0), -array.min(initial=0.0)))
+    return abs(float(np.maximum(array.max(initial=0.0), -array.min(initial=0.0))))

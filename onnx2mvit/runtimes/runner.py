@@ -54,6 +54,19 @@ def joined(parts: Sequence[Mapping[str, Array]], axes: Axes) -> dict[str, Array]
     }
 
 
+def answers_to(
+    answers: Mapping[str, Array], axes: Axes, images: range, total: int
+) -> dict[str, Array]:
+    """What of the answers to `total` images belongs to some of them, one row each or several."""
+    found: Outputs = {}
+    for name, answer in answers.items():
+        axis = axes.get(name, 0)
+        each = 0 if axis is None else answer.shape[axis] / total
+        part = slice(round(images.start * each), round(images.stop * each))
+        found |= rows({name: answer}, axes, part)
+    return found
+
+
 class InBatches:
     """Runs another runner on `batch` images at a time; None is all at once.
 
@@ -87,12 +100,7 @@ class InBatches:
         last = [rows(inputs, self.axes, slice(count - 1, count))] * (batch - count)
         full = joined([inputs, *last], self.axes)
         answers = self.runner(full[""] if full.keys() == {""} else full)
-        kept: Outputs = {}
-        for name, answer in answers.items():  # an output may have several rows for each image
-            axis = self.axes.get(name, 0)
-            length = 0 if axis is None else answer.shape[axis] * count // batch
-            kept |= rows({name: answer}, self.axes, slice(length))
-        return kept
+        return answers_to(answers, self.axes, range(count), batch)
 
 
 def batch_size(arrays: Mapping[str, Array], axes: Axes) -> int | None:

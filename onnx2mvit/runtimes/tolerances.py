@@ -17,6 +17,10 @@ BFLOAT16 = 8e-2
 OF_PRECISION = {"bfloat16": BFLOAT16, "float16": FLOAT16, "float32": FLOAT32, "float64": FLOAT32}
 """Keras in float32 against a file that computes in another precision."""
 
+FLOAT64 = 1e-6
+"""Keras against the file, both in float64: constants of the file are written as decimals of a
+float32 (up to 6e-8), and TensorFlow resizes in float32."""
+
 INT8_SQNR = 20.0
 """Signal to quantization noise in dB: int8 has errors in proportion to the answer, and 20 dB is a
 tenth of it."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from onnx2mvit.ir.graph import Value
 from onnx2mvit.ir.network import Network
-from onnx2mvit.runtimes import InBatches, OnnxRuntimeRunner
+from onnx2mvit.runtimes import Float64Runner, InBatches, OnnxRuntimeRunner
 from onnx2mvit.runtimes.runner import Axes, batch_size, joined, rows
 from onnx2mvit.verifier.rewrite import check_rewrite
 
@@ -71,10 +71,13 @@ def reference_outputs(
 
 
 class ReferenceTensors:
-    """onnxruntime's inner tensors for some images, held for a piece of the network at a time."""
+    """The inner tensors of a file for some images, held for a piece of the network at a time."""
 
     def __init__(
-        self, session: OnnxRuntimeRunner, network: Network, inputs: Mapping[str, Array]
+        self,
+        session: OnnxRuntimeRunner | Float64Runner,
+        network: Network,
+        inputs: Mapping[str, Array],
     ) -> None:
         self.session, self.inputs, self.network = session, inputs, network
         self.outputs = network.graph.output_names
@@ -104,7 +107,7 @@ class ReferenceTensors:
             return None
         if piece != self.now:
             self.arrays = {}
-            names = list(dict.fromkeys([*self.names[piece], *self.outputs]))
+            names = self.names[piece]
             axes = self.network.batch_axes | {
                 value.name: self.network.layouts[value].batch
                 for value in self.piece
@@ -116,3 +119,8 @@ class ReferenceTensors:
             self.arrays = run(self.inputs)
             self.now = piece
         return self.arrays[value.name]
+
+    @property
+    def at_hand(self) -> dict[str, Array]:
+        """The inputs, and the tensors of the piece that was looked at last, by name."""
+        return {**self.inputs, **self.arrays}

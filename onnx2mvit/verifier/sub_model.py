@@ -27,12 +27,14 @@ if TYPE_CHECKING:
 class SubModel:
     """A part of the model with onnxruntime's tensors before and after it, in Keras's layout.
 
-    `block` is the block at the top in which it lies, `layer` the deepest one that ends it.
+    `block` is the block at the top in which it lies, `layer` the deepest one that ends it;
+    `values` are those of the graph that `inputs` are of.
     """
 
     block: Block
     layer: Block
     model: keras.Model
+    values: list[Value]
     inputs: list[Array]
     expected: Array
 
@@ -90,18 +92,19 @@ def sub_model_before(
 
     before(checkpoint.tensor)
     expected = known(checkpoint.value)
-    arrays = [known(value) if value is not None else None for value in values]
-    if expected is None or checkpoint.block is None or any(array is None for array in arrays):
+    read = {value: known(value) for value in values if value is not None}
+    arrays = [array for array in read.values() if array is not None]
+    if expected is None or checkpoint.block is None or len(arrays) < len(values):
         return None
     inputs = [
         np.ascontiguousarray(to_keras(array, within.orders[value]))
-        for array, value in zip(arrays, values, strict=True)
-        if array is not None and value is not None
+        for value, array in zip(read, arrays, strict=True)
     ]
     return SubModel(
         block=next(top for top in blocks if checkpoint.block in top.walk()),
         layer=checkpoint.block,
         model=keras.Model(list(starts.values()), checkpoint.tensor),
+        values=list(read),
         inputs=inputs,
         expected=np.ascontiguousarray(to_keras(expected, within.orders[checkpoint.value])),
     )

@@ -1,0 +1,141 @@
+"""Operators in NumPy that take ONNX's reference implementation minutes where images are large.
+
+Each takes an operator's attributes and inputs, and answers None where it is left to the reference.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from onnx import helper
+
+Array = np.ndarray[Any, Any]
+Attributes = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """The places of a kernel on a padded image."""
+
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    pads: list[tuple[int, int]]
+
+    def taps(self, image: Array, value: float) -> Iterator[tuple[tuple[int, ...], Array]]:
+        """For each place in the kernel all that stands under it, out of an image padded by it."""
+        rank = len(self.kernel)
+        around = [(0, 0)] * (image.ndim - rank)
+        padded = np.pad(image, [*around, *self.pads], constant_values=value)
+        counts = [
+            (length - (size - 1) * dilation - 1) // stride + 1
+            for length, size, dilation, stride in zip(
+                padded.shape[-rank:], self.kernel, self.dilations, self.strides, strict=True
+            )
+        ]
+        for tap in np.ndindex(*self.kernel):
+            places = tuple(
+                slice(at * dilation, at * dilation + (count - 1) * stride + 1, stride)
+                for at, dilation, stride, count in zip(
+                    tap, self.dilations, self.strides, counts, strict=True
+                )
+            )
+            yield tap, padded[(slice(None),) * (image.ndim - rank) + places]
+
+
+def _windows(attributes: Attributes, image: Array, kernel: tuple[int, ...]) -> _Windows | None:
+    """None where pads are to be found out, or windows may reach over the end."""
+    if attributes.get("auto_pad", b"NOTSET") != b"NOTSET" or attributes.get("ceil_mode", 0):
+        return None
+    ones = (1,) * len(kernel)
+    pads = attributes.get("pads", (0,) * 2 * len(kernel))
+    return _Windows(
+        kernel=kernel,
+        strides=tuple(attributes.get("strides", ones)),
+        dilations=tuple(attributes.get("dilations", ones)),
+        pads=list(zip(pads[: len(kernel)], pads[len(kernel) :], strict=True)),
+    )
+
+
+def _conv(attributes: Attributes, x: Array, w: Array, b: Array | None = None) -> Array | None:
+    windows = _windows(attributes, x, w.shape[2:])
+    if windows is None:
+        return None
+    group, batch = attributes.get("group", 1), len(x)
+    weights = w.reshape(group, -1, *w.shape[1:])
+    total: Array | None = None
+    for tap, part in windows.taps(x, 0.0):
+        columns = part.reshape(batch, group, w.shape[1], -1)
+        one = weights[(slice(None),) * 3 + tap] @ columns
+        total = one if total is None else np.add(total, one, out=total)
+    assert total is not None
+    made = total.reshape(batch, len(w), *part.shape[2:])
+    return made if b is None else made + b.reshape(-1, *(1,) * (x.ndim - 2))
+
+
+def _max_pool(attributes: Attributes, x: Array) -> Array | None:
+    windows = _windows(attributes, x, tuple(attributes["kernel_shape"]))
+    if windows is None:
+        return None
+    made: Array = np.maximum.reduce([part for _, part in windows.taps(x, -np.inf)])
+    return made
+
+
+def _average_pool(attributes: Attributes, x: Array) -> Array | None:
+    windows = _windows(attributes, x, tuple(attributes["kernel_shape"]))
+    if windows is None:
+        return None
+    outside = 1.0 if attributes.get("count_include_pad", 0) else 0.0
+    ones = np.ones((1, 1, *x.shape[2:]))
+    seen = np.add.reduce([part for _, part in windows.taps(ones, outside)])
+    made: Array = np.add.reduce([part for _, part in windows.taps(x, 0.0)]) / seen
+    return made
+
+
+def _resize(
+    attributes: Attributes,
+    x: Array,
+    roi: Array | None = None,
+    scales: Array | None = None,
+    sizes: Array | None = None,
+) -> Array | None:
+    """Axis by axis, as each is resized by itself: by the matrix that the reference makes of it."""
+    from onnx.reference import ReferenceEvaluator
+
+    unusual = {"axes", "antialias", "keep_aspect_ratio_policy"} & attributes.keys()
+    if unusual or attributes.get("coordinate_transformation_mode") == b"tf_crop_and_resize":
+        return None
+    given = sizes if sizes is not None else scales
+    assert given is not None
+    kind = "sizes" if sizes is not None else "scales"
+    info = helper.make_tensor_value_info("x", helper.np_dtype_to_tensor_dtype(x.dtype), None)
+    names = ["x", "", "", "given"] if sizes is not None else ["x", "", "given"]
+    node = helper.make_node("Resize", names, ["y"], **attributes)
+    of = helper.np_dtype_to_tensor_dtype(given.dtype)
+    graph = helper.make_graph(
+        [node],
+        kind,
+        [info, helper.make_tensor_value_info("given", of, None)],
+        [helper.make_empty_tensor_value_info("y")],
+    )
+    one = ReferenceEvaluator(helper.make_model(graph))
+    for axis, (length, wanted) in enumerate(zip(x.shape, given, strict=True)):
+        if math.isclose(wanted, length if sizes is not None else 1):
+            continue
+        how = given[axis : axis + 1]
+        rows: list[Any] = [one.run(None, {"x": row, "given": how}) for row in np.eye(length)]
+        matrix = np.stack([row for (row,) in rows])
+        x = np.moveaxis(np.moveaxis(x, axis, -1) @ matrix, -1, axis)
+    return x
+
+
+KERNELS: dict[str, Callable[..., Array | None]] = {
+    "AveragePool": _average_pool,
+    "Conv": _conv,
+    "MaxPool": _max_pool,
+    "Resize": _resize,
+}

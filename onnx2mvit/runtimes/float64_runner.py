@@ -1,0 +1,195 @@
+"""ONNX's own reference implementation in float64: what a file says when nothing is rounded.
+
+It shares nothing with the way to Keras, neither the reader, nor a pattern, nor the Keras form of
+an operator, so that what both say is right. It is slow, and asked only where float32 leaves a
+doubt.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from onnx2mvit.base.quiet import one_line
+from onnx2mvit.errors import UnsupportedError
+from onnx2mvit.runtimes.float64_kernels import KERNELS
+from onnx2mvit.runtimes.runner import Array, Inputs, Outputs, by_name
+
+NARROW = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
+
+
+class Float64Runner:
+    """An ONNX file in float64, in the file's layout; floats of its inputs are widened.
+
+    `inner` are tensors between the nodes that may be asked for; the others are dropped as soon as
+    no node reads them any more. Names that the file does not have are left out.
+    """
+
+    batch = None
+
+    def __init__(self, path: Path, inner: Sequence[str] = ()) -> None:
+        model = onnx.load(path)
+        graph = model.graph
+        self.constants = {
+            each.name: wide(numpy_helper.to_array(each)) for each in graph.initializer
+        }
+        self.inputs = [each.name for each in graph.input if each.name not in self.constants]
+        self.outputs = [each.name for each in graph.output]
+        known = {name for node in graph.node for name in node.output}
+        self.inner = [name for name in inner if name in known and name not in self.outputs]
+        self.nodes = needed(graph.node, {*self.inner, *self.outputs})
+        self._evaluate = Evaluation(model)
+        self._feed: dict[str, Array] = {}
+
+    def __call__(self, inputs: Inputs) -> Outputs:
+        """All outputs by name.
+
+        Raises:
+            UnsupportedError: the reference implementation lacks an operator, or fails.
+        """
+        return self.tensors(inputs, self.outputs)
+
+    def tensors(self, inputs: Inputs, names: Sequence[str]) -> Outputs:
+        """Some outputs or inner tensors by name.
+
+        It goes on where it was if the inputs are those of the call before, so that all of a
+        network can be looked at part by part, in the order of the file.
+
+        Raises:
+            UnsupportedError: the reference implementation lacks an operator, or fails.
+        """
+        feed = by_name(inputs, self.inputs)
+        same = self._feed and all(np.array_equal(feed[name], self._feed[name]) for name in feed)
+        if not same or any(name in self._gone for name in names):
+            self._start(feed)
+        for name in self._handed.difference(names):
+            self._handed.discard(name)
+            self._drop(name)
+        while any(name not in self.arrays for name in names):
+            self._step(next(self._pending))
+        self._handed.update(names)
+        self._wanted.difference_update(names)
+        return {name: self.arrays[name] for name in names}
+
+    def near(self, feed: Mapping[str, Array], name: str) -> Array:
+        """An inner tensor or output, from other values of some that are before it.
+
+        Raises:
+            UnsupportedError: the reference implementation lacks an operator, or fails.
+        """
+        arrays = {**self.constants, **{key: wide(array) for key, array in feed.items()}}
+        for node in needed(self.nodes, {name}, feed):
+            arrays |= self._evaluate(node, arrays)
+        return arrays[name]
+
+    def _start(self, feed: Mapping[str, Array]) -> None:
+        self._feed = dict(feed)
+        self.arrays = {**self.constants, **{name: wide(array) for name, array in feed.items()}}
+        self._readers = Counter(chain.from_iterable(map(reads, self.nodes)))
+        self._pending: Iterator[onnx.NodeProto] = iter(self.nodes)
+        self._wanted = {*self.inner, *self.outputs}
+        self._handed: set[str] = set()
+        self._gone: set[str] = set()
+
+    def _step(self, node: onnx.NodeProto) -> None:
+        self.arrays |= self._evaluate(node, self.arrays)
+        self._readers.subtract(reads(node))
+        for name in (*reads(node), *node.output):
+            self._drop(name)
+
+    def _drop(self, name: str) -> None:
+        """Forgets a tensor that neither a node nor anybody outside will read."""
+        kept = self._wanted | self._handed | self.constants.keys() | self._feed.keys()
+        if self._readers[name] <= 0 and name not in kept and name in self.arrays:
+            del self.arrays[name]
+            self._gone.add(name)
+
+
+class Evaluation:
+    """Runs single nodes of a model on arrays in float64."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.imports, self.functions = model.opset_import, model.functions
+
+    def __call__(self, node: onnx.NodeProto, arrays: Mapping[str, Array]) -> Outputs:
+        """What a node makes of the arrays that it reads, by name.
+
+        Raises:
+            UnsupportedError: the reference implementation lacks the operator, or fails.
+        """
+        kernel = KERNELS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+        try:
+            if kernel is not None and len(node.output) == 1:
+                attributes = {
+                    each.name: helper.get_attribute_value(each) for each in node.attribute
+                }
+                inputs = [arrays[name] if name else None for name in node.input]
+                made = kernel(attributes, *inputs)
+                if made is not None:
+                    return {node.output[0]: made}
+            return self.reference(node, arrays)
+        except Exception as error:  # the reference implementation has no errors of its own
+            raise UnsupportedError(
+                f"ONNX's reference of {node.op_type}: {one_line(error)}"
+            ) from error
+
+    def reference(self, node: onnx.NodeProto, arrays: Mapping[str, Array]) -> Outputs:
+        """The same by ONNX's reference implementation, whatever it raises."""
+        from onnx.reference import ReferenceEvaluator
+
+        feed = {name: arrays[name] for name in reads(node) if name in arrays}
+        wider = onnx.NodeProto()
+        wider.CopyFrom(node)
+        for attribute in wider.attribute:
+            if attribute.name in ("to", "dtype") and attribute.i in NARROW:
+                attribute.i = TensorProto.DOUBLE
+        graph = helper.make_graph(
+            [wider],
+            "node",
+            [
+                helper.make_tensor_value_info(
+                    name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape
+                )
+                for name, array in feed.items()
+            ],
+            [onnx.ValueInfoProto(name=name) for name in node.output if name],
+        )
+        model = helper.make_model(graph, opset_imports=self.imports, functions=self.functions)
+        made = ReferenceEvaluator(model).run(None, feed)
+        names = [name for name in node.output if name]
+        return {name: wide(array) for name, array in zip(names, made, strict=True)}
+
+
+def wide(array: Array) -> Array:
+    """An array of floats in float64, others as they are."""
+    return array.astype(np.float64) if array.dtype.kind in "fV" else np.asarray(array)
+
+
+def reads(node: onnx.NodeProto) -> list[str]:
+    """The names that a node reads, in graphs inside of it too."""
+    inner = [
+        name
+        for attribute in node.attribute
+        for graph in (attribute.g, *attribute.graphs)
+        for each in graph.node
+        for name in reads(each)
+    ]
+    return [name for name in dict.fromkeys([*node.input, *inner]) if name]
+
+
+def needed(
+    nodes: Sequence[onnx.NodeProto], names: set[str], known: Mapping[str, Array] | None = None
+) -> list[onnx.NodeProto]:
+    """The nodes that these tensors depend on, as far as they are not known, in their order."""
+    wanted, found = names - (known or {}).keys(), []
+    for node in reversed(nodes):
+        if wanted.intersection(node.output):
+            found.append(node)
+            wanted.update(name for name in reads(node) if known is None or name not in known)
+    return found[::-1]

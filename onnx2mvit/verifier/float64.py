@@ -1,0 +1,247 @@
+"""Float64 decides where float32 leaves a doubt: is the model wrong, or is it only rounding?
+
+A network that subtracts what is nearly alike, or answers nearly zero, is answered differently by
+any two runtimes, and no tolerance tells that from a fault. So where the plain comparison misses,
+two float64 answers are held against each other, which share no line of code:
+
+* the ONNX file as it is, in ONNX's own reference implementation (`Float64Runner`): neither our
+  reader nor our patterns have touched it, so a wrong rewrite cannot be wrong on both sides;
+* the Keras model with the same weights, every block of it on the tensors of the first.
+
+Right is what agrees to `FLOAT64` in every block and in the answers. A block that is wrong by 1e-4
+misses that by far, however much the network around it amplifies, since each block begins from the
+right tensors. Where a block's answer is zero but for rounding, it may be off by what changes if the
+tensors before it are rounded to float32: more is not in the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onnx2mvit.base.quiet import one_line
+from onnx2mvit.builder import float64_allowed, in_float64
+from onnx2mvit.ir.network import Network
+from onnx2mvit.runtimes import (
+    Comparison,
+    Float64Runner,
+    InBatches,
+    Outputs,
+    as_the_file,
+    compare,
+)
+from onnx2mvit.runtimes.layouts import keras_inputs, to_keras
+from onnx2mvit.runtimes.runner import answers_to, batch_size, joined
+from onnx2mvit.runtimes.tolerances import FLOAT32, FLOAT64
+from onnx2mvit.verifier.checkpoints import CheckedModel, Checkpoint
+from onnx2mvit.verifier.reference_outputs import ReferenceTensors
+from onnx2mvit.verifier.sub_model import SubModel, sub_model_before
+
+if TYPE_CHECKING:
+    import keras
+
+Array = np.ndarray[Any, Any]
+HALF_A_PLACE = 2.0**-24  # what rounding to float32 changes at most, as a share of a value
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How far both runtimes are from the float64 answer, as a share of its largest value.
+
+    A block, or an output, is given the tensors that onnxruntime gave it.
+    """
+
+    name: str
+    onnxruntime: float
+    keras: float
+
+
+@dataclass
+class Judgement:
+    """What float64 says: `verdict` is "right", "wrong" or "unknown", and `words` say why."""
+
+    verdict: str
+    words: str
+    distances: list[Distance] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain values for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Inputs on which the plain comparison missed, in the file's layout, as many as it takes.
+
+    `beside` are others that are answered in one batch with them, and must not change them;
+    `theirs` and `ours` what onnxruntime and Keras answered in float32, `checkpoints` the places
+    inside where they were too far apart, and `tensors` onnxruntime's tensors there.
+    """
+
+    inputs: dict[str, Array]
+    beside: dict[str, Array]
+    theirs: Outputs
+    ours: Outputs
+    tensors: ReferenceTensors
+    checkpoints: Sequence[Checkpoint]
+
+
+def judge(path: Path, network: Network, model: keras.Model, doubts: Sequence[Doubt]) -> Judgement:
+    """Whether a model is right although the plain comparison missed on some images."""
+    try:
+        with float64_allowed():
+            both = _Both(path, network, model)
+            for doubt in doubts:
+                fault = both.fault(doubt)
+                if fault is not None:
+                    return Judgement("wrong", f"in float64 Keras differs from the file: {fault}")
+            distances = [each for doubt in doubts for each in both.distances(doubt)]
+    except Exception as error:  # of either runtime: then nothing is shown
+        return Judgement("unknown", f"no float64 answer can be had: {one_line(error)}")
+    return Judgement("right", _words(distances), distances)
+
+
+def _words(distances: Sequence[Distance]) -> str:
+    """Which runtime is off, where they are farthest apart."""
+    far = max(distances, key=lambda each: max(each.onnxruntime, each.keras))
+    said = (
+        f"{far.name}: onnxruntime is {far.onnxruntime:.1e} from the float64 answer, "
+        f"Keras {far.keras:.1e}"
+    )
+    if min(far.onnxruntime, far.keras) > FLOAT32:
+        return f"{said}: the network is ill-conditioned here, and the model is right"
+    return f"{said}: the model is right"
+
+
+class _Both:
+    """The file and the model, both in float64."""
+
+    def __init__(self, path: Path, network: Network, model: keras.Model) -> None:
+        self.network, self.float32 = network, model
+        self.borders = {block.output for top in network.blocks for block in top.walk()}
+        self.file = Float64Runner(path, [value.name for value in self.borders])
+
+    @cached_property
+    def model(self) -> keras.Model:
+        """The whole model; a wrong one is found out without it, as a rule."""
+        return in_float64(self.float32)
+
+    def fault(self, doubt: Doubt) -> str | None:
+        """Where the model is wrong on these images, None where it is right."""
+        return self._wrong_part(doubt) or self._wrong_block(doubt) or self._wrong_output(doubt)
+
+    def _wrong_part(self, doubt: Doubt) -> str | None:
+        """A place where float32 missed that is wrong by itself, on onnxruntime's tensors."""
+        for part, answer, rounding in self._parts(doubt):
+            inputs = [array.astype(np.float64) for array in part.inputs]
+            ours = replace(part, model=in_float64(part.model), inputs=inputs).answer
+            if not _right(ours, answer, rounding):
+                return _where(part.layer.path, ours, answer)
+        return None
+
+    def _wrong_block(self, doubt: Doubt) -> str | None:
+        """A block of the whole network that is wrong, each on the tensors of the file."""
+        tensors = ReferenceTensors(self.file, self.network, doubt.inputs)
+        wrong: list[str] = []
+
+        def look(checkpoint: Checkpoint, array: Array) -> None:
+            theirs = tensors(checkpoint.value)
+            if theirs is None or wrong or checkpoint.value not in self.borders:
+                return
+            if not _right(array, theirs):
+                rounding = self._rounding(tensors.at_hand, checkpoint.value.name, theirs)
+                if not _right(array, theirs, rounding):
+                    where = checkpoint.block.path if checkpoint.block is not None else "the input"
+                    wrong.append(_where(where, array, theirs))
+
+        orders = {value: self.network.order(value) for value in self.network.graph.inputs}
+        checked = CheckedModel(self.model, self.network.blocks, orders)
+        inputs = keras_inputs(self.network, _wide(doubt.inputs))
+        checked.run(list(inputs.values()), tensors, look)
+        return wrong[0] if wrong else None
+
+    def _wrong_output(self, doubt: Doubt) -> str | None:
+        """An output that is wrong where several images are answered at once, if there is one.
+
+        The blocks are right by now; what adds up over all of them may be as far off as
+        onnxruntime is.
+        """
+        axes = self.network.batch_axes
+        many = [doubt.inputs] if self.network.batch else [doubt.inputs, doubt.beside]
+        answers = as_the_file(self.model, self.network)(_wide(joined(many, axes)))
+        count = batch_size(doubt.inputs, axes) or 1
+        ours = answers_to(answers, axes, range(count), count * len(many))
+        right = self.answer(doubt)
+        noise = compare(doubt.theirs, right)
+        for name, answer in ours.items():
+            if not _right(answer, right[name], noise[name].error):
+                return _where(f"output {name}", answer, right[name])
+        return None
+
+    def answer(self, doubt: Doubt) -> Outputs:
+        """What the file answers in float64."""
+        network = self.network
+        return InBatches(self.file, network.file_batch, network.batch_axes)(doubt.inputs)
+
+    def distances(self, doubt: Doubt) -> list[Distance]:
+        """How far both runtimes are off in the outputs, and where they were too far apart."""
+        right = self.answer(doubt)
+        found = [
+            _distance(name, doubt.theirs[name], doubt.ours[name], answer)
+            for name, answer in right.items()
+        ]
+        for part, answer, _ in self._parts(doubt):
+            found.append(_distance(part.layer.path, part.expected, part.answer, answer))
+        return found
+
+    def _parts(self, doubt: Doubt) -> Iterator[tuple[SubModel, Array, float]]:
+        """What ends where float32 missed, its float64 answer, and how far that is for rounding."""
+        for checkpoint in doubt.checkpoints:
+            part = sub_model_before(checkpoint, self.network.blocks, doubt.tensors)
+            if part is None:
+                continue
+            read = {value.name: doubt.tensors(value) for value in part.values}
+            known = {name: array for name, array in read.items() if array is not None}
+            before = doubt.inputs | known
+            answer = self.file.near(before, checkpoint.value.name)
+            rounding = self._rounding(before, checkpoint.value.name, answer)
+            yield part, to_keras(answer, checkpoint.model.orders[checkpoint.value]), rounding
+
+    def _rounding(self, before: Mapping[str, Array], name: str, right: Array) -> float:
+        """How far a tensor changes if those before it are rounded as float32 would."""
+        rng = np.random.default_rng(0)
+        near = {
+            each: array * (1 + rng.choice([-HALF_A_PLACE, HALF_A_PLACE], array.shape))
+            if array.dtype.kind == "f"
+            else array
+            for each, array in before.items()
+            if each != name
+        }
+        return Comparison().add(self.file.near(near, name), right).max_abs_error
+
+
+def _wide(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    return {
+        name: array.astype(np.float64) if array.dtype.kind == "f" else array
+        for name, array in arrays.items()
+    }
+
+
+def _right(ours: Array, theirs: Array, rounding: float = 0.0) -> bool:
+    """Whether a tensor in float64 is what it should be, or as near as rounding lets it be."""
+    found = Comparison().add(ours, theirs)
+    return found.within(FLOAT64) or found.max_abs_error <= rounding
+
+
+def _where(place: str, ours: Array, theirs: Array) -> str:
+    return f"{place} by {Comparison().add(ours, theirs).max_rel_error:.1e}"
+
+
+def _distance(name: str, theirs: Array, ours: Array, answer: Array) -> Distance:
+    pair = (Comparison().add(each, answer).max_rel_error for each in (theirs, ours))
+    return Distance(name, *pair)

@@ -1,0 +1,87 @@
+"""Float64Runner: a file without rounding, part by part, as ONNX's reference implementation."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx.reference import ReferenceEvaluator
+
+from onnx2mvit.errors import UnsupportedError
+from onnx2mvit.runtimes import Float64Runner, OnnxRuntimeRunner
+from tests.support.graphs import model, save
+
+IMAGE = np.random.default_rng(0).normal(size=(2, 4, 7, 9)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("node", "weights"),
+    [
+        (
+            "Conv<pads=[1,0,2,1], strides=[2,1], dilations=[1,2]>(x, w, b)",
+            {"w": (6, 4, 3, 2), "b": (6,)},
+        ),
+        ("Conv<group=2>(x, w)", {"w": (6, 2, 2, 2)}),
+        ("Conv<group=4, pads=[1,1,1,1]>(x, w)", {"w": (4, 1, 3, 3)}),
+        ('Conv<auto_pad="SAME_UPPER", strides=[2,2]>(x, w)', {"w": (2, 4, 3, 3)}),
+        ("MaxPool<kernel_shape=[3,2], strides=[2,2], pads=[1,0,1,0]>(x)", {}),
+        ("MaxPool<kernel_shape=[2,2], strides=[2,2], ceil_mode=1>(x)", {}),
+        ("AveragePool<kernel_shape=[3,3], pads=[1,1,1,1]>(x)", {}),
+        ("AveragePool<kernel_shape=[3,3], pads=[1,1,1,1], count_include_pad=1>(x)", {}),
+        ('Resize<mode="linear">(x, , s)', {"s": np.array([1, 1, 2, 1.5])}),
+        (
+            'Resize<mode="linear", coordinate_transformation_mode="align_corners">(x, , , n)',
+            {"n": np.array([2, 4, 10, 5])},
+        ),
+        ('Resize<mode="cubic">(x, , s)', {"s": np.array([1, 1, 2, 1.0])}),
+        (
+            'Resize<mode="nearest", nearest_mode="floor", '
+            'coordinate_transformation_mode="asymmetric">(x, , s)',
+            {"s": np.array([1, 1, 2, 3.0])},
+        ),
+    ],
+)
+def test_large_operators_answer_as_the_reference_in_float64(
+    tmp_path: Path, node: str, weights: dict[str, Any]
+) -> None:
+    made = model(f"g (float[2,4,7,9] x) => (float[N,C,H,W] y) {{ y = {node} }}", **weights)
+    file = save(made, tmp_path)
+    found = Float64Runner(file)(IMAGE)["y"]
+    assert found.dtype == np.float64
+    narrow: Any = ReferenceEvaluator(made).run(None, {"x": IMAGE})
+    np.testing.assert_allclose(found, narrow[0], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found, OnnxRuntimeRunner(file)(IMAGE)["y"], rtol=1e-5, atol=1e-5)
+
+
+CHAIN = """g (float[1,3] x) => (float[1,3] y, int64[1] k) {
+    h = Constant<value_float=0.1>()  a = Mul(x, h)  b = Cast<to=1>(a)  c = Exp(b)
+    d = Identity(c)  y = Add(d, a)  k = ArgMax<keepdims=0, axis=1>(y) }"""
+ROW = np.array([[0.1, 2, -3]], np.float32)
+
+
+def test_nothing_is_rounded_and_integers_stay(tmp_path: Path) -> None:
+    runner = Float64Runner(save(model(CHAIN), tmp_path), inner=["a", "d", "nothing"])
+    assert (runner.inputs, runner.outputs, runner.inner) == (["x"], ["y", "k"], ["a", "d"])
+    right = ROW.astype(np.float64) * np.float64(np.float32(0.1))
+    assert np.array_equal(runner.tensors(ROW, ["a"])["a"], right)
+    np.testing.assert_allclose(runner.tensors(ROW, ["d"])["d"], np.exp(right), rtol=1e-15)
+    answers = runner(ROW)
+    np.testing.assert_allclose(answers["y"], np.exp(right) + right, rtol=1e-15)
+    assert answers["k"].tolist() == [1]
+    # What is gone by now is computed again, and other inputs begin anew.
+    assert np.array_equal(runner.tensors(ROW, ["a"])["a"], right)
+    assert np.array_equal(runner.tensors(2 * ROW, ["a"])["a"], 2 * right)
+
+
+def test_a_tensor_is_computed_from_others_before_it(tmp_path: Path) -> None:
+    runner = Float64Runner(save(model(CHAIN), tmp_path), inner=["a", "d"])
+    found = runner.near({"d": np.full((1, 3), 2.0), "a": ROW}, "y")
+    assert np.array_equal(found, 2.0 + ROW.astype(np.float64))
+
+
+def test_what_the_reference_lacks_is_said(tmp_path: Path) -> None:
+    text = "g (float[1,3] x) => (float[1,3] y) { y = com.example.Odd(x) }"
+    made = model(text)
+    made.opset_import.add(domain="com.example", version=1)
+    with pytest.raises(UnsupportedError, match="Odd"):
+        Float64Runner(save(made, tmp_path))(ROW)

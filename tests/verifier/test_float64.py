@@ -1,0 +1,126 @@
+"""Where float32 leaves a doubt, float64 decides: what is right passes, what is wrong does not."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+import onnx2mvit
+from onnx2mvit.builder import build
+from onnx2mvit.ir.network import Network
+from onnx2mvit.runtimes import structured_images
+from onnx2mvit.verifier.reference_outputs import ReferenceOutputs, reference_outputs
+from onnx2mvit.verifier.verification import verify_model
+from tests.support.graphs import model, save
+
+# What stands out of a thousand is taken off and the rest normalized: four digits are left of it.
+ILL_CONDITIONED = """g (float[N,3,12,12] x) => (float[N,5] y) {
+    c = Conv<pads=[1,1,1,1]>(x, w0, b0)
+    m = ReduceMean<axes=[2,3]>(c)
+    d = Sub(c, m)
+    h = Conv<pads=[1,1,1,1]>(d, w1)
+    n = BatchNormalization<epsilon=0.00001>(h, one, shift, shift, variance)
+    r = Div(n, root)  e = Erf(r)  p = Add(e, unit)  q = Mul(n, p)  a = Mul(q, half)
+    g = GlobalAveragePool(a)  f = Flatten(g)
+    y = Gemm<transB=1>(f, w2, b2)
+}"""
+Case = tuple[Path, Network, ReferenceOutputs]
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory: pytest.TempPathFactory) -> tuple[Case, Path]:
+    """The file, what was read of it, onnxruntime's answers, and the converted folder."""
+    folder = tmp_path_factory.mktemp("ill")
+    made = model(
+        ILL_CONDITIONED,
+        opset=17,
+        w0=(4, 3, 3, 3),
+        b0=np.full(4, 1000.0),
+        w1=(4, 4, 3, 3),
+        one=np.ones(4),
+        shift=np.full(4, 0.1),
+        variance=np.full(4, 0.01),
+        root=np.sqrt(2.0),
+        unit=np.array(1.0),
+        half=np.array(0.5),
+        w2=(5, 4),
+        b2=(5,),
+    )
+    file = save(made, folder)
+    network = onnx2mvit.inspect(file)
+    images = structured_images(2, 12, 12, 3).transpose(0, 3, 1, 2)
+    reference = reference_outputs(file, network, {"x": images}, "two images")
+    converted = onnx2mvit.convert(file, folder, name="net", verify=False)
+    return (file, network, reference), converted.folder
+
+
+def test_a_right_model_of_an_ill_conditioned_network_passes_and_words_say_why(
+    case: tuple[Case, Path],
+) -> None:
+    (file, network, reference), folder = case
+    found = verify_model(file, network, build(folder), reference)
+    assert max(block["max_rel_error"] for block in found.blocks) > found.tolerance
+    assert found.passed
+    assert found.begins is None
+    assert found.float64 is not None
+    assert "from the float64 answer" in found.float64["words"]
+    assert found.float64["distances"]
+
+
+def scaled(key: str) -> Callable[[dict[str, np.ndarray], str], str]:
+    def change(weights: dict[str, np.ndarray], source: str) -> str:
+        weights[key] = weights[key] * np.float32(1 + 1e-4)
+        return source
+
+    return change
+
+
+def replaced(old: str, new: str) -> Callable[[dict[str, np.ndarray], str], str]:
+    def change(_weights: dict[str, np.ndarray], source: str) -> str:
+        assert old in source
+        return source.replace(old, new)
+
+    return change
+
+
+def shifted(weights: dict[str, np.ndarray], source: str) -> str:
+    """Padding that is off by one: what stood in the middle of a window stands at its side."""
+    kernel = weights["conv_bn_act_1_conv/kernel"]
+    weights["conv_bn_act_1_conv/kernel"] = np.roll(kernel, 1, axis=0)
+    return source
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        scaled("conv_bn_act_0_conv/kernel"),
+        scaled("conv_bn_act_1_conv/kernel"),
+        scaled("conv_bn_act_1_bn/gamma"),
+        scaled("classifier_0/kernel"),
+        scaled("classifier_0/bias"),
+        replaced("bn_epsilon=1e-5", "bn_epsilon=1e-4"),
+        replaced("bn_epsilon=1e-5", "bn_epsilon=2e-5"),
+        replaced(
+            'layers.Activation(activation, name=f"{name}_act")(x)',
+            'layers.Identity(name=f"{name}_act")(ops.gelu(x, approximate=True))',
+        ),
+        replaced("ops.subtract(x, global_mean_0)", "ops.subtract(x, global_mean_0 * 1.0001)"),
+        shifted,
+    ],
+)
+def test_a_wrong_model_of_it_never_passes(
+    case: tuple[Case, Path],
+    tmp_path: Path,
+    change: Callable[[dict[str, np.ndarray], str], str],
+) -> None:
+    (file, network, reference), folder = case
+    weights = safetensors.numpy.load_file(folder / "net.safetensors")
+    source = change(weights, (folder / "net.py").read_text())
+    (tmp_path / "net.py").write_text(source)
+    safetensors.numpy.save_file(weights, tmp_path / "net.safetensors")
+    found = verify_model(file, network, build(tmp_path), reference)
+    assert not found.passed
+    assert found.float64 is not None
+    assert found.float64["verdict"] == "wrong"
