@@ -38,7 +38,8 @@ class Comparison:
             self.discrete, largest = True, 1.0
             error = float((ours != theirs).mean()) if alike and theirs.size else 0.0
         else:
-            largest, error = _largest(theirs), _largest(ours - theirs) if alike else 0.0
+            with np.errstate(invalid="ignore", over="ignore"):
+                largest, error = _largest(theirs), _largest(ours - theirs) if alike else 0.0
             if not np.isfinite(largest):
                 largest = _largest(np.where(np.isfinite(theirs), theirs, 0))
                 if alike:

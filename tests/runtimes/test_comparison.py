@@ -31,6 +31,25 @@ def test_another_shape_and_what_is_no_number_are_as_far_off_as_can_be(ours: np.n
     json.dumps([comparison.max_abs_error, comparison.max_rel_error], allow_nan=False)
 
 
+def test_masks_and_indices_are_right_or_wrong() -> None:
+    right = np.arange(1000)
+    nearly = np.where(right == 7, 8, right)
+    assert Comparison().add(right.astype(np.int32), right).within(0.0)
+    found = Comparison().add(nearly, right)
+    assert found.max_rel_error == pytest.approx(1e-3)
+    assert not found.within(0.01)
+    assert not Comparison().add(right > 8, right > 7).within(1e-2)
+
+
+def test_the_same_infinities_differ_in_nothing_and_nothing_finite_is_no_proof() -> None:
+    odd = np.array([np.inf, -np.inf, np.nan, 2.0])
+    found = Comparison().add(odd.copy(), odd)
+    assert found.within(0.0)
+    assert not Comparison().add(odd[:3], odd[:3]).within(1.0)
+    assert not Comparison().add(-odd, odd).within(1.0)
+    assert not Comparison().add(np.zeros((0, 3)), np.zeros((0, 3))).within(1.0)
+
+
 def test_others_are_joined() -> None:
     one, other = Comparison(), Comparison().add(np.zeros(1), np.full(1, 4.0))
     one.join(other)
