@@ -42,6 +42,7 @@ from onnx2mvit.reports.node_data import NAME as NODE_DATA
 from onnx2mvit.reports.node_data import node_data
 from onnx2mvit.reports.report import (
     by_rule,
+    cut_of,
     describe,
     layout_transposes,
     shared_parameters,
@@ -137,6 +138,7 @@ def convert(
     image_size: ImageSize | None = None,
     head: HeadChoice = "keep",
     patterns: Sequence[str | Path] = (),
+    outputs: Sequence[str] = (),
     blocks: bool = False,
     progress: Progress | None = None,
 ) -> Conversion:
@@ -156,6 +158,9 @@ def convert(
 
     `patterns` are Python files with patterns of one's own; they are executed.
 
+    `outputs` are tensors of the file at which it is cut, by their names, such as those before a
+    NonMaxSuppression: they are what the model gives, in this order, and what is compared.
+
     With `blocks` the folder gets NAME.blocks.onnx as well: the rewritten graph, whose blocks are
     functions in ONNX, with the weights once more. A proof comes with node_data.json, the errors
     as an overlay for Model Explorer.
@@ -163,8 +168,8 @@ def convert(
     Raises:
         InvalidModelError: it is not a usable ONNX file.
         UnsupportedError: something in it is not supported.
-        UsageError: the name is no Python identifier, `images` holds none, there is no head, or a
-            file of patterns cannot be used.
+        UsageError: the name is no Python identifier, `images` holds none, there is no head, no
+            tensor of a name in `outputs`, or a file of patterns cannot be used.
         MissingDependencyError: Keras has no backend here.
     """
     path, stages = Path(path), Stages(progress)
@@ -173,7 +178,7 @@ def convert(
         raise UsageError(f"{name!r} is not a name for a module: try {model_name(name)!r}")
     own = all_patterns(patterns)
     with stages("read"):
-        graph = read(path, rules=own_rules(own))
+        graph = read(path, rules=own_rules(own), outputs=outputs)
     with stages("rewrite"):
         network = lower(lift(graph, own))
     if not len(graph):
@@ -227,14 +232,14 @@ def verify(
 
     Where they differ, a small repro of the first layer that does is written to the folder
     mismatch/ in the model's folder, or beside the .keras file, if it can be. One of an earlier
-    time is removed where they no longer do.
+    time is removed where they no longer do. A file that was cut for the model is cut again.
 
     Raises:
         InvalidModelError: one of the two is not usable, or they are different networks.
     """
     path, target, stages = Path(path), Path(target), Stages(progress)
     with stages("read"):
-        network = inspect(path, patterns)
+        network = inspect(path, patterns, outputs=cut_of(target, path))
     with ThreadPoolExecutor(1) as meanwhile:
         answers = meanwhile.submit(run_reference, path, network, images, inputs)
         with stages("load"):

@@ -16,6 +16,7 @@ def inspect(
     path: str | Path,
     patterns: Sequence[str | Path] = (),
     size: tuple[int, int] | None = None,
+    outputs: Sequence[str] = (),
 ) -> Network:
     """Reads, lifts and lowers a file, without Keras.
 
@@ -23,14 +24,15 @@ def inspect(
         path: an ONNX file.
         patterns: Python files with patterns of one's own; they are executed.
         size: height and width to read it at, where the file leaves them open.
+        outputs: tensors at which it is cut, by their names in the file; none for all of it.
 
     Returns:
         The network, with what no pattern took as single operators, and what cannot be converted.
 
     Raises:
-        UsageError: one of the files with patterns cannot be used.
+        UsageError: one of the files with patterns cannot be used, or there is no such tensor.
         InvalidModelError: it is not a usable ONNX file.
         UnsupportedError: its opset, inputs or data types are not converted.
     """
     used = all_patterns(patterns)
-    return lower(lift(read(path, size, own_rules(used)), used))
+    return lower(lift(read(path, size, own_rules(used), outputs), used))

@@ -69,7 +69,9 @@ def contenders(
     # With the batch left open, XNNPACK does not take the operators around unknown shapes.
     content = litert_model(model, describe_model(model, batch, network.traced_size))
     had = memory()
-    runner = OnnxRuntimeRunner(path, arena=True, threads=threads)
+    runner = OnnxRuntimeRunner(
+        path, outputs=network.graph.source.outputs, arena=True, threads=threads
+    )
     try:
         expected = runner(inputs)
     except InvalidModelError as error:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from onnx2mvit.cli.console import live_progress, print_json, results, warn
-from onnx2mvit.cli.options import Debug, Json, Patterns, Quiet
+from onnx2mvit.cli.options import Debug, Json, Outputs, Patterns, Quiet
 from onnx2mvit.errors import VerificationError
 from onnx2mvit.ir.image_size import parse_image_size
 
@@ -38,6 +38,7 @@ def convert(
     head: Annotated[
         str, typer.Option(help="keep the classifier, none, or so many new classes.")
     ] = "keep",
+    outputs: Outputs = None,
     patterns: Patterns = None,
     blocks: Annotated[
         bool, typer.Option("--blocks", help="Write NAME.blocks.onnx: each block a function.")
@@ -54,6 +55,7 @@ def convert(
       onnx2mvit convert exported_onnx/mobilevit_xs.onnx --image-size 192x256
       onnx2mvit convert exported_onnx/mobilevit_xs.onnx --head 10 --name ten
       onnx2mvit convert exported_onnx/mobilevit_xs.onnx --quiet --json
+      onnx2mvit convert detector.onnx --outputs boxes scores
     """
     from onnx2mvit.api import convert as run
     from onnx2mvit.cli.show import show_conversion
@@ -71,6 +73,7 @@ def convert(
             image_size=size,
             head=parse_head(head),
             patterns=patterns or (),
+            outputs=outputs or (),
             blocks=blocks,
             progress=progress,
         )

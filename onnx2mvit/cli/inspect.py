@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onnx2mvit.cli.console import print_json, results, show_lines
-from onnx2mvit.cli.options import Debug, Json, Patterns
+from onnx2mvit.cli.options import Debug, Json, Outputs, Patterns
 from onnx2mvit.errors import UsageError
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Graph, Value
@@ -34,6 +34,7 @@ def inspect(
         str | None,
         typer.Argument(help="With --explain: a node, an output, a module or a block of the file."),
     ] = None,
+    outputs: Outputs = None,
     patterns: Patterns = None,
     debug: Debug = False,
 ) -> None:
@@ -53,9 +54,9 @@ def inspect(
         raise UsageError(f"{node!r} is to be explained: add --explain")
     if why is not None:
         with results():
-            show_lines(why_lines(file, why, patterns or ()))
+            show_lines(why_lines(file, why, patterns or (), outputs or ()))
         return
-    network = run(file, patterns or ())
+    network = run(file, patterns or (), outputs=outputs or ())
     with results() as console:
         if graph:
             show_lines(graph_lines(network.graph))
@@ -96,13 +97,16 @@ def _operand(value: Value | None, numbers: dict[Value, str]) -> str:
     return f"{value.const.item():g}" if value.const.size == 1 else str(list(value.const.shape))
 
 
-def why_lines(file: Path, kind: str, own: Sequence[Path] = ()) -> list[str]:
+def why_lines(
+    file: Path, kind: str, own: Sequence[Path] = (), outputs: Sequence[str] = ()
+) -> list[str]:
     """How often a pattern holds, and what keeps it from holding elsewhere, the closest first.
 
     Args:
         file: an ONNX file.
         kind: the pattern.
         own: files with patterns of one's own.
+        outputs: tensors at which the file is cut; none for all of it.
 
     Raises:
         UsageError: there is no pattern of this kind.
@@ -117,7 +121,9 @@ def why_lines(file: Path, kind: str, own: Sequence[Path] = ()) -> list[str]:
     if kind not in every:
         raise UsageError(f"there is no pattern {kind!r}; there are {', '.join(sorted(every))}")
     parts = made_of(every[kind], list(every.values()))
-    graph = lower(lift(read(file, rules=own_rules(every.values())), [*parts, every[kind]])).graph
+    graph = lower(
+        lift(read(file, rules=own_rules(every.values()), outputs=outputs), [*parts, every[kind]])
+    ).graph
     reasons: dict[str, list[str]] = {}
     for node, failure in failures(graph, every[kind]):
         reasons.setdefault(in_words(failure), []).append(place_of(node))

@@ -14,6 +14,7 @@ from onnx2mvit.cli.convert import convert
 from onnx2mvit.cli.deploy import deploy
 from onnx2mvit.cli.export import export
 from onnx2mvit.cli.inspect import inspect
+from onnx2mvit.cli.options import Command
 from onnx2mvit.cli.patterns import patterns
 from onnx2mvit.cli.verify import verify
 from onnx2mvit.ending import ending
@@ -47,7 +48,7 @@ def _options(
 
 
 for command in (export, inspect, convert, verify, benchmark, deploy, patterns):
-    app.command()(command)
+    app.command(cls=Command)(command)
 
 
 def main() -> None:

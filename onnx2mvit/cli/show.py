@@ -11,6 +11,7 @@ from rich.tree import Tree
 from onnx2mvit.cli.console import Row, show_rows
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.network import Network
+from onnx2mvit.reader.cut import advice
 from onnx2mvit.reports.report import batch_normalization, leftovers
 from onnx2mvit.reports.wording import FOLDED, shown_params, tensor
 
@@ -24,6 +25,7 @@ def show_network(console: Console, network: Network, depth: int = 0) -> None:
     """The tree of blocks, then how much was recognised, then what no pattern took."""
     source, coverage = network.graph.source, network.coverage
     told = f"  opset {source.opset}, {source.producer}, weights: {source.weights}"
+    told += f", cut at {', '.join(source.outputs)}" if source.outputs else ""
     root = Tree(Text.assemble((source.file, "bold"), told))
     for block in network.blocks:
         _add(root, block, "", depth)
@@ -40,7 +42,9 @@ def show_network(console: Console, network: Network, depth: int = 0) -> None:
         lines.append(f"  {entry['op']} in {entry['module'] or '?'}: {entry['why']}{closest}")
     if len(unknown) > SHOWN_LEFTOVERS:
         lines.append(f"  … and {len(unknown) - SHOWN_LEFTOVERS} more (--json lists them all)")
-    for line in lines:
+    if unknown:
+        lines.append(advice(network.cut_points).strip())
+    for line in filter(None, lines):
         console.print(line, soft_wrap=True)
 
 

@@ -41,7 +41,7 @@ def find_original(
     path = given or _usual_place(target, known)
     if path is None:
         return None
-    network = inspect(path)
+    network = inspect(path, outputs=known.get("outputs", ()))
     if network.traced_size != size and given is None:
         return None
     if known.get("sha256") not in (None, network.graph.source.sha256):
@@ -51,7 +51,7 @@ def find_original(
             "{} was exported for {}×{}: leave --onnx out to compare a file for {}×{} with the "
             "Keras model".format(path, *(network.traced_size or ()), *size)
         )
-    session = OnnxRuntimeRunner(path)
+    session = OnnxRuntimeRunner(path, outputs=network.graph.source.outputs)
     in_batches = InBatches(session, network.file_batch, network.batch_axes)
     file = KerasLayout(in_batches, network)
     return Original(f"onnxruntime on {path.name}", file)

@@ -9,7 +9,7 @@ from onnx2mvit.base.optional import import_tensorflow, optional
 from onnx2mvit.base.user_files import reading
 from onnx2mvit.builder import at_size, load
 from onnx2mvit.errors import UsageError
-from onnx2mvit.reports.report import read_report
+from onnx2mvit.reports.report import report_beside
 from onnx2mvit.runtimes import import_litert
 
 if TYPE_CHECKING:
@@ -63,8 +63,7 @@ def load_with_report(
     model = load(target, trust_module)
     if size is not None:
         model = at_size(model, target, size)
-    report = (target if target.is_dir() else target.parent) / "report.json"
-    return model, read_report(report) if report.exists() else {}
+    return model, report_beside(target)
 
 
 def size_of(

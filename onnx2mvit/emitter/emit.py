@@ -19,12 +19,14 @@ from onnx2mvit.emitter.functions import (
 )
 from onnx2mvit.emitter.model_function import RESERVED, ModelFunction
 from onnx2mvit.errors import UnsupportedError, UsageError
+from onnx2mvit.ir.graph import Source
 from onnx2mvit.ir.image_size import ImageSize
 from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter.head import HeadChoice, check_choice, pyramid
 from onnx2mvit.lifter.naming import identifier, relative_names
 from onnx2mvit.matcher.diagnosis import Explainer, sentence
 from onnx2mvit.matcher.registry import builtin_patterns
+from onnx2mvit.reader.cut import advice
 
 EXPLAINED = 60  # of the nodes that no pattern took, so many are looked into for the message
 # ast.parse fails now and then where two threads call it (CPython 3.11.7, gh-106905).
@@ -102,7 +104,7 @@ def refuse_leftovers(network: Network) -> None:
     raise UnsupportedError(
         f"node {node.name or node.output.name!r} ({node.op}, opset {network.graph.source.opset}"
         f"{module}) is not part of a known block{others}, and as a single operator it cannot be "
-        f"converted: {network.refused[node]}.{closest} "
+        f"converted: {network.refused[node]}.{closest}{advice(network.cut_points)} "
         "See `onnx2mvit inspect` for all of them."
     )
 
@@ -141,8 +143,14 @@ def _docstring(network: Network, name: str, version: str) -> str:
         f"{name}, lifted from {_text(source.file)} by onnx2mvit {version}.\n\n"
         f"Source: {_text(source.file)}, opset {source.opset}, {_text(source.producer)}\n"
         f"SHA-256: {source.sha256}\n"
+        f"{_cut(source)}"
         f"Weights: {_text(source.weights)}; by layer path in {name}.safetensors\n"
     )
+
+
+def _cut(source: Source) -> str:
+    names = ", ".join(map(_text, source.outputs))
+    return f"Cut at: {names}\n" if names else ""
 
 
 def _text(text: str) -> str:

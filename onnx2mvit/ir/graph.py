@@ -78,7 +78,9 @@ def statements(node: Node) -> dict[str, Any]:
 class Source:
     """What a report says of the file that a graph was read from.
 
-    `precision` is the coarsest type of floats that it computes in; a graph has float32 throughout.
+    `outputs` are the tensors at which it was cut, none where it is whole; `tensors` are the names
+    of all that its nodes compute. `precision` is the coarsest type of floats that it computes in;
+    a graph has float32 throughout.
     """
 
     file: str
@@ -89,6 +91,8 @@ class Source:
     weights: str
     dynamic_batch: bool
     dynamic_size: bool
+    outputs: tuple[str, ...] = ()
+    tensors: frozenset[str] = frozenset()
     precision: str = "float32"
 
     @property

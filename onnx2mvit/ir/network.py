@@ -57,6 +57,25 @@ class Network:
         return Coverage(in_blocks + single + rest, in_blocks, single, rest)
 
     @property
+    def cut_points(self) -> tuple[str, ...]:
+        """The file's tensors before what cannot be converted, and its outputs that can be had."""
+        graph, lost = self.graph, set[Node]()
+        before = {
+            value: name for name, value in zip(graph.output_names, graph.outputs, strict=True)
+        }
+        for node in graph:
+            makers = [graph.producer(value) for value in node.inputs if value is not None]
+            if node in self.refused or not lost.isdisjoint(filter(None, makers)):
+                lost.add(node)
+                before |= {value: value.name for value in node.inputs if value is not None}
+        kept = [
+            name
+            for value, name in before.items()
+            if graph.producer(value) not in (None, *lost) and name in graph.source.tensors
+        ]
+        return tuple(dict.fromkeys(kept)) if self.refused else ()
+
+    @property
     def unrecognised(self) -> tuple[Node, ...]:
         """The nodes that no pattern took, whether they can be converted by themselves or not."""
         return tuple(node for node in self.graph if not isinstance(node, Block))

@@ -30,7 +30,10 @@ __all__ = ["graph_of", "read"]
 @collector_paused()
 @loggers_at(logging.ERROR, "onnxscript", "onnx_ir")
 def read(
-    path: str | Path, size: tuple[int, int] | None = None, rules: Sequence[Rule] = ()
+    path: str | Path,
+    size: tuple[int, int] | None = None,
+    rules: Sequence[Rule] = (),
+    outputs: Sequence[str] = (),
 ) -> Graph:
     """Reads an ONNX file.
 
@@ -39,6 +42,7 @@ def read(
         size: height and width of its images where the file leaves them open, by default
             `shapes.TRACE_SIZE` each.
         rules: a user's, which are applied beside our own.
+        outputs: tensors at which it is cut, by their names in the file; none for all of it.
 
     Returns:
         The graph, in float32 and the file's order of axes, with concrete shapes throughout: a
@@ -47,15 +51,16 @@ def read(
     Raises:
         InvalidModelError: not a file, not ONNX, or ONNX that its own checker refuses.
         UnsupportedError: an opset, input or data type that we do not convert.
+        UsageError: the file has no tensor of one of these names.
     """
     path = Path(path)
     digest = check_file(path)  # ONNX's checker first: what follows may rely on it
-    model = load(path)
+    model = load(path, outputs)
     check_data(model)  # what the checker lets pass, and what would end the process
     check_text(model, path.name)
     check_operators(model, path.name)
-    source = source_of(path, model, digest)  # before anything is changed
-    model = upgraded(path, model)  # to operators of an opset that rules and patterns know
+    source = source_of(path, model, digest, outputs)  # before anything is changed
+    model = upgraded(path, model, outputs)  # to operators of an opset that rules and patterns know
     batch = batch_axes(model)
     make_concrete(model, path, size)  # inputs of a size that folding can compute with
     graph = graph_of(model, source, rules)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import google.protobuf.message
@@ -13,6 +14,7 @@ from onnx import version_converter
 from onnx2mvit.base.quiet import all_lines, one_line
 from onnx2mvit.errors import InvalidModelError, UnsupportedError
 from onnx2mvit.ir.graph import LEAST_OPSET, Source
+from onnx2mvit.reader.cut import cut
 from onnx2mvit.reader.formats import by_content, by_name
 from onnx2mvit.reader.shapes import is_dynamic
 from onnx2mvit.reader.validation import BROKEN_DATA, check_places
@@ -67,20 +69,27 @@ def _missing_beside(path: Path) -> str | None:
     return None
 
 
-def load(path: Path) -> ir.Model:
+def load(path: Path, outputs: Sequence[str] = ()) -> ir.Model:
     """The model of a file that was checked; its data is read when it is asked for.
+
+    Args:
+        path: of the file.
+        outputs: tensors at which it is cut; none for all of it.
 
     Raises:
         InvalidModelError: it cannot be made of it.
+        UsageError: it has no tensor of one of these names.
     """
     try:
-        return _with_open_lengths(ir.load(path))
+        model = ir.from_proto(_proto(path, outputs, load_external_data=False))
+        ir.external_data.set_base_dir(model.graph, path.parent)
+        return _with_open_lengths(model)
     except (google.protobuf.message.DecodeError, ir.serde.SerdeError, *BROKEN_DATA) as error:
         check_places(path)
         raise InvalidModelError(f"{path} cannot be read as ONNX: {one_line(error)}") from error
 
 
-def upgraded(path: Path, model: ir.Model) -> ir.Model:
+def upgraded(path: Path, model: ir.Model, outputs: Sequence[str] = ()) -> ir.Model:
     """The model of a file in operators of `LEAST_OPSET`, where its own are older.
 
     Raises:
@@ -90,13 +99,20 @@ def upgraded(path: Path, model: ir.Model) -> ir.Model:
     if opset >= LEAST_OPSET:
         return model
     try:
-        proto = version_converter.convert_version(onnx.load(path), LEAST_OPSET)
+        proto = version_converter.convert_version(_proto(path, outputs), LEAST_OPSET)
         return _with_open_lengths(ir.from_proto(proto))
     except (*NO_UPGRADE, *BROKEN_DATA) as error:
         raise UnsupportedError(
             f"{path} uses opset {opset}, and onnx cannot bring it to {LEAST_OPSET}: "
             f"{one_line(error)}. Export it again with one from {LEAST_OPSET} to {OPSETS[-1]}."
         ) from error
+
+
+def _proto(path: Path, outputs: Sequence[str], load_external_data: bool = True) -> onnx.ModelProto:
+    proto = onnx.load(path, load_external_data=load_external_data)
+    if outputs:
+        cut(proto, outputs)
+    return proto
 
 
 def _with_open_lengths(model: ir.Model) -> ir.Model:
@@ -108,8 +124,8 @@ def _with_open_lengths(model: ir.Model) -> ir.Model:
     return model
 
 
-def source_of(path: Path, model: ir.Model, digest: str = "") -> Source:
-    """What a model says of itself; `digest` is the SHA-256 of its file.
+def source_of(path: Path, model: ir.Model, digest: str = "", outputs: Sequence[str] = ()) -> Source:
+    """What a model says of itself; `digest` is the SHA-256 of its file, cut at these `outputs`.
 
     Raises:
         UnsupportedError: there is no opset, or a newer one than those that are read.
@@ -127,6 +143,10 @@ def source_of(path: Path, model: ir.Model, digest: str = "") -> Source:
         opset=opset,
         producer=producer or "unknown",
         nodes=len(model.graph),
+        outputs=tuple(outputs),
+        tensors=frozenset(
+            value.name for node in model.graph for value in node.outputs if value.name
+        ),
         weights=model.metadata_props.get("onnx2mvit.weights", "as in the file"),
         dynamic_batch=is_dynamic(model, of_batch=True),
         dynamic_size=is_dynamic(model, of_batch=False),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import operator
 from collections import Counter
@@ -33,12 +34,33 @@ def read_report(path: Path) -> dict[str, Any]:
         onnx, traced = report["onnx"], report["sizes"]["traced"]
         texts = onnx["file"], onnx["sha256"], onnx["weights"]
         texts += tuple(block["path"] for block in report["blocks"])
+        texts += tuple(onnx.get("outputs", ()))
         if not all(isinstance(each, str) for each in texts):
             raise TypeError("a name in it is no text")
         height, width = (1, 1) if traced is None else traced
         if min(operator.index(height), operator.index(width)) < 1:
             raise ValueError(f"it speaks of images of {height}×{width}")
     return dict(report)
+
+
+def report_beside(target: Path) -> dict[str, Any]:
+    """The report of a converted model, a folder or a .keras file; empty if there is none.
+
+    Raises:
+        InvalidModelError: it is no report of a conversion, or not any more.
+    """
+    report = (target if target.is_dir() else target.parent) / "report.json"
+    return read_report(report) if report.exists() else {}
+
+
+def cut_of(target: Path, path: Path) -> tuple[str, ...]:
+    """The tensors at which a file was cut for a converted model, as far as its report says so."""
+    known = report_beside(target).get("onnx", {})
+    outputs = tuple(known.get("outputs", ()))
+    if not outputs or not path.is_file():
+        return ()
+    same = hashlib.sha256(path.read_bytes()).hexdigest() == known["sha256"]
+    return outputs if same else ()
 
 
 def describe(network: Network) -> dict[str, Any]:
@@ -53,6 +75,7 @@ def describe(network: Network) -> dict[str, Any]:
             "nodes": source.nodes,
             "weights": source.weights,
             "precision": source.precision,
+            "outputs": list(source.outputs),
             "dynamic_batch": source.dynamic_batch,
             "dynamic_size": source.dynamic_size,
         },

@@ -16,6 +16,7 @@ import onnx
 
 from onnx2mvit.base.quiet import one_line
 from onnx2mvit.errors import InvalidModelError
+from onnx2mvit.reader.cut import cut
 from onnx2mvit.runtimes.exact_means import exact_means
 from onnx2mvit.runtimes.runner import Array, Inputs, Outputs, by_name
 
@@ -37,6 +38,7 @@ class OnnxRuntimeRunner:
         self,
         model: Path | bytes,
         *,
+        outputs: Sequence[str] = (),
         inner: Sequence[str] = (),
         optimized: bool = True,
         arena: bool = False,
@@ -46,6 +48,7 @@ class OnnxRuntimeRunner:
 
         Args:
             model: an ONNX file, or the content of one.
+            outputs: tensors at which a file is cut; none for all of it.
             inner: tensors between the nodes of a file that are outputs too; means over several
                 axes are then taken exactly. Names that the file does not have are left out.
             optimized: False for the nodes one by one, as they stand in the file.
@@ -64,17 +67,20 @@ class OnnxRuntimeRunner:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         source: str | bytes = model if isinstance(model, bytes) else str(model)
         self.inner = list(inner)
-        if inner:
+        if inner or outputs:
             assert isinstance(model, Path)
             # The weights of a large model stay in their own file, beside the original.
             proto = onnx.load(model, load_external_data=False)
             folder = "session.model_external_initializers_file_folder_path"
             options.add_session_config_entry(folder, str(model.parent))
+            if outputs:
+                cut(proto, outputs)
             known = {name for node in proto.graph.node for name in node.output}
-            outputs = {output.name for output in proto.graph.output}
-            self.inner = [name for name in inner if name in known and name not in outputs]
+            given = {output.name for output in proto.graph.output}
+            self.inner = [name for name in inner if name in known and name not in given]
             proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in self.inner)
-            exact_means(proto)
+            if inner:
+                exact_means(proto)
             source = proto.SerializeToString()
         self.session = _session(source, options, "the model" if isinstance(model, bytes) else model)
         self.inputs = [each.name for each in self.session.get_inputs()]

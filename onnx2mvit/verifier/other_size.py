@@ -59,7 +59,7 @@ def look_elsewhere(
     inputs, _ = some_inputs(network, None, COMPARED, size)
     looked = {"size": list(size)}
     try:
-        session = OnnxRuntimeRunner(path)
+        session = OnnxRuntimeRunner(path, outputs=network.graph.source.outputs)
         answers = InBatches(session, network.file_batch, network.batch_axes)(inputs)
     except InvalidModelError as error:
         return looked | {"onnxruntime": "fails", "why": str(error)}

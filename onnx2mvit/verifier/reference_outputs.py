@@ -59,7 +59,7 @@ def reference_outputs(
     count = batch_size(inputs, axes) or 1
     whole = -(-count // step) * step
     inputs = rows(inputs, axes, np.arange(whole) % count)
-    session = OnnxRuntimeRunner(path, optimized=False)
+    session = OnnxRuntimeRunner(path, outputs=network.graph.source.outputs, optimized=False)
     file = InBatches(session, network.file_batch, axes)
     starts = range(0, whole, step)
     answers = [file(rows(inputs, axes, slice(start, start + step))) for start in starts]

@@ -88,7 +88,9 @@ def verify_model(
         tolerance = OF_PRECISION[network.graph.source.precision]
     proof = _Proof(network, reference, tolerance)
     count = reference.count
-    session = OnnxRuntimeRunner(path, inner=[value.name for value in proof.blocks])
+    session = OnnxRuntimeRunner(
+        path, outputs=network.graph.source.outputs, inner=[value.name for value in proof.blocks]
+    )
     orders = {value: network.order(value) for value in network.graph.inputs}
     checked = CheckedModel(model, network.blocks, orders)
     for start in range(0, min(LOOKED_INTO, count), reference.step):
