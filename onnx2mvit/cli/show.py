@@ -13,7 +13,7 @@ from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.network import Network
 from onnx2mvit.reader.cut import advice
 from onnx2mvit.reports.report import batch_normalization, leftovers
-from onnx2mvit.reports.wording import FOLDED, shown_params, tensor
+from onnx2mvit.reports.wording import NOTES, shown_params, tensor
 
 if TYPE_CHECKING:
     from onnx2mvit.api import Conversion
@@ -143,6 +143,6 @@ def _made(report: dict[str, Any]) -> list[Row]:
     for verb, tensors in (("takes", report["inputs"]), ("gives", report["outputs"])):
         rows += [(verb, f"{each['name']} {tensor(each)}") for each in tensors]
     rows.append(("coverage", covered))
-    if report["batch_normalization"] == "folded":
-        rows.append(("note", Text(FOLDED, "yellow")))
+    if note := NOTES.get(report["batch_normalization"]):
+        rows.append(("note", Text(note, "yellow")))
     return rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import operator
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -21,6 +22,8 @@ from onnx2mvit.lowering import wanted_orders
 from onnx2mvit.matcher.diagnosis import Explainer, sentence
 
 EXPLAINED = 100  # single operators; a millisecond each
+FOLDED_BIAS = re.compile(r"^onnx::Conv_\d+$|\.weight_bias$|batch_?norm|\bbn\d*\b", re.IGNORECASE)
+OWN_BIAS = re.compile(r"(\b|_)bias(add)?\b", re.IGNORECASE)
 
 
 def read_report(path: Path) -> dict[str, Any]:
@@ -253,9 +256,22 @@ def by_rule(network: Network) -> str:
 
 
 def batch_normalization(blocks: Iterable[Block]) -> str:
-    """ "kept", "folded" (a convolution with a bias is where it went), or "none"."""
-    kinds = [block for top in blocks for block in top.walk()]
-    if any(block.kind == "BatchNorm" for block in kinds):
+    """ "kept", "folded", "none", or "unknown".
+
+    A folded one left a bias to its convolution, which both exporters of torch give other names
+    than the biases that a network had. Of a name that says neither it is unknown.
+    """
+    leaves = [leaf for top in blocks for leaf in top.walk() if leaf.pattern.is_leaf]
+    if any(leaf.kind == "BatchNorm" for leaf in leaves):
         return "kept"
-    folded = any("bias" in block.weights for block in kinds if block.kind.endswith("Conv2D"))
-    return "folded" if folded else "none"
+    biased = [leaf for leaf in leaves if leaf.kind.endswith("Conv2D") and "bias" in leaf.weights]
+    names = [
+        value.name
+        for leaf in biased
+        for node in leaf.onnx_nodes()
+        for value in node.inputs
+        if value is not None and value.const is not None and value.const.ndim == 1
+    ]
+    if any(FOLDED_BIAS.search(name) for name in names):
+        return "folded"
+    return "none" if len(names) >= len(biased) and all(map(OWN_BIAS.search, names)) else "unknown"

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-FOLDED = (
-    "There is no batch normalization in the file, and its convolutions have biases: if the network "
-    "had any, the exporter folded it, and it cannot be brought back. For fine-tuning, export again "
-    "with it kept (docs: README)."
-)
+FOR_FINE_TUNING = "For fine-tuning, export again with it kept (docs: README)."
+# By what a report says of batch normalization.
+NOTES = {
+    "folded": "The exporter folded batch normalization into the convolutions, and it cannot be "
+    f"brought back. {FOR_FINE_TUNING}",
+    "unknown": "There is no batch normalization in the file, and its convolutions have biases: if "
+    f"the network had any, it was folded into them. {FOR_FINE_TUNING}",
+}
 
 
 def tensor(entry: Mapping[str, Any]) -> str:
