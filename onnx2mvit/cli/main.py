@@ -17,7 +17,7 @@ from onnx2mvit.cli.inspect import inspect
 from onnx2mvit.cli.options import Command
 from onnx2mvit.cli.patterns import patterns
 from onnx2mvit.cli.verify import verify
-from onnx2mvit.ending import ending
+from onnx2mvit.ending import INTERRUPTED, ending
 from onnx2mvit.version import __version__
 
 app = typer.Typer(
@@ -55,4 +55,6 @@ def main() -> None:
     """Runs the command line; whatever goes wrong is one line and a code."""
     with ending(), as_command_line():
         code = app(prog_name="onnx2mvit", standalone_mode=False)
+        if code == INTERRUPTED:  # Typer's word for an interrupt
+            raise KeyboardInterrupt
     sys.exit(code or 0)

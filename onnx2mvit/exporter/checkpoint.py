@@ -1,5 +1,6 @@
 """Reads checkpoints, transformers' own and Apple's ml-cvnets', into the models of transformers."""
 
+import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -80,7 +81,12 @@ def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
         InvalidModelError: the file holds something else.
     """
     with reading(path, "a checkpoint of torch"):
-        content: object = torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            content: object = torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:  # torch advises to run whatever is in it
+            raise InvalidModelError(
+                f"{path} is no checkpoint of torch, or holds more than tensors: save a state_dict"
+            ) from error
     if not isinstance(content, Mapping) or not content:
         raise InvalidModelError(f"{path.name} holds no state_dict (a mapping of names to tensors)")
     state: dict[str, torch.Tensor] = {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import inspect
+import os
 import sys
 import traceback
 import zlib
@@ -17,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 
 from onnx2mvit.base.quiet import one_line
+from onnx2mvit.base.user_files import reading
 from onnx2mvit.errors import MALFORMED, Onnx2mvitError, UsageError
 from onnx2mvit.ir.block import BlockType
 from onnx2mvit.ir.error_context import malformed_node
@@ -97,8 +99,10 @@ def error_context(file: str, what: str) -> Iterator[None]:
     except Onnx2mvitError:
         raise
     except SyntaxError as error:
-        raise UsageError(f"{error.filename}:{error.lineno}: {what}: {one_line(error)}") from error
-    except Exception as error:  # it is somebody else's code, which may raise anything
+        where = f"{error.filename or file}:{error.lineno or 1}"
+        raise UsageError(f"{where}: {what}: {one_line(error)}") from error
+    # It is somebody else's code, which may raise anything.
+    except (Exception, SystemExit) as error:
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if frame.filename == file]
         where = f"{file}:{lines[-1]}" if lines else file
@@ -115,7 +119,7 @@ def building(patterns: Iterable[BlockType]) -> Iterator[None]:
     own = {pattern.keras: pattern for pattern in patterns if pattern.keras and is_users(pattern)}
     try:
         yield
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         cause = error.__cause__ or error
         frames = traceback.extract_tb(cause.__traceback__)
         guilty = [own[frame.name] for frame in frames if frame.name in own]
@@ -128,10 +132,9 @@ def building(patterns: Iterable[BlockType]) -> Iterator[None]:
 
 def _load(path: Path) -> ModuleType:
     """The module in a file, under a name that no other file has."""
-    path = path.resolve()
-    if not path.is_file():
-        raise UsageError(f"{path} is no file with patterns")
-    name = f"{PREFIX}{path.stem}_{zlib.crc32(str(path).encode()):x}"
+    with reading(path, "Python", UsageError):
+        path = path.resolve()
+    name = f"{PREFIX}{path.stem}_{zlib.crc32(os.fsencode(path)):x}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise UsageError(f"{path} is no Python file")

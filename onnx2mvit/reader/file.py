@@ -30,9 +30,10 @@ def check_file(path: Path) -> str:
     Raises:
         InvalidModelError: it does not, is something else, or may not be read.
     """
-    if not path.exists():
-        raise InvalidModelError(f"{path} does not exist")
     try:
+        str(path).encode()
+        if not path.exists():
+            raise InvalidModelError(f"{path} does not exist")
         if other := by_content(path) if path.is_file() or path.is_dir() else None:
             raise InvalidModelError(f"{path} is {other}")
         if not path.is_file():
@@ -42,6 +43,8 @@ def check_file(path: Path) -> str:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         onnx.checker.check_model(str(path))
+    except UnicodeEncodeError as error:
+        raise InvalidModelError(f"{path} has a name that is not UTF-8: rename it") from error
     except PermissionError as error:
         raise InvalidModelError(f"{path} may not be read: permission denied") from error
     except (onnx.checker.ValidationError, google.protobuf.message.DecodeError) as error:
@@ -55,7 +58,8 @@ def check_file(path: Path) -> str:
             ) from error
         raise InvalidModelError(f"{path} is not a valid ONNX model: {all_lines(error)}") from error
     except (RuntimeError, ValueError, OSError) as error:
-        raise InvalidModelError(f"{path} is not an ONNX model: {one_line(error)}") from error
+        why = getattr(error, "strerror", None) or one_line(error)
+        raise InvalidModelError(f"{path} is not an ONNX model: {why}") from error
     return digest
 
 

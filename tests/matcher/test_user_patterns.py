@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -133,6 +134,8 @@ def test_two_functions_of_one_name_are_refused(tmp_path: Path) -> None:
 BROKEN = [
     ("class A(:\n", r"gated\.py:1: it cannot be imported: "),
     ("import nothing_here\n", r"gated\.py:1: it cannot be imported: ModuleNotFoundError"),
+    ("\0", r"gated\.py:1: it cannot be imported: SyntaxError"),
+    ("x = 1\nraise SystemExit(0)\n", r"gated\.py:2: it cannot be imported: SystemExit: 0"),
     ("x = 1\n", r"gated\.py:1: there is no pattern in it"),
     (("class GatedConv", "class Bottleneck"), r"gated\.py:15: there is already a 'Bottleneck', in"),
     (("gated_conv", "bottleneck"), r"gated\.py:15: there is already a 'bottleneck', in this"),
@@ -144,8 +147,8 @@ BROKEN = [
         r"gated\.py:27: the pattern GatedConv failed while it was matched: ZeroDivisionError",
     ),
     (
-        ("require(m.conv", "raise RuntimeError('own'); require(m.conv"),
-        r"gated\.py:27: the pattern GatedConv failed while it was matched: RuntimeError: own",
+        ("require(m.conv", "raise SystemExit('own'); require(m.conv"),
+        r"gated\.py:27: the pattern GatedConv failed while it was matched: SystemExit: own",
     ),
 ]
 
@@ -166,7 +169,7 @@ def test_a_broken_file_is_told_with_its_line(
     assert "Traceback" not in ran.err
 
 
-@pytest.mark.parametrize("fault", ["nothing.here", 'raise ValueError("own")'])
+@pytest.mark.parametrize("fault", ["nothing.here", "raise SystemExit(0)"])
 def test_a_function_that_fails_is_told_with_its_line(run: Run, tmp_path: Path, fault: str) -> None:
     text = example().replace("    y = layers.Multiply", f"    {fault}\n    y = layers.Multiply")
     own = written(tmp_path, text)
@@ -176,9 +179,18 @@ def test_a_function_that_fails_is_told_with_its_line(run: Run, tmp_path: Path, f
     assert not (tmp_path / "out").exists()
 
 
-def test_a_file_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is no file with patterns"):
-        all_patterns([tmp_path / "nothing.py"])
+def test_what_is_no_file_is_a_usage_error_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.py")
+    (tmp_path / "loop.py").symlink_to("loop.py")
+    for name, said in {
+        "nothing.py": "does not exist",
+        "loop.py": "does not exist",
+        "pipe.py": "is not a file",
+        ".": "is not a file",
+        "n" * 300: "File name too long",
+    }.items():
+        with pytest.raises(UsageError, match=said):
+            all_patterns([tmp_path / name])
 
 
 def test_an_installed_package_needs_no_option(

@@ -1,5 +1,6 @@
 """Files that cannot be converted: each ends in one line that says why, and never in a trace."""
 
+import os
 import resource
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,13 @@ def external(**where: object) -> TensorProto:
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     assert "nowhere.onnx does not exist" in refused(tmp_path / "nowhere.onnx", InvalidModelError)
+
+
+def test_a_name_that_no_library_takes(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/n\xff.onnx"))
+    path.write_bytes(save(model(CONV, w=(4, 3, 1, 1)), tmp_path).read_bytes())
+    assert "has a name that is not UTF-8: rename it" in refused(path, InvalidModelError)
+    assert "File name too long" in refused(tmp_path / ("n" * 300), InvalidModelError)
 
 
 def test_a_folder(tmp_path: Path) -> None:
