@@ -88,6 +88,8 @@ def _varying(node: Node, found: Varying) -> Axes:
             return frozenset(_left(axes, [attrs["axis"]], own))
         case op if op in RECURRENT:
             return axes - {own - 1}
+        case "GridSample":
+            return frozenset(at + 1 for at in inputs[1][1] & {1, 2})
         case "TopK":
             return axes - {attrs.get("axis", -1) % own}
         case "ScatterND" | "ScatterElements" if value.const is None:

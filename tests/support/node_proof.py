@@ -222,7 +222,7 @@ def compare_elsewhere(converted: Converted) -> None:
     """
     case, network = converted.case, converted.network
     shape = case.inputs[case.data[0]].shape
-    if len(case.data) > 1 or len(shape) != 4 or network.fixed_by is not None:
+    if len(case.data) > 1 or network.image_shape is None or network.fixed_by is not None:
         return
     batch, channels, *size = shape[0], shape[1], shape[2] + 2, shape[3] + 3
     images = np.random.default_rng(0).uniform(0.1, 0.9, (batch, channels, *size))

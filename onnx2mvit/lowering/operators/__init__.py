@@ -15,6 +15,7 @@ from onnx2mvit.lowering.operators import (  # noqa: F401 - importing them fills 
     recurrent,
     reduction,
     resize,
+    sampling,
     scatter,
     selection,
     shape,

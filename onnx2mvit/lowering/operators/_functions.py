@@ -155,3 +155,56 @@ def interpolate_cubic(x, axis, size, start, step, sharpness):
         shares = [far[0], near[0], near[1], far[1]]
         rows.append([(index + k - 1, share) for k, share in enumerate(shares)])
     return mixture(x, axis, rows)
+
+
+def taps(place, mode):
+    """The pixels (counted in floats) that a place on an axis is made of, and their shares."""
+    if mode == "nearest":
+        return [(ops.round(place), 1.0)]
+    first = ops.floor(place)
+    t = place - first
+    if mode == "linear":
+        return [(first, 1 - t), (first + 1, t)]
+    near = [((1.25 * d - 2.25) * d) * d + 1 for d in (t, 1 - t)]
+    far = [((-0.75 * d + 3.75) * d - 6) * d + 3 for d in (1 + t, 2 - t)]
+    shares = [far[0], *near, far[1]]
+    return [(first + number, share) for number, share in enumerate(shares, start=-1)]
+
+
+def inside(pixel, length, padding, align_corners):
+    """The pixel in an axis of this length that stands for one, and its share: 0 outside."""
+    last, share = length - 1, 1.0
+    if padding == "zeros":
+        share = ops.cast(ops.logical_and(pixel >= 0, pixel <= last), "float32")
+    if padding == "reflection":
+        border, span = (0.0, last) if align_corners else (-0.5, length)
+        pixel = border + span - ops.abs(ops.mod(pixel - border, 2 * span) - span)
+    return ops.cast(ops.clip(pixel, 0, last), "int32"), share
+
+
+def grid_sample(x, grid, mode="linear", padding="zeros", align_corners=False):
+    """The pixels of images, channels last, at the places of a grid (batch, height, width, 2).
+
+    A place has x first, then y, both from -1 at one border of the image to 1 at the other.
+    """
+    _, height, width, channels = x.shape
+    if None in (height, width):
+        raise ValueError("the height and the width of what a grid samples from must be known")
+    axes = []
+    for place, length in ((grid[..., 0], width), (grid[..., 1], height)):
+        place = (place + 1) * (length - 1) / 2 if align_corners else ((place + 1) * length - 1) / 2
+        axes.append(
+            [
+                (*inside(pixel, length, padding, align_corners), share)
+                for pixel, share in taps(place, mode)
+            ]
+        )
+    flat = ops.reshape(x, (-1, height * width, channels))
+    total = 0.0
+    for column, there, across in axes[0]:
+        for row, here, down in axes[1]:
+            index = ops.reshape(row * width + column, (-1, grid.shape[1] * grid.shape[2], 1))
+            pixels = ops.take_along_axis(flat, index, axis=1)
+            pixels = ops.reshape(pixels, (-1, *grid.shape[1:3], channels))
+            total = total + pixels * ops.expand_dims(there * across * here * down, -1)
+    return total

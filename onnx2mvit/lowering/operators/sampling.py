@@ -1,0 +1,39 @@
+"""Pixels at places that are computed."""
+
+from __future__ import annotations
+
+from onnx2mvit.ir.code import KerasCode
+from onnx2mvit.ir.expr import call, unless
+from onnx2mvit.ir.layout import channels_last, plain
+from onnx2mvit.lowering.operators.context import MixesBatch, OpContext
+from onnx2mvit.lowering.operators.registry import operator
+from onnx2mvit.matcher.rooted import require
+
+# The names of before opset 20, and those of now.
+MODES = {"bilinear": "linear", "bicubic": "cubic"}
+
+
+@operator("GridSample", 16, 20, 22)
+def grid_sample(op: OpContext) -> KerasCode:
+    """Spatial transformers (arXiv:1506.02025): a grid says which pixel comes where."""
+    rank = len(op.shape())
+    require(rank == 4, f"its input has rank {rank}, not 4")
+    batches = {op.layout(index).batch for index in (0, 1) if op.value(index).const is None}
+    if not batches <= {0, None}:
+        raise MixesBatch("GridSample goes over the images of a batch")
+    mode = op.attrs.get("mode", "linear")
+    x = op.data(0, channels_last(4))
+    if op.value(1).const is None:
+        grid = op.data(1, plain(4))
+    else:
+        grid = op.for_every_image(op.one_row(op.const(1), plain(4)), x, 0)
+    op.has_lengths_of(range(4), 1)
+    sampled = call(
+        "grid_sample",
+        x,
+        grid,
+        mode=unless(MODES.get(mode, mode), "linear"),
+        padding=unless(op.attrs.get("padding_mode", "zeros"), "zeros"),
+        align_corners=bool(op.attrs.get("align_corners", 0)) or None,
+    )
+    return op.code(sampled, channels_last(4))
