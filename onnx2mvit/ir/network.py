@@ -132,3 +132,13 @@ class Network:
         named = zip(self.graph.output_names, self.graph.outputs, strict=True)
         given = {name: self.layouts[value].batch for name, value in named}
         return given | {value.name: axis for value, axis in self.graph.batch_axes.items()}
+
+    @property
+    def open_size(self) -> tuple[bool, bool]:
+        """Whether height and width may be others: those that the file leaves open, or both."""
+        source = self.graph.source
+        if self.image is None or not source.dynamic_size:
+            return True, True
+        named = self.axes_of(self.image)
+        height, width = (named.index(name) in source.open_axes for name in ("height", "width"))
+        return height, width
