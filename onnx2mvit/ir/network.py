@@ -104,7 +104,8 @@ class Network:
 
     def is_image(self, value: Value) -> bool:
         """True for a tensor of channels, height and width."""
-        return {"channels", "height", "width"} <= set(self.axes_of(value))
+        axes = self.axes_of(value)
+        return len(axes) == 4 and {"channels", "height", "width"} <= set(axes)
 
     @property
     def image_shape(self) -> tuple[int, int, int] | None:

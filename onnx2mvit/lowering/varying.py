@@ -30,7 +30,10 @@ class Varying(dict[Value, Axes]):
     def lengths(self) -> frozenset[int]:
         """The lengths that such axes have at the traced size."""
         return frozenset(
-            (value.shape or ())[axis] for value, axes in self.items() for axis in axes
+            value.shape[axis]
+            for value, axes in self.items()
+            for axis in axes
+            if value.shape is not None and axis < len(value.shape)
         ) - {1}
 
 
