@@ -25,7 +25,7 @@ def run_reference(
     path: Path, network: Network, folder: str | Path | None, count: int = INPUTS
 ) -> ReferenceOutputs:
     """What onnxruntime answers to the images in `folder`, or to `count` inputs made here."""
-    inputs, description = some_inputs(network, folder, count)
+    inputs, description = some_inputs(network, folder, count, beyond=True)
     return reference_outputs(path, network, inputs, description)
 
 
