@@ -203,7 +203,7 @@ def test_a_part_of_a_linear_layer_is_a_smaller_one(
     assert (kernel == w[:, columns]).all()
 
 
-@pytest.mark.parametrize(("divided", "axis"), [([2, 5, 3, 4], 1), ([10, 3, 4], 1), ([5, 2, 12], 0)])
+@pytest.mark.parametrize(("divided", "axis"), [([2, 5, 3, 4], 1), ([10, 3, 4], 0), ([5, 2, 12], 0)])
 def test_a_part_of_the_tokens_is_not(divided: list[int], axis: int) -> None:
     graph = unified(
         f"""(float[2,5,6] x) => (float y) {{
@@ -213,7 +213,8 @@ def test_a_part_of_the_tokens_is_not(divided: list[int], axis: int) -> None:
         s=divided,
         i=np.int64(1),
     )
-    assert ops(graph) == ["MatMul", "Reshape", "Select"]
+    (kernel,) = kernels(graph)
+    assert kernel.shape == (6, 12) and "Select" in ops(graph)
 
 
 def test_a_chunk_of_a_linear_layer_is_a_smaller_one() -> None:

@@ -23,6 +23,7 @@ from onnx2mvit.reader.rules import (
     pooling,
     recurrent,
     selection,
+    sequence,
     shape,
 )
 from onnx2mvit.reader.rules.apply import apply_once
@@ -46,6 +47,7 @@ RULES: tuple[Rule, ...] = (
     selection.ConcatGrows(),
     selection.RollFromSlices(),
     selection.MergeRolls(),
+    sequence.SelectBeforeReshape(),
     selection.SelectBeforeTranspose(),
     selection.SelectFromLinear(),
     selection.SliceOfLinear(),
@@ -79,6 +81,11 @@ RULES: tuple[Rule, ...] = (
     attention.ScaleAfterMatMul(),
     attention.MergeScales(),
     attention.HeadsTogether(),
+    # Images first, once query, key and value are apart.
+    sequence.FlatLinear(),
+    sequence.TokensOfHeads(),
+    sequence.TurnAfterTokens(),
+    sequence.HeadsOfEachImage(),
     attention.SoftmaxIsNumber(),
     arithmetic.SoftmaxAxis(),
 )

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from onnx2mvit.ir.graph import Value
-from onnx2mvit.matcher import Expr, Ops, Var, constant, each, optional
+from onnx2mvit.matcher import Expr, Ops, Var, any_of, constant, each, optional
 from onnx2mvit.matcher.match import Match
 from onnx2mvit.matcher.rooted import Array, Mismatch, require
 from onnx2mvit.matcher.rule import Builder, Rule, Shape, elements
@@ -247,23 +247,27 @@ class SelectFromLinear(Rule):
     """A part of what a linear layer computes is a smaller linear layer.
 
     Select(Reshape(Add(MatMul(x, w), b)), axis, index) → Reshape(Add(MatMul(x, w[:, c]), b[c]))
-    where the Reshape divides the last axis alone and c are the columns that are selected
+    where the Reshape divides the last axis, and c are the columns that are selected; before it
+    other axes may be moved
     """
 
-    needed_by = "timm and cvnets"
+    needed_by = "timm, cvnets, and torch's nn.MultiheadAttention"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        return op.Select(op.Reshape(linear(op, x), role="divided"))
+        y = linear(op, x)
+        moved = op.Transpose(y, role="moved", perm=lambda perm: perm and perm[-1] == len(perm) - 1)
+        return op.Select(op.Reshape(any_of(moved, y), role="divided"))
 
     def rewrite(self, m: Match, new: Builder) -> Value:
         units = m.kernel.const.shape[1]
-        leading, divided = m.shape("x")[:-1], m.shape("divided")
-        require(divided[: len(leading)] == leading, "other axes move too")
-        parts = divided[len(leading) :]
-        axis = m.root.attrs["axis"] - len(leading)
-        require(axis >= 0 and elements(parts) == units, "another axis is selected from")
-        columns = np.arange(units).reshape(parts).take(m.root.attrs["index"], axis=axis).reshape(-1)
-        return new.Reshape(columns_of(m, new, columns), shape=m.root.output.shape)
+        axis, divided, rows = m.root.attrs["axis"], m.shape("divided"), elements(m.shape("x")[:-1])
+        before = [n for n in range(axis + 1) if elements(divided[:n]) == rows]
+        require(bool(before), "another axis is selected from")
+        parts = np.arange(units).reshape(divided[before[-1] :])
+        columns = parts.take(m.root.attrs["index"], axis=axis - before[-1]).reshape(-1)
+        y = columns_of(m, new, columns)
+        y = y if m.moved is None else new.Transpose(y, perm=m.moved.attrs["perm"])
+        return new.Reshape(y, shape=m.root.output.shape)
 
 
 class SliceOfLinear(Rule):
