@@ -41,6 +41,7 @@ RULES: tuple[Rule, ...] = (
     # Parts of a tensor, followed back to the weights that they are made of.
     selection.SplitIsSlices(),
     selection.SliceAttributes(),
+    selection.MovedConstant(),
     selection.SelectFromSlice(),
     selection.SelectFromGather(),
     selection.GatherOfAll(),

@@ -86,6 +86,31 @@ class SliceAttributes(Rule):
         return new.like_root(m.x, axis=axis, start=first, end=last, **kept)
 
 
+class MovedConstant(Rule):
+    """A part of a constant, or its axes in another order, is a constant.
+
+    Slice(w, axis=a, start=…, end=…) | Transpose(w, perm=p) | Reshape(w) → w'
+    """
+
+    needed_by = "torch's nn.MultiheadAttention of a sequence with others, by dynamo"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        w = constant("w")
+        return any_of(op.Slice(w, role="part"), op.Transpose(w, role="turned"), op.Reshape(w))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        array, attrs, shape = m.w.const, m.root.attrs, m.root.output.shape
+        if m.part is not None:
+            require("start" in attrs, "the cut is not known")
+            array = array.take(range(attrs["start"], attrs["end"]), axis=attrs["axis"])
+        elif m.turned is not None:
+            array = array.transpose(attrs.get("perm"))
+        elif shape is not None:
+            array = array.reshape(shape)
+        require(array.shape == shape, "the shape is not known")
+        return new.constant(np.ascontiguousarray(array), "moved")
+
+
 class SelectFromSlice(Rule):
     """A slice of one element whose axis is dropped.
 
