@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Images = np.ndarray[Any, np.dtype[np.float32]]
+LARGEST = 1 << 28  # numbers in all of them
 FROM_FOLDER = 64  # images at most, unless somebody says otherwise
 SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
 
@@ -26,7 +27,12 @@ def structured_images(count: int, height: int, width: int, channels: int, seed: 
 
     Plain noise is the same everywhere and says little about a network that looks for structure,
     so gradients, stripes, checks, rings, blobs, edges and noise at several scales take turns.
+
+    Raises:
+        UsageError: there are to be none, or more than fit into memory.
     """
+    if not 0 < count * height * width * channels <= LARGEST:
+        raise UsageError(f"{count} images of {height}×{width} cannot be made: none, or too many")
     rng = np.random.default_rng(seed)
     y, x = np.meshgrid(np.linspace(0, 1, height), np.linspace(0, 1, width), indexing="ij")
     makers = (_noise, _gradient, _stripes, _checks, _rings, _blobs, _edges, _clouds)

@@ -52,6 +52,12 @@ def test_no_made_image_is_of_one_colour() -> None:
     assert np.ptp(images, axis=1).max(axis=1).min() > 0.1
 
 
+@pytest.mark.parametrize("count", [0, -1, 10**20])
+def test_none_and_more_than_fit_into_memory_are_refused(count: int) -> None:
+    with pytest.raises(UsageError, match="images of 8×8 cannot be made"):
+        structured_images(count, 8, 8, 3)
+
+
 def test_the_same_seed_makes_the_same_images() -> None:
     first = structured_images(8, 16, 16, 3, seed=7)
     assert np.array_equal(first, structured_images(8, 16, 16, 3, seed=7))
