@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -52,6 +53,15 @@ def whole_folder(target: Path, mark: str = MARK, older: Collection[str] = ()) ->
             if place.is_dir():
                 _carry_over(place, work, older)
             take_place(work, place)
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder for what nobody wants to keep; one that a killed process left goes as well."""
+    with _beside(Path(tempfile.gettempdir()) / "temporary") as work:
+        work.mkdir(mode=0o700)
+        with hold(work):
+            yield work
 
 
 def write_file(target: Path, content: bytes) -> None:

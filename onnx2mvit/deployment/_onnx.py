@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from onnx2mvit.base.optional import import_tensorflow, optional
+from onnx2mvit.base.output import temporary_folder
 from onnx2mvit.base.quiet import one_line, quiet
 from onnx2mvit.deployment._interface import Interface
 from onnx2mvit.errors import UnsupportedError
@@ -40,8 +40,8 @@ def write_onnx(
     import onnx
 
     signature = keras.InputSpec(shape=interface.shape, dtype="float32", name=interface.input)
-    with tempfile.TemporaryDirectory() as folder, quiet():
-        file = Path(folder) / "model.onnx"
+    with temporary_folder() as folder, quiet():
+        file = folder / "model.onnx"
         model.export(
             str(file),
             format="onnx",

@@ -5,7 +5,6 @@ It is imported when the first session is made: what runs nothing need not wait f
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 
+from onnx2mvit.base.output import temporary_folder
 from onnx2mvit.base.quiet import one_line
 from onnx2mvit.errors import InvalidModelError
 from onnx2mvit.reader.cut import cut
@@ -147,8 +147,8 @@ def unfused_batch_norms(path: Path) -> int:
     options = onnxruntime.SessionOptions()
     # The last level would write them as convolutions, where the processor likes that.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-    with tempfile.TemporaryDirectory() as folder:
-        options.optimized_model_filepath = str(Path(folder) / "optimized.onnx")
+    with temporary_folder() as folder:
+        options.optimized_model_filepath = str(folder / "optimized.onnx")
         _session(str(path), options, path)
         optimized = onnx.load(options.optimized_model_filepath, load_external_data=False)
     return sum(node.op_type == "BatchNormalization" for node in optimized.graph.node)

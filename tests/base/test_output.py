@@ -14,7 +14,7 @@ import pytest
 
 from onnx2mvit.base import output
 from onnx2mvit.base.atomic_swap import exchange, hold
-from onnx2mvit.base.output import MARK, whole_folder, write_file
+from onnx2mvit.base.output import MARK, temporary_folder, whole_folder, write_file
 from onnx2mvit.builder.weights import save_weights
 from onnx2mvit.errors import Onnx2mvitError, UsageError
 
@@ -289,4 +289,18 @@ def test_a_disk_that_is_full_for_safetensors_is_one_as_well(tmp_path: Path) -> N
         save_weights({"w": np.ones(3, np.float32)}, work / "nowhere" / "w.safetensors", {})
     assert os.strerror(errno.ENOENT) in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert names(tmp_path) == []
+
+
+def test_a_temporary_folder_goes_again_and_so_does_what_was_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    left = tmp_path / ".onnx2mvit-00000000"
+    left.mkdir()
+    os.utime(left, (0, 0))
+    with temporary_folder() as work:
+        assert names(tmp_path) == [work.name]
+        (work / "file").touch()
+        assert stat.S_IMODE(work.stat().st_mode) == 0o700
     assert names(tmp_path) == []
