@@ -42,7 +42,7 @@ def whole_folder(target: Path, mark: str = MARK, older: Collection[str] = ()) ->
         UsageError: there is a folder in its place that we did not write.
         Onnx2mvitError: the disk is full, or the place may not be written.
     """
-    place = _followed(target)
+    place = Path(os.path.realpath(target))  # a link stays one, also on the way
     with _explained(target), _beside(place) as work:
         if _is_of_others(place, mark):
             raise UsageError(f"{target} holds something else: choose another --output or --name")
@@ -72,7 +72,7 @@ def write_file(target: Path, content: bytes) -> None:
     Raises:
         Onnx2mvitError: the disk is full, or the place may not be written.
     """
-    place = _followed(target)
+    place = Path(os.path.realpath(target))
     with _explained(target):
         if place.exists() and not place.is_file():
             place.write_bytes(content)  # or says that it is a folder
@@ -109,11 +109,6 @@ def _beside(place: Path) -> Iterator[Path]:
         place.parent.mkdir(parents=True, exist_ok=True)
         _sweep(place.parent)
         yield work
-
-
-def _followed(target: Path) -> Path:
-    """What a link points to, which may not be there; a link stays one."""
-    return Path(os.path.realpath(target)) if target.is_symlink() else target
 
 
 def _remove(path: Path) -> None:

@@ -26,8 +26,9 @@ def reading(
     """
     path = Path(path)
     try:
-        if not path.is_file():
-            raise raises(f"{path} {'is not a file' if path.exists() else 'does not exist'}")
+        refuse_special(path, raises)
+        if not path.exists():
+            raise raises(f"{path} does not exist")
         yield path
     except Onnx2mvitError:
         raise
@@ -36,3 +37,13 @@ def reading(
         if isinstance(error, OSError) and error.strerror:
             raise raises(f"{path} cannot be read: {error.strerror}") from error
         raise raises(f"{path} cannot be read as {what}: {one_line(error)}") from error
+
+
+def refuse_special(path: Path, raises: type[Onnx2mvitError] = InvalidModelError) -> None:
+    """Refuses what is there and no file: a folder, a pipe, a device.
+
+    Raises:
+        Onnx2mvitError: it is one of these.
+    """
+    if path.exists() and not path.is_file():
+        raise raises(f"{path} is not a file")

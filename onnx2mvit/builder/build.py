@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from onnx2mvit.base.backend import import_keras
 from onnx2mvit.base.optional import optional
 from onnx2mvit.base.quiet import one_line
+from onnx2mvit.base.user_files import refuse_special
 from onnx2mvit.errors import InvalidModelError, Onnx2mvitError, UnsupportedError, UsageError
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ def build(folder: str | Path, name: str | None = None, **arguments: Any) -> kera
         if len(modules) != 1:
             raise InvalidModelError(f"{folder} is not a folder that `onnx2mvit convert` wrote")
         name = modules[0].stem
+    for file in (folder / f"{name}.py", folder / f"{name}.safetensors"):
+        refuse_special(file)  # others would wait for a pipe
     keras_module = import_keras()
     function = getattr(import_module(folder / f"{name}.py"), name)
     unknown = arguments.keys() - inspect.signature(function).parameters.keys()

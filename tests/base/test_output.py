@@ -82,6 +82,9 @@ def test_a_target_that_is_a_link_stays_one_and_what_it_points_to_is_written(
     write_file(tmp_path / "link.json", b"{}")
     assert (tmp_path / "link.json").is_symlink() and (folder / "file.json").read_bytes() == b"{}"
     assert names(folder) == ["file", "file.json", MARK]
+    (tmp_path / "elsewhere").symlink_to(tmp_path / "disk" / "later")
+    write(tmp_path / "elsewhere" / "target", "new")  # a link on the way, to where nothing is yet
+    assert names(tmp_path / "disk" / "later") == ["target"]
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A converted model is loaded, or what is wrong is said; nothing runs that is not trusted."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,6 +63,19 @@ def test_a_module_that_was_changed_is_said_to_be(tmp_path: Path, module: str) ->
     (tmp_path / "net.py").write_text(MODULES[module])
     (tmp_path / "net.safetensors").touch()
     with pytest.raises(InvalidModelError, match=f"^{tmp_path}|net in {tmp_path}"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["net.py", "net.safetensors"])
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir])
+def test_a_pipe_and_a_folder_are_not_waited_for(
+    tmp_path: Path, name: str, make: Callable[[Path], None]
+) -> None:
+    (tmp_path / "net.py").touch()
+    (tmp_path / "net.safetensors").touch()
+    (tmp_path / name).unlink()
+    make(tmp_path / name)
+    with pytest.raises(InvalidModelError, match=f"{name} is not a file"):
         load(tmp_path)
 
 
