@@ -170,7 +170,6 @@ class FoldPatches(Pattern):
     """
 
     keras = "fold_patches"
-    before = ("PixelShuffle",)
     inner = True
 
     def onnx(self, op: Ops, x: Var) -> Expr:

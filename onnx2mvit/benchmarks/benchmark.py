@@ -15,7 +15,8 @@ from onnx2mvit.errors import UsageError
 from onnx2mvit.reports.report import cut_of
 from onnx2mvit.runtimes import import_litert
 from onnx2mvit.runtimes.onnxruntime_runner import unfused_batch_norms
-from onnx2mvit.verifier import inspect_for, load_traced
+from onnx2mvit.stages import inspect
+from onnx2mvit.verifier import load_traced
 
 MB = 1e6
 
@@ -94,7 +95,7 @@ def benchmark(
     before = share_of_others()
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(threads))
     progress("load")
-    network = inspect_for(path, target, (), cut_of(target, path), trust_module)
+    network = inspect(path, outputs=cut_of(target, path))
     model = load_traced(target, network, trust_module)
     rows: list[Row] = []
     for batch in batches:

@@ -61,6 +61,10 @@ def build(folder: str | Path, name: str | None = None, **arguments: Any) -> kera
         raise UnsupportedError(f"{name} has no argument {min(unknown)!r}: see {folder}/{name}.py")
     try:
         model: object = function(**arguments)
+    except RecursionError as error:
+        raise UnsupportedError(
+            f"{name} has too many layers one after the other: Keras goes through them by recursion"
+        ) from error
     except OSError as error:
         raise InvalidModelError(f"{folder}: its weights cannot be read: {error}") from error
     except ValueError as error:

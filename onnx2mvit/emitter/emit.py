@@ -11,6 +11,7 @@ import re
 import threading
 
 import black
+import networkx
 
 from onnx2mvit.emitter.functions import (
     called_model_functions,
@@ -32,6 +33,8 @@ EXPLAINED = 60  # of the nodes that no pattern took, so many are looked into for
 # ast.parse fails now and then where two threads call it (CPython 3.11.7, gh-106905).
 ONE_AT_A_TIME = threading.Lock()
 LEVELS = "# The last blocks at the strides 4 to 32; onnx2mvit.features(model, PYRAMID) gives them."
+MOST_LAYERS = 5_000  # at the top of a model, wherever they stand
+DEEPEST = 800  # Keras calls itself for each, and Python stops at 1,000 calls
 STYLE = black.Mode(line_length=100, magic_trailing_comma=False)
 
 
@@ -67,6 +70,7 @@ def unformatted(
     """The same before it is brought into form, which takes longer than all else."""
     check_choice(network, head)
     refuse_leftovers(network)
+    refuse_deep(network)
     refuse_other_sizes(network, image_size)
     any_size = image_size == "any"
     roles = relative_names(network.blocks)
@@ -109,6 +113,21 @@ def refuse_leftovers(network: Network) -> None:
     )
 
 
+def refuse_deep(network: Network) -> None:
+    """Raises UnsupportedError for more layers than a Keras model can be made of."""
+    count = len(network.blocks)
+    if count > MOST_LAYERS:
+        raise UnsupportedError(
+            f"the network has {count:,} layers and blocks at its top, more than {MOST_LAYERS:,}"
+        )
+    deep = 1 + networkx.dag_longest_path_length(network.graph.nx)
+    if deep > DEEPEST:
+        raise UnsupportedError(
+            f"the network has {deep:,} layers one after the other, and Keras, which calls itself "
+            f"for each of them, takes no more than {DEEPEST}"
+        )
+
+
 def refuse_other_sizes(network: Network, image_size: ImageSize | None) -> None:
     """Raises UnsupportedError if a single operator holds for the traced size alone."""
     block, traced = network.fixed_by, network.traced_size
@@ -121,11 +140,10 @@ def refuse_other_sizes(network: Network, image_size: ImageSize | None) -> None:
         )
     if block is not None and image_size != traced:
         height, width = traced
-        how = "Ask for" if network.graph.source.dynamic_size else "Export the network at"
         raise UnsupportedError(
             f"the model can only be made for images of {height}×{width}: {block.name!r} "
             f"({block.kind}), which is not part of a known block, holds for that size alone. "
-            f"{how} the size that you need."
+            "Export the network at the size that you need."
         )
 
 

@@ -112,6 +112,9 @@ class ModelFunction:
         for block in blocks:
             made = self._call(block)
             self.readers.subtract(block.inputs)
+            for value in block.inputs:
+                if value is not None and not self.readers[value]:
+                    self.variables.pop(value, None)
             if block.code is not None and block.code.results:
                 statements += self._several(block, block.code, made)
                 continue
@@ -210,17 +213,13 @@ class ModelFunction:
         inputs = [self._in_order(*wanted) for wanted in wanted_orders(self.network, block)]
         if block.code is not None:
             return block.code.expr.bind(inputs)
-        if block.operands:
-            given = dict(zip(block.inputs, inputs, strict=True))
-            inputs = [given[value] for value in block.operands]
         pattern = block.pattern
         if pattern.keras is None:
             params = {key: self._value(block, key) for key in block.params}
             made = call(f"layers.{pattern.layer}", **params, name=LayerName())
-            return made(*inputs)
+            return made(*inputs * pattern.takes)
         function = self.functions[pattern.keras]
-        required = function.required[len(inputs) :]
-        missing = [key for key in required if key not in block.params]
+        missing = [key for key in function.required if key not in block.params]
         if missing:
             raise UnsupportedError(
                 f"block {block.name!r} ({block.kind}) stands where its {missing[0]} is not known"
@@ -230,10 +229,10 @@ class ModelFunction:
             for forward in function.forwards
             for key, value in self.functions[forward].defaults.items()
         } | function.defaults
-        options = {key: self._value(block, key) for key in required}
-        first = [options.pop(key) for key in required[:1]]
+        options = {key: self._value(block, key) for key in function.required}
+        first = [options.pop(key) for key in function.required[:1]]
         for key, value in block.params.items():
-            if key in required or key in function.left_out:
+            if key in function.required or key in function.left_out:
                 continue
             if value != defaults.get(key, _Missing):
                 options[key] = Literal(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import networkx
@@ -16,7 +17,7 @@ from onnx2mvit.reader.limits import refuse_large
 from onnx2mvit.reader.precision import TYPE_ATTRIBUTES, as_float32, float32_for, with_precision
 from onnx2mvit.reader.scopes import scope_of
 from onnx2mvit.reader.shapes import data_inputs
-from onnx2mvit.reader.validation import BROKEN_DATA, check_node, check_numbers
+from onnx2mvit.reader.validation import BROKEN_DATA, check_attributes, check_node, check_numbers
 
 
 def as_graph(model: ir.Model, source: Source) -> Graph:
@@ -47,6 +48,7 @@ def as_graph(model: ir.Model, source: Source) -> Graph:
         outputs=[convert(value) for value in model.graph.outputs],
         source=source,
     )
+    given = sum(math.prod(value.shape or ()) for value in graph.inputs)
     for position, node in enumerate(model.graph):
         metadata = dict(node.metadata_props)
         names = [value.name if value is not None else None for value in node.inputs]
@@ -62,8 +64,8 @@ def as_graph(model: ir.Model, source: Source) -> Graph:
         )
         _check_inputs(converted, graph)
         check_node(converted)
-        for value in converted.outputs:
-            refuse_large(value.name, value.shape or ())
+        check_attributes(converted)
+        refuse_large(node, given)
         graph.add(converted)
     if not networkx.is_directed_acyclic_graph(graph.nx):
         raise InvalidModelError(f"{source.file} has a cycle")

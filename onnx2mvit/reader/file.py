@@ -16,7 +16,8 @@ from onnx2mvit.errors import InvalidModelError, UnsupportedError
 from onnx2mvit.ir.graph import LEAST_OPSET, Source
 from onnx2mvit.reader.cut import cut
 from onnx2mvit.reader.formats import by_content, by_name
-from onnx2mvit.reader.shapes import is_dynamic, open_axes
+from onnx2mvit.reader.limits import refuse_many
+from onnx2mvit.reader.shapes import is_dynamic
 from onnx2mvit.reader.validation import BROKEN_DATA, check_places
 
 # What onnx raises where it cannot bring operators to a newer opset.
@@ -82,10 +83,13 @@ def load(path: Path, outputs: Sequence[str] = ()) -> ir.Model:
 
     Raises:
         InvalidModelError: it cannot be made of it.
+        UnsupportedError: it has too many nodes.
         UsageError: it has no tensor of one of these names.
     """
     try:
-        model = ir.from_proto(_proto(path, outputs, load_external_data=False))
+        proto = _proto(path, outputs, load_external_data=False)
+        refuse_many(len(proto.graph.node), path.name)
+        model = ir.from_proto(proto)
         ir.external_data.set_base_dir(model.graph, path.parent)
         return _with_open_lengths(model)
     except (google.protobuf.message.DecodeError, ir.serde.SerdeError, *BROKEN_DATA) as error:
@@ -154,5 +158,4 @@ def source_of(path: Path, model: ir.Model, digest: str = "", outputs: Sequence[s
         weights=model.metadata_props.get("onnx2mvit.weights", "as in the file"),
         dynamic_batch=is_dynamic(model, of_batch=True),
         dynamic_size=is_dynamic(model, of_batch=False),
-        open_axes=open_axes(model),
     )

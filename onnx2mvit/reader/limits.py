@@ -4,79 +4,37 @@ from __future__ import annotations
 
 import graphlib
 import math
-from collections.abc import Sequence
 
 import onnx_ir as ir
 from onnx_ir.traversal import RecursiveGraphIterator
 
 from onnx2mvit.errors import InvalidModelError, UnsupportedError
 
-MOST_INLINED = 100_000  # operators that the local functions of a file may expand to
-LARGEST_FOLDED = 1 << 28  # bytes of one folded constant
-GROWTH = 1 << 22  # bytes that a folded constant may have whatever it is made of
-ALL_GROWTH = 1 << 28  # bytes by which all of them together may be larger than what they are made of
-LARGEST_TENSOR = 1 << 31  # elements of what is computed for the images that are compared
+MOST_NODES = 100_000  # that a file may have, or that its local functions may expand to
+MOST_WORK = 1 << 32  # operations on numbers in all constant expressions of a file: seconds
+MOST_MADE = 1 << 26  # bytes that they may become, beside twice those of the constants in the file
+MOST_LOOPS = 1 << 32  # nanoseconds in onnx's own loops, of which the rest stays to be computed
+LARGEST_TENSOR = 1 << 25  # elements of what is computed for the images that are compared,
+GROWTH = 1 << 7  # or for each element of the inputs, if that is more
 
+WINDOWS = ("MaxPool", "AveragePool", "LpPool", "LRN")
 # Their output may be of any size, and where it is not known before, it is not made.
 GROWING = frozenset(
-    {
-        "CenterCropPad",
-        "Col2Im",
-        "ConstantOfShape",
-        "ConvTranspose",
-        "Expand",
-        "EyeLike",
-        "GridSample",
-        "MaxUnpool",
-        "OneHot",
-        "Pad",
-        "Range",
-        "Resize",
-        "RoiAlign",
-        "Tile",
-        "Upsample",
-        "AffineGrid",
-        "BlackmanWindow",
-        "HannWindow",
-        "HammingWindow",
-        "MelWeightMatrix",
-        "STFT",
-        "DFT",
-        "SequenceConstruct",
-        "ConcatFromSequence",
-    }
+    (
+        *("CenterCropPad", "Col2Im", "ConstantOfShape", "ConvTranspose", "Expand", "EyeLike"),
+        *("GridSample", "MaxUnpool", "OneHot", "Pad", "Range", "Resize", "RoiAlign", "Tile"),
+        *("Upsample", "AffineGrid", "BlackmanWindow", "HannWindow", "HammingWindow", "DFT"),
+        *("MelWeightMatrix", "STFT", "SequenceConstruct", "ConcatFromSequence"),
+    )
 )
-# They take far more time than their output has elements, and no exporter computes with constants.
-SLOW = frozenset(
-    {
-        "Conv",
-        "ConvInteger",
-        "ConvTranspose",
-        "DeformConv",
-        "QLinearConv",
-        "AveragePool",
-        "MaxPool",
-        "LpPool",
-        "Einsum",
-        "LSTM",
-        "GRU",
-        "RNN",
-        "Resize",
-        "Upsample",
-        "GridSample",
-        "RoiAlign",
-        "NonMaxSuppression",
-        "Det",
-        "Col2Im",
-        "DFT",
-        "STFT",
-        "TfIdfVectorizer",
-        "StringNormalizer",
-        "RegexFullMatch",
-        "MelWeightMatrix",
-    }
-)
-FEW = 1 << 12  # elements on which they are computed all the same
+# What onnx's reference implementation, which folds, goes through in Python or copies again and
+# again: about so many nanoseconds for each operation (onnx 1.23.2).
+LOOPS = {"GridSample": 500_000, "Col2Im": 8_000, "ConvTranspose": 600, "Conv": 6}
+LOOPS |= dict.fromkeys(("DeformConv", "RoiAlign", "LSTM", "GRU", "RNN"), 50_000)
+LOOPS |= dict.fromkeys(("MaxPool", "AveragePool", "LpPool", "MaxUnpool"), 4_000)
+LOOPS |= dict.fromkeys(("ScatterND", "ScatterElements", "GatherND", "NonMaxSuppression"), 4_000)
+LOOPS |= dict.fromkeys(("TfIdfVectorizer", "StringNormalizer", "StringSplit"), 4_000)
+LOOPS |= dict.fromkeys(("Resize", "Erf", "Cast", "CastLike", "Unique", "Pow"), 100)
 
 
 def refuse_expansion(model: ir.Model, file: str) -> None:
@@ -102,54 +60,131 @@ def refuse_expansion(model: ir.Model, file: str) -> None:
             f"{file} has local functions that call each other without end: {ring}"
         ) from error
     for name in order:
-        sizes[name] = min(size(model.functions[name]), MOST_INLINED + 1)
-    total = size(model.graph)
-    if total > max(MOST_INLINED, len(model.graph)):
+        sizes[name] = min(size(model.functions[name]), MOST_NODES + 1)
+    refuse_many(size(model.graph), file)
+
+
+def refuse_many(nodes: int, file: str) -> None:
+    """Raises UnsupportedError for a graph of too many nodes."""
+    if nodes > MOST_NODES:
         raise UnsupportedError(
-            f"{file} has local functions that call each other and expand to more than "
-            f"{MOST_INLINED:,} operators"
+            f"{file} has more than {MOST_NODES:,} nodes, those of its local functions included"
         )
 
 
-def refuse_large(name: str, shape: tuple[int, ...]) -> None:
-    """Raises UnsupportedError for a tensor that is too large to be computed."""
-    if math.prod(shape) > LARGEST_TENSOR:
-        raise UnsupportedError(
-            f"tensor {name!r} is {list(shape)}, too large to be computed for the images that are "
-            "compared. Export the network at a smaller size."
-        )
+def refuse_large(node: ir.Node, given: int) -> None:
+    """Raises UnsupportedError for a node that takes too much for the images that are compared.
+
+    `given` is how many elements the inputs of the network have.
+    """
+    most = max(LARGEST_TENSOR, GROWTH * given)
+    shapes = {value.name: list(value.shape or ()) for value in node.outputs}
+    image = node.inputs[0] if node.inputs else None
+    if image is not None and image.shape is not None:
+        pairs = zip(image.shape, _padding(node, len(image.shape)), strict=True)
+        shapes |= {image.name: [length + more for length, more in pairs]}
+    for name, shape in shapes.items():
+        if math.prod(dim for dim in shape if isinstance(dim, int)) > most:
+            raise UnsupportedError(
+                f"tensor {name!r} is {shape}, too large to be computed for the images that are "
+                "compared. Export the network at a smaller size."
+            )
+    if node.op_type in WINDOWS:
+        operations = _operations(node, sum(_elements(value) or 0 for value in node.outputs))
+        if operations > MOST_WORK:
+            raise UnsupportedError(
+                f"node {node.name or node.outputs[0].name!r} ({node.op_type}) goes through windows "
+                f"of {operations:,} elements in all, too many for the images that are compared"
+            )
+
+
+def _padding(node: ir.Node, rank: int) -> list[int]:
+    """By how much a node lengthens the axes of an image before it goes through windows."""
+    pads, added = node.attributes.get_ints("pads", ()), [0] * rank
+    if node.op_type == "LRN":
+        added[1] = node.attributes.get_int("size", 1) - 1
+    elif len(pads) == 2 * (rank - 2):
+        added[2:] = map(sum, zip(pads[: rank - 2], pads[rank - 2 :], strict=True))
+    return added
 
 
 class Budget:
-    """Decides which nodes are folded, so that time and memory stay in bounds."""
+    """What the constant expressions of a file may take, all of them together."""
 
-    def __init__(self) -> None:
-        self.left = ALL_GROWTH
+    def __init__(self, model: ir.Model) -> None:
+        constants = [value.const_value for value in model.graph.initializers.values()]
+        self.made = MOST_MADE + 2 * sum(each.nbytes for each in constants if each is not None)
+        self.work, self.loops = MOST_WORK, MOST_LOOPS
 
     def allows(self, node: ir.Node) -> bool:
-        """True if the constant that a node would become may be made; it is counted."""
-        given = _bytes([value for value in node.inputs if value is not None])
-        made = _bytes(node.outputs)
-        if given is None or made is None:
-            return given is not None and given <= GROWTH and node.op_type not in GROWING
-        if node.op_type in SLOW and given + made > 4 * FEW:
+        """True if a node whose inputs are constants may be computed; it is counted.
+
+        Raises:
+            UnsupportedError: it is too much, for whoever computes it.
+        """
+        given = sum(_elements(value) or 0 for value in node.inputs if value is not None)
+        made = [_elements(value) for value in node.outputs]
+        if node.op_type == "NonZero" and node.inputs[0] is not None:
+            made = [given * len(node.inputs[0].shape or ())]
+        elif None in made:
+            if node.op_type in GROWING:
+                return False
+            made = [given]
+        elements = sum(each or 0 for each in made)
+        operations = max(given + elements, _operations(node, elements))
+        size = max((value.dtype or ir.DataType.INT64).itemsize for value in node.outputs)
+        self.work -= operations
+        self.made -= math.ceil(elements * size)
+        if self.work < 0 or self.made < 0:
+            name = node.name or node.outputs[0].name
+            raise UnsupportedError(
+                f"the constants of the file are too large to be computed, at node {name!r} "
+                f"({node.op_type}, {elements:,} elements by {operations:,} operations): export it "
+                "with its constants folded"
+            )
+        loops = operations * LOOPS.get(node.op_type, 0)
+        if loops > self.loops:
             return False
-        if made > max(LARGEST_FOLDED, given) or made > given + self.left:
-            return False
-        if made > given:
-            self.left -= made - given
+        self.loops -= loops
         return True
 
 
-def _bytes(values: Sequence[ir.Value]) -> int | None:
-    """The size of all these tensors; None where one has no known shape."""
-    total = 0
-    for value in values:
-        if value.const_value is not None:
-            total += value.const_value.nbytes
-        elif value.shape is None or not value.shape.is_static():
-            return None
-        else:
-            size = value.dtype.itemsize if value.dtype is not None else 8
-            total += math.ceil(math.prod(value.shape.numpy()) * size)
-    return total
+def _elements(value: ir.Value) -> int | None:
+    """How many elements a tensor has; None where that is not known."""
+    if value.const_value is not None:
+        return value.const_value.size
+    if value.shape is None or not value.shape.is_static():
+        return None
+    return math.prod(value.shape.numpy())
+
+
+def _operations(node: ir.Node, made: int) -> int:
+    """How many products a node adds up, of which it makes so many elements."""
+    shapes = [() if value is None or value.shape is None else value.shape for value in node.inputs]
+    sizes = [[dim if isinstance(dim, int) else 1 for dim in shape] for shape in shapes]
+    match node.op_type:
+        case "MatMul" | "MatMulInteger" | "QLinearMatMul" | "Gemm":
+            return made * sizes[0][0 if node.attributes.get_int("transA", 0) else -1]
+        case "Conv" | "ConvInteger":
+            return made * math.prod(sizes[1][1:])
+        case "ConvTranspose":
+            return math.prod(sizes[0]) * math.prod(sizes[1][1:])
+        case "MaxPool" | "AveragePool" | "LpPool":
+            return made * math.prod(node.attributes.get_ints("kernel_shape", ()))
+        case "LRN":
+            return made * min(node.attributes.get_int("size", 1), 2 * max(sizes[0][1:2], default=1))
+        case "Einsum":
+            return _indices(node.attributes.get_string("equation", ""), sizes)
+    return 0
+
+
+def _indices(equation: str, sizes: list[list[int]]) -> int:
+    """How many combinations of indices an Einsum goes through."""
+    lengths: dict[str, int] = {}
+    operands = equation.replace(" ", "").partition("->")[0].split(",")
+    for operand, dims in zip(operands, sizes, strict=True):
+        before, dots, after = operand.partition("...")
+        names = [*before, *(f"{dots}{n}" for n in range(len(dims) - len(before + after))), *after]
+        for name, length in zip(names, dims, strict=True):
+            lengths[name] = max(length, lengths.get(name, 1))
+    return math.prod(lengths.values())

@@ -18,7 +18,7 @@ STAND_INS = {
     "GroupNormalization": "InstanceNormalization",
     "MeanVarianceNormalization": "LpNormalization",
 }
-LARGEST_CONSTANT = 1 << 28  # elements; `limits.Budget` is for how constants grow
+ANY_SIZE = 1 << 62  # `limits.Budget` says what is too large
 
 
 def simplify(model: ir.Model, file: str) -> None:
@@ -29,7 +29,7 @@ def simplify(model: ir.Model, file: str) -> None:
         UnsupportedError: the functions expand to too many operators.
     """
     refuse_expansion(model, file)
-    budget = Budget()
+    budget = Budget(model)
     try:
         passes.InlinePass()(model)
         passes.IdentityEliminationPass()(model)
@@ -55,8 +55,8 @@ def _fold(model: ir.Model, budget: Budget) -> None:
         onnxscript.optimizer.fold_constants(
             model,
             onnx_shape_inference=True,
-            input_size_limit=LARGEST_CONSTANT,
-            output_size_limit=LARGEST_CONSTANT,
+            input_size_limit=ANY_SIZE,
+            output_size_limit=ANY_SIZE,
             should_fold=lambda node: _may_fold(node, budget),
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -129,6 +130,15 @@ def check_numbers(where: str, op: str, value: Value) -> None:
         f"{where} has the weight {value.name!r}, of whose {array.size:,} numbers {count:,} are "
         f"{what}: what it computes cannot be compared. Was the training cut short, or diverging?"
     )
+
+
+def check_attributes(node: Node) -> None:
+    """Raises UnsupportedError if an attribute is not a number, or infinite."""
+    for name, value in node.attrs.items():
+        numbers = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
+            where = node.scope or node.name or node.output.name
+            raise UnsupportedError(f"node {where!r} ({node.op}) has the {name} {value}")
 
 
 def check_node(node: Node) -> None:

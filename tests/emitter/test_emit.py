@@ -8,7 +8,7 @@ import black
 import pytest
 
 from onnx2mvit.api import inspect
-from onnx2mvit.emitter.emit import STYLE, emit, model_name
+from onnx2mvit.emitter.emit import DEEPEST, STYLE, emit, model_name
 from onnx2mvit.emitter.functions import model_functions
 from onnx2mvit.errors import UnsupportedError
 from tests.support import golden
@@ -211,3 +211,10 @@ def test_an_output_that_is_a_constant_is_refused(tmp_path: Path) -> None:
         y = Conv<pads=[1,1,1,1]>(x, w)  z = Identity(b) }"""
     with pytest.raises(UnsupportedError, match="'z' does not depend on the input"):
         emit(inspect(save(model(body, w=(8, 8, 3, 3), b=(8,)), tmp_path)), "net", "test")
+
+
+def test_a_network_that_is_too_deep_for_keras_is_refused(tmp_path: Path) -> None:
+    lines = "  ".join(f"v{i + 1} = Sin(v{i})" for i in range(DEEPEST))
+    body = f"g (float[1,3,4,4] x) => (float y) {{ v0 = Cos(x)  {lines}  y = Tan(v{DEEPEST}) }}"
+    with pytest.raises(UnsupportedError, match="802 layers one after the other, and Keras"):
+        emit(inspect(save(model(body), tmp_path)), "net", "test")

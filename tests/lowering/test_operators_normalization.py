@@ -72,9 +72,10 @@ def test_they_answer_as_onnxruntime(tmp_path: Path) -> None:
         l = MeanVarianceNormalization<axes=[1,2,3]>(a)
         m0 = Add(a, b1)                          n = BatchNormalization(m0, g, b, m, v)
         o = LRN<size=5, alpha=0.5>(a)            p = LpNormalization<axis=1, p=1>(a)
+        q = LRN<size=21, alpha=9.0>(a)
         """,
         tmp_path,
-        outputs="c d e f i j k l n o p",
+        outputs="c d e f i j k l n o p q",
         opset=23,
         plane=(12, 10),
         ten=(10,),

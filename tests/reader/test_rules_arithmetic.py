@@ -20,6 +20,7 @@ COVERS = {
     "MeanWithoutKeptAxes",
     "GemmIsMatMulAdd",
     "DivideIsMultiply",
+    "ConstantOfMoreAxes",
     "DropIdentity",
     "SoftmaxAxis",
 }
@@ -310,3 +311,28 @@ def test_new_nodes_stand_where_the_old_one_stood() -> None:
 def test_what_nobody_reads_goes() -> None:
     graph = unified("(float[2,3] x) => (float y) { a = Neg(x)  b = Exp(a)  y = Abs(x) }")
     assert ops(graph) == ["Abs"]
+
+
+@pytest.mark.parametrize("node", ["Mul(x, c)", "Sub(c, x)", "Pow(x, c)", "Max(c, x)"])
+def test_a_constant_of_more_axes_adds_them_to_the_answer(node: str) -> None:
+    c = np.full((1, 1, 1, 1, 1), 2, np.float32)
+    graph = unified(f"(float[2,3,4,4] x) => (float y) {{ y = {node} }}", c=c)
+    assert {*ops(graph)} == {node[:3], "Reshape"}
+    assert graph.outputs[0].shape == (1, 2, 3, 4, 4)
+
+
+def test_gelu_with_a_constant_of_more_axes_keeps_them() -> None:
+    graph = unified(
+        """(float[2,3,4,4] x) => (float y) {
+            m = Mul(x, r)  e = Erf(m)  a = Add(e, one)  q = Mul(x, a)  y = Mul(q, half)
+        }""",
+        r=np.full((1, 1, 1, 1, 1), 0.5**0.5, np.float32),
+        one=np.float32(1),
+        half=np.float32(0.5),
+    )
+    assert graph.outputs[0].shape == (1, 2, 3, 4, 4)
+
+
+def test_a_divisor_whose_inverse_is_no_float_stays() -> None:
+    graph = unified("(float[2,3] x) => (float y) { y = Div(x, c) }", c=np.float32(1e38))
+    assert ops(graph) == ["Div"]

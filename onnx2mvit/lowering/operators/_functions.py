@@ -23,11 +23,11 @@ def fmod(x, y):
 def spread(x, strides):
     """Zeros between the elements of images, channels last: `strides` from one to the next."""
     for axis, stride in enumerate(strides, start=1):
-        if stride > 1:
-            x = ops.repeat(x, stride, axis=axis)
-            place = ops.cumsum(ops.ones_like(x[:1, ..., :1], dtype="int32"), axis=axis)
-            x = ops.where(ops.equal(ops.mod(place, stride), 1), x, 0.0)
-            x = x[(slice(None),) * axis + (slice(0, 1 - stride),)]
+        before, length, after = x.shape[1:axis], x.shape[axis], x.shape[axis + 1 :]
+        x = ops.expand_dims(x, axis + 1)
+        x = ops.pad(x, [(0, stride - 1 if at == axis + 1 else 0) for at in range(len(x.shape))])
+        x = ops.reshape(x, (-1, *before, length * stride, *after))
+        x = x[(slice(None),) * axis + (slice(0, (length - 1) * stride + 1),)]
     return x
 
 
@@ -47,13 +47,17 @@ def windows(x, size, strides, dilations):
 
 def local_response_normalization(x, size, alpha, beta, bias, axis=-1):
     """Divides every channel by a power of the squares of those around it."""
-    channels = x.shape[axis]
+    rank, reach = len(x.shape), x.shape[axis] - 1
+    before, after = min((size - 1) // 2, reach), min(size // 2, reach)
     squares = ops.moveaxis(ops.square(x), axis, -1)
-    width = [(0, 0)] * (len(x.shape) - 1) + [((size - 1) // 2, size // 2)]
-    squares = ops.pad(squares, width)
-    total = sum(squares[..., first : first + channels] for first in range(size))
-    total = ops.moveaxis(total, -1, axis)
-    return ops.divide(x, ops.power(ops.add(ops.multiply(total, alpha / size), bias), beta))
+    squares = ops.pad(squares, [(0, 0)] * (rank - 1) + [(before, after)])
+    # The window goes over the channels as if they were places, and an axis of space channels.
+    window = before + after + 1
+    squares = ops.moveaxis(squares, 1, -1)
+    near = ops.average_pool(squares, (1,) * (rank - 3) + (window,), strides=1)
+    near = ops.moveaxis(ops.moveaxis(near, -1, 1), -1, axis)
+    scaled = ops.add(ops.multiply(near, alpha * window / size), bias)
+    return ops.divide(x, ops.power(scaled, beta))
 
 
 def pad_edge(x, widths):
@@ -97,13 +101,28 @@ def assign(x, index, values):
     return ops.take(ops.concatenate([x, values], axis=axis), order, axis=axis)
 
 
+def depth_to_space(x, size):
+    """Channels to blocks of pixels: those of one pixel of the block lie side by side."""
+    _, height, width, depth = x.shape
+    x = ops.reshape(x, (-1, height, width, size, size, depth // size**2))
+    x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
+    return ops.reshape(x, (-1, height * size, width * size, depth // size**2))
+
+
 def pixel_shuffle(x, size):
-    """Channels to blocks of pixels, where those of one channel lie side by side, as in PyTorch."""
-    pixels = size**2
-    order = [
-        depth * pixels + pixel for pixel in range(pixels) for depth in range(x.shape[-1] // pixels)
-    ]
-    return ops.depth_to_space(ops.take(x, order, axis=-1), size)
+    """The same where those of one channel lie side by side, as in PyTorch."""
+    _, height, width, depth = x.shape
+    x = ops.reshape(x, (-1, height, width, depth // size**2, size, size))
+    x = ops.transpose(x, (0, 1, 4, 2, 5, 3))
+    return ops.reshape(x, (-1, height * size, width * size, depth // size**2))
+
+
+def space_to_depth(x, size):
+    """Blocks of pixels to channels: those of one pixel of the block lie side by side."""
+    _, height, width, channels = x.shape
+    x = ops.reshape(x, (-1, height // size, size, width // size, size, channels))
+    x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
+    return ops.reshape(x, (-1, height // size, width // size, channels * size**2))
 
 
 def mixture(x, axis, rows):

@@ -172,6 +172,7 @@ def mean_variance_normalization(op: OpContext) -> KerasCode:
 def local_response_normalization(op: OpContext) -> KerasCode:
     """By the squares of the channels nearby (AlexNet)."""
     axis = channel_axis(op)
+    require(3 <= len(op.shape()) <= 5, "it is no image")
     x = call(
         "local_response_normalization",
         op.data(),

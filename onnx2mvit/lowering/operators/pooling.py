@@ -15,6 +15,7 @@ from onnx2mvit.lowering.operators.registry import operator
 from onnx2mvit.lowering.operators.window import explicit, padded, window, zero_padded
 from onnx2mvit.matcher.rooted import require
 
+MOST_CUTS = 256  # of an image, for dilated windows: Keras has no pooling with them
 NOT_NEGATIVE = ("relu", "relu6", "sigmoid")
 
 
@@ -77,6 +78,8 @@ def _is_not_negative(op: OpContext) -> bool:
 
 def windows(x: KerasExpr, w: Window) -> KerasExpr:
     """All elements of the windows, one after the other on a new first axis."""
+    count = math.prod(w.size)
+    require(count <= MOST_CUTS, f"its dilated windows have {count:,} elements")
     return call("windows", x, w.size, w.strides, w.dilations)
 
 
@@ -117,7 +120,7 @@ def lp_pool(op: OpContext) -> KerasCode:
     if any(map(any, pads)):
         x = zero_padded(x, pads)
     power = op.attrs.get("p", 2)
-    total = call("ops.sum", windows(powers(x, power), w), axis=0)
+    total = call("ops.multiply", _mean(powers(x, power), w), math.prod(w.size))
     return finish(op, root(total, power))
 
 

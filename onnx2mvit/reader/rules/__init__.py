@@ -23,13 +23,13 @@ from onnx2mvit.reader.rules import (
     pooling,
     recurrent,
     selection,
-    sequence,
     shape,
 )
 from onnx2mvit.reader.rules.apply import apply_once
 
 RULES: tuple[Rule, ...] = (
     # What does nothing hides what does something.
+    arithmetic.ConstantOfMoreAxes(),
     shape.DropIdentity(),
     patches.DropExpand(),
     shape.AnyReshapeIsReshape(),
@@ -41,14 +41,12 @@ RULES: tuple[Rule, ...] = (
     # Parts of a tensor, followed back to the weights that they are made of.
     selection.SplitIsSlices(),
     selection.SliceAttributes(),
-    selection.MovedConstant(),
     selection.SelectFromSlice(),
     selection.SelectFromGather(),
     selection.GatherOfAll(),
     selection.ConcatGrows(),
     selection.RollFromSlices(),
     selection.MergeRolls(),
-    sequence.SelectBeforeReshape(),
     selection.SelectBeforeTranspose(),
     selection.SelectFromLinear(),
     selection.SliceOfLinear(),
@@ -82,11 +80,6 @@ RULES: tuple[Rule, ...] = (
     attention.ScaleAfterMatMul(),
     attention.MergeScales(),
     attention.HeadsTogether(),
-    # Images first, once query, key and value are apart.
-    sequence.FlatLinear(),
-    sequence.TokensOfHeads(),
-    sequence.TurnAfterTokens(),
-    sequence.HeadsOfEachImage(),
     attention.SoftmaxIsNumber(),
     arithmetic.SoftmaxAxis(),
 )

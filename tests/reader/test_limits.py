@@ -1,0 +1,136 @@
+"""What a small file may not grow to, and what constant expressions may take."""
+
+import resource
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from onnx2mvit.errors import UnsupportedError
+from onnx2mvit.reader import read
+from onnx2mvit.reader.limits import MOST_NODES, refuse_many
+from tests.support.graphs import graph, model, save
+
+GOOD = "g (float[1,3,8,8] x) => (float[a,b,c,d] y)"
+SCALARS: dict[str, Any] = {
+    "one": np.ones(1, np.float32),
+    "zero": np.int64(0),
+    "step": np.int64(1),
+    "limit": np.int64(1 << 40),
+}
+
+
+def chain(node: str, count: int = 300) -> str:
+    """A node on what the one before it gives, the first one on `m`."""
+    lines = (node.format(before=f"m{i}" if i else "m", after=f"m{i + 1}") for i in range(count))
+    return "  ".join([*lines, f"c = ReduceSum<keepdims=0>(m{count})"])
+
+
+def refused(folder: Path, nodes: str, **weights: Any) -> str:
+    """Reading ends in this error, soon and in little memory."""
+    path = save(model(f"{GOOD} {{ {nodes}  y = Add(x, c) }}", **SCALARS, **weights), folder)
+    memory, seconds = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    with pytest.raises(UnsupportedError) as caught:
+        read(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 300 * 1024  # KiB
+    assert time.process_time() - seconds < 10
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        "c = ConstantOfShape(big)",
+        "c = Expand(one, big)",
+        "c = Tile(one, big)",
+        "i = Range(zero, limit, step)  c = Cast<to=1>(i)",
+        "a = Mul(column, line)  c = Mul(a, deep)",
+        "i = OneHot(indices, depth, ends)  c = Cast<to=1>(i)",
+        "c = Pad(one, around)",
+    ],
+    ids=["ConstantOfShape", "Expand", "Tile", "Range", "a product of three", "OneHot", "Pad"],
+)
+def test_a_constant_does_not_grow(tmp_path: Path, nodes: str) -> None:
+    message = refused(
+        tmp_path,
+        nodes,
+        big=[1 << 40],
+        column=(1 << 10, 1, 1),
+        line=(1 << 12, 1),
+        deep=(1 << 18,),
+        indices=np.arange(1 << 14),
+        depth=np.int64(1 << 14),
+        ends=[0, 1],
+        around=[1 << 40, 0],
+    )
+    assert "too large to be computed" in message
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        chain("{after} = MatMul({before}, m)"),
+        chain('{after} = Einsum<equation="ab,bc->ac">({before}, m)'),
+        'c = Einsum<equation="ab,bc,cd,de->ae">(m, m, m, m)',
+        "c = Conv<pads=[2,2,2,2]>(wide, kernel)",
+        chain("{after} = Neg({before})").replace("(m)", "(image)"),
+        "t = Cast<to=9>(deep)  n = NonZero(t)  c = ReduceSum<keepdims=0>(n)",
+    ],
+    ids=["MatMul", "Einsum", "one Einsum", "Conv", "bytes", "rank 40"],
+)
+def test_constants_are_computed_within_bounds_in_all(tmp_path: Path, nodes: str) -> None:
+    message = refused(
+        tmp_path,
+        nodes,
+        m=np.full((1300, 1300), 1e-3),
+        image=(1, 32, 64, 64),
+        wide=np.ones((1, 32, 256, 256)),
+        kernel=np.ones((256, 32, 5, 5)),
+        deep=np.ones((1,) * 38 + (800, 800), np.float32),
+    )
+    assert message.startswith("the constants of the file are too large to be computed, at node")
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    ["c = Conv<pads=[1,1,1,1]>(m, w)", 'c = Einsum<equation="nchw,ochw->nohw">(m, k)'],
+)
+def test_convolutions_and_sums_of_constants_are_folded(tmp_path: Path, nodes: str) -> None:
+    body = f"{GOOD} {{ {nodes}  y = Add(x, c) }}"
+    made = graph(tmp_path, body, m=(1, 32, 8, 8), w=(3, 32, 3, 3), k=(3, 32, 8, 8))
+    assert [node.op for node in made] == ["Add"]
+
+
+@pytest.mark.parametrize(
+    ("node", "says"),
+    [
+        ("y = Tile(x, many)", "tensor 'y'"),
+        ("y = Pad(x, around)", "tensor 'y'"),
+        ('y = Resize<mode="nearest">(x, , factors)', "tensor 'y'"),
+        ("y = Conv<pads=[9999,9999,9999,9999], dilations=[9999,9999]>(x, w)", "tensor 'x'"),
+        ("y = AveragePool<kernel_shape=[9999,9999], pads=[4999,4999,4999,4999]>(x)", "tensor 'x'"),
+        ("y = LRN<size=1000001>(x)", "tensor 'x'"),
+        (
+            "y = MaxPool<kernel_shape=[1500,1500], pads=[1400,1400,1400,1400]>(x)",
+            "goes through windows",
+        ),
+    ],
+)
+def test_what_is_computed_for_images_does_not_grow(tmp_path: Path, node: str, says: str) -> None:
+    weights: dict[str, Any] = {
+        "many": [1, 1, 2000, 2000],
+        "around": [0, 0, 5000, 5000, 0, 0, 5000, 5000],
+        "factors": np.array([1, 1, 2000, 2000], np.float32),
+        "w": (3, 3, 3, 3),
+    }
+    path = save(model(f"{GOOD} {{ {node} }}", **weights), tmp_path)
+    with pytest.raises(UnsupportedError, match=says):
+        read(path)
+
+
+def test_a_file_of_too_many_nodes() -> None:
+    refuse_many(MOST_NODES, "net.onnx")
+    with pytest.raises(UnsupportedError, match=r"net\.onnx has more than 100,000 nodes"):
+        refuse_many(MOST_NODES + 1, "net.onnx")
