@@ -7,6 +7,7 @@ one, a call of `keras.ops` otherwise, never a Lambda.
 from onnx2mvit.lowering.operators import (  # noqa: F401 - importing them fills the registry
     activation,
     arithmetic,
+    attention,
     convolution,
     linear,
     logic,
