@@ -108,7 +108,8 @@ class Graph:
     how often each rule found its place. `pads_like_tensorflow` is true if a convolution of the
     network pads as only TensorFlow does: more at the end. At an odd size its padding and PyTorch's
     are the same for most convolutions, so what they do at others is for all of them to say.
-    `batch_axes` says where an input has the batch: None where it has none.
+    `batch_axes` says where an input has the batch: None where it has none; `channel_axes` where it
+    has channels, as far as the file says so of itself.
     """
 
     def __init__(self, inputs: Iterable[Value], outputs: Iterable[Value], source: Source) -> None:
@@ -120,6 +121,7 @@ class Graph:
         self.batch_axes: dict[Value, int | None] = {
             value: 0 if value.shape else None for value in self.inputs
         }
+        self.channel_axes: dict[Value, int] = {}
         self.folded = 0
         self.applied: Counter[str] = Counter()
         self.pads_like_tensorflow = False
@@ -145,6 +147,7 @@ class Graph:
         made = type(self)(self.inputs, self.outputs, self.source)
         made.output_names = list(self.output_names)
         made.batch_axes = dict(self.batch_axes)
+        made.channel_axes = dict(self.channel_axes)
         made.folded, made.applied = self.folded, self.applied.copy()
         made.pads_like_tensorflow = self.pads_like_tensorflow
         for node in nodes:

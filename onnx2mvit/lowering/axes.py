@@ -39,6 +39,8 @@ def named_axes(graph: Graph) -> dict[Value, Axes]:
                     links[value, one].append((node.output, other))
                     links[node.output, other].append((value, one))
     names: dict[Place, str] = {}
+    for value, channels in graph.channel_axes.items():
+        _spread(_named(value, channels), links, names)
     _spread((pair for node in graph for pair in _said(node)), links, names)
     # A mean over all axes but one says less, as it might be over anything: it comes last.
     _spread((pair for node in graph for pair in _said_by_mean(node)), links, names)
@@ -74,6 +76,8 @@ def _completed(axes: list[str | None]) -> Axes:
 
 def _said(node: Node) -> Iterator[tuple[Place, str]]:
     """What a node says of its tensors by being what it is."""
+    if node.op in ("Resize", "Upsample"):
+        yield from _said_by_resize(node)
     for value in (*node.inputs[:1], node.output):
         rank = len(value.shape or ()) if value is not None else 0
         if value is None or rank not in SPACE:
@@ -86,6 +90,18 @@ def _said(node: Node) -> Iterator[tuple[Place, str]]:
             knows = node.op in CHANNELS_FIRST
         if knows:
             yield from _named(value, 1)
+
+
+def _said_by_resize(node: Node) -> Iterator[tuple[Place, str]]:
+    """Of images height and width are resized; what stays is the batch and the channels."""
+    before, after = (
+        value.shape if value is not None else None for value in (node.inputs[0], node.output)
+    )
+    if before is None or after is None or len(before) != 4:
+        return
+    resized = [axis for axis in range(4) if before[axis] != after[axis]]
+    if resized in ([1, 2], [2, 3]):
+        yield from _named(node.output, 6 - sum(resized))
 
 
 def _said_by_mean(node: Node) -> Iterator[tuple[Place, str]]:
@@ -111,8 +127,8 @@ def _said_by_reshape(node: Node, names: Mapping[Place, str]) -> Iterator[tuple[P
 
 def _named(value: Value, channels: int) -> Iterator[tuple[Place, str]]:
     rank = len(value.shape or ())
-    space = iter(SPACE[rank])
-    for axis in range(1, rank):
+    space = iter(SPACE.get(rank, ()))
+    for axis in range(1, rank) if rank in SPACE else ():
         yield (value, axis), "channels" if axis == channels else next(space)
 
 

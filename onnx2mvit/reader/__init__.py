@@ -20,7 +20,7 @@ from onnx2mvit.matcher import Rule
 from onnx2mvit.reader.as_graph import as_graph
 from onnx2mvit.reader.file import check_file, load, source_of, upgraded
 from onnx2mvit.reader.rules import unify
-from onnx2mvit.reader.shapes import batch_axes, forget_shapes, make_concrete
+from onnx2mvit.reader.shapes import batch_axes, channel_axes, forget_shapes, make_concrete
 from onnx2mvit.reader.simplify import simplify
 from onnx2mvit.reader.validation import check_data, check_operators, check_text
 
@@ -61,10 +61,11 @@ def read(
     check_operators(model, path.name)
     source = source_of(path, model, digest, outputs)  # before anything is changed
     model = upgraded(path, model, outputs)  # to operators of an opset that rules and patterns know
-    batch = batch_axes(model)
+    batch, channels = batch_axes(model), channel_axes(model)
     make_concrete(model, path, size)  # inputs of a size that folding can compute with
     graph = graph_of(model, source, rules)
     graph.batch_axes = {value: batch[value.name] for value in graph.inputs}
+    graph.channel_axes = {v: channels[v.name] for v in graph.inputs if v.name in channels}
     return graph
 
 

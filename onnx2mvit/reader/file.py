@@ -128,7 +128,8 @@ def _with_open_lengths(model: ir.Model) -> ir.Model:
     for value in model.graph.inputs:
         if value.shape is not None:
             dims = (None if isinstance(dim, int) and dim < 0 else dim for dim in value.shape)
-            value.shape = ir.Shape(dims)
+            said = [value.shape.get_denotation(axis) for axis in range(len(value.shape))]
+            value.shape = ir.Shape(dims, said)
     return model
 
 

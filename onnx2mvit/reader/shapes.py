@@ -57,6 +57,20 @@ def _batch_axis(dims: ir.Shape | tuple[int | ir.SymbolicDim, ...]) -> int | None
     return 0 if len(dims) else None
 
 
+def channel_axes(model: ir.Model) -> dict[str, int]:
+    """Which axis of an input holds channels, by its name, where the file says so in ONNX's words.
+
+    These are the denotations of dimensions, of which few exporters make use.
+    """
+    return {
+        value.name or "": axis
+        for value in data_inputs(model)
+        if value.shape is not None
+        for axis in range(len(value.shape))
+        if value.shape.get_denotation(axis) == "DATA_CHANNEL"
+    }
+
+
 def is_dynamic(model: ir.Model, of_batch: bool) -> bool:
     """True if an input leaves its batch open, or another of its axes."""
     batch = batch_axes(model)

@@ -66,6 +66,12 @@ FOUND = {
         [0, 2, 3, 1],
         [0, 2, 3, 1],
     ),
+    "an image that is but resized": (
+        "float[N,8,6,3] x",
+        'y = Resize<mode="nearest">(x, , scales)',
+        [0, 1, 2, 3],
+        [0, 1, 2, 3],
+    ),
     "a mean over the image alone": (
         "float[N,3,8,6] x",
         "m = ReduceMean<axes=[2,3]>(x)  y = Sub(x, m)",
@@ -81,6 +87,7 @@ OTHERS: dict[str, Any] = {
     "w4": (4, 3, 3, 3),
     "six": [-1, 1, 2, 2, 8, 6],
     "four": [-1, 1, 16, 12],
+    "scales": [1.0, 2.0, 2.0, 1.0],
 }
 
 
@@ -96,6 +103,14 @@ def test_where_nothing_says_what_the_axes_are_they_stay_as_in_the_file(tmp_path:
         tmp_path, "float[N,3,8,6] x", "f = Flatten(x)  y = MatMul(f, k)", k=(144, 2)
     )
     assert given == ["batch", None, None, None] and order == [0, 1, 2, 3]
+
+
+def test_the_file_may_say_itself_what_an_axis_is(tmp_path: Path) -> None:
+    made = model("g (float[N,3,8,6] x) => (float[N,3,8,6] y) { y = Tanh(x) }", opset=17)
+    made.graph.input[0].type.tensor_type.shape.dim[1].denotation = "DATA_CHANNEL"
+    network = inspect(save(made, tmp_path))
+    assert network.image_shape == (8, 6, 3)
+    assert network.order(network.graph.outputs[0]) == (0, 2, 3, 1)
 
 
 def test_signals_volumes_masks_and_tokens(tmp_path: Path) -> None:

@@ -159,10 +159,11 @@ def test_a_size_that_is_written_out_holds_for_the_traced_image_alone(tmp_path: P
         found = network(nodes.format(scales), tmp_path, **numbers, **CONV)
         assert (found.fixed_by is not None) == fixed
     made = model(
-        "g (float[N,8,12,10] x) => (float[N,8,8,8] y) { y = Slice(x, o, e, a) }",
+        "g (float[N,8,12,10] x) => (float y) { c = Conv(x, w)  y = Slice(c, o, e, a) }",
         o=[0, 0],
         e=[8, 8],
         a=[2, 3],
+        **CONV,
     )
     with pytest.raises(UnsupportedError, match="images of 12×10"):
         emit(inspect(save(made, tmp_path)), "net", "test", (24, 20))

@@ -88,6 +88,9 @@ def _model(
 ) -> onnx.ModelProto:
     named = ", ".join(f"float {name}" for name in outputs.split())
     made = model(f"g ({image}) => ({named}) {{ {nodes} }}", opset=opset, **weights)
+    dims = made.graph.input[0].type.tensor_type.shape.dim
+    if len(dims) == 4:  # it is an image, although a single operator would not tell
+        dims[1].denotation = "DATA_CHANNEL"
     for output in made.graph.output:
         output.type.tensor_type.ClearField("shape")  # in ONNX's text, `float y` has rank 0
     made = onnx.shape_inference.infer_shapes(made, data_prop=True)
