@@ -108,6 +108,9 @@ class Conversion:
                 f"the ONNX file declares any height and width, but at {height}×{width} onnxruntime "
                 f"{elsewhere['onnxruntime']}; the model goes by the rule of its blocks there"
             )
+        if self.report["onnx"]["dynamic_size"] and self.report["sizes"]["traced"] is None:
+            shapes = ", ".join(f"{each['name']} {each['shape']}" for each in self.report["inputs"])
+            found.append(f"the ONNX file leaves lengths open; the model takes these: {shapes}")
         return found
 
 

@@ -13,7 +13,7 @@ from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.network import Network
 from onnx2mvit.reader.cut import advice
 from onnx2mvit.reports.report import batch_normalization, leftovers
-from onnx2mvit.reports.wording import NOTES, shown_params, tensor
+from onnx2mvit.reports.wording import FIXED_BATCH, NOTES, shown_params, tensor
 
 if TYPE_CHECKING:
     from onnx2mvit.api import Conversion
@@ -71,8 +71,9 @@ def show_verification(console: Console, verification: dict[str, Any]) -> None:
 def _proof(verification: dict[str, Any]) -> list[Row]:
     colour = "green" if verification["verdict"] == "passed" else "red"
     blocks, agreement = verification["blocks"], verification["top1_agreement"]
+    fixed = f", {FIXED_BATCH.format(verification['batch'])}" if verification["batch"] else ""
     rows: list[Row] = [
-        ("verdict", Text(verification["verdict"], f"bold {colour}")),
+        ("verdict", Text.assemble((verification["verdict"], f"bold {colour}"), (fixed, "yellow"))),
         ("inputs", verification["images"]),
         (
             "output",

@@ -96,6 +96,11 @@ class Network:
             named[batch] = "batch"
         return tuple(named)
 
+    def axes_in_keras(self, value: Value) -> list[str]:
+        """What the axes of an input or an output are in the model: a name, else the length."""
+        axes, shape = self.axes_of(value), value.shape or ()
+        return [axes[axis] or str(shape[axis]) for axis in self.order(value)]
+
     @property
     def image(self) -> Value | None:
         """The one input that is an image; None where there is none, or several."""

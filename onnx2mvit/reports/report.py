@@ -126,7 +126,7 @@ def _tensor(network: Network, value: Value) -> dict[str, Any]:
     return {
         "dtype": str(value.dtype),
         "shape": [lengths[axis] for axis in order],
-        "axes": [named[axis] for axis in order],
+        "axes": network.axes_in_keras(value),
         "file_shape": lengths,
         "file_axes": named,
     }

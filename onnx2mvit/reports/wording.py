@@ -15,6 +15,9 @@ NOTES = {
 }
 
 
+FIXED_BATCH = "for a batch of {} alone, as the network mixes the images of a batch"
+
+
 def tensor(entry: Mapping[str, Any]) -> str:
     """What an input or an output is: its axes with their lengths, and what the file has."""
     if entry["axes"] is None:

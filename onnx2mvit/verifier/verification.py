@@ -40,6 +40,7 @@ class Verification:
     `rewrite` has the error of the blocks as functions in ONNX, before Keras is in play.
     `begins` says which layer is the first that is wrong on onnxruntime's own tensors, None if
     none is; `first_divergence` is that layer with those tensors, and no part of the report.
+    `batch` is the number of images that the model takes, where it mixes them; None for any.
     `float64` is what float64 says where some of that was too far off, None where nothing was.
     """
 
@@ -55,6 +56,7 @@ class Verification:
     rewrite: dict[str, Any]
     float64: dict[str, Any] | None = None
     begins: dict[str, Any] | None = None
+    batch: int | None = None
     first_divergence: SubModel | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -168,7 +170,10 @@ class _Proof:
         for start in range(0, self.reference.count, step):
             inputs, theirs = self.reference.part(start, step)
             images = range(start, start + step)
-            ours = answers_to(together, axes, images, self.reference.count)
+            if self.network.batch:
+                ours = self.answers[start // step]
+            else:
+                ours = answers_to(together, axes, images, self.reference.count)
             near = all(each.within(self.tolerance) for each in compare(ours, theirs).values())
             if near and start not in self.missed and (start or self._rewrite_is_right()):
                 continue
@@ -203,6 +208,7 @@ class _Proof:
             rewrite=self.reference.rewrite,
             blocks=[_row(value, self.blocks[value], border) for value, border in seen.items()],
             float64=judgement.as_dict() if judgement is not None else None,
+            batch=self.network.batch,
             begins=self.divergence.as_dict() if self.divergence is not None and not right else None,
             first_divergence=None if right else self.divergence,
         )

@@ -14,7 +14,7 @@ from onnx2mvit.reports.page.diagram import diagram
 from onnx2mvit.reports.page.errors import histogram, scale_of
 from onnx2mvit.reports.page.groups import grouped, sections
 from onnx2mvit.reports.page.tree import Row, rows_of
-from onnx2mvit.reports.wording import NOTES, tensor
+from onnx2mvit.reports.wording import FIXED_BATCH, NOTES, tensor
 from onnx2mvit.version import __version__
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ def render(report: dict[str, Any], source: str) -> str:
             source=_coloured(source),
             source_style=_source_style(),
             note=NOTES.get(report["batch_normalization"], ""),
+            fixed_batch=FIXED_BATCH,
             lines=source.count("\n"),
             version=__version__,
         )
