@@ -46,7 +46,9 @@ def varying_axes(graph: Graph, named: Mapping[Value, Named]) -> Varying:
         names = enumerate(named.get(value, ()))
         found[value] = frozenset(axis for axis, name in names if name in ("height", "width"))
     for node in _nodes(graph):
-        found.update(dict.fromkeys(node.outputs, _varying(node, found)))
+        axes = _varying(node, found)
+        for value in node.outputs:  # further ones may have fewer axes, as a mean has
+            found[value] = axes & {*range(len(value.shape or ()))}
         if node.op in RECURRENT:  # a state is that of one step
             found.update(dict.fromkeys(node.outputs[1:], NONE))
     return found

@@ -136,10 +136,7 @@ def _graphs() -> Iterator[Bad]:
 
 def _inputs() -> Iterator[Bad]:
     for what, inputs, code, says in (
-        ("two inputs", "float[1,3,8,8] x, float[1,3,8,8] z", UNSUPPORTED, "has 2 inputs"),
-        ("no inputs", "", UNSUPPORTED, "has 0 inputs"),
-        ("an input of rank 2", "float[1,3] x", UNSUPPORTED, "not an image"),
-        ("a volume as input", "float[1,3,8,8,8] x", UNSUPPORTED, "not an image"),
+        ("no inputs", "", UNSUPPORTED, "has no inputs"),
         ("an input of length 0", "float[1,3,0,8] x", INVALID, "below one"),
         ("an unknown number of channels", "float[1,C,8,8] x", UNSUPPORTED, "number of channels"),
         ("a batch of 2⁴⁰ images", f"float[{1 << 40},3,8,8] x", UNSUPPORTED, "too large"),
@@ -151,9 +148,8 @@ def _inputs() -> Iterator[Bad]:
     yield Bad("an input without a shape", INVALID, "shape", changed(RELU, graphs.no_shape))
     yield Bad("an input without a type", INVALID, "type", changed(RELU, graphs.no_type))
     yield Bad("a sequence as input", UNSUPPORTED, "", changed(RELU, graphs.sequence_input))
-    for kind in ("uint8", "int8", "bool", "string"):
-        body = f"g ({kind}[1,3,8,8] x) => (float[1,3,8,8] y) {{ y = Cast<to=1>(x) }}"
-        yield Bad(f"images of {kind}", UNSUPPORTED, "not of floats", graph(body))
+    body = "g (string[1,3,8,8] x) => (float[1,3,8,8] y) { y = Cast<to=1>(x) }"
+    yield Bad("images of string", UNSUPPORTED, "not of numbers", graph(body))
 
 
 def _not_converted() -> Iterator[Bad]:
@@ -180,7 +176,7 @@ def _growing() -> Iterator[Bad]:
     yield Bad("a local function that calls itself", INVALID, "own::f0 -> own::f0", itself)
     ring = graphs.recursion(3, 7)
     yield Bad("local functions in a ring", INVALID, "own::f0, own::f1, own::f2", ring)
-    yield Bad("10 levels of functions of 10 calls", UNSUPPORTED, "100,000 operators", calls)
+    yield Bad("10 levels of functions of 10 calls", UNSUPPORTED, "100,000 nodes", calls)
     big: dict[str, Any] = {"big": [1 << 40], "one": np.ones(1, np.float32)}
     for what, node in {
         "ConstantOfShape": "ConstantOfShape(big)",
