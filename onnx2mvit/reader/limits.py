@@ -13,7 +13,7 @@ from onnx2mvit.errors import InvalidModelError, UnsupportedError
 MOST_NODES = 100_000  # that a file may have, or that its local functions may expand to
 MOST_WORK = 1 << 32  # operations on numbers in all constant expressions of a file: seconds
 MOST_MADE = 1 << 26  # bytes that they may become, beside twice those of the constants in the file
-MOST_LOOPS = 1 << 32  # nanoseconds in onnx's own loops, of which the rest stays to be computed
+MOST_LOOPS = 1 << 33  # nanoseconds in the loops of onnx's reference implementation
 LARGEST_TENSOR = 1 << 25  # elements of what is computed for the images that are compared,
 GROWTH = 1 << 7  # or for each element of the inputs, if that is more
 
@@ -133,19 +133,16 @@ class Budget:
         elements = sum(each or 0 for each in made)
         operations = max(given + elements, _operations(node, elements))
         size = max((value.dtype or ir.DataType.INT64).itemsize for value in node.outputs)
-        self.work -= operations
         self.made -= math.ceil(elements * size)
-        if self.work < 0 or self.made < 0:
+        self.work -= operations
+        self.loops -= operations * LOOPS.get(node.op_type, 0)
+        if min(self.made, self.work, self.loops) < 0:
             name = node.name or node.outputs[0].name
             raise UnsupportedError(
                 f"the constants of the file are too large to be computed, at node {name!r} "
                 f"({node.op_type}, {elements:,} elements by {operations:,} operations): export it "
                 "with its constants folded"
             )
-        loops = operations * LOOPS.get(node.op_type, 0)
-        if loops > self.loops:
-            return False
-        self.loops -= loops
         return True
 
 
