@@ -3,6 +3,7 @@
 This file is never imported: what it defines is copied into emitted modules, as it stands here.
 """
 
+import numpy as np
 from keras import layers, ops
 
 
@@ -212,3 +213,27 @@ def grid_sample(x, grid, mode="linear", padding="zeros", align_corners=False):
             pixels = ops.reshape(pixels, (-1, *grid.shape[1:3], channels))
             total = total + pixels * ops.expand_dims(there * across * here * down, -1)
     return total
+
+
+def fold(x, size, block, strides, dilations, pads):
+    """Sums patches (batch, places, channels · block) where they lie in images of this size."""
+    axes = list(zip(size, block, strides, dilations, pads, strict=True))
+    full = [length + sum(pad) for length, *_, pad in axes]
+    counts = [
+        (whole - (count - 1) * dilation - 1) // stride + 1
+        for whole, (_, count, stride, dilation, _) in zip(full, axes, strict=True)
+    ]
+    number = int(np.prod(block))
+    x = ops.reshape(x, (-1, *counts, x.shape[-1] // number, number))
+    placed = []
+    for index, place in enumerate(np.ndindex(*block)):
+        part = spread(x[..., index], strides)
+        widths = [
+            (at * dilation, whole - at * dilation - length)
+            for at, dilation, whole, length in zip(
+                place, dilations, full, part.shape[1:-1], strict=True
+            )
+        ]
+        placed.append(ops.pad(part, [(0, 0), *widths, (0, 0)]))
+    inside = [slice(first, whole - last) for (first, last), whole in zip(pads, full, strict=True)]
+    return sum(placed[1:], placed[0])[(slice(None), *inside)]

@@ -1,4 +1,4 @@
-"""Pixels at places that are computed."""
+"""Pixels at places that are computed, and patches that are summed up to images."""
 
 from __future__ import annotations
 
@@ -37,3 +37,19 @@ def grid_sample(op: OpContext) -> KerasCode:
         align_corners=bool(op.attrs.get("align_corners", 0)) or None,
     )
     return op.code(sampled, channels_last(4))
+
+
+@operator("Col2Im", 18)
+def col2im(op: OpContext) -> KerasCode:
+    """torch.nn.Fold: patches (batch, channels · block, places), which may overlap."""
+    require(len(op.shape()) == 3, f"its input has rank {len(op.shape())}, not 3")
+    if op.layout().batch not in (0, None):
+        raise MixesBatch("Col2Im goes over the images of a batch")
+    size, block = tuple(op.integers(1) or ()), tuple(op.integers(2) or ())
+    ones, rank = (1,) * len(block), len(block)
+    flat = op.attrs.get("pads") or (0,) * 2 * rank
+    pads = tuple(zip(flat[:rank], flat[rank:], strict=True))
+    steps = (op.attrs.get(key) or ones for key in ("strides", "dilations"))
+    op.has_lengths_of([2])
+    folded = call("fold", op.data(0, (0, 2, 1)), size, block, *map(tuple, steps), pads)
+    return op.code(folded, channels_last(rank + 2), op.layout().batch)
