@@ -37,13 +37,3 @@ def test_a_volume_is_refused(tmp_path: Path) -> None:
     nodes = "v = Reshape(x, five)  y = GridSample(v, places)"
     found = reason(nodes, tmp_path, image=IMAGE, five=[0, 2, 1, 9, 12], places=(1, 2, 3, 3, 3))
     assert found == "its input has rank 5, not 4"
-
-
-def test_patches_that_overlap_are_summed(tmp_path: Path) -> None:
-    nodes = """
-        c = Conv<kernel_shape=[1,1]>(x, w)  p = Reshape(c, patches)
-        y = Col2Im<strides=[2,2], pads=[1,1,0,0], dilations=[1,2]>(p, size, block)
-    """
-    shapes: dict[str, Any] = {"patches": [0, 18, 20], "size": [8, 12], "block": [3, 3]}
-    made = converted(nodes, tmp_path, image="float[N,2,4,5] x", w=(18, 2, 1, 1), **shapes)
-    assert "fold(" in made.lines
