@@ -293,23 +293,31 @@ def flat_name(path):
     return path.replace("/", "_").replace(".", "_")
 
 
-def flatten(model, inside=""):
-    """The same layers anew, without models in the model; each block's output has its name."""
+def flatten(model, inside="", inputs=None):
+    """The same layers anew, without models in the model; each block's output has its name.
+
+    With `inputs`, tensors of a model around it, what its layers make of those.
+    """
+    answer = None
 
     def clone(layer):
-        if isinstance(layer, keras.Model):
-            return flatten(layer, f"{inside}{layer.name}/")
-        if isinstance(layer, keras.Layer):
+        if isinstance(layer, keras.Layer) and not isinstance(layer, keras.Model):
             config = layer.get_config() | {"name": flat_name(inside + layer.name)}
             return type(layer).from_config(config)
         return layer
 
     def call(layer, *args, **kwargs):
+        nonlocal answer
         if isinstance(layer, keras.Model):
-            return layers.Identity(name=flat_name(inside + layer.name))(layer.call(*args))
-        return layer(*args, **kwargs)
+            # Its layers are called on tensors of the flat model first: their output is there.
+            answer = flatten(layer, f"{inside}{layer.name}/", args[0])
+            answer = layers.Identity(name=flat_name(inside + layer.name))(answer)
+        else:
+            answer = layer(*args, **kwargs)
+        return answer
 
-    return keras.models.clone_model(model, clone_function=clone, call_function=call)
+    flat = keras.models.clone_model(model, inputs, clone_function=clone, call_function=call)
+    return flat if inputs is None else answer  # the last call makes it
 
 
 def variables(model, inside=""):

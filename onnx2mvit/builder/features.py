@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -28,13 +27,13 @@ def features(model: keras.Model, names: Iterable[str]) -> keras.Model:
     names = [names] if isinstance(names, str) else list(names)
     if not names:
         raise UsageError("no name of a block is given")
-    inputs, seen = _run(model, [_key(name) for name in names])
+    inputs, seen = _run(model, names)
     outputs = [_output(seen, name, model.name) for name in names]
     return keras_module.Model(inputs, outputs, name=f"{model.name}_features")
 
 
 def _run(model: keras.Model, wanted: list[str]) -> tuple[Any, dict[str, Any]]:
-    """A model's layers on new inputs, and what each of them gives, by its key, the last one last.
+    """A model's layers on new inputs, and what each of them gives, by its path, the last one last.
 
     A nested model with something wanted in it gives that as well.
     """
@@ -43,12 +42,12 @@ def _run(model: keras.Model, wanted: list[str]) -> tuple[Any, dict[str, Any]]:
     seen: dict[str, Any] = {}
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-        own = _key(layer.name)
-        inside = [key.removeprefix(f"{own}_") for key in wanted if key.startswith(f"{own}_")]
+        own = layer.name
+        inside = [rest[1:] for name in wanted if (rest := _after(own, name)) and rest[0] in "./"]
         if isinstance(layer, keras.Model) and inside:
             inputs, below = _run(layer, inside)
             answers = keras.Model(inputs, list(below.values()))(args[0])
-            seen.update(zip((f"{own}_{key}" for key in below), answers, strict=True))
+            seen.update(zip((f"{own}/{path}" for path in below), answers, strict=True))
             answer = answers[-1]
         else:
             answer = layer(*args, **kwargs)
@@ -60,19 +59,27 @@ def _run(model: keras.Model, wanted: list[str]) -> tuple[Any, dict[str, Any]]:
     return clone.input, seen
 
 
-def _key(path: str) -> str:
-    """A path in the form that nested and flat models share."""
-    return re.sub(r"[./]", "_", path)
+def _after(path: str, name: str) -> str | None:
+    """What of a name comes after the path of a layer; None if that is another's.
+
+    A dot or slash of the name may be an underscore in the path, as all of them are in a flat
+    model, but no other way round: "stage_1" is not "stage.1".
+    """
+    pairs = zip(name, path, strict=False)
+    same = all(ours == theirs or (ours in "./" and theirs in "._/") for ours, theirs in pairs)
+    return name[len(path) :] if same and len(name) >= len(path) else None
 
 
 def _output(seen: dict[str, Any], name: str, model: str) -> Any:
     """What a layer or nested block gives; a block of several layers, what its last one gives."""
-    key = _key(name)
-    if key in seen:
-        return seen[key]
-    inside = [answer for own, answer in seen.items() if own.startswith(f"{key}_")]
-    if not inside:
+    of_it = [answer for path, answer in seen.items() if _after(path, name) == ""]
+    inside = [
+        answer
+        for path, answer in seen.items()
+        if path[len(name) :].startswith("_") and _after(path[: len(name)], name) == ""
+    ]
+    if not of_it and not inside:
         raise UsageError(
             f"{model} has no block {name!r}: `model.summary(expand_nested=True)` shows their names"
         )
-    return inside[-1]
+    return (of_it or inside)[-1]

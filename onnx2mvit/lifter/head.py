@@ -63,8 +63,7 @@ def head_of(network: Network) -> Head | None:
     features = read.pop() if alone else None
     if features is None or len(features.shape or ()) not in (3, 4):
         features = None
-    leaves = [leaf for block in blocks for leaf in block.walk() if leaf.pattern.is_leaf]
-    layers = [leaf.path for leaf in leaves if leaf.params.get("units") == num_classes]
+    layers = [leaf.path for block in blocks for leaf in _last_layers(block)]
     logits = len(blocks) == len({head[0] for head in heads})
     return Head(blocks, num_classes, features, tuple(dict.fromkeys(layers)), logits)
 
@@ -81,6 +80,16 @@ def _last_blocks(makers: Mapping[Value, Block], output: Value) -> list[Block]:
             break
         output = block.inputs[0]
     return blocks
+
+
+def _last_layers(block: Block) -> list[Block]:
+    """The linear layers of a block that no other of its linear layers reads from."""
+    linear = [leaf for leaf in block.walk() if leaf.pattern.is_leaf and "units" in leaf.params]
+    read: set[Value | None] = set()
+    for node in sorted(block.onnx_nodes(), key=lambda each: each.position, reverse=True):
+        if read.intersection(node.outputs) or any(node in leaf.onnx_nodes() for leaf in linear):
+            read.update(node.inputs)
+    return [leaf for leaf in linear if leaf.output not in read]
 
 
 def _classes(block: Block, graph: Graph) -> int | None:

@@ -25,8 +25,9 @@ LONGEST = 200  # characters in a name
 def named(blocks: Sequence[Block]) -> tuple[Block, ...]:
     """These trees with the `name` and the `path` of every block.
 
-    Different names may be one layer's: "a.b" and "a_b", or "a_conv" beside the conv of "a". The
-    later one of two gets a number then.
+    Different names may be one layer's: "a.b" and "a_b", which the flat model does not tell apart,
+    or "a_conv" beside the conv of "a"; "Conv" and "conv" are one file on some systems. The later
+    one of two gets a number then.
     """
     leaves = [leaf for top in blocks for leaf in top.walk() if leaf.weights]
     raw = {leaf: common_prefix([node.scope for node in leaf.onnx_nodes()]) for leaf in leaves}
@@ -58,7 +59,7 @@ def _paths(blocks: Sequence[Block]) -> tuple[dict[Block, str], set[Block]]:
     clashing = set()
     for top in blocks:
         _set_paths(paths, top, "", layer_name(top, top.name), roles)
-        own = {paths[block] for block in top.walk()}
+        own = {flat_name(paths[block]).lower() for block in top.walk()}
         if taken.isdisjoint(own):
             taken |= own
         else:
@@ -242,14 +243,23 @@ def interface_names(blocks: Sequence[Block], names: Sequence[str], suffix: str) 
     return found
 
 
+def flat_name(path: str) -> str:
+    """The name that a layer at this path has in the flat model."""
+    return re.sub(r"[./]", "_", path)
+
+
 def safe(name: str) -> str:
-    """ASCII letters, digits, dots and underscores; the file is not trusted to hold only those."""
-    return re.sub(r"[^0-9A-Za-z_.]", "_", name)[:LONGEST]
+    """ASCII letters, digits, dots and underscores; the file is not trusted to hold only those.
+
+    It does not begin with an underscore, which TensorFlow's scopes must not.
+    """
+    kept = re.sub(r"[^0-9A-Za-z_.]", "_", name)[:LONGEST].lstrip("_")
+    return kept or ("layer" if name else "")
 
 
 def identifier(name: str) -> str:
     """A safe name without dots."""
-    return safe(name).replace(".", "_")
+    return flat_name(safe(name))
 
 
 def snake(kind: str) -> str:

@@ -54,3 +54,15 @@ def test_a_softmax_over_other_than_the_classes_is_no_part_of_a_head(tmp_path: Pa
     text = f"{POOLED} y = Softmax<axis=0>(z) }}"
     network = onnx2mvit.inspect(save(model(text.replace("N,", "2,"), **WEIGHTS), tmp_path))
     assert head_of(network) is None
+
+
+def test_a_hidden_layer_as_wide_as_the_classes_keeps_its_weights(tmp_path: Path) -> None:
+    text = POOLED.replace("z = Gemm", "h = Gemm(f, v, a)  i = Relu(h)  z = Gemm")
+    text = text.replace("Gemm(f, w, b)", "Gemm(i, w, b)") + "  y = Identity(z) }"
+    weights = WEIGHTS | {"v": (4, 5), "a": (5,), "w": (5, 5)}
+    network = onnx2mvit.inspect(save(model(text, **weights), tmp_path))
+    head = head_of(network)
+    assert head is not None
+    (last,) = head.layers
+    leaves = [leaf for block in head.blocks for leaf in block.walk() if "units" in leaf.params]
+    assert [leaf.path == last for leaf in leaves] == [False, True]

@@ -1,17 +1,26 @@
 """Blocks of real exports are called after torch's modules, whichever exporter wrote them."""
 
 import ast
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
+import keras
+import numpy as np
 import onnx
 import pytest
+from onnx import helper
 
+import onnx2mvit
 from onnx2mvit.api import inspect
+from onnx2mvit.builder import build
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.network import Network
+from onnx2mvit.lifter.naming import flat_name
 from onnx2mvit.reader.scopes import NAME_SCOPES, RULE_NAME
 from tests.support import skeletons
+from tests.support.graphs import model, save
 
 Fill = Callable[[str], Path]
 SKELETONS = sorted(
@@ -200,3 +209,67 @@ def test_parameters_of_the_network_itself_do_not_name_a_block(filled: Fill, expo
     assert paths[:3] == [f"patch_embed/{name}" for name in (
         "proj", "class_token", "position_embedding"
     )]  # fmt: skip
+
+
+def residual_network(names: Iterable[str], folder: Path) -> Path:
+    """A residual block of two convolutions for each of torch's modules."""
+    nodes: list[onnx.NodeProto] = []
+    weights: dict[str, Any] = {}
+    x = "x"
+
+    def add(op: str, *inputs: str, **attributes: Any) -> str:
+        nodes.append(helper.make_node(op, inputs, [f"v{len(nodes)}"], **attributes))
+        return nodes[-1].output[0]
+
+    def conv(module: str, image: str) -> str:
+        weights[f"{module}.weight"] = (4, 4, 3, 3)
+        path = f"/{module.replace('.', '/')}/Conv"
+        return add("Conv", image, f"{module}.weight", pads=[1] * 4, name=path)
+
+    for name in names:
+        inside = add("Relu", conv(f"{name}.conv1", x))
+        x = add("Relu", add("Add", conv(f"{name}.conv2", inside), x))
+    made = model(f"g (float[N,4,8,8] x) => (float[N,4,8,8] {x}) {{ {x} = Identity(x) }}", **weights)
+    del made.graph.node[:]
+    made.graph.node.extend(nodes)
+    return save(made, folder, "net.onnx")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("stage.0", "stage.1", "stage_1"),
+        ("a.b.c", "a_b.c", "a.b_c"),
+        ("Stage", "stage"),
+        ("_blocks.0", "blocks.0", "__"),
+        ("\ufb01x", "fix", "\uff41", "a"),
+        ("a" * 300, "a" * 299 + "b"),
+        ("class", "None", "x", "inputs", "keras"),
+        ("a b", "a-b"),
+        ("a", "a_conv1_conv"),
+    ],
+)
+def test_names_that_one_form_does_not_tell_apart_are_kept_apart(
+    names: tuple[str, ...], tmp_path: Path
+) -> None:
+    network = inspect(residual_network(names, tmp_path))
+    tops = [block for block in network.blocks if block.children]
+    assert len(tops) == len(names)
+    paths = [leaf.path for leaf in walk(network) if leaf.weights]
+    assert len({flat_name(path).lower() for path in paths}) == len(paths) == 2 * len(names)
+    for top in tops:  # what a scope of TensorFlow and a file may be called
+        assert re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z_.]*", top.path)
+
+
+def test_a_name_goes_to_its_own_weights_in_every_form(tmp_path: Path) -> None:
+    file = residual_network(("stage.0", "stage.1", "stage_1"), tmp_path)
+    result = onnx2mvit.convert(file, tmp_path, inputs=2)
+    assert result.passed
+    flat = build(result.folder, nested=False)
+    pixels = np.ones((1, 8, 8, 4), np.float32)
+    assert np.array_equal(np.asarray(flat(pixels)), np.asarray(result.model(pixels)))
+    for layer in flat.layers:  # what that form is for
+        assert keras.Model(flat.inputs, flat.get_layer(layer.name).output)
+    first, second = onnx2mvit.features(result.model, ["stage.1", "stage_1"])(pixels)
+    assert not np.array_equal(np.asarray(first), np.asarray(second))
+    assert np.array_equal(np.asarray(second), np.asarray(result.model(pixels)))
