@@ -3,6 +3,8 @@
 Source: mobilevit_xs.onnx, opset 20, pytorch 2.13.0+cpu
 SHA-256: 895b446a26a302a065085d6a7ddd74347f02743d98e2bcbbea79f5289dd06e27
 Weights: random (seed 0); by layer path in mobilevit_xs.safetensors
+Inputs: pixel_values (batch, height, width, channels)
+Outputs: logits (batch, 1000)
 """
 
 import json
