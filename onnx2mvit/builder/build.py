@@ -54,7 +54,7 @@ def build(folder: str | Path, name: str | None = None, **arguments: Any) -> kera
         name = modules[0].stem
     for file in (folder / f"{name}.py", folder / f"{name}.safetensors"):
         refuse_special(file)  # others would wait for a pipe
-    keras_module = import_keras()
+    import_keras()
     function = getattr(import_module(folder / f"{name}.py"), name)
     unknown = arguments.keys() - inspect.signature(function).parameters.keys()
     if unknown:
@@ -71,8 +71,17 @@ def build(folder: str | Path, name: str | None = None, **arguments: Any) -> kera
         if any(frame.name == "load_weights" for frame in traceback.extract_tb(error.__traceback__)):
             raise InvalidModelError(f"{folder}: {one_line(error)}") from error
         raise UnsupportedError(f"{name} cannot be made so: {one_line(error)}") from error
-    if not isinstance(model, keras_module.Model):
-        raise InvalidModelError(f"{name} in {folder}/{name}.py makes no Keras model")
+    return _functional(model, f"what {name} in {folder}/{name}.py makes")
+
+
+def _functional(model: object, what: str) -> keras.Model:
+    """A model with named inputs and outputs, as `convert` writes them.
+
+    Raises:
+        InvalidModelError: it is another kind of model, or none.
+    """
+    if not isinstance(model, import_keras().Model) or not hasattr(model, "output_names"):
+        raise InvalidModelError(f"{what} is no functional model of Keras, as `convert` writes them")
     return model
 
 
@@ -120,7 +129,7 @@ def load(target: Path, trust_module: bool = False, **arguments: Any) -> keras.Mo
         if registers and trust_module:
             import_module(source)
         try:
-            model: keras.Model = keras_module.models.load_model(target)
+            model = keras_module.models.load_model(target)
         except (TypeError, ValueError) as error:
             if not registers or trust_module:
                 raise
@@ -128,7 +137,7 @@ def load(target: Path, trust_module: bool = False, **arguments: Any) -> keras.Mo
                 f"{target} has layers of its own, which {source.name} beside it registers: add "
                 f"--trust-module (in Python trust_module=True) to run it ({one_line(error)})"
             ) from error
-        return model
+        return _functional(model, str(target))
 
 
 @contextmanager

@@ -148,7 +148,8 @@ def deploy(
     packages(format, precision)
     size = size_of(model, image_size, source)
     interface = describe_model(model, batch or (1 if format == "litert" else None), size)
-    original = find_original(target, Path(onnx) if onnx is not None else None, source, size)
+    given = Path(onnx) if onnx is not None else None
+    original = find_original(target, given, source, interface.size)
     original = original or keras_original(model, interface)
     job = _Job(
         model=model,

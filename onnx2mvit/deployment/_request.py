@@ -68,17 +68,21 @@ def load_with_report(
 
 def size_of(
     model: keras.Model, wanted: tuple[int, int] | None, source: dict[str, Any]
-) -> tuple[int, int]:
+) -> tuple[int, int] | None:
     """Height and width of the images: what is wanted, or the model's, or those traced at.
+
+    None if the model takes something else.
 
     Raises:
         UsageError: none of them says.
     """
+    if len(model.inputs[0].shape) != 4:
+        return None
     if wanted is not None:
         return wanted
     height, width = model.inputs[0].shape[1:3]
     if height is None or width is None:
-        traced = source.get("sizes", {}).get("traced")
+        traced = source["sizes"]["traced"] if source else None
         if traced is None:
             raise UsageError("this model takes images of any size: choose one with --image-size")
         height, width = traced

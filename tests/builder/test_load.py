@@ -54,6 +54,7 @@ MODULES = {
     "exits": "raise SystemExit(0)",
     "no function": "import keras",
     "gives nothing": "def net(**options): return None",
+    "another kind": "import keras\ndef net(**options): return keras.Sequential()",
     "recursion": "def net(**options): return net()",
 }
 
@@ -62,7 +63,7 @@ MODULES = {
 def test_a_module_that_was_changed_is_said_to_be(tmp_path: Path, module: str) -> None:
     (tmp_path / "net.py").write_text(MODULES[module])
     (tmp_path / "net.safetensors").touch()
-    with pytest.raises(InvalidModelError, match=f"^{tmp_path}|net in {tmp_path}"):
+    with pytest.raises(InvalidModelError, match=f"{tmp_path}"):
         load(tmp_path)
 
 
@@ -85,6 +86,12 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     image = keras.Input((4,))
     keras.Model(image, keras.layers.Dense(64)(image)).save(file)
     return file.read_bytes()
+
+
+def test_a_keras_file_of_another_kind_of_model_is_refused(tmp_path: Path) -> None:
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(tmp_path / "net.keras")
+    with pytest.raises(InvalidModelError, match="no functional model"):
+        load(tmp_path / "net.keras")
 
 
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
