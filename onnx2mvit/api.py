@@ -26,8 +26,7 @@ from onnx2mvit.builder import (
     single_operators_fit,
 )
 from onnx2mvit.deployment import Deployment, deploy
-from onnx2mvit.emitter.emit import emit, model_name
-from onnx2mvit.emitter.onnx_functions import block_model
+from onnx2mvit.emitter import block_model, emit, model_name
 from onnx2mvit.errors import UnsupportedError, UsageError
 from onnx2mvit.exporter import export
 from onnx2mvit.ir.block import Block
@@ -38,13 +37,14 @@ from onnx2mvit.lifter.head import HeadChoice, own_head
 from onnx2mvit.lowering import lower
 from onnx2mvit.matcher.user_patterns import all_patterns, building, own_rules
 from onnx2mvit.reader import read
-from onnx2mvit.reports.node_data import NAME as NODE_DATA
-from onnx2mvit.reports.node_data import node_data
-from onnx2mvit.reports.report import (
+from onnx2mvit.reports import (
+    NODE_DATA,
     by_rule,
     cut_of,
     describe,
     layout_transposes,
+    node_data,
+    render,
     shared_parameters,
     single_operators,
 )
@@ -275,8 +275,6 @@ def _write(
 
 
 def _write_report(work: Path, report: dict[str, Any], source: str) -> None:
-    from onnx2mvit.reports.page import render
-
     (work / MARK).write_text(json_text(report), encoding="utf-8")
     (work / "report.html").write_text(render(report, source), encoding="utf-8")
 

@@ -29,7 +29,6 @@ HOUSE = (
 LATE = {
     "onnx2mvit.exporter.pipeline": "torch and transformers",
     "onnx2mvit.exporter.variants": "transformers",
-    "onnx2mvit.reports.page": "jinja2 and pygments",
 }
 # A command imports what it runs when it runs: the others, and `--help`, answer at once.
 COMMANDS = ("cli", "__main__")

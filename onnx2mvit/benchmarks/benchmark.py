@@ -12,7 +12,7 @@ from onnx2mvit.benchmarks.contenders import contenders
 from onnx2mvit.benchmarks.machine import Others, load_average, peak_memory, share_of_others
 from onnx2mvit.benchmarks.timing import ROUNDS, TIMED, WARM_UP, Ratio, interleave
 from onnx2mvit.errors import UsageError
-from onnx2mvit.reports.report import cut_of
+from onnx2mvit.reports import cut_of
 from onnx2mvit.runtimes import import_litert
 from onnx2mvit.runtimes.onnxruntime_runner import unfused_batch_norms
 from onnx2mvit.stages import inspect

@@ -86,7 +86,12 @@ def contenders(
     for name, make in makers.items():
         had = memory()
         ours = make()
-        answers = OnnxLayout(ours, network)(inputs)
+        try:
+            answers = OnnxLayout(ours, network)(inputs)
+        except ValueError as error:  # a model that was changed may give anything
+            raise VerificationError(
+                f"{name} gives other tensors than onnxruntime: {one_line(error)}"
+            ) from error
         taken = max(0, memory() - had)
         found.append(Contender(name, ours, own, _error(name, answers, expected), taken))
     return found

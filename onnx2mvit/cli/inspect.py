@@ -13,7 +13,6 @@ from onnx2mvit.cli.options import Debug, Json, Outputs, Patterns
 from onnx2mvit.errors import UsageError
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Graph, Value
-from onnx2mvit.reports.wording import shown_params
 
 if TYPE_CHECKING:
     from onnx2mvit.matcher.diagnosis import Explanation
@@ -48,7 +47,7 @@ def inspect(
     from onnx2mvit.api import inspect as run
     from onnx2mvit.cli.show import show_network
     from onnx2mvit.matcher.diagnosis import explanations
-    from onnx2mvit.reports.report import describe, leftovers
+    from onnx2mvit.reports import describe, leftovers
 
     if node is not None and not explain:
         raise UsageError(f"{node!r} is to be explained: add --explain")
@@ -76,6 +75,8 @@ def graph_lines(graph: Graph) -> Iterator[str]:
     `7  Add(5, 2)  → [3, 64, 56, 56]  layer1.0` adds what lines 5 and 2 make. A constant is its
     shape, or its value if it is a single number; what is as usual is left out.
     """
+    from onnx2mvit.reports.wording import shown_params
+
     nodes = list(graph)
     numbers = {value: str(i) for i, node in enumerate(nodes) for value in node.outputs}
     for number, node in enumerate(nodes):

@@ -79,8 +79,7 @@ def shown(pattern: Pattern) -> Iterator[str]:
     """A pattern's docstring, its ONNX expression and the Keras function that it becomes."""
     import black
 
-    from onnx2mvit.emitter.emit import STYLE
-    from onnx2mvit.emitter.functions import emitted
+    from onnx2mvit.emitter import STYLE, emitted
 
     yield f"{pattern.kind}  ({row(pattern)['is']})"
     yield ""

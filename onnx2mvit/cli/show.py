@@ -12,7 +12,7 @@ from onnx2mvit.cli.console import Row, show_rows
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.network import Network
 from onnx2mvit.reader.cut import advice
-from onnx2mvit.reports.report import batch_normalization, leftovers
+from onnx2mvit.reports import batch_normalization, leftovers
 from onnx2mvit.reports.wording import FIXED_BATCH, NOTES, shown_params, tensor
 
 if TYPE_CHECKING:

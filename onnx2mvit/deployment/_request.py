@@ -9,7 +9,7 @@ from onnx2mvit.base.optional import import_tensorflow, optional
 from onnx2mvit.base.user_files import reading
 from onnx2mvit.builder import at_size, load
 from onnx2mvit.errors import UsageError
-from onnx2mvit.reports.report import report_beside
+from onnx2mvit.reports import report_beside
 from onnx2mvit.runtimes import import_litert
 
 if TYPE_CHECKING:

@@ -54,32 +54,17 @@ class Variant:
         return config
 
 
-def _mobilevit(hidden: list[int], neck: list[int], expansion: float) -> dict[str, Any]:
-    return {"hidden_sizes": hidden, "neck_hidden_sizes": neck, "expand_ratio": expansion}
-
-
 def _table() -> dict[str, Variant]:
     fields: dict[str, Any]
-    found = {
-        "mobilevit_xxs": Variant(
-            "mobilevit",
-            "apple/mobilevit-xx-small",
-            _mobilevit([64, 80, 96], [16, 16, 24, 48, 64, 80, 320], 2.0),
-            256,
-        ),
-        "mobilevit_xs": Variant(
-            "mobilevit",
-            "apple/mobilevit-x-small",
-            _mobilevit([96, 120, 144], [16, 32, 48, 64, 80, 96, 384], 4.0),
-            256,
-        ),
-        "mobilevit_s": Variant(
-            "mobilevit",
-            "apple/mobilevit-small",
-            _mobilevit([144, 192, 240], [16, 32, 64, 96, 128, 160, 640], 4.0),
-            256,
-        ),
-    }
+    found: dict[str, Variant] = {}
+    for name, (published_as, widths, neck, expansion) in {
+        "xxs": ("xx-small", [64, 80, 96], [16, 16, 24, 48, 64, 80, 320], 2.0),
+        "xs": ("x-small", [96, 120, 144], [16, 32, 48, 64, 80, 96, 384], 4.0),
+        "s": ("small", [144, 192, 240], [16, 32, 64, 96, 128, 160, 640], 4.0),
+    }.items():
+        fields = {"hidden_sizes": widths, "neck_hidden_sizes": neck, "expand_ratio": expansion}
+        repository = f"apple/mobilevit-{published_as}"
+        found[f"mobilevit_{name}"] = Variant("mobilevit", repository, fields, 256)
     for percent in (50, 75, 100, 125, 150, 175, 200):
         width = percent / 100
         repository = f"apple/mobilevitv2-{width}-imagenet1k-256"

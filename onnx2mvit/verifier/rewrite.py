@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from onnx2mvit.base.quiet import one_line
-from onnx2mvit.emitter.onnx_functions import block_model
+from onnx2mvit.emitter import block_model
 from onnx2mvit.errors import MALFORMED, InvalidModelError
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Node, Value

@@ -101,14 +101,11 @@ def applied_rules(fired: dict[str, int]) -> list[AppliedRule]:
 
 
 def _alone(operators: list[dict[str, Any]]) -> list[Alone]:
-    times = Counter((each["op"], each["closest"]) for each in operators)
-    modules: dict[tuple[str, str | None], str] = {}
+    alike: dict[tuple[str, str | None], list[str]] = {}
     for each in operators:
-        modules.setdefault((each["op"], each["closest"]), each["module"])
-    return [
-        Alone(op, count, modules[op, closest], closest)
-        for (op, closest), count in times.most_common()
-    ]
+        alike.setdefault((each["op"], each["closest"]), []).append(each["module"])
+    found = [Alone(op, len(at), at[0], closest) for (op, closest), at in alike.items()]
+    return sorted(found, key=lambda each: -each.times)
 
 
 def _kinds(rows: tuple[Row, ...]) -> list[tuple[str, int]]:
