@@ -83,16 +83,8 @@ def test_inspect_gives_json(run: Run, filled: Fill) -> None:
         "leftovers",
     }
     assert set(told["onnx"]) == {
-        *(
-            "file",
-            "sha256",
-            "opset",
-            "producer",
-            "nodes",
-            "weights",
-            "dynamic_batch",
-            "dynamic_size",
-        )
+        *("file", "sha256", "opset", "producer", "nodes", "weights", "precision", "outputs"),
+        *("dynamic_batch", "dynamic_size"),
     }
     assert told["onnx"]["file"] == f"{XXS}.onnx"
     assert told["coverage"]["nodes"] == told["coverage"]["in_blocks"] > 0
