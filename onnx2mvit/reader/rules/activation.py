@@ -34,7 +34,11 @@ class GeluFromParts(Rule):
             op.Tanh(op.Mul(inner, scalar("root", math.sqrt(2 / math.pi))), role="tanh"),
         )
         half, one_plus = scalar("half", 0.5), op.Add(gate, scalar("one", 1.0))
-        return op.Product(x, one_plus, half)
+        return any_of(
+            op.Mul(op.Mul(x, one_plus), half),
+            op.Mul(op.Mul(x, half), one_plus),
+            op.Mul(x, op.Mul(one_plus, half)),
+        )
 
     def rewrite(self, m: Match, new: Builder) -> Value:
         require(m.x.const is None, "it is applied to a constant")
