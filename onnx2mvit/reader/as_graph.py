@@ -13,7 +13,7 @@ from onnx2mvit.base.quiet import one_line
 from onnx2mvit.errors import InvalidModelError, UnsupportedError
 from onnx2mvit.ir.graph import Graph, Node, Source, Value
 from onnx2mvit.reader.cut import advice
-from onnx2mvit.reader.limits import refuse_large
+from onnx2mvit.reader.limits import refuse_held, refuse_large
 from onnx2mvit.reader.precision import TYPE_ATTRIBUTES, as_float32, float32_for, with_precision
 from onnx2mvit.reader.scopes import scope_of
 from onnx2mvit.reader.shapes import data_inputs
@@ -67,6 +67,7 @@ def as_graph(model: ir.Model, source: Source) -> Graph:
         check_attributes(converted)
         refuse_large(node, given)
         graph.add(converted)
+    refuse_held(model, given)
     if not networkx.is_directed_acyclic_graph(graph.nx):
         raise InvalidModelError(f"{source.file} has a cycle")
     graph.source = with_precision(source, {value.dtype for value in values})

@@ -17,6 +17,7 @@ MOST_LOOPS = 1 << 33  # nanoseconds in the loops of onnx's reference implementat
 LARGEST_TENSOR = 1 << 25  # elements of what is computed for the images that are compared,
 GROWTH = 1 << 7  # or for each element of the inputs, if that is more
 
+HELD = 4  # so many times the largest tensor may have to be kept at a time
 WINDOWS = ("MaxPool", "AveragePool", "LpPool", "LRN")
 # Their output may be of any size, and where it is not known before, it is not made.
 GROWING = frozenset(
@@ -96,6 +97,24 @@ def refuse_large(node: ir.Node, given: int) -> None:
                 f"node {node.name or node.outputs[0].name!r} ({node.op_type}) goes through windows "
                 f"of {operations:,} elements in all, too many for the images that are compared"
             )
+
+
+def refuse_held(model: ir.Model, given: int) -> None:
+    """Raises UnsupportedError if too much is still to be read at one time; `given` as before."""
+    last = {value: node for node in model.graph for value in node.inputs}
+    held, most = 0, HELD * max(LARGEST_TENSOR, GROWTH * given)
+    for node in model.graph:
+        held += sum(_elements(value) or 0 for value in node.outputs)
+        if held > most:
+            name = node.name or node.outputs[0].name
+            raise UnsupportedError(
+                f"at node {name!r} ({node.op_type}) {held:,} numbers are still to be read, too "
+                "many for the images that are compared. Export the network at a smaller size."
+            )
+        done = {value for value in node.inputs if value is not None and last[value] is node}
+        done |= {value for value in node.outputs if value not in last}
+        gone = [value for value in done if value.producer() and not value.is_graph_output()]
+        held -= sum(_elements(value) or 0 for value in gone)
 
 
 def _padding(node: ir.Node, rank: int) -> list[int]:

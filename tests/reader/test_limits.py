@@ -130,6 +130,15 @@ def test_what_is_computed_for_images_does_not_grow(tmp_path: Path, node: str, sa
         read(path)
 
 
+def test_what_is_kept_at_a_time_is_bounded(tmp_path: Path) -> None:
+    made = "  ".join(f"t{i} = Tile(x, many)" for i in range(6))
+    read_later = "  ".join(f"s{i} = Add(s{i - 1}, t{5 - i})" for i in range(1, 6))
+    body = f"{GOOD} {{ {made}  s0 = Neg(t5)  {read_later}  y = ReduceMax<axes=[2,3]>(s5) }}"
+    path = save(model(body, opset=17, many=[1, 1, 400, 400]), tmp_path)
+    with pytest.raises(UnsupportedError, match=r"at node 't4' \(Tile\) 153,600,000 numbers"):
+        read(path)
+
+
 def test_a_file_of_too_many_nodes() -> None:
     refuse_many(MOST_NODES, "net.onnx")
     with pytest.raises(UnsupportedError, match=r"net\.onnx has more than 100,000 nodes"):
