@@ -187,8 +187,8 @@ def _operations(node: ir.Node, made: int) -> int:
             return math.prod(sizes[0]) * math.prod(sizes[1][1:])
         case "MaxPool" | "AveragePool" | "LpPool":
             return made * math.prod(node.attributes.get_ints("kernel_shape", ()))
-        case "LRN":
-            return made * min(node.attributes.get_int("size", 1), 2 * max(sizes[0][1:2], default=1))
+        case "LRN":  # onnxruntime goes through all of its window, beyond the channels too
+            return made * node.attributes.get_int("size", 1)
         case "Einsum":
             return _indices(node.attributes.get_string("equation", ""), sizes)
     return 0

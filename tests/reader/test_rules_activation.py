@@ -294,7 +294,8 @@ def test_a_resize_with_aligned_corners_says_so(size: str) -> None:
         sizes=[1, 2, 6, 9],
         scales=np.full(4, [1, 1, 1.5, 1.5]),
     )
-    assert only(graph, "Resize").attrs == {"mode": "align_corners"}
+    stated = {"by_sizes": 1} if "sizes" in size else {}
+    assert only(graph, "Resize").attrs == {"mode": "align_corners", **stated}
 
 
 @pytest.mark.parametrize(
