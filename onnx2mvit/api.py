@@ -49,13 +49,14 @@ from onnx2mvit.reports import (
     single_operators,
 )
 from onnx2mvit.runtimes import preprocess
-from onnx2mvit.stages import inspect
+from onnx2mvit.stages import at_sizes, inspect
 from onnx2mvit.verifier import (
     FOLDER,
     INPUTS,
     Verification,
-    elsewhere,
+    inspect_for,
     load_traced,
+    look_elsewhere,
     prove,
     renew_repro,
     run_reference,
@@ -154,7 +155,8 @@ def convert(
     `images`; a model that differs is written all the same, and its report says so.
 
     `image_size` is (height, width), or "any" for one model for all sizes with two layers of its
-    own; by default what the file was traced at. The comparison is made at the traced size.
+    own; by default what the file was traced at. The comparison is made at the size that the file
+    has, or that is asked for where it leaves it open, and at others as far as the file runs there.
 
     `head` is "keep", "none" for a model that gives the features its classifier read, or the
     number of classes of a fresh one. The comparison is made with the file's own before.
@@ -181,9 +183,10 @@ def convert(
         raise UsageError(f"{name!r} is not a name for a module: try {model_name(name)!r}")
     own = all_patterns(patterns)
     with stages("read"):
-        graph = read(path, rules=own_rules(own), outputs=outputs)
+        size = image_size if isinstance(image_size, tuple) else None
+        graph = read(path, size, own_rules(own), outputs)
     with stages("rewrite"):
-        network = lower(lift(graph, own))
+        network = at_sizes(path, lower(lift(graph, own)), own, image_size)
     if not len(graph):
         raise UnsupportedError(f"{path} computes nothing: its output is its input or a constant")
     with stages("emit"):
@@ -194,12 +197,12 @@ def convert(
         # onnxruntime answers while Keras is imported and the model is made.
         answers = meanwhile.submit(run_reference, path, network, images, inputs) if verify else None
         whole = _write(work, name, source, network, stages, image_size)
-        verification, other_size = None, None
+        verification, others = None, []
         if answers is not None:
             with stages("verify"):
                 traced = at_size(whole, work, network.traced_size, **own_head(network))
                 verification = prove(path, network, traced, answers.result(), stages.progress)
-                other_size = elsewhere(path, network, whole, work)
+                others = look_elsewhere(path, network, whole, work, image_size)
                 data = node_data(path, verification)
                 (work / NODE_DATA).write_text(json_text(data), encoding="utf-8")
                 if verification.first_divergence is not None:
@@ -212,7 +215,7 @@ def convert(
             model.save(work / f"{name}.keras")
         with stages("report"):
             seconds = dict(stages.seconds)
-            report = _report(network, model, verification, other_size, seconds)
+            report = _report(network, model, verification, others, seconds)
             report["model"]["head"] = head
             _write_report(work, report, source)
     return Conversion(model, network.blocks, target, target / f"{name}.py", report)
@@ -242,7 +245,7 @@ def verify(
     """
     path, target, stages = Path(path), Path(target), Stages(progress)
     with stages("read"):
-        network = inspect(path, patterns, outputs=cut_of(target, path))
+        network = inspect_for(path, target, patterns, cut_of(target, path), trust_module)
     with ThreadPoolExecutor(1) as meanwhile:
         answers = meanwhile.submit(run_reference, path, network, images, inputs)
         with stages("load"):
@@ -283,7 +286,7 @@ def _report(
     network: Network,
     model: keras.Model,
     verification: Verification | None,
-    other_size: dict[str, Any] | None,
+    others: list[dict[str, Any]],
     seconds: dict[str, float],
 ) -> dict[str, Any]:
     described = describe(network)
@@ -295,6 +298,7 @@ def _report(
     for entry, name in zip(described["outputs"], model.output_names, strict=False):
         entry["keras_name"] = name
     traced = list(network.traced_size) if network.traced_size is not None else None
+    agreeing = [each["size"] for each in others if each["onnxruntime"] == "agrees"]
     trainable = sum(math.prod(variable.shape) for variable in model.trainable_weights)
     return {
         "onnx": described.pop("onnx"),
@@ -310,9 +314,9 @@ def _report(
         "single_operators": single_operators(network),
         "sizes": {
             "traced": traced,
-            "proven": [traced] if verification is not None and traced is not None else [],
+            "proven": [traced, *agreeing] if verification is not None and traced else [],
             "by_rule": by_rule(network),
-            "file_elsewhere": other_size,
+            "file_elsewhere": others[0] if others and network.graph.source.dynamic_size else None,
         },
         "verification": verification.as_dict() if verification is not None else None,
         "seconds": seconds,

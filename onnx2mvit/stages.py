@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from onnx2mvit.errors import UnsupportedError
+from onnx2mvit.ir.image_size import ImageSize, sizes_beside
 from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter import lift
-from onnx2mvit.lowering import lower
+from onnx2mvit.lowering import compared, lower
+from onnx2mvit.matcher.pattern import Pattern
 from onnx2mvit.matcher.user_patterns import all_patterns, own_rules
 from onnx2mvit.reader import read
 
@@ -34,5 +37,56 @@ def inspect(
         InvalidModelError: it is not a usable ONNX file.
         UnsupportedError: its opset, inputs or data types are not converted.
     """
-    used = all_patterns(patterns)
-    return lower(lift(read(path, size, own_rules(used), outputs), used))
+    return _inspected(Path(path), all_patterns(patterns), size, outputs)
+
+
+def _inspected(
+    path: Path,
+    patterns: Sequence[Pattern],
+    size: tuple[int, int] | None,
+    outputs: Sequence[str],
+) -> Network:
+    return lower(lift(read(path, size, own_rules(patterns), outputs), patterns))
+
+
+def at_sizes(
+    path: Path, network: Network, patterns: Sequence[Pattern], asked: ImageSize | None
+) -> Network:
+    """A file that leaves the size of its images open, as far as readings at other sizes agree.
+
+    Args:
+        path: the file.
+        network: as it was read and lowered at the size that is asked for.
+        patterns: those that it was lifted by.
+        asked: a size, or any.
+
+    Returns:
+        The network, whose layouts say what holds for its size alone. Where it cannot be converted
+        at the size that is asked for, though it can be at that which files are read at by default,
+        the network is that of the default size: exporters declare sizes open and bake one in.
+
+    Raises:
+        UnsupportedError: it is to be for any size, and cannot be converted at another.
+    """
+    traced, outputs = network.traced_size, network.graph.source.outputs
+    if not network.graph.source.dynamic_size or traced is None:
+        return network
+    if network.refused:
+        usual = _inspected(path, patterns, None, outputs) if isinstance(asked, tuple) else network
+        return network if usual.refused else usual
+    others: list[Network] = []
+    beside = sizes_beside(traced, network.open_size)
+    for size in beside[: 2 if asked == "any" else 1]:
+        try:
+            other = _inspected(path, patterns, size, outputs)
+        except UnsupportedError:
+            continue
+        if not other.refused:
+            others.append(other)
+        elif asked == "any" and network.coverage.single_ops:
+            node, why = next(iter(other.refused.items()))
+            raise UnsupportedError(
+                f"the model cannot be made for any size: at {size[0]}×{size[1]}, node "
+                f"{node.name or node.output.name!r} ({node.op}) cannot be converted: {why}"
+            )
+    return compared(network, others) if others else network

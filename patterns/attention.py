@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from onnx2mvit.base.numbers import ratio
+from onnx2mvit.ir.graph import Value
 from onnx2mvit.matcher import (
     Array,
     Expr,
@@ -29,29 +30,37 @@ if TYPE_CHECKING:
     from keras import KerasTensor, layers
 
 
+def attended(op: Ops, query: Var, key: Var, value: Var, mask: Var | None = None) -> Expr:
+    """softmax(q·kᵀ/√d + mask)·v, the heads by Reshape and Transpose (arXiv:1706.03762, 3.2)."""
+    heads: dict[str, Any] = {"h": p.num_heads, "k": p.key_dim}
+    q = op.Rearrange("b t (h k) -> b h t k", op.Dense(query, role="query"), **heads)
+    k = op.Rearrange("b t (h k) -> b h k t", op.Dense(key, role="key"), **heads)
+    v = op.Rearrange("b t (h k) -> b h t k", op.Dense(value, role="value"), **heads)
+    scores: Expr = op.Mul(op.MatMul(q, k), scalar("scale"))
+    scores = scores if mask is None else any_of(op.Add(scores, mask), scores)
+    y: Expr = op.MatMul(op.Softmax(scores, axis=-1), v)
+    y = op.Rearrange("b h t k -> b t (h k)", y, **heads)
+    return op.Dense(y, role="output")
+
+
 class MultiHeadAttention(Pattern):
     """Scaled dot-product attention of a sequence with itself (arXiv:1706.03762, section 3.2).
 
-    The heads are split by Reshape and Transpose, the scale is on the scores and must be
-    1/√(channels of a head). Keras: MultiHeadAttention, kernels (channels, heads, channels of a
-    head), and the other way round at the output.
+    The scale must be 1/√(channels of a head). Keras: MultiHeadAttention, kernels (channels, heads,
+    channels of a head), and the other way round at the output.
     """
 
-    layer = "MultiHeadAttention"
-    takes = 2
+    layer: ClassVar[str | None] = "MultiHeadAttention"
+    before: ClassVar[tuple[str, ...]] = ("Attention",)
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        heads: dict[str, Any] = {"h": p.num_heads, "k": p.key_dim}
-        query = op.Rearrange("b t (h k) -> b h t k", op.Dense(x, role="query"), **heads)
-        key = op.Rearrange("b t (h k) -> b h k t", op.Dense(x, role="key"), **heads)
-        value = op.Rearrange("b t (h k) -> b h t k", op.Dense(x, role="value"), **heads)
-        scores = op.Mul(op.MatMul(query, key), scalar("scale"))
-        y: Expr = op.MatMul(op.Softmax(scores, axis=-1), value)
-        y = op.Rearrange("b h t k -> b t (h k)", y, **heads)
-        return op.Dense(y, role="output")
+        return attended(op, x, x, x)
 
     def usual(self) -> dict[str, Any]:
         return {"use_bias": True}
+
+    def operands(self, m: Match) -> tuple[Value, ...]:
+        return m.x, m.x
 
     def params(self, m: Match) -> dict[str, Any]:
         *_, channels = m.shape("x", 3)
@@ -86,6 +95,59 @@ class MultiHeadAttention(Pattern):
 def any_bias(m: Match) -> bool:
     """Keras has one switch for the four biases: if one is there, absent ones are zeros."""
     return any(getattr(m, role).use_bias for role in ("query", "key", "value", "output"))
+
+
+class Attention(MultiHeadAttention):
+    """The same of a sequence with others, or with what comes before alone (causal).
+
+    arXiv:1706.03762, section 3.2.3. The keys may be of other tensors than the values: DETR
+    (arXiv:2005.12872) adds positions to queries and keys.
+    """
+
+    layer = None
+    keras = "multi_head_attention"
+    style = ("use_bias",)
+    before = ()
+
+    @property
+    def is_leaf(self) -> bool:
+        return True
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return attended(op, x, Var("keys"), Var("values"), constant("mask"))
+
+    def operands(self, m: Match) -> tuple[Value, ...]:
+        return m.x, m.values, m.keys
+
+    def params(self, m: Match) -> dict[str, Any]:
+        for role in ("x", "keys", "values"):
+            require(m.bound[role].const is None, "it is of a constant")
+            m.shape(role, 3)
+        params = super().params(m)
+        if m.mask is not None:
+            mask, tokens = m.mask.const, m.x.shape[1]
+            hidden = mask < np.finfo(np.float32).min / 2
+            require(mask.size == tokens * tokens, "its mask is not one for all images and heads")
+            later = np.triu(np.ones((tokens, tokens), bool), 1)
+            require(bool((hidden.reshape(later.shape) == later).all()), "its mask is not causal")
+            require(not mask[~hidden].any(), "its mask weighs what it does not hide")
+        return {**params, "causal": m.mask is not None}
+
+
+def multi_head_attention(
+    x: KerasTensor,
+    value: KerasTensor,
+    key: KerasTensor,
+    num_heads: int,
+    key_dim: int,
+    use_bias: bool = True,
+    causal: bool = False,
+    *,
+    name: str,
+) -> KerasTensor:
+    """Attention of tokens (batch, tokens, channels) to those of which value and key are."""
+    layer = layers.MultiHeadAttention(num_heads, key_dim, use_bias=use_bias, name=name)
+    return layer(x, value, key, use_causal_mask=causal)
 
 
 class LayerScale(Pattern):

@@ -170,6 +170,7 @@ class FoldPatches(Pattern):
     """
 
     keras = "fold_patches"
+    before = ("PixelShuffle",)
     inner = True
 
     def onnx(self, op: Ops, x: Var) -> Expr:

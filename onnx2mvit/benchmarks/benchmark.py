@@ -15,8 +15,7 @@ from onnx2mvit.errors import UsageError
 from onnx2mvit.reports import cut_of
 from onnx2mvit.runtimes import import_litert
 from onnx2mvit.runtimes.onnxruntime_runner import unfused_batch_norms
-from onnx2mvit.stages import inspect
-from onnx2mvit.verifier import load_traced
+from onnx2mvit.verifier import inspect_for, load_traced
 
 MB = 1e6
 
@@ -95,7 +94,7 @@ def benchmark(
     before = share_of_others()
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(threads))
     progress("load")
-    network = inspect(path, outputs=cut_of(target, path))
+    network = inspect_for(path, target, (), cut_of(target, path), trust_module)
     model = load_traced(target, network, trust_module)
     rows: list[Row] = []
     for batch in batches:

@@ -12,7 +12,7 @@ from onnx2mvit.builder.build import (
     loading,
 )
 from onnx2mvit.builder.features import features
-from onnx2mvit.builder.sizes import at_size, image_input, single_operators_fit
+from onnx2mvit.builder.sizes import at_size, default_size, image_input, single_operators_fit
 from onnx2mvit.builder.weights import block_weights, check_weights, save_weights
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "block_weights",
     "build",
     "check_weights",
+    "default_size",
     "features",
     "float64_allowed",
     "image_input",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.base.quiet import one_line
-from onnx2mvit.builder.build import build
+from onnx2mvit.builder.build import build, load, loading
 from onnx2mvit.errors import UnsupportedError, UsageError
 from onnx2mvit.ir.image_size import ImageSize
 
@@ -31,6 +31,19 @@ def single_operators_fit(network: Network, size: ImageSize | None) -> Iterator[N
             f"the model cannot be made for images of size {wanted}: a single operator, which is "
             f"not part of a known block, does not fit it ({one_line(error)})"
         ) from error
+
+
+def default_size(target: Path, trust_module: bool = False) -> tuple[int, int] | None:
+    """Height and width that a converted model takes, as it is without arguments; None for any.
+
+    Args:
+        target: the folder that `convert` wrote, or a .keras file.
+        trust_module: as in `load`.
+    """
+    with loading(target):
+        image = image_input(load(target, trust_module=trust_module))
+    height, width = image.shape[1:3] if image is not None else (None, None)
+    return (height, width) if height and width else None
 
 
 def at_size(

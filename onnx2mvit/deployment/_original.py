@@ -46,6 +46,9 @@ def find_original(
         return None
     if known.get("sha256") not in (None, network.graph.source.sha256):
         raise UsageError(f"{path} is not the file that {target} was converted from")
+    if network.traced_size not in (size, None) and network.graph.source.dynamic_size:
+        there = inspect(path, size=size, outputs=network.graph.source.outputs)
+        network = network if there.refused else there
     if network.traced_size not in (size, None):
         raise UsageError(
             "{} was exported for {}×{}: leave --onnx out to compare a file for {}×{} with the "

@@ -141,10 +141,11 @@ def refuse_other_sizes(network: Network, image_size: ImageSize | None) -> None:
         )
     if block is not None and image_size != traced:
         height, width = traced
+        how = "Ask for" if network.graph.source.dynamic_size else "Export the network at"
         raise UnsupportedError(
             f"the model can only be made for images of {height}×{width}: {block.name!r} "
             f"({block.kind}), which is not part of a known block, holds for that size alone. "
-            "Export the network at the size that you need."
+            f"{how} the size that you need."
         )
 
 

@@ -27,10 +27,10 @@ Python = FunctionType
 class Function:
     """A Keras function of a pattern, or a helper of its file: its text and how it is called.
 
-    `defaults` are those of the emitted function, `required` its arguments without one, and
-    `forwards` the functions that get its further keyword arguments. `left_out` are arguments that
-    the pattern's function has and the emitted one does not. `layers` are the classes that
-    it needs; where it `depends_on_size`, it has them for images of any size alone.
+    `defaults` are those of the emitted function, `required` its arguments without one, tensors
+    first, and `forwards` the functions that get its further keyword arguments. `left_out` are
+    arguments that the pattern's function has and the emitted one does not. `layers` are the
+    classes that it needs; where it `depends_on_size`, it has them for images of any size alone.
     """
 
     name: str
@@ -198,14 +198,16 @@ def _function(
     for keyword in (keyword for call in called for keyword in call.keywords):
         if keyword.arg == "name" and (new := _renamed(keyword.value, kind, roles)):
             edits.append((at.start(keyword.value), at.end(keyword.value), new))
-    own = {name: value for name, value in python.__globals__.items() if inspect.isfunction(value)}
+    every = arguments_of(text)
+    stored = (node for node in ast.walk(tree) if isinstance(node, ast.Name))
+    local = {*every, *(node.id for node in stored if isinstance(node.ctx, ast.Store))}
+    own = {name for name, value in python.__globals__.items() if inspect.isfunction(value)} - local
     calls = [(call.func.id, call) for call in called if isinstance(call.func, ast.Name)]
     calls = [(name, call) for name, call in calls if name in own]
-    every = arguments_of(text)
     return Function(
         name=tree.name,
         text=edited(text, edits),
-        required=tuple(name for name in every[1:] if name not in defaults and name != "name"),
+        required=tuple(name for name in every if name not in defaults and name != "name"),
         defaults=defaults,
         forwards=tuple(
             dict.fromkeys(

@@ -213,13 +213,17 @@ class ModelFunction:
         inputs = [self._in_order(*wanted) for wanted in wanted_orders(self.network, block)]
         if block.code is not None:
             return block.code.expr.bind(inputs)
+        if block.operands:
+            given = dict(zip(block.inputs, inputs, strict=True))
+            inputs = [given[value] for value in block.operands]
         pattern = block.pattern
         if pattern.keras is None:
             params = {key: self._value(block, key) for key in block.params}
             made = call(f"layers.{pattern.layer}", **params, name=LayerName())
-            return made(*inputs * pattern.takes)
+            return made(*inputs)
         function = self.functions[pattern.keras]
-        missing = [key for key in function.required if key not in block.params]
+        required = function.required[len(inputs) :]
+        missing = [key for key in required if key not in block.params]
         if missing:
             raise UnsupportedError(
                 f"block {block.name!r} ({block.kind}) stands where its {missing[0]} is not known"
@@ -229,10 +233,10 @@ class ModelFunction:
             for forward in function.forwards
             for key, value in self.functions[forward].defaults.items()
         } | function.defaults
-        options = {key: self._value(block, key) for key in function.required}
-        first = [options.pop(key) for key in function.required[:1]]
+        options = {key: self._value(block, key) for key in required}
+        first = [options.pop(key) for key in required[:1]]
         for key, value in block.params.items():
-            if key in function.required or key in function.left_out:
+            if key in required or key in function.left_out:
                 continue
             if value != defaults.get(key, _Missing):
                 options[key] = Literal(value)

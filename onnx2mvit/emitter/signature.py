@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from onnx2mvit.ir.image_size import ImageSize
@@ -58,7 +58,10 @@ class Signature:
     def _of_images(self, image_size: ImageSize | None) -> Iterator[Argument]:
         if self.network.image_shape is not None:
             *traced, channels = self.network.image_shape
-            size = (None, None) if image_size == "any" else image_size or traced
+            size: Sequence[int | None] = image_size if isinstance(image_size, tuple) else traced
+            if image_size == "any":
+                pairs = zip(traced, self.network.open_size, strict=True)
+                size = [None if is_open else length for length, is_open in pairs]
             meaning = "(height, width, channels) of the images; the weights fit any size."
             if self.network.fixed_by is not None:
                 meaning = "(height, width, channels): some operations hold for this one alone."

@@ -24,7 +24,6 @@ class BlockType:
 
     Attributes:
         layer: the Keras layer of a leaf.
-        takes: how often the layer takes its input: query and value of attention.
         keras: the name of the function of a composite.
         nested: whether that function makes a model.
         main: the role of the child that takes the name of the block itself.
@@ -35,7 +34,6 @@ class BlockType:
     """
 
     layer: ClassVar[str | None] = None
-    takes: ClassVar[int] = 1
     keras: ClassVar[str | None] = None
     nested: ClassVar[bool] = False
     main: ClassVar[str | None] = None
@@ -81,13 +79,15 @@ class Block(Node):
     its parent ("expand"; "layer.0" for the first of several), `name` the place in torch's module
     tree, or a numbered kind where the file has no names, `path` that of its layer in Keras.
     `children` are the blocks in it, in topological order; a leaf has none.
-    `weights` is filled for leaves alone, in Keras's own layout and by Keras's variable names.
+    `operands` are what a call of its layer or function gets, where that is not its inputs as they
+    come. `weights` is filled for leaves alone, in Keras's own layout and by Keras's variable names.
     `code` is there where no pattern took the node, but its operator could be converted.
     """
 
     inputs: tuple[Value, ...]
     pattern: BlockType
     matched: tuple[Node, ...]
+    operands: tuple[Value, ...] = ()
     weights: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
     role: str = ""
     path: str = ""

@@ -81,6 +81,7 @@ class Source:
     `outputs` are the tensors at which it was cut, none where it is whole; `tensors` are the names
     of all that its nodes compute. `precision` is the coarsest type of floats that it computes in;
     a graph has float32 throughout.
+    `open_axes` are the axes of its first image that it leaves open, save for the batch.
     """
 
     file: str
@@ -93,6 +94,7 @@ class Source:
     dynamic_size: bool
     outputs: tuple[str, ...] = ()
     tensors: frozenset[str] = frozenset()
+    open_axes: tuple[int, ...] = ()
     precision: str = "float32"
 
     @property

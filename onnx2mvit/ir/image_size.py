@@ -10,6 +10,23 @@ ImageSize = tuple[int, int] | Literal["any"]
 SMALLEST, LARGEST = 32, 8192
 
 
+# What is added to the size that a network was read at to look at it at others: lengths that are
+# divided by 32 as before, and at last one that nothing divides.
+BESIDE = ((32, 64), (64, 32), (33, 17))
+
+
+def sizes_beside(
+    size: tuple[int, int], is_open: tuple[bool, bool] = (True, True)
+) -> list[tuple[int, int]]:
+    """Others than this height and width, which differ from each other in both.
+
+    Args:
+        size: height and width.
+        is_open: whether each of them may be another.
+    """
+    return [(size[0] + more * is_open[0], size[1] + wider * is_open[1]) for more, wider in BESIDE]
+
+
 def parse_size(text: str) -> tuple[int, int]:
     """ "320" is (320, 320), "192x256" is (192, 256): height and width.
 

@@ -109,7 +109,8 @@ class Network:
 
     def is_image(self, value: Value) -> bool:
         """True for a tensor of channels, height and width."""
-        return {"channels", "height", "width"} <= set(self.axes_of(value))
+        axes = self.axes_of(value)
+        return len(axes) == 4 and {"channels", "height", "width"} <= set(axes)
 
     @property
     def image_shape(self) -> tuple[int, int, int] | None:
@@ -137,3 +138,13 @@ class Network:
         named = zip(self.graph.output_names, self.graph.outputs, strict=True)
         given = {name: self.layouts[value].batch for name, value in named}
         return given | {value.name: axis for value, axis in self.graph.batch_axes.items()}
+
+    @property
+    def open_size(self) -> tuple[bool, bool]:
+        """Whether height and width may be others: those that the file leaves open, or both."""
+        source = self.graph.source
+        if self.image is None or not source.dynamic_size:
+            return True, True
+        named = self.axes_of(self.image)
+        height, width = (named.index(name) in source.open_axes for name in ("height", "width"))
+        return height, width

@@ -73,18 +73,21 @@ def _apply(graph: Graph, pattern: Pattern) -> None:
 
 def _block(graph: Graph, pattern: Pattern, match: Match, params: dict[str, object]) -> Block:
     inside = set(match.nodes)
-    inputs = dict.fromkeys(
+    operands = pattern.operands(match)
+    read = (
         value
         for node in sorted(match.nodes, key=lambda node: node.position)
         for value in node.inputs
         if value is not None and value.const is None and graph.producer(value) not in inside
     )
+    inputs = dict.fromkeys((*operands, *read))
     return Block(
         op=pattern.kind,
         attrs=params,
         pattern=pattern,
         inputs=tuple(inputs),
         outputs=(match.root.output,),
+        operands=operands,
         matched=match.nodes if pattern.is_leaf else _with_roles(match),
         weights=pattern.weights(match),
         position=match.root.position,

@@ -6,5 +6,6 @@ expression objects of `ir.expr`.
 """
 
 from onnx2mvit.lowering.lower import lower, taken_order, wanted_orders
+from onnx2mvit.lowering.sizes import compared
 
-__all__ = ["lower", "taken_order", "wanted_orders"]
+__all__ = ["compared", "lower", "taken_order", "wanted_orders"]

@@ -30,7 +30,10 @@ class Varying(dict[Value, Axes]):
     def lengths(self) -> frozenset[int]:
         """The lengths that such axes have at the traced size."""
         return frozenset(
-            (value.shape or ())[axis] for value, axes in self.items() for axis in axes
+            value.shape[axis]
+            for value, axes in self.items()
+            for axis in axes
+            if value.shape is not None and axis < len(value.shape)
         ) - {1}
 
 
@@ -66,7 +69,8 @@ def _varying(node: Node, found: Varying) -> Axes:
     """Of the outputs of a node; of what is not known, all axes but the first."""
     inputs = [(value, found[value]) for value in node.inputs if value is not None]
     rank = len(node.output.shape or ())
-    if not any(axes for _, axes in inputs):
+    known = all(each.shape is not None for each in (node.output, *(each for each, _ in inputs)))
+    if not known or not any(axes for _, axes in inputs):
         return NONE
     value, axes = inputs[0]
     own, attrs = len(value.shape or ()), node.attrs

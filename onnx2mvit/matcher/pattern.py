@@ -31,6 +31,7 @@ from functools import cache
 from typing import Any, ClassVar
 
 from onnx2mvit.ir.block import BlockType
+from onnx2mvit.ir.graph import Value
 from onnx2mvit.matcher.expression import Expr, Var
 from onnx2mvit.matcher.language import Ops
 from onnx2mvit.matcher.match import Match
@@ -85,6 +86,10 @@ class Pattern(Rooted, BlockType, ABC):
         """
         function = getattr(sys.modules[type(self).__module__], self.keras or "", None)
         return _defaults(function) if inspect.isfunction(function) else {}
+
+    def operands(self, m: Match) -> tuple[Value, ...]:
+        """What a call gets, the first input first; where it is empty, the inputs as they come."""
+        return ()
 
     def weights(self, m: Match) -> dict[str, Array]:
         """A leaf's tensors by Keras's variable name and in Keras's layout."""

@@ -21,10 +21,12 @@ Shape = tuple[int, ...]
 class Rule(Rooted, ABC):
     """Replaces the last node of what it matches; what nobody reads any more goes by itself.
 
-    `needed_by` says whose files it is for, in the table in docs/rules.md.
+    `needed_by` says whose files it is for, in the table in docs/rules.md. Where it is `forward`, it
+    is applied from the input to the output, so that it hands something on through the graph.
     """
 
     needed_by: ClassVar[str] = ""
+    forward: ClassVar[bool] = False
 
     @property
     def name(self) -> str:

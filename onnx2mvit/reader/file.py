@@ -17,7 +17,7 @@ from onnx2mvit.ir.graph import LEAST_OPSET, Source
 from onnx2mvit.reader.cut import cut
 from onnx2mvit.reader.formats import by_content, by_name
 from onnx2mvit.reader.limits import refuse_many
-from onnx2mvit.reader.shapes import is_dynamic
+from onnx2mvit.reader.shapes import is_dynamic, open_axes
 from onnx2mvit.reader.validation import BROKEN_DATA, check_places
 
 # What onnx raises where it cannot bring operators to a newer opset.
@@ -159,4 +159,5 @@ def source_of(path: Path, model: ir.Model, digest: str = "", outputs: Sequence[s
         weights=model.metadata_props.get("onnx2mvit.weights", "as in the file"),
         dynamic_batch=is_dynamic(model, of_batch=True),
         dynamic_size=is_dynamic(model, of_batch=False),
+        open_axes=open_axes(model),
     )

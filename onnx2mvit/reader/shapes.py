@@ -82,6 +82,16 @@ def is_dynamic(model: ir.Model, of_batch: bool) -> bool:
     )
 
 
+def open_axes(model: ir.Model) -> tuple[int, ...]:
+    """The axes of the first image that the file leaves open, save for the batch."""
+    images = [v for v in data_inputs(model) if v.shape is not None and len(v.shape) == 4]
+    if not images or images[0].shape is None:
+        return ()
+    batch = batch_axes(model)[images[0].name or ""]
+    dims = enumerate(images[0].shape)
+    return tuple(axis for axis, dim in dims if axis != batch and not isinstance(dim, int))
+
+
 def make_concrete(model: ir.Model, path: Path, size: tuple[int, int] | None = None) -> None:
     """Gives the inputs lengths where the file leaves them open.
 

@@ -14,6 +14,8 @@ FARTHEST = float(np.finfo(np.float64).max)  # JSON has no word for infinity
 class Comparison:
     """How far a tensor is from the right one, over all pairs of them that were added.
 
+    Errors are absolute, and as a share of the largest value of their own pair: what is small for
+    one image may be all there is of another.
     Masks and indices are right or wrong: their error is the share of places that differ, and any
     is too much. Where both have the same infinity, or no number, nothing differs; but what has no
     number at all is compared with nothing.
@@ -26,6 +28,7 @@ class Comparison:
         self.seen = False
         self.discrete = False
         self.error = 0.0
+        self.relative_error = 0.0  # may be no number, as `error`
         self.largest = 0.0
         self.answers = answers
         self.pairs: list[tuple[Array, Array]] = []
@@ -45,7 +48,9 @@ class Comparison:
                 if alike:
                     differ = ~((ours == theirs) | (np.isnan(ours) & np.isnan(theirs)))
                     error = _largest(ours[differ] - theirs[differ])
-        self.error = float(np.maximum(self.error, error if alike else np.inf))
+        error = error if alike else np.inf
+        self.error = float(np.maximum(self.error, error))
+        self.relative_error = float(np.maximum(self.relative_error, error / (largest or 1.0)))
         self.largest = max(self.largest, largest)
         if self.answers and alike:
             self.pairs.append((ours, theirs))
@@ -56,6 +61,7 @@ class Comparison:
         self.seen |= other.seen
         self.discrete |= other.discrete
         self.error = float(np.maximum(self.error, other.error))
+        self.relative_error = float(np.maximum(self.relative_error, other.relative_error))
         self.largest = max(self.largest, other.largest)
         self.pairs += other.pairs
 
@@ -67,12 +73,7 @@ class Comparison:
     @property
     def max_rel_error(self) -> float:
         """The largest error as a share of the largest value; a number for JSON."""
-        return min(self.max_abs_error / (self.largest or 1.0), FARTHEST)
-
-    @property
-    def relative_error(self) -> float:
-        """The same, as it is: it may be no number."""
-        return self.error / (self.largest or 1.0)
+        return float(np.nan_to_num(self.relative_error, nan=FARTHEST, posinf=FARTHEST))
 
     def within(self, tolerance: float) -> bool:
         """The verdict: whether something was compared, and is that near."""

@@ -77,15 +77,31 @@ class Float64Runner:
         self._wanted.difference_update(names)
         return {name: self.arrays[name] for name in names}
 
-    def near(self, feed: Mapping[str, Array], name: str) -> Array:
+    def near(self, feed: Mapping[str, Array], name: str, rounding: float = 0.0) -> Array:
         """An inner tensor or output, from other values of some that are before it.
+
+        Args:
+            feed: what is given by name, floats of any width.
+            name: of the tensor; if it is in `feed`, it is computed all the same.
+            rounding: by this share of itself each float that is given or computed on the way is
+                made larger or smaller, at random but always alike.
 
         Raises:
             UnsupportedError: the reference implementation lacks an operator, or fails.
         """
-        arrays = {**self.constants, **{key: wide(array) for key, array in feed.items()}}
-        for node in needed(self.nodes, {name}, feed):
-            arrays |= self._evaluate(node, arrays)
+        rng = np.random.default_rng(0)
+
+        def rounded(array: Array) -> Array:
+            if not rounding or array.dtype.kind != "f":
+                return array
+            changed: Array = array * (1 + rng.choice([-rounding, rounding], array.shape))
+            return changed
+
+        given = {key: rounded(wide(array)) for key, array in feed.items() if key != name}
+        arrays = {**self.constants, **given}
+        for node in needed(self.nodes, {name}, given):
+            made = self._evaluate(node, arrays)
+            arrays |= {key: rounded(array) for key, array in made.items()}
         return arrays[name]
 
     def _start(self, feed: Mapping[str, Array]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,9 @@ Array = np.ndarray[Any, Any]
 Size = tuple[int, int]
 INTEGERS = 10  # where nothing tells how large they may be
 WHITE = 255
+# Factor, shift and whether it is rounded, of images in [0, 1] that take turns: as they are, around
+# zero, bytes, and large whole numbers of both signs.
+RANGES = ((1.0, 0.0, False), (4.0, -2.0, False), (255.0, 0.0, True), (400.0, -200.0, True))
 
 
 def some_inputs(
@@ -30,6 +34,7 @@ def some_inputs(
     size: Size | None = None,
     seed: int = 0,
     limit: int = FROM_FOLDER,
+    beyond: bool = False,
 ) -> tuple[dict[str, Array], str]:
     """Inputs by name in the layout of the file, and what they are.
 
@@ -41,6 +46,8 @@ def some_inputs(
         size: height and width of the images, by default as the network was read.
         seed: of all that is made.
         limit: so many images of the folder at most.
+        beyond: whether floats that are made here are also negative, large and whole: what a
+            network does with those does not show in [0, 1].
 
     Raises:
         UsageError: as `load_images`, or the network takes no image, or several.
@@ -54,7 +61,8 @@ def some_inputs(
         images = load_images(Path(folder), height, width, channels, limit)
         count, what = len(images), f"{len(images)} images from {Path(folder).name}"
     elif network.graph.inputs == [network.image]:
-        what = f"{count} structured images (seed {seed})"
+        also = ", also negative, large and whole" if beyond else ""
+        what = f"{count} structured images (seed {seed}){also}"
     made = {}
     for number, value in enumerate(network.graph.inputs):
         rng = np.random.default_rng([seed, number])
@@ -66,8 +74,23 @@ def some_inputs(
             array = _of_image(network, value, pixels)
         else:
             array = _tensor(network, value, count, rng)
+        if beyond and images is None and array.dtype.kind == "f":
+            array = _spread(array, network.graph.batch_axes[value])
         made[value.name] = array
     return made, what
+
+
+def _spread(array: Array, batch: int | None) -> Array:
+    """Each of a batch in another of the ranges."""
+    if batch is None:
+        return array
+    turned = np.moveaxis(array, batch, 0)
+    parts = [
+        np.round(part * factor + shift) if whole else part * factor + shift
+        for part, (factor, shift, whole) in zip(turned, cycle(RANGES), strict=False)
+    ]
+    spread = np.moveaxis(np.stack(parts), 0, batch)
+    return np.ascontiguousarray(spread.astype(array.dtype))
 
 
 def _image_shape(network: Network, image: Value, size: Size | None) -> tuple[int, int, int]:

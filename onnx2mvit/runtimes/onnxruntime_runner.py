@@ -40,6 +40,7 @@ class OnnxRuntimeRunner:
         *,
         outputs: Sequence[str] = (),
         inner: Sequence[str] = (),
+        any_size: bool = False,
         optimized: bool = True,
         arena: bool = False,
         threads: int = 0,
@@ -51,6 +52,7 @@ class OnnxRuntimeRunner:
             outputs: tensors at which a file is cut; none for all of it.
             inner: tensors between the nodes of a file that are outputs too; means over several
                 axes are then taken exactly. Names that the file does not have are left out.
+            any_size: runs a file for images of one size as if it took any.
             optimized: False for the nodes one by one, as they stand in the file.
             arena: keeps memory between calls, which is faster, and holds every inner tensor twice.
             threads: for each node; 0 leaves it to onnxruntime.
@@ -67,7 +69,7 @@ class OnnxRuntimeRunner:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         source: str | bytes = model if isinstance(model, bytes) else str(model)
         self.inner = list(inner)
-        if inner or outputs:
+        if inner or outputs or any_size:
             assert isinstance(model, Path)
             # The weights of a large model stay in their own file, beside the original.
             proto = onnx.load(model, load_external_data=False)
@@ -81,6 +83,8 @@ class OnnxRuntimeRunner:
             proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in self.inner)
             if inner:
                 exact_means(proto)
+            if any_size:
+                _forget_sizes(proto)
             source = proto.SerializeToString()
         self.session = _session(source, options, "the model" if isinstance(model, bytes) else model)
         self.inputs = [each.name for each in self.session.get_inputs()]
@@ -110,6 +114,18 @@ class OnnxRuntimeRunner:
         with _failures_said("fails on the file"):
             answers = self.session.run(list(names), feed)
         return dict(zip(names, map(_as_float32, answers), strict=True))
+
+
+def _forget_sizes(proto: onnx.ModelProto) -> None:
+    """Takes out of a model what it declares of sizes; weights keep theirs."""
+    weights = {weight.name for weight in proto.graph.initializer}
+    for value in proto.graph.input:
+        if value.name not in weights:
+            for dim in value.type.tensor_type.shape.dim[1:]:
+                dim.Clear()
+    for value in proto.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    del proto.graph.value_info[:]
 
 
 def _as_float32(array: Array) -> Array:

@@ -4,16 +4,17 @@ In: the file, the network, the model. Out: `Verification`. Begin with `verificat
 """
 
 from onnx2mvit.verifier.mismatch import FOLDER, renew_repro, repro_folder, write_repro
-from onnx2mvit.verifier.other_size import elsewhere
-from onnx2mvit.verifier.proof import INPUTS, load_traced, prove, run_reference
+from onnx2mvit.verifier.other_size import look_elsewhere
+from onnx2mvit.verifier.proof import INPUTS, inspect_for, load_traced, prove, run_reference
 from onnx2mvit.verifier.verification import Verification
 
 __all__ = [
     "FOLDER",
     "INPUTS",
     "Verification",
-    "elsewhere",
+    "inspect_for",
     "load_traced",
+    "look_elsewhere",
     "prove",
     "renew_repro",
     "repro_folder",

@@ -1,12 +1,15 @@
-"""What the file makes of another size than the traced one, and whether the model agrees."""
+"""What the file makes of other sizes than the one that it was read at, and whether we agree."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onnx2mvit.builder import at_size, image_input, single_operators_fit
+from onnx2mvit.base.quiet import one_line
+from onnx2mvit.builder import at_size, single_operators_fit
 from onnx2mvit.errors import InvalidModelError, UnsupportedError
+from onnx2mvit.ir.image_size import ImageSize, sizes_beside
 from onnx2mvit.lifter.head import own_head
 from onnx2mvit.runtimes import (
     InBatches,
@@ -24,46 +27,84 @@ if TYPE_CHECKING:
     from onnx2mvit.ir.network import Network
 
 COMPARED = 2  # images
-ELSEWHERE = 64  # pixels that are added to look at a file of dynamic size at another size
-
-
-def elsewhere(
-    path: Path, network: Network, model: keras.Model, folder: Path
-) -> dict[str, Any] | None:
-    """What the file makes of another size than the traced one, if it declares to take others.
-
-    None too where the model can be made for no other.
-    """
-    traced = network.traced_size if network.fixed_by is None else None
-    image = image_input(model)
-    if traced is None or image is None or not network.graph.source.dynamic_size:
-        return None
-    own = tuple(image.shape[1:3])
-    size = (traced[0] + ELSEWHERE, traced[1]) if own in (traced, (None, None)) else own
-    try:
-        with single_operators_fit(network, size):
-            there = at_size(model, folder, size, **own_head(network))
-    except UnsupportedError:
-        return None
-    return look_elsewhere(path, network, there, size)
+PROVEN = 2  # sizes beside the first where a model is for any
 
 
 def look_elsewhere(
+    path: Path, network: Network, model: keras.Model, folder: Path, asked: ImageSize | None
+) -> list[dict[str, Any]]:
+    """Compares the model with the file at other sizes than the one that it was read at.
+
+    These are the size that is asked for, two more where it is any, and else one where the file
+    declares to take others. A file for one size is run as if it took any; most fail then, and the
+    model goes by the rule of its blocks.
+
+    Returns:
+        For each size what onnxruntime makes of it: it "agrees", "differs" or "fails".
+
+    Raises:
+        UnsupportedError: the model was asked for a size at which the file answers otherwise.
+    """
+    found: list[dict[str, Any]] = []
+    for size in _others(network, asked):
+        try:
+            with single_operators_fit(network, size):
+                there = at_size(model, folder, size, **own_head(network))
+        except UnsupportedError:
+            continue
+        looked = look_at(path, network, there, size)
+        if looked["onnxruntime"] == "differs" and asked is not None:
+            raise UnsupportedError(_refusal(network, looked))
+        found.append(looked)
+        if sum(each["onnxruntime"] == "agrees" for each in found) == PROVEN:
+            break
+    fails = found and all(each["onnxruntime"] == "fails" for each in found)
+    declared = network.graph.source.dynamic_size and network.coverage.single_ops
+    if asked == "any" and fails and declared:
+        raise UnsupportedError(_refusal(network, found[0]))
+    return found
+
+
+def _others(network: Network, asked: ImageSize | None) -> Iterator[tuple[int, int]]:
+    traced = network.traced_size
+    if traced is None or network.fixed_by is not None or asked == traced:
+        return
+    if isinstance(asked, tuple):
+        yield asked
+    elif asked == "any":
+        # First the one at which rounding shows.
+        yield from reversed(sizes_beside(traced, network.open_size))
+    elif network.graph.source.dynamic_size:
+        yield sizes_beside(traced, network.open_size)[0]
+
+
+def _refusal(network: Network, looked: dict[str, Any]) -> str:
+    own, there = ("×".join(map(str, size)) for size in (network.traced_size or (), looked["size"]))
+    error = f"off by {looked.get('max_rel_error', 0):.1%}"
+    return (
+        f"the model can only be made for images of {own}: at {there} onnxruntime "
+        f"{looked['onnxruntime']} ({looked.get('why', error)})"
+    )
+
+
+def look_at(
     path: Path, network: Network, model: keras.Model, size: tuple[int, int]
 ) -> dict[str, Any]:
-    """What onnxruntime makes of a file that declares its size dynamic, at another size.
+    """What onnxruntime makes of a file at another size; two structured images are compared.
 
-    The model was converted by the rule of its blocks; exporters often bake one size in, and
-    then the file fails, or answers wrongly. Two structured images are compared.
+    Exporters often bake one size in, and then the file fails, or answers wrongly.
     """
     inputs, _ = some_inputs(network, None, COMPARED, size)
-    looked = {"size": list(size)}
+    looked: dict[str, Any] = {"size": list(size)}
     try:
-        session = OnnxRuntimeRunner(path, outputs=network.graph.source.outputs)
+        session = OnnxRuntimeRunner(path, outputs=network.graph.source.outputs, any_size=True)
         answers = InBatches(session, network.file_batch, network.batch_axes)(inputs)
     except InvalidModelError as error:
         return looked | {"onnxruntime": "fails", "why": str(error)}
-    ours = as_the_file(model, network)(inputs)
+    try:
+        ours = as_the_file(model, network)(inputs)
+    except Exception as error:  # of Keras, or of its backend
+        return looked | {"onnxruntime": "fails", "why": f"Keras fails: {one_line(error)}"}
     for name, array in ours.items():
         if array.shape != answers[name].shape:
             shapes = f"Keras has shape {list(array.shape)}, onnxruntime {list(answers[name].shape)}"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnx2mvit.builder import at_size, load, loading
+from onnx2mvit.builder import at_size, default_size, load, loading
 from onnx2mvit.lifter.head import own_head
 from onnx2mvit.runtimes import some_inputs
+from onnx2mvit.stages import inspect
 from onnx2mvit.verifier.reference_outputs import ReferenceOutputs, reference_outputs
 from onnx2mvit.verifier.verification import Verification, verify_model
 
@@ -24,7 +25,7 @@ def run_reference(
     path: Path, network: Network, folder: str | Path | None, count: int = INPUTS
 ) -> ReferenceOutputs:
     """What onnxruntime answers to the images in `folder`, or to `count` inputs made here."""
-    inputs, description = some_inputs(network, folder, count)
+    inputs, description = some_inputs(network, folder, count, beyond=True)
     return reference_outputs(path, network, inputs, description)
 
 
@@ -43,6 +44,30 @@ def prove(
         reference,
         progress=lambda done, total: progress(f"verify ({done} of {total} images)"),
     )
+
+
+def inspect_for(
+    path: Path,
+    target: Path,
+    patterns: Sequence[str | Path] = (),
+    outputs: Sequence[str] = (),
+    trust_module: bool = False,
+) -> Network:
+    """The network of a file, at the size of the model if the file leaves its size open.
+
+    `patterns` and `outputs` are as in `inspect`, `trust_module` as in `builder.load`.
+
+    Raises:
+        InvalidModelError: one of the two is not usable.
+    """
+    network = inspect(path, patterns, outputs=outputs)
+    if not network.graph.source.dynamic_size:
+        return network
+    size = default_size(target, trust_module)
+    if size in (None, network.traced_size):
+        return network
+    there = inspect(path, patterns, size, outputs)
+    return network if there.refused else there
 
 
 def load_traced(target: Path, network: Network, trust_module: bool = False) -> keras.Model:

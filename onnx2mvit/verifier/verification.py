@@ -14,7 +14,7 @@ from onnx2mvit.ir.graph import Value
 from onnx2mvit.ir.network import Network
 from onnx2mvit.runtimes import Comparison, OnnxRuntimeRunner, Outputs, compare, worst
 from onnx2mvit.runtimes.layouts import as_the_file, to_keras
-from onnx2mvit.runtimes.runner import answers_to, joined
+from onnx2mvit.runtimes.runner import answers_to
 from onnx2mvit.runtimes.tolerances import OF_PRECISION
 from onnx2mvit.verifier.checkpoints import CheckedModel, Checkpoint
 from onnx2mvit.verifier.float64 import Doubt, Judgement, judge
@@ -95,12 +95,12 @@ def verify_model(
     )
     orders = {value: network.order(value) for value in network.graph.inputs}
     checked = CheckedModel(model, network.blocks, orders)
-    for start in range(0, min(LOOKED_INTO, count), reference.step):
+    proof.end_to_end(model)
+    for start in sorted({*range(0, min(LOOKED_INTO, count), reference.step), *proof.missed}):
         progress(start, count)
         inputs, answers = reference.part(start, reference.step)
         proof.inside(checked, ReferenceTensors(session, network, inputs), start, answers)
     progress(count, count)
-    proof.end_to_end(model)
     doubts = proof.doubts(session)
     return proof.result(judge(path, network, model, doubts) if doubts else None)
 
@@ -113,8 +113,9 @@ class _Proof:
         self.blocks = _borders(network)
         self.borders = {value: Comparison() for value in self.blocks}
         self.outputs = {name: Comparison(answers=True) for name in network.graph.output_names}
-        self.missed: dict[int, list[Checkpoint]] = {}  # by the first of the images
-        self.answers: list[Outputs] = []
+        # By the first of the images: where they were too far off, and what Keras answers.
+        self.missed: dict[int, list[Checkpoint]] = {}
+        self.answers: dict[int, Outputs] = {}
         self.noise = 0.0
         self.divergence: SubModel | None = None
 
@@ -155,32 +156,32 @@ class _Proof:
 
     def end_to_end(self, model: keras.Model) -> None:
         """Compares the answers: several images at once, against each of them by itself."""
-        step, run = self.network.batch or BATCH, as_the_file(model, self.network)
-        for start in range(0, self.reference.count, step):
-            count = min(step, self.reference.count - start)
-            inputs, expected = self.reference.part(start, count)
-            self.answers.append(run(inputs))
-            for name, output in self.outputs.items():
-                output.add(self.answers[-1][name], expected[name])
+        reference, run = self.reference, as_the_file(model, self.network)
+        at_once = min(self.network.batch or BATCH, reference.count)
+        for first in range(0, reference.count, at_once):
+            count = min(at_once, reference.count - first)
+            together = run(reference.part(first, count)[0])
+            for start in range(first, first + count, reference.step):
+                images = range(start - first, start - first + reference.step)
+                ours = answers_to(together, reference.axes, images, count)
+                theirs = reference.part(start, reference.step)[1]
+                if any(not each.within(self.tolerance) for each in compare(ours, theirs).values()):
+                    self.missed.setdefault(start, [])
+                self.answers[start] = ours
+                for name, output in self.outputs.items():
+                    output.add(ours[name], theirs[name])
 
     def doubts(self, session: OnnxRuntimeRunner) -> list[Doubt]:
         """The images on which something is too far off; the first ones if only the rewrite is."""
-        step, axes, found = self.reference.step, self.reference.axes, []
-        together = joined(self.answers, axes)
-        for start in range(0, self.reference.count, step):
+        if not self._rewrite_is_right():
+            self.missed.setdefault(0, [])
+        step, found = self.reference.step, []
+        for start, checkpoints in sorted(self.missed.items()):
             inputs, theirs = self.reference.part(start, step)
-            images = range(start, start + step)
-            if self.network.batch:
-                ours = self.answers[start // step]
-            else:
-                ours = answers_to(together, axes, images, self.reference.count)
-            near = all(each.within(self.tolerance) for each in compare(ours, theirs).values())
-            if near and start not in self.missed and (start or self._rewrite_is_right()):
-                continue
-            beside = self.reference.part((start + step) % self.reference.count, step)[0]
+            beside, _ = self.reference.part((start + step) % self.reference.count, step)
             tensors = ReferenceTensors(session, self.network, inputs)
-            missed = self.missed.get(start, [])
-            found.append(Doubt(inputs, beside, theirs, ours, tensors, missed))
+            ours = self.answers[start]
+            found.append(Doubt(inputs, beside, theirs, ours, tensors, checkpoints))
         return found
 
     def _rewrite_is_right(self) -> bool:

@@ -17,7 +17,7 @@ from onnx2mvit.exporter import export
 from onnx2mvit.exporter.models import load as load_torch
 from onnx2mvit.ir.image_size import parse_image_size, parse_size
 from onnx2mvit.runtimes import structured_images
-from onnx2mvit.verifier.other_size import look_elsewhere
+from onnx2mvit.verifier.other_size import look_at
 from tests.support.graphs import model, save
 from tests.support.skeletons import USUAL
 
@@ -151,9 +151,9 @@ def test_numbers_that_are_none_at_another_size_do_not_agree(tmp_path: Path) -> N
     file = save(model(NAN_ELSEWHERE, w=np.full((3, 3, 3, 3), 1e38)), tmp_path)  # and overflow
     network = onnx2mvit.inspect(file)
     made = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(3, 3)])
-    found = look_elsewhere(file, network, made, (64, 64))
+    found = look_at(file, network, made, (64, 64))
     assert found["onnxruntime"] == "differs"
     same = keras.Sequential(
         [keras.Input((None, None, 3)), keras.layers.Conv2D(3, 3, padding="same")]
     )
-    assert look_elsewhere(file, network, same, (64, 64))["onnxruntime"] == "differs"
+    assert look_at(file, network, same, (64, 64))["onnxruntime"] == "differs"

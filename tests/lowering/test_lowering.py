@@ -152,7 +152,7 @@ def test_a_constant_of_many_numbers_is_a_weight_with_a_path(mixed: onnx2mvit.Con
 
 
 FIXED, FLAT = constants(
-    f"{OF_IMAGE}  a = Tan(i)  b = Reshape(a, [0,4,-1])  y = ReduceMax<axes=[2]>(b)"
+    f"{OF_IMAGE}  a = Tan(i)  b = Reshape(a, [0,4,16,2,-1])  y = ReduceMax<axes=[2]>(b)"
 )
 
 

@@ -153,3 +153,12 @@ def test_what_is_refused(node: str, expected: str, tmp_path: Path) -> None:
     nodes += f"  m = Transpose(f)  y = {node}"
     numbers = {"all": [0], "none": 0, "o": [0], "e": [8], "a": [3]}
     assert expected in reason(nodes, tmp_path, **numbers)
+
+
+def test_integers_are_counted_as_integers_or_not_at_all(tmp_path: Path) -> None:
+    cut_off = "c = Cast<to=6>(x)  d = ReduceMean<axes=[1]>(c)  y = Cast<to=1>(d)"
+    assert "of integers is an integer" in reason(cut_off, tmp_path, opset=17)
+    bytes_of = "b = Cast<to=2>(x)  i = Cast<to=6>(b)  s = ReduceSum(i, one)  y = Cast<to=1>(s)"
+    line, *_ = code(bytes_of, tmp_path, opset=17, one=[1])
+    assert line == "ops.cast(ops.cast($0, 'int32'), 'uint8')"
+    converted(bytes_of, tmp_path, opset=17, one=[1])  # on negative and on large numbers as well

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.support.texts import (
@@ -105,10 +106,6 @@ SHAPE = f"{HEAD} heads of {HEADS}"
         (ATTENTION.but("MatMul(q2, k2)", "MatMul(k2, q2)"),
          "its axes are not moved as in 'b t (h k) -> b h t k'"),
         (ATTENTION.but("MatMul(share, v2)", "MatMul(v2, share)"), "Softmax expected"),
-        (ATTENTION.but("v_m = MatMul(t,", "z = Sin(t)  v_m = MatMul(z,"),
-         "x is another value than before"),
-        (ATTENTION.but("q_m = MatMul(t,", "z = Sin(t)  q_m = MatMul(z,"),
-         "x is another value than before"),
         (ATTENTION.but("[0,2,1,3]>(mixed)", "[0,2,3,1]>(mixed)"),
          "its axes are not moved as in 'b h t k -> b t (h k)'"),
     ],
@@ -116,6 +113,44 @@ SHAPE = f"{HEAD} heads of {HEADS}"
 def test_no_attention_by_one_detail(tmp_path: Path, text: Text, reason: str) -> None:
     assert kinds(text.lifted(tmp_path, image=PIXELS)) == {"Dense"}
     assert text.reason(tmp_path, "MultiHeadAttention", image=PIXELS).startswith(reason)
+
+
+MASK = {"mask": np.triu(np.full((TOKENS[1],) * 2, -np.inf, np.float32), 1)}
+MASKED = ATTENTION.but("scaled = Div(scores, root)", "s = Div(scores, root)  scaled = Add(s, mask)")
+
+
+@pytest.mark.parametrize(
+    ("text", "order", "causal"),
+    [
+        (ATTENTION.but("v_m = MatMul(t,", "z = Sin(t)  v_m = MatMul(z,"), "tzt", False),
+        (ATTENTION.but("q_m = MatMul(t,", "z = Sin(t)  q_m = MatMul(z,"), "ztt", False),
+        (ATTENTION.but("k_m = MatMul(t,", "z = Sin(t)  k_m = MatMul(z,"), "ttz", False),
+        (MASKED.having(**MASK), "ttt", True),
+    ],
+    ids=["values", "queries", "keys", "causal"],
+)
+def test_attention_to_others(tmp_path: Path, text: Text, order: str, causal: bool) -> None:
+    network = text.lifted(tmp_path, image=PIXELS)
+    assert not every(network, "MultiHeadAttention")
+    block = only(network, "Attention")
+    expected = {"num_heads": HEADS, "key_dim": HEAD, "use_bias": True, "causal": causal}
+    assert block.params == expected
+    assert "".join(value.name for value in block.operands) == order
+    assert list(block.inputs) == list(dict.fromkeys(block.operands))
+
+
+@pytest.mark.parametrize(
+    ("mask", "reason"),
+    [
+        (MASK["mask"].T, "its mask is not causal"),
+        (np.where(np.eye(TOKENS[1], dtype=bool), -1, MASK["mask"]), "its mask weighs what it does"),
+        (np.stack([MASK["mask"]] * HEADS), "its mask is not one for all images and heads"),
+    ],
+)
+def test_no_attention_with_another_mask(tmp_path: Path, mask: np.ndarray, reason: str) -> None:
+    text = MASKED.having(mask=mask.astype(np.float32))
+    assert kinds(text.lifted(tmp_path, image=PIXELS)) == {"Dense"}
+    assert text.reason(tmp_path, "Attention", image=PIXELS).startswith(reason)
 
 
 @pytest.mark.parametrize("inner", ["share", "q", "k2", "joined"])

@@ -50,29 +50,31 @@ def attention(
         attention("<scale=0.3>"),
         attention(more=", mask", mask=np.zeros((2, 1, 5, 5))),
         attention(more=", mask", mask=np.ones((5, 5), bool)),
+        attention("<is_causal=1>"),
+        attention(more=", mask"),
+        attention(more=", mask", mask=np.eye(5, dtype=bool)),
     ],
-    ids=["plain", "scale", "mask of zeros", "mask of ones"],
+    ids=["plain", "scale", "mask of zeros", "mask of ones", "causal", "mask", "mask of booleans"],
 )
 def test_an_attention_node_becomes_products(made: onnx.ModelProto) -> None:
     graph = plain(made)
     unify(graph)
-    assert ops(graph) == ["Transpose", "MatMul", "Mul", "Softmax", "MatMul"]
+    masked = [node.op for node in graph.of(["Add"])]
+    assert ops(graph) == ["Transpose", "MatMul", "Mul", *masked, "Softmax", "MatMul"]
     assert_same_answers(made, graph)
 
 
 @pytest.mark.parametrize(
     "made",
     [
-        attention("<is_causal=1>"),
         attention("<softcap=2.0>"),
         attention(key_heads=1),
-        attention(more=", mask"),
         attention("<left_window_size=2>", opset=25),
         attention("<right_window_size=0>", opset=25),
         # Written into the place of the first output alone, nothing would compute the other.
         attention(outputs="y, , , scores"),
     ],
-    ids=["causal", "capped", "shared heads", "mask", "left", "right", "scores"],
+    ids=["capped", "shared heads", "left", "right", "scores"],
 )
 def test_another_attention_node_stays(made: onnx.ModelProto) -> None:
     graph = plain(made)
@@ -80,12 +82,10 @@ def test_another_attention_node_stays(made: onnx.ModelProto) -> None:
     assert ops(graph) == ["Attention"]
 
 
-def test_an_attention_node_whose_mask_hides_a_token_stays() -> None:
-    hidden = np.ones((5, 5), bool)
-    hidden[:, 2] = False
+def test_an_attention_node_whose_mask_is_computed_stays() -> None:
     heads = ", ".join(f"float[2,2,5,4] {name}" for name in "xkv")
-    body = f"g ({heads}) => (float y) {{ y = Attention(x, k, v, mask) }}"
-    graph = plain(model(body, opset=23, mask=hidden))
+    body = f"g ({heads}, float[5,5] mask) => (float y) {{ y = Attention(x, k, v, mask) }}"
+    graph = plain(model(body, opset=23))
     unify(graph)
     assert ops(graph) == ["Attention"]
 

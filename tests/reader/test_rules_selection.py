@@ -10,6 +10,7 @@ from tests.reader.test_rules import only, ops, unified
 
 # Read by tests.support.rules_table.
 COVERS = {
+    "MovedConstant",
     "SplitIsSlices",
     "SliceAttributes",
     "SelectFromSlice",
@@ -203,7 +204,7 @@ def test_a_part_of_a_linear_layer_is_a_smaller_one(
     assert (kernel == w[:, columns]).all()
 
 
-@pytest.mark.parametrize(("divided", "axis"), [([2, 5, 3, 4], 1), ([10, 3, 4], 1), ([5, 2, 12], 0)])
+@pytest.mark.parametrize(("divided", "axis"), [([2, 5, 3, 4], 1), ([10, 3, 4], 0), ([5, 2, 12], 0)])
 def test_a_part_of_the_tokens_is_not(divided: list[int], axis: int) -> None:
     graph = unified(
         f"""(float[2,5,6] x) => (float y) {{
@@ -213,7 +214,21 @@ def test_a_part_of_the_tokens_is_not(divided: list[int], axis: int) -> None:
         s=divided,
         i=np.int64(1),
     )
-    assert ops(graph) == ["MatMul", "Reshape", "Select"]
+    (kernel,) = kernels(graph)
+    assert kernel.shape == (6, 12) and "Select" in ops(graph)
+
+
+def test_parts_of_a_constant_that_are_turned_are_constants() -> None:
+    w = np.random.default_rng(1).normal(size=(12, 6)).astype(np.float32)
+    graph = unified(
+        """(float[2,5,6] x) => (float y) {
+            p, q = Split<axis=0>(w, sizes)  t = Transpose<perm=[1,0]>(q)  y = MatMul(x, t)
+        }""",
+        w=w,
+        sizes=[4, 8],
+    )
+    (kernel,) = kernels(graph)
+    assert ops(graph) == ["MatMul"] and (kernel == w[4:].T).all()
 
 
 def test_a_chunk_of_a_linear_layer_is_a_smaller_one() -> None:

@@ -69,6 +69,22 @@ def test_a_right_model_of_an_ill_conditioned_network_passes_and_words_say_why(
     assert found.float64["distances"]
 
 
+def test_what_float32_flushes_to_zero_is_no_right_answer(tmp_path: Path) -> None:
+    tiny = "g (float[N,3,8,8] x) => (float[N,3,8,8] y) { y = Div(x, d) }"
+    made = onnx2mvit.convert(save(model(tiny, d=np.array([3e38])), tmp_path), tmp_path, inputs=2)
+    assert not made.passed
+    assert "more than rounding explains" in made.report["verification"]["float64"]["words"]
+
+
+def test_an_answer_of_zero_but_for_rounding_passes(tmp_path: Path) -> None:
+    text = """g (float[N,3,16,16] x) => (float[N,5] y, float[N,3] z) {
+        m = ReduceMean<keepdims=1>(x, axes)  d = Sub(x, m)  z = ReduceMean<keepdims=0>(d, axes)
+        q = MatMul(z, k)  y = Add(q, b)
+    }"""
+    made = model(text, axes=np.array([2, 3]), k=(3, 5), b=np.ones(5))
+    assert onnx2mvit.convert(save(made, tmp_path), tmp_path, inputs=4).passed
+
+
 def scaled(key: str) -> Callable[[dict[str, np.ndarray], str], str]:
     def change(weights: dict[str, np.ndarray], source: str) -> str:
         weights[key] = weights[key] * np.float32(1 + 1e-4)

@@ -24,11 +24,11 @@ def fmod(x, y):
 def spread(x, strides):
     """Zeros between the elements of images, channels last: `strides` from one to the next."""
     for axis, stride in enumerate(strides, start=1):
-        before, length, after = x.shape[1:axis], x.shape[axis], x.shape[axis + 1 :]
-        x = ops.expand_dims(x, axis + 1)
-        x = ops.pad(x, [(0, stride - 1 if at == axis + 1 else 0) for at in range(len(x.shape))])
-        x = ops.reshape(x, (-1, *before, length * stride, *after))
-        x = x[(slice(None),) * axis + (slice(0, (length - 1) * stride + 1),)]
+        if stride > 1:
+            x = ops.repeat(x, stride, axis=axis)
+            place = ops.cumsum(ops.ones_like(x[:1, ..., :1], dtype="int32"), axis=axis)
+            x = ops.where(ops.equal(ops.mod(place, stride), 1), x, 0.0)
+            x = x[(slice(None),) * axis + (slice(0, 1 - stride),)]
     return x
 
 
@@ -102,28 +102,13 @@ def assign(x, index, values):
     return ops.take(ops.concatenate([x, values], axis=axis), order, axis=axis)
 
 
-def depth_to_space(x, size):
-    """Channels to blocks of pixels: those of one pixel of the block lie side by side."""
-    _, height, width, depth = x.shape
-    x = ops.reshape(x, (-1, height, width, size, size, depth // size**2))
-    x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
-    return ops.reshape(x, (-1, height * size, width * size, depth // size**2))
-
-
 def pixel_shuffle(x, size):
-    """The same where those of one channel lie side by side, as in PyTorch."""
-    _, height, width, depth = x.shape
-    x = ops.reshape(x, (-1, height, width, depth // size**2, size, size))
-    x = ops.transpose(x, (0, 1, 4, 2, 5, 3))
-    return ops.reshape(x, (-1, height * size, width * size, depth // size**2))
-
-
-def space_to_depth(x, size):
-    """Blocks of pixels to channels: those of one pixel of the block lie side by side."""
-    _, height, width, channels = x.shape
-    x = ops.reshape(x, (-1, height // size, size, width // size, size, channels))
-    x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
-    return ops.reshape(x, (-1, height // size, width // size, channels * size**2))
+    """Channels to blocks of pixels, where those of one channel lie side by side, as in PyTorch."""
+    pixels = size**2
+    order = [
+        depth * pixels + pixel for pixel in range(pixels) for depth in range(x.shape[-1] // pixels)
+    ]
+    return ops.depth_to_space(ops.take(x, order, axis=-1), size)
 
 
 def mixture(x, axis, rows):

@@ -174,15 +174,26 @@ class OpContext:
         """
         if self.result_batch != ELEMENTWISE:
             return self.result_batch
-        found = set()
+        found = {}
         for index, value in enumerate(self.node.inputs):
             if value is not None and value.const is None:
                 batch = self.layouts[value].batch
                 if batch is not None:
-                    found.add(batch + rank - len(self.shape(index)))
-        if len(found) > 1:
+                    found[index] = batch + rank - len(self.shape(index))
+        return self.shared_batch(found)
+
+    def shared_batch(self, found: Mapping[int, int]) -> int | None:
+        """The batch axis of the result, of those that the operands have it on, by their index.
+
+        Raises:
+            MixesBatch: they are not the same, or an image has more rows in one than in another.
+        """
+        if len(set(found.values())) > 1:
             raise MixesBatch(f"the operands of {self.node.op} have the batch on different axes")
-        return found.pop() if found else None
+        rows = {self.shape(index)[self.layout(index).batch or 0] for index in found}
+        if len(rows) > 1:
+            raise MixesBatch(f"the operands of {self.node.op} differ in their rows for an image")
+        return next(iter(found.values()), None)
 
     def constant(self, array: Array, scalar: bool = False) -> KerasExpr:
         """A constant: a few numbers are written out, more become a weight of their own.

@@ -15,7 +15,7 @@ from onnx2mvit.matcher.rooted import require
 
 def product_batch(op: OpContext) -> int | None:
     """The batch axis of a matrix product; MixesBatch where it would be summed over."""
-    found = set()
+    found = {}
     ranks = [len(op.shape(index)) for index in range(2)]
     for index, own in enumerate(ranks):
         value = op.value(index)
@@ -27,10 +27,8 @@ def product_batch(op: OpContext) -> int | None:
             raise MixesBatch("MatMul sums over the images of a batch")
         gone = 1 if ranks[1 - index] == 1 else 0  # the axis that a vector has not
         shift = len(op.output_shape) - own + gone
-        found.add(batch + shift - (1 if index == 1 and gone and batch == own - 1 else 0))
-    if len(found) > 1:
-        raise MixesBatch("the operands of MatMul have the batch on different axes")
-    return found.pop() if found else None
+        found[index] = batch + shift - (1 if index == 1 and gone and batch == own - 1 else 0)
+    return op.shared_batch(found)
 
 
 @operator("MatMul", 9, 13)

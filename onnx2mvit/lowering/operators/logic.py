@@ -34,6 +34,8 @@ DTYPES = frozenset(
     ("bool", "float16", "float32", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
 )
 
+WRAPS = 4  # bytes of the integers that floats become first
+
 for _name, _since, _function in ELEMENTWISE:
     operator(_name, *_since)(partial(elementwise, function=f"ops.{_function}"))
 
@@ -70,7 +72,11 @@ def _as_type(op: OpContext, target: np.dtype) -> KerasCode:
         return op.code(op.data())
     for dtype in (have, target):
         require(dtype is not None and dtype.name in DTYPES, f"Keras has no {dtype} everywhere")
-    return op.code(call("ops.cast", op.data(), target.name))
+    x = op.data()
+    if have is not None and have.kind == "f" and target.kind in "iu" and target.itemsize < WRAPS:
+        # Of numbers that are out of its range onnxruntime keeps the lowest bits, XLA the nearest.
+        x = call("ops.cast", x, "int32")
+    return op.code(call("ops.cast", x, target.name))
 
 
 @operator("Identity", 1, 13, 14, 16, 19, 21, 23, 24, 25)

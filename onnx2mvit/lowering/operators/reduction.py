@@ -56,6 +56,8 @@ def reduction(op: OpContext, each: str | None, over: str, last: str | None) -> K
     kind, space = POOLING.get(op.node.op), rank - 2
     dtype = op.node.output.dtype
     floats = dtype is not None and dtype.kind == "f"
+    whole = last is None and over not in ("mean", "logsumexp")
+    require(floats or whole, f"{op.node.op} of integers is an integer, which Keras's is not")
     if kind and floats and 1 <= space <= 3 and where == tuple(range(1, rank - 1)):
         pool = layer(f"Global{kind}Pooling{space}D", keepdims=keepdims or None)
         return after(op, pool(x), axes, keepdims)

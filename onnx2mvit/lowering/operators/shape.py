@@ -7,12 +7,13 @@ brought what is constant to plain attributes.
 from __future__ import annotations
 
 from onnx2mvit.ir.code import KerasCode
-from onnx2mvit.ir.expr import alone, call, layer, unless
+from onnx2mvit.ir.expr import KerasExpr, alone, call, layer, unless
 from onnx2mvit.ir.layout import (
     BATCH,
     Shape,
     plain,
     reshaped_batch,
+    reshaped_groups,
     reshaped_order,
     transposed,
     without,
@@ -36,8 +37,36 @@ def reshape(op: OpContext) -> KerasCode:
     want, order = found or same
     x = op.data(order=want)
     target = tuple(-1 if axis == batch else after[axis] for axis in order)
+    if not op.varies(range(len(before))):
+        return op.code(call("ops.reshape", x, target), order, batch)
+    moved = [BATCH if axis == layout.batch else before[axis] for axis in want]
+    lengths = [BATCH if axis == batch else after[axis] for axis in order]
+    if [n for n in moved if n != 1] == [n for n in lengths if n != 1]:
+        op.has_lengths_of(axis for axis, length in enumerate(before) if length == 1)
+        return op.code(_of_ones(x, moved, lengths), order, batch)
+    open_places = [at for at, axis in enumerate(order) if axis in op.varying]
+    if len(open_places) == 1 and order[0] == batch == 0 == layout.batch and _joins(op):
+        target = tuple(-1 if at in open_places else length for at, length in enumerate(lengths))
+        return op.code(layer("Reshape", target[1:])(x), order, batch)
     op.has_lengths_of(range(len(before)))
     return op.code(call("ops.reshape", x, target), order, batch)
+
+
+def _of_ones(x: KerasExpr, before: list[int], after: list[int]) -> KerasExpr:
+    """Axes of length one go and come; the others stay, whatever their lengths are."""
+    gone = [at for at, length in enumerate(before) if length == 1]
+    come = [at for at, length in enumerate(after) if length == 1]
+    x = call("ops.squeeze", x, alone(gone)) if gone else x
+    return call("ops.expand_dims", x, alone(come)) if come else x
+
+
+def _joins(op: OpContext) -> bool:
+    """True if axes that go with the image's size are joined whole, so that -1 says how long."""
+    groups = reshaped_groups(op.shape(), op.output_shape)
+    varying = op.layout().varying
+    return groups is not None and all(
+        len(new) == 1 for old, new in groups if not varying.isdisjoint(old)
+    )
 
 
 def _marked(shape: Shape, batch: int | None) -> Shape:

@@ -92,10 +92,10 @@ def depth_to_space(op: OpContext) -> KerasCode:
     """Channels to blocks of pixels: block first (DCR), or channel first as PyTorch (CRD)."""
     mode = op.attrs.get("mode", "DCR")
     require(mode in ("DCR", "CRD"), f"the mode {mode!r} is not known")
-    return _moved(op, "depth_to_space" if mode == "DCR" else "pixel_shuffle")
+    return _moved(op, "ops.depth_to_space" if mode == "DCR" else "pixel_shuffle")
 
 
 @operator("SpaceToDepth", 1, 13)
 def space_to_depth(op: OpContext) -> KerasCode:
     """Blocks of pixels to channels, block first."""
-    return _moved(op, "space_to_depth")
+    return _moved(op, "ops.space_to_depth")

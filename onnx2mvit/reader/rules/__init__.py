@@ -23,6 +23,7 @@ from onnx2mvit.reader.rules import (
     pooling,
     recurrent,
     selection,
+    sequence,
     shape,
 )
 from onnx2mvit.reader.rules.apply import apply_once
@@ -41,12 +42,14 @@ RULES: tuple[Rule, ...] = (
     # Parts of a tensor, followed back to the weights that they are made of.
     selection.SplitIsSlices(),
     selection.SliceAttributes(),
+    selection.MovedConstant(),
     selection.SelectFromSlice(),
     selection.SelectFromGather(),
     selection.GatherOfAll(),
     selection.ConcatGrows(),
     selection.RollFromSlices(),
     selection.MergeRolls(),
+    sequence.SelectBeforeReshape(),
     selection.SelectBeforeTranspose(),
     selection.SelectFromLinear(),
     selection.SliceOfLinear(),
@@ -80,6 +83,11 @@ RULES: tuple[Rule, ...] = (
     attention.ScaleAfterMatMul(),
     attention.MergeScales(),
     attention.HeadsTogether(),
+    # Images first, once query, key and value are apart.
+    sequence.FlatLinear(),
+    sequence.TokensOfHeads(),
+    sequence.TurnAfterTokens(),
+    sequence.HeadsOfEachImage(),
     attention.SoftmaxIsNumber(),
     arithmetic.SoftmaxAxis(),
 )

@@ -10,9 +10,10 @@ from onnx2mvit.matcher.user_patterns import blamed
 
 
 def apply_once(rule: Rule, graph: Graph) -> int:
-    """Applies a rule wherever it holds, from the output to the input; returns how often."""
+    """Applies a rule wherever it holds, mostly from the output to the input; returns how often."""
     count = 0
-    for root in reversed(graph.of(rule.roots)):
+    roots = graph.of(rule.roots)
+    for root in roots if rule.forward else reversed(roots):
         if root not in graph:
             continue
         with blamed(rule, root):

@@ -9,16 +9,16 @@ import numpy as np
 from onnx2mvit.ir.graph import Value
 from onnx2mvit.matcher import Expr, Ops, Var, any_of, constant, each, optional, scalar
 from onnx2mvit.matcher.match import Match
-from onnx2mvit.matcher.rooted import require
+from onnx2mvit.matcher.rooted import Array, require
 from onnx2mvit.matcher.rule import Builder, Rule
 from onnx2mvit.reader.rules.linear import linear, new_linear
 
 
 class AttentionIsMatMuls(Rule):
-    """ONNX Attention (operator versions 23-25) without cache, cap, causality or window.
+    """ONNX Attention (operator versions 23-25) without cache, cap or window.
 
-    Attention(q, k, v, mask) of rank 4 → MatMul(Softmax(Mul(MatMul(q, kᵀ), scale)), v)
-    where the mask is absent or hides nothing
+    Attention(q, k, v, mask) of rank 4 → MatMul(Softmax(Add(Mul(MatMul(q, kᵀ), scale), mask)), v)
+    where the mask is a constant, or absent
     """
 
     needed_by = "timm and Hugging Face by dynamo from opset 23 on"
@@ -26,15 +26,27 @@ class AttentionIsMatMuls(Rule):
     def onnx(self, op: Ops, x: Var) -> Expr:
         windows = dict.fromkeys(("left_window_size", "right_window_size"), unlimited)
         operands = x, Var("key"), Var("value"), optional("mask")
-        return op.Attention(*operands, is_causal=0, softcap=lambda cap: not cap, **windows)
+        return op.Attention(*operands, softcap=lambda cap: not cap, **windows)
 
     def rewrite(self, m: Match, new: Builder) -> Value:
-        require(m.mask is None or hides_nothing(m.mask), "some tokens are hidden")
         heads = {m.shape(role, 4)[1] for role in ("x", "key", "value")}
         require(len(heads) == 1, "heads are shared")
-        scale = np.float32(m.root.attrs.get("scale", 1 / math.sqrt(m.x.shape[-1])))
+        number = np.float32(m.root.attrs.get("scale", 1 / math.sqrt(m.x.shape[-1])))
         turned = new.Transpose(m.key, perm=(0, 1, 3, 2))
-        return attend(new, m.x, turned, new.constant(np.asarray(scale), "scale"), m.value)
+        scale = new.constant(np.asarray(number), "scale")
+        return attend(new, m.x, turned, m.value, scale, self.mask(m, new))
+
+    def mask(self, m: Match, new: Builder) -> Value | None:
+        """What is added to the scores: -inf where a token is hidden."""
+        mask = None if m.mask is None else m.mask.const
+        if m.root.attrs.get("is_causal"):
+            require(mask is None, "it has two masks")
+            mask = np.tri(m.x.shape[-2], m.key.shape[-2], dtype=bool)
+        if mask is None or hides_nothing(mask):
+            return None
+        if mask.dtype.kind == "b":
+            mask = np.where(mask, 0, -np.inf).astype(np.float32)
+        return new.constant(mask, "mask")
 
 
 def unlimited(window: int | None) -> bool:
@@ -42,10 +54,20 @@ def unlimited(window: int | None) -> bool:
     return window in (None, -1)
 
 
-def attend(new: Builder, query: Value, turned: Value, scale: Value, value: Value) -> Value:
+def attend(
+    new: Builder,
+    query: Value,
+    turned: Value,
+    value: Value,
+    scale: Value | None,
+    mask: Value | None = None,
+) -> Value:
     """Scaled dot-product attention of keys that are turned already."""
-    weights = new.Softmax(new.Mul(new.MatMul(query, turned), scale), axis=-1)
-    return new.MatMul(weights, value)
+    scores = new.MatMul(query, turned)
+    shape = scores.shape
+    scores = scores if scale is None else new.Mul(scores, scale)
+    scores = scores if mask is None else new.Add(scores, mask)
+    return new.MatMul(new.Softmax(scores, shape=shape, axis=-1), value)
 
 
 class MaskOfNothing(Rule):
@@ -60,16 +82,15 @@ class MaskOfNothing(Rule):
         return op.Softmax(op.Add(x, constant("mask")))
 
     def rewrite(self, m: Match, new: Builder) -> Value:
-        require(hides_nothing(m.mask), "some tokens are hidden")
+        require(hides_nothing(m.mask.const), "some tokens are hidden")
         require(m.shape("x") == m.root.output.shape, "it is made larger")
         return new.like_root(m.x, **m.root.attrs)
 
 
-def hides_nothing(mask: Value) -> bool:
+def hides_nothing(mask: Array) -> bool:
     """True for a mask of zeros that is added, and for one of booleans that are all true."""
-    assert mask.const is not None
-    kind = mask.const.dtype.kind
-    return bool(mask.const.all() if kind == "b" else kind == "f" and not mask.const.any())
+    kind = mask.dtype.kind
+    return bool(mask.all() if kind == "b" else kind == "f" and not mask.any())
 
 
 class SoftmaxIsNumber(Rule):
@@ -196,7 +217,7 @@ class HeadsTogether(Rule):
         )
         turned = new.Transpose(key, perm=(0, 2, 3, 1))
         query, value = (new.Transpose(part, perm=(0, 2, 1, 3)) for part in (query, value))
-        y = attend(new, query, turned, number(new, scale), value)
+        y = attend(new, query, turned, value, number(new, scale))
         return new.like_root(new.Transpose(y, perm=(0, 2, 1, 3)), op="Reshape")
 
     def together(self, role: str, heads: tuple[Match, ...], width: int, new: Builder) -> Value:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from onnx2mvit.ir.graph import Value
-from onnx2mvit.matcher import Expr, Ops, Var, constant, each, optional
+from onnx2mvit.matcher import Expr, Ops, Var, any_of, constant, each, optional
 from onnx2mvit.matcher.match import Match
 from onnx2mvit.matcher.rooted import Array, Mismatch, require
 from onnx2mvit.matcher.rule import Builder, Rule, Shape, elements
@@ -84,6 +84,31 @@ class SliceAttributes(Rule):
         ((axis, first, last, stated),) = cuts
         kept: dict[str, Any] = {"stated": stated} if stated != (first, last) else {}
         return new.like_root(m.x, axis=axis, start=first, end=last, **kept)
+
+
+class MovedConstant(Rule):
+    """A part of a constant, or its axes in another order, is a constant.
+
+    Slice(w, axis=a, start=…, end=…) | Transpose(w, perm=p) | Reshape(w) → w'
+    """
+
+    needed_by = "torch's nn.MultiheadAttention of a sequence with others, by dynamo"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        w = constant("w")
+        return any_of(op.Slice(w, role="part"), op.Transpose(w, role="turned"), op.Reshape(w))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        array, attrs, shape = m.w.const, m.root.attrs, m.root.output.shape
+        if m.part is not None:
+            require("start" in attrs, "the cut is not known")
+            array = array.take(range(attrs["start"], attrs["end"]), axis=attrs["axis"])
+        elif m.turned is not None:
+            array = array.transpose(attrs.get("perm"))
+        elif shape is not None:
+            array = array.reshape(shape)
+        require(array.shape == shape, "the shape is not known")
+        return new.constant(np.ascontiguousarray(array), "moved")
 
 
 class SelectFromSlice(Rule):
@@ -247,23 +272,27 @@ class SelectFromLinear(Rule):
     """A part of what a linear layer computes is a smaller linear layer.
 
     Select(Reshape(Add(MatMul(x, w), b)), axis, index) → Reshape(Add(MatMul(x, w[:, c]), b[c]))
-    where the Reshape divides the last axis alone and c are the columns that are selected
+    where the Reshape divides the last axis, and c are the columns that are selected; before it
+    other axes may be moved
     """
 
-    needed_by = "timm and cvnets"
+    needed_by = "timm, cvnets, and torch's nn.MultiheadAttention"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        return op.Select(op.Reshape(linear(op, x), role="divided"))
+        y = linear(op, x)
+        moved = op.Transpose(y, role="moved", perm=lambda perm: perm and perm[-1] == len(perm) - 1)
+        return op.Select(op.Reshape(any_of(moved, y), role="divided"))
 
     def rewrite(self, m: Match, new: Builder) -> Value:
         units = m.kernel.const.shape[1]
-        leading, divided = m.shape("x")[:-1], m.shape("divided")
-        require(divided[: len(leading)] == leading, "other axes move too")
-        parts = divided[len(leading) :]
-        axis = m.root.attrs["axis"] - len(leading)
-        require(axis >= 0 and elements(parts) == units, "another axis is selected from")
-        columns = np.arange(units).reshape(parts).take(m.root.attrs["index"], axis=axis).reshape(-1)
-        return new.Reshape(columns_of(m, new, columns), shape=m.root.output.shape)
+        axis, divided, rows = m.root.attrs["axis"], m.shape("divided"), elements(m.shape("x")[:-1])
+        before = [n for n in range(axis + 1) if elements(divided[:n]) == rows]
+        require(bool(before), "another axis is selected from")
+        parts = np.arange(units).reshape(divided[before[-1] :])
+        columns = parts.take(m.root.attrs["index"], axis=axis - before[-1]).reshape(-1)
+        y = columns_of(m, new, columns)
+        y = y if m.moved is None else new.Transpose(y, perm=m.moved.attrs["perm"])
+        return new.Reshape(y, shape=m.root.output.shape)
 
 
 class SliceOfLinear(Rule):

@@ -1,0 +1,38 @@
+"""Rows of an axis that are the batch, and rows that are only as many."""
+
+from pathlib import Path
+
+import pytest
+
+from onnx2mvit.api import inspect
+from onnx2mvit.emitter.emit import emit
+from onnx2mvit.errors import UnsupportedError
+from tests.support.graphs import model, save
+
+# Of an image four rows are made, and multiplied by one row.
+ROWS = """g (float[{batch},4,6] x) => (float y) {{
+    m = ReduceMax<axes=[1], keepdims=0>(x)  r = Reshape(x, rows)  y = {op}
+}}"""
+
+
+@pytest.mark.parametrize("op", ["Mul(r, m)", "Max(m, r)"])
+def test_rows_that_are_broadcast_over_those_of_an_image_fix_the_batch(
+    tmp_path: Path, op: str
+) -> None:
+    network = inspect(save(model(ROWS.format(batch=1, op=op), opset=17, rows=[-1, 6]), tmp_path))
+    assert network.batch == 1
+    assert not network.refused
+
+
+def test_as_many_rows_in_both_are_of_the_same_images(tmp_path: Path) -> None:
+    nodes = "r = Reshape(x, rows)  s = Tanh(r)  y = Mul(r, s)"
+    body = f"g (float[1,4,6] x) => (float y) {{ {nodes} }}"
+    network = inspect(save(model(body, opset=17, rows=[4, 6]), tmp_path))
+    assert network.batch is None
+    assert network.layouts[network.graph.outputs[0]].batch == 0
+
+
+def test_in_a_file_of_any_batch_it_is_refused(tmp_path: Path) -> None:
+    made = model(ROWS.format(batch="N", op="Concat<axis=0>(r, m)"), opset=17, rows=[-1, 6])
+    with pytest.raises(UnsupportedError, match="mixes the images"):
+        emit(inspect(save(made, tmp_path)), "net", "test")
