@@ -156,7 +156,11 @@ class LayerScale(Pattern):
     Keras has no layer of that name. EinsumDense is the one whose kernel is the vector itself.
     """
 
-    layer = "EinsumDense"
+    keras = "layer_scaled"
+
+    @property
+    def is_leaf(self) -> bool:
+        return True
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         return op.Mul(x, constant("gamma"))
@@ -167,11 +171,18 @@ class LayerScale(Pattern):
         gamma = m.gamma.const
         one_each = gamma.shape[-1:] == (channels,) and gamma.size == channels
         require(one_each, "it is not one factor per channel")
-        return {"equation": "btd,d->btd", "output_shape": (None, channels)}
+        return {}
 
     def weights(self, m: Match) -> dict[str, Array]:
         gamma: Array = m.gamma.const
         return {"kernel": gamma.reshape(-1)}
+
+
+def layer_scaled(x: KerasTensor, *, name: str) -> KerasTensor:
+    """Tokens times a learned factor for each channel, which is small at first."""
+    small = keras.initializers.Constant(1e-4)
+    shape = tuple(x.shape[1:])
+    return layers.EinsumDense("btd,d->btd", shape, kernel_initializer=small, name=name)(x)
 
 
 class TransformerLayer(Pattern):
@@ -236,12 +247,7 @@ def transformer_layer(
     )
     y = attention(y, y)
     if layer_scale:
-        y = layers.EinsumDense(
-            "btd,d->btd",
-            (None, dim),
-            kernel_initializer=keras.initializers.Constant(1e-4),
-            name="scale_attention",
-        )(y)
+        y = layer_scaled(y, name="scale_attention")
     if dropout:
         y = layers.Dropout(dropout, name="dropout_attention")(y)
     x1 = layers.Add(name="add_attention")([inputs, y])
@@ -253,12 +259,7 @@ def transformer_layer(
         y = layers.Activation(activation, name="act")(y)
     y = layers.Dense(dim, name="mlp_out")(y)
     if layer_scale:
-        y = layers.EinsumDense(
-            "btd,d->btd",
-            (None, dim),
-            kernel_initializer=keras.initializers.Constant(1e-4),
-            name="scale_mlp",
-        )(y)
+        y = layer_scaled(y, name="scale_mlp")
     if dropout:
         y = layers.Dropout(dropout, name="dropout_mlp")(y)
     y = layers.Add(name="add_mlp")([x1, y])

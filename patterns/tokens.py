@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from onnx2mvit.ir.graph import Value
 from onnx2mvit.matcher import Array, Expr, Match, Ops, Pattern, Var, constant, each, require
 
 if TYPE_CHECKING:
@@ -53,6 +54,53 @@ def class_token(x: KerasTensor, num_tokens: int = 1, *, name: str) -> KerasTenso
     index = ops.zeros_like(x[:, :1, 0], dtype="int32") + np.arange(num_tokens, dtype="int32")
     tokens = layers.Embedding(num_tokens, x.shape[-1], name=name)(index)
     return layers.Concatenate(axis=1)([tokens, x])
+
+
+class LearnedTensor(Pattern):
+    """A tensor that is learned, which a layer reads: (B, …) if it is one for each image, or (1, …).
+
+    It has no node; the reader has put one there. Keras: Embedding, one row for each place.
+    """
+
+    keras = "learned_tensor"
+
+    @property
+    def is_leaf(self) -> bool:
+        return True
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Expand(constant("table"), constant("shape"), role="whole")
+
+    def operands(self, m: Match) -> tuple[Value, ...]:
+        return (m.graph.inputs[0],)
+
+    def params(self, m: Match) -> dict[str, Any]:
+        shape = m.shape("whole", m.table.const.ndim)
+        require(len(shape) > 1, "it has no channels")
+        each = shape[0] % (m.graph.batch_size or 1) == 0
+        require(not each or len(m.table.const) == 1, "it is another for every image")
+        return {"shape": self.rows(m).shape, **({} if each else {"shared": True})}
+
+    def weights(self, m: Match) -> dict[str, Array]:
+        rows = self.rows(m)
+        return {"embeddings": rows.reshape(-1, rows.shape[-1])}
+
+    def rows(self, m: Match) -> Array:
+        """The table with the channels last."""
+        table: Array = m.table.const
+        return table.transpose(self.order(table.ndim))
+
+
+def learned_tensor(
+    x: KerasTensor, shape: tuple[int, ...], shared: bool = False, *, name: str
+) -> KerasTensor:
+    """A learned tensor of this shape for each image of `x`, or one that they share."""
+    images = slice(1) if shared else slice(None)
+    zeros = ops.zeros_like(x[(images, *[0] * (len(x.shape) - 1))], dtype="int32")
+    rows = int(np.prod(shape[:-1]))
+    places = np.arange(rows, dtype="int32").reshape(shape[:-1])
+    index = ops.reshape(zeros, (-1, *[1] * (len(shape) - 2))) + places
+    return layers.Embedding(rows, shape[-1], name=name)(index)
 
 
 class PositionEmbedding(Pattern):

@@ -124,6 +124,8 @@ class _Lowering:
         order, batch = given.order, given.batch
         if not block.pattern.keeps(order):
             order, batch = block.pattern.gives(len(block.output.shape or ())), self.batch_axis
+            if (block.output.shape or (0,))[0] % (self.trace_batch or 1):
+                batch = None  # as a parameter's, which is one for all images
         one_size = any(self.layouts[value].one_size for value in block.inputs)
         one_size |= any(map(self.is_traced, block.onnx_nodes()))
         self.layouts[block.output] = self.layout(block.output, order, batch, one_size)

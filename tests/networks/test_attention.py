@@ -22,7 +22,10 @@ LEGACY, ONE_IMAGE = Request("legacy", 17, True, True), Request("legacy", 17, Tru
 
 
 class Attentions(nn.Module):
-    """Each use of nn.MultiheadAttention once: of itself, DETR's, of others, causal."""
+    """Each use of nn.MultiheadAttention once: of itself, DETR's, of others, causal, of queries.
+
+    DETR's positions come after LayerScale, and the queries are learned.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,6 +37,10 @@ class Attentions(nn.Module):
         self.detr = nn.MultiheadAttention(DIM, 2, bias=False)
         self.others = nn.MultiheadAttention(DIM, 2, kdim=6, vdim=6, batch_first=True)
         self.causal = nn.MultiheadAttention(DIM, 2, batch_first=True)
+        self.scale = nn.Parameter(torch.rand(DIM))
+        self.queries = nn.Parameter(torch.randn(1, 4, DIM))
+        self.norm = nn.LayerNorm(DIM)
+        self.pool = nn.MultiheadAttention(DIM, 2, batch_first=True)
         self.head = nn.Linear(DIM, 5)
 
     def forward(self, pixel_values: Tensor) -> Tensor:
@@ -41,12 +48,15 @@ class Attentions(nn.Module):
         x = x + self.batch_first(x, x, x, need_weights=False)[0]
         turned = x.transpose(0, 1)
         x = x + self.sequence_first(turned, turned, turned)[0].transpose(0, 1)
+        x = x * self.scale
         placed = (x + self.positions).transpose(0, 1)
         x = x + self.detr(placed, placed, x.transpose(0, 1))[0].transpose(0, 1)
         others = self.memory(x)[:, 2:]
         x = x + self.others(x, others, others, need_weights=False)[0]
         mask = nn.Transformer.generate_square_subsequent_mask(8)
         x = x + self.causal(x, x, x, attn_mask=mask)[0]
+        queries = self.norm(self.queries.expand(x.shape[0], -1, -1))
+        x = self.pool(queries, x, x, need_weights=False)[0]
         return cast(Tensor, self.head(x.mean(1)))
 
 
@@ -71,10 +81,11 @@ class Encoder(nn.Module):
 
 def assert_each_use_is_one_layer(network: Network) -> None:
     assert not network.refused and network.batch is None
+    assert len(every(network, "LearnedTensor")) == len(every(network, "LayerScale")) == 1
     assert [block.num_heads for block in every(network, "MultiHeadAttention")] == [2, 4]
     found = every(network, "Attention")
     assert [(block.use_bias, block.causal) for block in found] == [
-        (False, False), (True, False), (True, True),
+        (False, False), (True, False), (True, True), (True, False),
     ]  # fmt: skip
 
 

@@ -90,15 +90,16 @@ def test_heads_are_put_together_with_the_images_first() -> None:
 @pytest.mark.parametrize(
     ("apart", "axis", "left"),
     [
-        ([2, 5, 2, 2], 0, ["Sin", "Select", "Reshape"]),
-        ([1, 2, 5, 4], 2, ["Sin", "Select", "Reshape"]),
-        ([2, 5, 2, 2], 2, ["Sin", "Reshape", "Select"]),
+        ([5, 2, 2, 2], 0, ["Sin", "Select", "Reshape"]),
+        ([1, 5, 2, 4], 1, ["Sin", "Select", "Reshape"]),
+        ([5, 2, 2, 2], 2, ["Sin", "Transpose", "Reshape", "Select"]),
     ],
 )
 def test_what_a_reshape_leaves_alone_is_selected_before_it(
     apart: list[int], axis: int, left: list[str]
 ) -> None:
-    nodes = f"s = Sin(x)  r = Reshape(s, apart)  y = Gather<axis={axis}>(r, one)"
+    moved = "s = Sin(x)  p = Transpose<perm=[1,0,2]>(s)  r = Reshape(p, apart)"
+    nodes = f"{moved}  y = Gather<axis={axis}>(r, one)"
     made = tokens(nodes, apart=apart, one=1)
     graph = plain(made)
     unify(graph)

@@ -17,6 +17,7 @@ from onnx2mvit.reader.rules import (
     arithmetic,
     attention,
     convolution,
+    learned,
     linear,
     normalization,
     patches,
@@ -84,6 +85,8 @@ RULES: tuple[Rule, ...] = (
     attention.MergeScales(),
     attention.HeadsTogether(),
     # Images first, once query, key and value are apart.
+    learned.LayerOfParameter(),
+    learned.ConstantScores(),
     sequence.FlatLinear(),
     sequence.TokensOfHeads(),
     sequence.TurnAfterTokens(),

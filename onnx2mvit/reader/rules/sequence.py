@@ -131,18 +131,19 @@ class TokensOfHeads(Rule):
 
 
 class SelectBeforeReshape(Rule):
-    """What is selected is reshaped by itself, where the Reshape leaves that axis as it is.
+    """What is selected of moved axes is reshaped by itself, if the Reshape leaves that axis alone.
 
-    Select(Reshape(x), axis=a, index=i) → Reshape(Select(x, axis=a', index=i))
+    Select(Reshape(x), axis=a, index=i), x = Transpose(…) → Reshape(Select(x, axis=a', index=i))
     """
 
     needed_by = "torch's nn.MultiheadAttention, whose query, key and value are one linear layer"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        return op.Select(op.Reshape(x, role="reshaped"))
+        return op.Select(op.Reshape(op.Transpose(x, role="moved"), role="reshaped"))
 
     def rewrite(self, m: Match, new: Builder) -> Value:
-        before, after, axis = m.x.shape or (), m.shape("reshaped"), m.root.attrs["axis"]
+        before, after = m.moved.output.shape or (), m.reshaped.output.shape or ()
+        axis = m.root.attrs["axis"]
         own = (elements(after[:axis]), after[axis])
         places = [
             place
@@ -151,7 +152,7 @@ class SelectBeforeReshape(Rule):
         ]
         require(bool(places), "the axis is made by the Reshape")
         rest = (*before[: places[0]], *before[places[0] + 1 :])
-        selected = new.Select(m.x, shape=rest, **{**m.root.attrs, "axis": places[0]})
+        selected = new.Select(m.moved.output, shape=rest, **{**m.root.attrs, "axis": places[0]})
         return new.like_root(selected, op="Reshape")
 
 
