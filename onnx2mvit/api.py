@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
+from onnx2mvit.base.arguments import check_arguments
 from onnx2mvit.base.json_text import json_text
 from onnx2mvit.base.output import MARK, whole_folder
 from onnx2mvit.benchmarks import benchmark
@@ -177,6 +178,7 @@ def convert(
             tensor of a name in `outputs`, or a file of patterns cannot be used.
         MissingDependencyError: Keras has no backend here.
     """
+    check_arguments(locals())
     path, stages = Path(path), Stages(progress)
     name = name or model_name(path.stem)
     if name != model_name(name):
@@ -243,6 +245,7 @@ def verify(
     Raises:
         InvalidModelError: one of the two is not usable, or they are different networks.
     """
+    check_arguments(locals())
     path, target, stages = Path(path), Path(target), Stages(progress)
     with stages("read"):
         network = inspect_for(path, target, patterns, cut_of(target, path), trust_module)

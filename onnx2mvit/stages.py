@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from onnx2mvit.base.arguments import check_arguments
 from onnx2mvit.errors import UnsupportedError
 from onnx2mvit.ir.image_size import ImageSize, sizes_beside
 from onnx2mvit.ir.network import Network
@@ -37,6 +38,7 @@ def inspect(
         InvalidModelError: it is not a usable ONNX file.
         UnsupportedError: its opset, inputs or data types are not converted.
     """
+    check_arguments(locals())
     return _inspected(Path(path), all_patterns(patterns), size, outputs)
 
 

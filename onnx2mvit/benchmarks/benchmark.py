@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from onnx2mvit.base.arguments import check_arguments
 from onnx2mvit.benchmarks.contenders import contenders
 from onnx2mvit.benchmarks.machine import Others, load_average, peak_memory, share_of_others
 from onnx2mvit.benchmarks.timing import ROUNDS, TIMED, WARM_UP, Ratio, interleave
@@ -86,7 +87,8 @@ def benchmark(
         VerificationError: a runtime does not answer what onnxruntime answers.
         MissingDependencyError: LiteRT, TensorFlow or psutil is not installed.
     """
-    if not batches or min(batches) < 1:
+    check_arguments(locals())
+    if not batches:
         raise UsageError("A batch has at least one image")
     import_litert("benchmark")  # said before the long work, not after it
     threads = threads or os.cpu_count() or 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from onnx2mvit.base.arguments import check_arguments
 from onnx2mvit.base.backend import import_keras
 from onnx2mvit.errors import UsageError
 
@@ -25,6 +26,7 @@ def features(model: keras.Model, names: Iterable[str]) -> keras.Model:
     """
     keras_module = import_keras()
     names = [names] if isinstance(names, str) else list(names)
+    check_arguments({"names": names})
     if not names:
         raise UsageError("no name of a block is given")
     inputs, seen = _run(model, names)

@@ -87,6 +87,7 @@ def _proof(verification: dict[str, Any]) -> list[Row]:
         worst = max(blocks, key=lambda block: float(block["max_rel_error"]))
         far = f"{worst['name']} ({worst['kind']}) by {worst['max_rel_error']:.2e}"
         rows.append(("blocks", f"{len(blocks)} borders compared, the farthest off is {far}"))
+    rows += [("note", note) for note in verification["notes"]]
     if judged := verification["float64"]:
         rows.append(("float64", judged["words"]))
     if agreement is not None:

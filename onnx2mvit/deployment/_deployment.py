@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from onnx2mvit.base.arguments import check_arguments
 from onnx2mvit.base.json_text import json_text
 from onnx2mvit.base.output import whole_folder
 from onnx2mvit.deployment import _int8, _litert, _onnx, _saved_model
@@ -141,7 +142,8 @@ def deploy(
         UnsupportedError: the format cannot hold this model.
         MissingDependencyError: a package is not installed.
     """
-    check(format, precision, batch, inputs)
+    check_arguments(locals(), optional=["inputs"])
+    check(format, precision, image_size)
     target, progress = Path(target), progress or (lambda stage, done, total: None)
     progress("load", 0, 1)
     model, source = load_with_report(target, image_size, trust_module)

@@ -9,6 +9,7 @@ from onnx2mvit.base.optional import import_tensorflow, optional
 from onnx2mvit.base.user_files import reading
 from onnx2mvit.builder import at_size, load
 from onnx2mvit.errors import UsageError
+from onnx2mvit.ir.image_size import ImageSize
 from onnx2mvit.reports import report_beside
 from onnx2mvit.runtimes import import_litert
 
@@ -19,7 +20,7 @@ FORMATS = {"litert": ".tflite", "saved_model": "", "onnx": ".onnx"}
 PRECISIONS = ("float32", "float16", "int8")
 
 
-def check(format_: str, precision: str, batch: int | None, inputs: int | None) -> None:
+def check(format_: str, precision: str, size: ImageSize | None) -> None:
     """Refuses what makes no sense, before anything long is done.
 
     Raises:
@@ -31,9 +32,8 @@ def check(format_: str, precision: str, batch: int | None, inputs: int | None) -
         raise UsageError(f"precision {precision!r}: choose from {', '.join(PRECISIONS)}")
     if format_ != "litert" and precision != "float32":
         raise UsageError(f"{precision} is for litert; {format_} is written in float32 alone")
-    for name, number in (("batch", batch), ("inputs", inputs)):
-        if number is not None and number < 1:
-            raise UsageError(f"{name} {number}: from 1 on")
+    if size == "any":
+        raise UsageError("a deployed file takes one size: give image_size as (height, width)")
 
 
 def packages(format_: str, precision: str) -> None:

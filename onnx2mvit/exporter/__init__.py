@@ -8,6 +8,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
+from onnx2mvit.base.arguments import check_arguments
 from onnx2mvit.errors import MissingDependencyError
 from onnx2mvit.exporter.result import ExportResult
 
@@ -49,6 +50,7 @@ def export(
     Raises:
         Onnx2mvitError: one of its kinds, with a message for the user.
     """
+    check_arguments(locals())
     require("torch", "transformers", *(["onnxscript"] if exporter == "dynamo" else []))
     from onnx2mvit.exporter.pipeline import run
 

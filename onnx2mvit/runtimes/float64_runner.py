@@ -27,20 +27,21 @@ NARROW = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 class Float64Runner:
     """An ONNX file in float64, in the file's layout; floats of its inputs are widened.
 
+    `outputs` are tensors of it that are given in the place of the file's own, if it was cut;
     `inner` are tensors between the nodes that may be asked for; the others are dropped as soon as
     no node reads them any more. Names that the file does not have are left out.
     """
 
     batch = None
 
-    def __init__(self, path: Path, inner: Sequence[str] = ()) -> None:
+    def __init__(self, path: Path, inner: Sequence[str] = (), outputs: Sequence[str] = ()) -> None:
         model = onnx.load(path)
         graph = model.graph
         self.constants = {
             each.name: wide(numpy_helper.to_array(each)) for each in graph.initializer
         }
         self.inputs = [each.name for each in graph.input if each.name not in self.constants]
-        self.outputs = [each.name for each in graph.output]
+        self.outputs = list(outputs) or [each.name for each in graph.output]
         known = {name for node in graph.node for name in node.output}
         self.inner = [name for name in inner if name in known and name not in self.outputs]
         self.nodes = needed(graph.node, {*self.inner, *self.outputs})

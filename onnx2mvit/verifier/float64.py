@@ -130,7 +130,8 @@ class _Both:
     def __init__(self, path: Path, network: Network, model: keras.Model) -> None:
         self.network, self.float32 = network, model
         self.borders = {block.output for top in network.blocks for block in top.walk()}
-        self.file = Float64Runner(path, [value.name for value in self.borders])
+        inner = [value.name for value in self.borders]
+        self.file = Float64Runner(path, inner, network.graph.source.outputs)
 
     @cached_property
     def model(self) -> keras.Model:

@@ -41,7 +41,8 @@ class Verification:
     `begins` says which layer is the first that is wrong on onnxruntime's own tensors, None if
     none is; `first_divergence` is that layer with those tensors, and no part of the report.
     `batch` is the number of images that the model takes, where it mixes them; None for any.
-    `float64` is what float64 says where some of that was too far off, None where nothing was.
+    `notes` say what proves little. `float64` is what float64 says where some of that was too far
+    off, None where nothing was.
     """
 
     verdict: str
@@ -54,6 +55,7 @@ class Verification:
     noise_floor: float
     blocks: list[dict[str, Any]]
     rewrite: dict[str, Any]
+    notes: list[str] = field(default_factory=list)
     float64: dict[str, Any] | None = None
     begins: dict[str, Any] | None = None
     batch: int | None = None
@@ -208,11 +210,23 @@ class _Proof:
             noise_floor=self.noise,
             rewrite=self.reference.rewrite,
             blocks=[_row(value, self.blocks[value], border) for value, border in seen.items()],
+            notes=[note for name, each in self.outputs.items() for note in weak(name, each)],
             float64=judgement.as_dict() if judgement is not None else None,
             batch=self.network.batch,
             begins=self.divergence.as_dict() if self.divergence is not None and not right else None,
             first_divergence=None if right else self.divergence,
         )
+
+
+def weak(name: str, output: Comparison) -> list[str]:
+    """What an output proves little of, although it is right: one answer to all that was asked."""
+    if not output.seen:
+        return [f"{name} was compared with nothing: no answer of the file is a number"]
+    if output.constant:
+        return [f"{name} is the same for every input: that it agrees is no proof of what is before"]
+    if output.different_answers == 1 and len(output.agreeing) > 1:
+        return [f"{name} has the same first class for every input: their agreement is no proof"]
+    return []
 
 
 def _row(value: Value, block: Block, border: Comparison) -> dict[str, Any]:

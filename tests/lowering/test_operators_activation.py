@@ -30,7 +30,11 @@ NAMED = "name=$name)($0)"
         ("Softmax<axis=1>(x)", f"layers.Softmax({NAMED}"),  # the channels are last in Keras
         ("Softmax<axis=-1>(x)", f"layers.Softmax(axis=2, {NAMED}"),
         ("LogSoftmax<axis=2>(x)", "ops.log_softmax($0, axis=1)"),
-        ("Hardmax<axis=1>(x)", "ops.one_hot(ops.argmax($0, axis=-1), 8, axis=-1)"),
+        (
+            "Hardmax<axis=1>(x)",
+            "ops.one_hot(ops.argmax(ops.cast(ops.equal($0, ops.max($0, axis=-1, keepdims=True)), "
+            "'int32'), axis=-1), 8, axis=-1)",
+        ),
     ],
 )
 def test_what_it_becomes(node: str, expected: str, tmp_path: Path) -> None:

@@ -70,22 +70,33 @@ for _name, _since, _each, _over, _last in REDUCTIONS:
     operator(_name, *_since)(partial(reduction, each=_each, over=_over, last=_last))
 
 
-def arg(op: OpContext, function: str) -> KerasCode:
+def extremes(x: KerasExpr, extreme_of: str, axis: int) -> KerasExpr:
+    """One where x is the "max" or "min" along an axis, zero elsewhere, for ops.argmax.
+
+    That looks among integers then: of floats, Keras also tells zeros of both signs apart, by
+    operations of TensorFlow that neither LiteRT nor ONNX has.
+    """
+    extreme = call(f"ops.{extreme_of}", x, axis=axis, keepdims=True)
+    return call("ops.cast", call("ops.equal", x, extreme), "int32")
+
+
+def arg(op: OpContext, extreme_of: str) -> KerasCode:
     """The place of the first of the extremes, or of the last."""
     axis, x = op.axis(op.attrs.get("axis", 0)), op.data()
     op.forbid_batch_reduction([axis])
     where, keepdims = op.layout().order.index(axis), bool(op.attrs.get("keepdims", 1))
     latest = op.attrs.get("select_last_index")
+    x = extremes(x, extreme_of, where)
     if latest:
         op.has_lengths_of([axis])
         x = call("ops.flip", x, where)
-    x = call(f"ops.{function}", x, axis=where, keepdims=keepdims or None)
+    x = call("ops.argmax", x, axis=where, keepdims=keepdims or None)
     x = call("ops.subtract", op.shape()[axis] - 1, x) if latest else x
     return after(op, x, [axis], keepdims)
 
 
-operator("ArgMax", 11, 12, 13)(partial(arg, function="argmax"))
-operator("ArgMin", 11, 12, 13)(partial(arg, function="argmin"))
+operator("ArgMax", 11, 12, 13)(partial(arg, extreme_of="max"))
+operator("ArgMin", 11, 12, 13)(partial(arg, extreme_of="min"))
 
 
 @operator("CumSum", 11, 14)

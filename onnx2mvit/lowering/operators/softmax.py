@@ -10,6 +10,7 @@ from functools import partial
 from onnx2mvit.ir.code import KerasCode
 from onnx2mvit.ir.expr import call, layer, unless
 from onnx2mvit.lowering.operators.context import OpContext
+from onnx2mvit.lowering.operators.reduction import extremes
 from onnx2mvit.lowering.operators.registry import operator
 from onnx2mvit.matcher.rooted import require
 
@@ -52,7 +53,7 @@ def hardmax(op: OpContext, flat: bool) -> KerasCode:
     hot = op.layout().order[axis]
     op.has_lengths_of([hot])
     length = op.shape()[hot]
-    largest = call("ops.argmax", op.data(), axis=axis)
+    largest = call("ops.argmax", extremes(op.data(), "max", axis), axis=axis)
     return op.code(call("ops.one_hot", largest, length, axis=axis))
 
 
