@@ -50,6 +50,7 @@ from onnx2mvit.reports import (
     single_operators,
 )
 from onnx2mvit.runtimes import preprocess
+from onnx2mvit.runtimes.inputs import below
 from onnx2mvit.stages import at_sizes, inspect
 from onnx2mvit.verifier import (
     FOLDER,
@@ -300,6 +301,8 @@ def _report(
                     entry["shape"] = list(made.shape)
     for entry, name in zip(described["outputs"], model.output_names, strict=False):
         entry["keras_name"] = name
+    for entry, value in zip(described["inputs"], network.graph.inputs, strict=True):
+        entry["below"] = below(network, value)
     traced = list(network.traced_size) if network.traced_size is not None else None
     agreeing = [each["size"] for each in others if each["onnxruntime"] == "agrees"]
     trainable = sum(math.prod(variable.shape) for variable in model.trainable_weights)

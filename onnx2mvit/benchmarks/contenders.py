@@ -17,11 +17,11 @@ from onnx2mvit.ir.network import Network
 from onnx2mvit.runtimes import (
     KerasRunner,
     LiteRTRunner,
-    OnnxLayout,
     OnnxRuntimeRunner,
     Outputs,
     Runner,
     compare,
+    file_outputs,
     keras_inputs,
     some_inputs,
     worst,
@@ -64,10 +64,12 @@ def contenders(
         VerificationError: a runtime does not answer what onnxruntime answers.
     """
     inputs, _ = some_inputs(network, None, batch)
-    own = keras_inputs(network, inputs)
+    interface = describe_model(model, batch, network.traced_size)
+    names = [tensor.name for tensor in interface.inputs]
+    own = dict(zip(names, keras_inputs(network, inputs).values(), strict=True))
     progress(f"batch {batch}: converting to LiteRT")
     # With the batch left open, XNNPACK does not take the operators around unknown shapes.
-    content = litert_model(model, describe_model(model, batch, network.traced_size))
+    content = litert_model(model, interface)
     had = memory()
     runner = OnnxRuntimeRunner(
         path, outputs=network.graph.source.outputs, arena=True, threads=threads
@@ -86,8 +88,9 @@ def contenders(
     for name, make in makers.items():
         had = memory()
         ours = make()
+        made = ours(own)
         try:
-            answers = OnnxLayout(ours, network)(inputs)
+            answers = file_outputs(network, [made[tensor.name] for tensor in interface.outputs])
         except ValueError as error:  # a model that was changed may give anything
             raise VerificationError(
                 f"{name} gives other tensors than onnxruntime: {one_line(error)}"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -17,13 +20,17 @@ def show_deployment(console: Console, result: Deployment) -> None:
     report = result.report
     colour = "green" if result.passed else "red"
     weights = report["weights"] or "unknown"
-    shape = "×".join("any" if each is None else str(each) for each in report["input"]["shape"])
+    takes, gives = (
+        ", ".join(f"{each['name']} {_tensor(each)}" for each in report[kind])
+        for kind in ("inputs", "outputs")
+    )
     signatures = (f"{name} ({', '.join(given)})" for name, given in report["signatures"].items())
     rows: list[Row] = [
         ("file", f"{result.file}  {report['bytes'] / 1e6:.2f} MB, {report['precision']}"),
         ("weights", weights + (": it classifies nothing" if "random" in weights else "")),
-        ("takes", f"{report['input']['name']} {shape} float32"),
-        ("gives", "; ".join(signatures) or ", ".join(report["outputs"])),
+        ("takes", takes),
+        ("gives", gives),
+        *([("calls", "; ".join(signatures))] if report["signatures"] else []),
         ("verdict", Text(report["verdict"], style=f"bold {colour}")),
         *_compared(result.comparison),
         *(("note", Text(note, style="yellow")) for note in report["notes"]),
@@ -65,3 +72,12 @@ def _blocks(result: Deployment) -> Table:
         kept = "float32" if loss.kept_float else "int8"
         table.add_row(loss.block, f"{loss.weights:,}", decibel, kept)
     return table
+
+
+def _tensor(entry: Mapping[str, Any]) -> str:
+    """The axes of an input or an output with their lengths, and its type."""
+    parts = [
+        f"{'' if name == '?' else f'{name} '}{'any' if length is None else length}"
+        for name, length in zip(entry["axes"], entry["shape"], strict=True)
+    ]
+    return f"({', '.join(parts)}) {entry['dtype']}"

@@ -32,7 +32,6 @@ from onnx2mvit.runtimes import (
     OnnxRuntimeRunner,
     Runner,
     SavedModelRunner,
-    some_images,
 )
 from onnx2mvit.version import __version__
 
@@ -92,17 +91,17 @@ class _Job:
             "model": self.model.name,
             "weights": self.weights or "unknown",
             "precision": self.precision,
-            "layout": "NHWC",
+            "inputs": {tensor.name: tensor.axes for tensor in self.interface.inputs},
+            "outputs": {tensor.name: tensor.axes for tensor in self.interface.outputs},
             "compared_range": [0, 1],
         }
         return entries | ({"labels": self.labels} if self.labels else {})
 
     def images(
         self, folder: str | Path | None, count: int, seed: int = 0, most: int = MOST_IMAGES
-    ) -> tuple[Array, str]:
-        """Images (N, height, width, channels) in [0, 1], and what they are."""
-        _, height, width, channels = self.interface.shape
-        return some_images(folder, count, height, width, channels, seed, most)
+    ) -> tuple[dict[str, Array], str]:
+        """Inputs by name, images in [0, 1] or of bytes, and what they are."""
+        return self.interface.some_inputs(folder, count, seed, most)
 
 
 def deploy(
@@ -126,9 +125,10 @@ def deploy(
     It goes to `output`/NAME_FORMAT_PRECISION/, with deploy.json beside it; an older one is
     replaced. `format` is litert, saved_model or onnx; float16 and int8 are for litert. LiteRT
     files take `batch` images, by default 1; the others any number, unless `batch` says another.
-    All take float32 images (batch, height, width, channels).
+    All take what the Keras model takes, images as (batch, height, width, channels).
 
-    Inputs and outputs bear the names that they have in Keras.
+    Inputs and outputs bear the names that they have in the ONNX file, in its order, or those of
+    Keras where they are no names in Python.
 
     The file is run and compared with the ONNX file `onnx`, or, if that is None and none lies
     where the report of the conversion says, with the Keras model: on the images of the folder
@@ -149,9 +149,9 @@ def deploy(
     model, source = load_with_report(target, image_size, trust_module)
     packages(format, precision)
     size = size_of(model, image_size, source)
-    interface = describe_model(model, batch or (1 if format == "litert" else None), size)
+    interface = describe_model(model, batch or (1 if format == "litert" else None), size, source)
     given = Path(onnx) if onnx is not None else None
-    original = find_original(target, given, source, interface.size)
+    original = find_original(target, given, source, size)
     original = original or keras_original(model, interface)
     job = _Job(
         model=model,
@@ -181,7 +181,7 @@ def _write(job: _Job, file: Path) -> None:
     if job.format == "onnx":
         _onnx.write_onnx(job.model, file, job.interface, job.entries())
         return
-    job.signatures = {SERVE: list(job.interface.outputs)}
+    job.signatures = {SERVE: [tensor.name for tensor in job.interface.outputs]}
     if job.format == "saved_model":
         extractor = feature_extractor(job.model)
         _saved_model.write_saved_model(job.model, file, job.interface, extractor)
@@ -193,28 +193,31 @@ def _write(job: _Job, file: Path) -> None:
     content = _litert.litert_model(job.model, job.interface, half=job.precision == "float16")
     if job.precision == "int8":
         content = _to_int8(job, content)
-    file.write_bytes(_litert.add_metadata(content, job.entries()))
+    file.write_bytes(_litert.add_metadata(content, job.interface, job.entries()))
 
 
 def _to_int8(job: _Job, content: bytes) -> bytes:
-    images, described = job.images(job.calibration, CALIBRATED, CALIBRATION_SEED, CALIBRATED)
+    inputs, described = job.images(job.calibration, CALIBRATED, CALIBRATION_SEED, CALIBRATED)
     if job.calibration is None:
         job.notes.append(f"what stays in float32 was chosen on {described}, not on real images")
     blocks = [block["path"] for block in job.source.get("blocks", ())]
     blocks = blocks or [layer.name for layer in job.model.layers]
-    content, job.losses = _int8.quantize(content, blocks, images, job.progress)
+    content, job.losses = _int8.quantize(content, blocks, inputs, job.interface.axes, job.progress)
     return content
 
 
-def _compare(job: _Job, file: Path, original: Original, images: Array, described: str) -> Fidelity:
+def _compare(
+    job: _Job, file: Path, original: Original, inputs: dict[str, Array], described: str
+) -> Fidelity:
     """The answers of the file against those of the original, on as many images as the file takes.
 
     What the original calls its outputs does not matter; their order does.
     """
-    step, names = job.interface.shape[0] or 1, job.interface.outputs
+    step, names = job.interface.batch or 1, [each.name for each in job.interface.outputs]
+    axes = job.interface.axes
     stages = ("answers of the original", "answers of the file")
     theirs, ours = (
-        InBatches(runner, step, progress=partial(job.progress, stage))(images)
+        InBatches(runner, step, axes, partial(job.progress, stage))(inputs)
         for stage, runner in zip(stages, (original.runner, _runner(job.format, file)), strict=True)
     )
     expected = dict(zip(names, theirs.values(), strict=True))
@@ -238,8 +241,8 @@ def _report(job: _Job, file: Path, comparison: Fidelity) -> dict[str, Any]:
         "format": job.format,
         "precision": job.precision,
         "bytes": sum(path.stat().st_size for path in files),
-        "input": {"name": job.interface.input, "shape": list(job.interface.shape)},
-        "outputs": list(job.interface.outputs),
+        "inputs": [tensor.as_dict() for tensor in job.interface.inputs],
+        "outputs": [tensor.as_dict() for tensor in job.interface.outputs],
         "signatures": job.signatures,
         "comparison": comparison.as_dict(),
         "notes": job.notes,

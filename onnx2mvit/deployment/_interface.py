@@ -2,45 +2,179 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from onnx2mvit.builder import image_input
 from onnx2mvit.builder.calls import calls_of
 from onnx2mvit.errors import UnsupportedError
+from onnx2mvit.lifter.naming import identifier
+from onnx2mvit.runtimes.images import some_images, structured_images
+from onnx2mvit.runtimes.inputs import as_pixels, drawn
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import keras
+
+Array = np.ndarray[Any, Any]
+Shape = tuple[int | None, ...]
+IMAGE = {"height", "width", "channels"}
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or an output: None is a length that is free, `axes` are what its axes are.
+
+    An axis of which nothing is known is called "?". Integers are below `below`, if that is known.
+    """
+
+    name: str
+    shape: Shape
+    dtype: str
+    axes: tuple[str, ...]
+    below: int | None = None
+
+    @property
+    def is_image(self) -> bool:
+        """True for (batch, height, width, channels)."""
+        return len(self.shape) == 4 and set(self.axes) >= IMAGE
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain values for JSON."""
+        found = {key: value for key, value in asdict(self).items() if key != "below"}
+        return found | {"shape": list(self.shape), "axes": list(self.axes)}
 
 
 @dataclass(frozen=True)
 class Interface:
-    """The names, and the shape of the images: (batch or None, height, width, channels)."""
+    """All that a file takes and gives, in the order of the model.
 
-    input: str
-    shape: tuple[int | None, int, int, int]
-    outputs: tuple[str, ...]
+    `batched` says which inputs have a batch, `batch` is its length, None for any.
+    """
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    batched: tuple[bool, ...]
+    batch: int | None
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Height and width."""
-        return self.shape[1], self.shape[2]
+    def size(self) -> str:
+        """Height and width of its images, or the shapes of what is none, for a person."""
+        shapes = (t.shape[1:3] if t.is_image else t.shape[1:] for t in self.inputs)
+        return ", ".join("×".join(map(str, shape)) or "scalars" for shape in shapes)
+
+    @property
+    def axes(self) -> dict[str, int | None]:
+        """Where each input has the batch; an output has it first."""
+        return {
+            tensor.name: 0 if batched else None
+            for tensor, batched in zip(self.inputs, self.batched, strict=True)
+        }
+
+    def some_inputs(
+        self, folder: str | Path | None, count: int, seed: int, most: int
+    ) -> tuple[dict[str, Array], str]:
+        """Inputs by name, of images in a folder or made here, and what they are.
+
+        Raises:
+            UsageError: the folder holds no images.
+            UnsupportedError: there is a folder, and no input, or several, are images.
+        """
+        images = [tensor for tensor in self.inputs if tensor.is_image]
+        if folder is not None and len(images) != 1:
+            raise UnsupportedError("the model does not take one image: leave out the folder")
+        found: dict[str, Array] = {}
+        what = f"{count} inputs (seed {seed})"
+        if len(images) == 1:
+            height, width, channels = map(int, filter(None, images[0].shape[1:]))
+            pixels, what = some_images(folder, count, height, width, channels, seed, most)
+            found, count = {images[0].name: pixels}, len(pixels)
+        made = {}
+        for number, (tensor, batched) in enumerate(zip(self.inputs, self.batched, strict=True)):
+            dtype, shape = np.dtype(tensor.dtype), [length or 1 for length in tensor.shape]
+            if batched:
+                shape[0] = count
+            if tensor.is_image:
+                if tensor.name not in found:
+                    found[tensor.name] = structured_images(
+                        count, shape[1], shape[2], shape[3], seed + number
+                    )
+                made[tensor.name] = as_pixels(found[tensor.name], dtype)
+            else:
+                rng = np.random.default_rng([seed, number])
+                made[tensor.name] = drawn(shape, dtype, tensor.below, rng)
+        return made, what
 
 
 def describe_model(
-    model: keras.Model, batch: int | None, size: tuple[int, int] | None
+    model: keras.Model,
+    batch: int | None,
+    size: tuple[int, int] | None,
+    report: Mapping[str, Any] | None = None,
 ) -> Interface:
-    """The interface of a model that takes images, under Keras's names.
+    """The interface of a model.
+
+    Args:
+        model: of any number of inputs.
+        batch: so many images at a time; None for any. A model of a fixed batch keeps that.
+        size: height and width of its image, where the model leaves them open.
+        report: of the conversion, which has the names of the file and what its axes are.
 
     Raises:
-        UnsupportedError: the model takes something else than one batch of images.
+        UnsupportedError: a length other than these is open.
     """
-    if size is None or len(model.inputs) != 1 or len(model.inputs[0].shape) != 4:
-        shapes = [list(tensor.shape) for tensor in model.inputs]
-        raise UnsupportedError(
-            f"only a model of one batch of images can be deployed; {model.name} takes {shapes}"
+    fixed = next((tensor.shape[0] for tensor in model.inputs if tensor.shape), None)
+    batched = tuple(bool(tensor.shape) and tensor.shape[0] == fixed for tensor in model.inputs)
+    batch = batch if fixed is None else fixed
+    known = report or {}
+    inputs = []
+    entries = _entries(model.inputs, known.get("inputs", ()))
+    for tensor, has_batch, entry in zip(model.inputs, batched, entries, strict=True):
+        shape = list(tensor.shape)
+        if has_batch:
+            shape[0] = batch
+        if tensor is image_input(model) and size is not None:
+            shape[1:3] = size
+        if None in shape[1:]:
+            raise UnsupportedError(f"input {tensor.name!r} is open: {list(tensor.shape)}")
+        inputs.append(_tensor(tensor, tensor.name, shape, entry))
+    names = _output_names(model, known.get("outputs", ()))
+    outputs = [
+        _tensor(tensor, name, tensor.shape, entry)
+        for tensor, name, entry in zip(
+            model.outputs, names, _entries(names, known.get("outputs", ())), strict=True
         )
-    (image,) = model.inputs
-    return Interface(image.name, (batch, *size, image.shape[-1]), tuple(model.output_names))
+    ]
+    return Interface(tuple(inputs), tuple(outputs), batched, batch)
+
+
+def _tensor(
+    tensor: Any, name: str, shape: Sequence[int | None], entry: Mapping[str, Any]
+) -> Tensor:
+    """With the axes that the report has for it."""
+    axes = entry.get("axes") or ()
+    if len(axes) != len(shape):
+        usual = ["batch", "height", "width", "channels"] if len(shape) == 4 else ["batch"]
+        axes = [*usual, *["?"] * len(shape)][: len(shape)]
+    return Tensor(name, tuple(shape), str(tensor.dtype), tuple(axes), entry.get("below"))
+
+
+def _entries(tensors: Sequence[Any], report: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """What the report has for each of them, if it is of these."""
+    return list(report) if len(report) == len(tensors) else [{}] * len(tensors)
+
+
+def _output_names(model: keras.Model, report: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Those of the file, made safe, as far as these are its outputs; else those of Keras."""
+    if [each["keras_name"] for each in report] != list(model.output_names):
+        return list(model.output_names)
+    names = [identifier(each["name"]).strip("_") for each in report]
+    fit = len(set(names)) == len(names) and all(map(str.isidentifier, names))
+    return names if fit else list(model.output_names)
 
 
 def feature_extractor(model: keras.Model) -> keras.Model | None:
@@ -56,7 +190,7 @@ def feature_extractor(model: keras.Model) -> keras.Model | None:
         return None
     while len(tensor.shape) <= 2:
         maker = calls.maker(tensor)
-        if maker is None:
+        if maker is None or not maker.inputs:
             return None
         tensor = maker.inputs[0]
     return keras.Model(calls.inputs, tensor, name=f"{model.name}_features")

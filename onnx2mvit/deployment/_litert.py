@@ -82,8 +82,11 @@ def refuse_flex(content: bytes) -> None:
         )
 
 
-def add_metadata(content: bytes, entries: dict[str, Any]) -> bytes:
-    """The file with these entries as JSON in a metadata buffer named `onnx2mvit`."""
+def add_metadata(content: bytes, interface: Interface, entries: dict[str, Any]) -> bytes:
+    """The file with these entries as JSON in a metadata buffer named `onnx2mvit`.
+
+    Its inputs and outputs are in the order of the interface; the converter sorts them by name.
+    """
     tools = optional("ai_edge_litert.tools.flatbuffer_utils", extra="deploy")
     schema = optional("ai_edge_litert.schema_py_generated", extra="deploy")
     model = tools.read_model_from_bytearray(bytearray(content))
@@ -93,4 +96,10 @@ def add_metadata(content: bytes, entries: dict[str, Any]) -> bytes:
     entry.name, entry.buffer = METADATA, len(model.buffers)
     model.buffers.append(buffer)
     model.metadata = [*(model.metadata or ()), entry]
+    (graph, *_), (signature,) = model.subgraphs, model.signatureDefs
+    for kind, tensors in (("inputs", interface.inputs), ("outputs", interface.outputs)):
+        given = {each.name.decode(): each for each in getattr(signature, kind)}
+        ordered = [given[tensor.name] for tensor in tensors]
+        setattr(signature, kind, ordered)
+        setattr(graph, kind, [each.tensorIndex for each in ordered])
     return bytes(tools.convert_object_to_bytearray(model))

@@ -39,25 +39,29 @@ def write_onnx(
     import keras
     import onnx
 
-    signature = keras.InputSpec(shape=interface.shape, dtype="float32", name=interface.input)
+    signature = [
+        keras.InputSpec(shape=tensor.shape, dtype=tensor.dtype, name=tensor.name)
+        for tensor in interface.inputs
+    ]
     with temporary_folder() as folder, quiet():
         file = folder / "model.onnx"
         model.export(
             str(file),
             format="onnx",
             verbose=False,
-            input_signature=[signature],
+            input_signature=signature if len(signature) == 1 else [signature],
             opset_version=OPSET,
         )
         made = onnx.load(file)
-    _, *lost = [value.name for value in made.graph.input]
+    lost = [value.name for value in made.graph.input][len(signature) :]
     if lost:
         # Tensors of TensorFlow that stand in the model; arrays of NumPy would be kept.
         raise UnsupportedError(
             f"tf2onnx cannot write this model: it takes constants for inputs: {', '.join(lost)}"
         )
     own = [value.name for value in (*made.graph.input, *made.graph.output)]
-    _rename(made.graph, dict(zip(own, (interface.input, *interface.outputs), strict=True)))
+    names = [tensor.name for tensor in (*interface.inputs, *interface.outputs)]
+    _rename(made.graph, dict(zip(own, names, strict=True)))
     for key, value in entries.items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         made.metadata_props.add(key=f"onnx2mvit.{key}", value=text)

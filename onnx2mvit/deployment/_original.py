@@ -7,9 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from onnx2mvit.deployment._interface import Interface
 from onnx2mvit.errors import UsageError
-from onnx2mvit.runtimes import InBatches, KerasLayout, KerasRunner, OnnxRuntimeRunner, Runner
+from onnx2mvit.runtimes import (
+    InBatches,
+    Inputs,
+    KerasLayout,
+    KerasRunner,
+    OnnxRuntimeRunner,
+    Outputs,
+    Runner,
+)
 from onnx2mvit.stages import inspect
 
 if TYPE_CHECKING:
@@ -26,7 +36,7 @@ class Original:
 
 
 def find_original(
-    target: Path, given: Path | None, report: dict[str, Any], size: tuple[int, int]
+    target: Path, given: Path | None, report: dict[str, Any], size: tuple[int, int] | None
 ) -> Original | None:
     """The ONNX file that is given, or that lies in one of the usual places.
 
@@ -42,14 +52,14 @@ def find_original(
     if path is None:
         return None
     network = inspect(path, outputs=known.get("outputs", ()))
-    if network.traced_size != size and given is None:
+    if network.traced_size not in (None, size) and given is None:
         return None
     if known.get("sha256") not in (None, network.graph.source.sha256):
         raise UsageError(f"{path} is not the file that {target} was converted from")
-    if network.traced_size not in (size, None) and network.graph.source.dynamic_size:
+    if size and network.traced_size not in (size, None) and network.graph.source.dynamic_size:
         there = inspect(path, size=size, outputs=network.graph.source.outputs)
         network = network if there.refused else there
-    if network.traced_size not in (size, None):
+    if size is not None and network.traced_size not in (size, None):
         raise UsageError(
             "{} was exported for {}×{}: leave --onnx out to compare a file for {}×{} with the "
             "Keras model".format(path, *(network.traced_size or ()), *size)
@@ -57,14 +67,21 @@ def find_original(
     session = OnnxRuntimeRunner(path, outputs=network.graph.source.outputs)
     in_batches = InBatches(session, network.file_batch, network.batch_axes)
     file = KerasLayout(in_batches, network)
-    return Original(f"onnxruntime on {path.name}", file)
+    names = [value.name for value in network.graph.inputs]
+
+    def run(inputs: Inputs) -> Outputs:
+        """By the names of the file, which may be others than Keras's; the order is the same."""
+        assert not isinstance(inputs, np.ndarray)
+        return file(dict(zip(names, inputs.values(), strict=True)))
+
+    return Original(f"onnxruntime on {path.name}", run)
 
 
 def keras_original(model: keras.Model, interface: Interface) -> Original:
     """The Keras model itself, with a note that says so."""
     note = (
-        f"compared with the Keras model: no ONNX file for {interface.size[0]}×"
-        f"{interface.size[1]} was given or found (--onnx FILE)"
+        f"compared with the Keras model: no ONNX file for {interface.size} was given or found "
+        "(--onnx FILE)"
     )
     return Original("the Keras model", KerasRunner(model), (note,))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.base.optional import import_tensorflow, optional
 from onnx2mvit.base.user_files import reading
-from onnx2mvit.builder import at_size, load
+from onnx2mvit.builder import at_size, image_input, load
 from onnx2mvit.errors import UsageError
 from onnx2mvit.ir.image_size import ImageSize
 from onnx2mvit.reports import report_beside
@@ -69,18 +69,19 @@ def load_with_report(
 def size_of(
     model: keras.Model, wanted: tuple[int, int] | None, source: dict[str, Any]
 ) -> tuple[int, int] | None:
-    """Height and width of the images: what is wanted, or the model's, or those traced at.
+    """Height and width of the image: what is wanted, or the model's, or those traced at.
 
-    None if the model takes something else.
+    None if the model does not take one image.
 
     Raises:
         UsageError: none of them says.
     """
-    if len(model.inputs[0].shape) != 4:
+    image = image_input(model)
+    if image is None:
         return None
     if wanted is not None:
         return wanted
-    height, width = model.inputs[0].shape[1:3]
+    height, width = image.shape[1:3]
     if height is None or width is None:
         traced = source["sizes"]["traced"] if source else None
         if traced is None:

@@ -21,8 +21,8 @@ def write_saved_model(
 ) -> None:
     """Writes the signatures `serving_default` and, if there is an `extractor`, `features`.
 
-    Both take float32 images of `interface.shape` by the name `interface.input`. The first gives
-    the outputs by their names, the second one tensor by the name `features`.
+    Both take the inputs of the interface by their names. The first gives the outputs by their
+    names, the second one tensor by the name `features`.
 
     Raises:
         MissingDependencyError: Keras does not run on TensorFlow.
@@ -30,15 +30,22 @@ def write_saved_model(
     tensorflow = import_tensorflow()
     import keras
 
-    def serve(images: Any) -> dict[str, Any]:
-        answers = keras.tree.flatten(model(images, training=False))
-        return dict(zip(interface.outputs, answers, strict=True))
+    def run(one: keras.Model, tensors: Any) -> Any:
+        return one(list(tensors) if len(tensors) > 1 else tensors[0], training=False)
 
-    def extract(images: Any) -> dict[str, Any]:
+    def serve(*tensors: Any) -> dict[str, Any]:
+        answers = keras.tree.flatten(run(model, tensors))
+        names = (tensor.name for tensor in interface.outputs)
+        return dict(zip(names, answers, strict=True))
+
+    def extract(*tensors: Any) -> dict[str, Any]:
         assert extractor is not None
-        return {FEATURES: extractor(images, training=False)}
+        return {FEATURES: run(extractor, tensors)}
 
-    signature = [tensorflow.TensorSpec(interface.shape, "float32", name=interface.input)]
+    signature = [
+        tensorflow.TensorSpec(tensor.shape, tensor.dtype, name=tensor.name)
+        for tensor in interface.inputs
+    ]
     archive = keras.export.ExportArchive()
     with quiet():
         archive.track(model)

@@ -237,6 +237,7 @@ def interface_names(blocks: Sequence[Block], names: Sequence[str], suffix: str) 
     found: list[str] = []
     for name in names:
         stem = identifier(name).strip("_") or suffix
+        stem = stem if stem.isidentifier() else f"{suffix}_{stem}"
         wanted = [stem, f"{stem}_{suffix}", *(f"{stem}_{number}" for number in range(2, 999))]
         found.append(next(each for each in wanted if each not in taken))
         taken.add(found[-1])

@@ -9,7 +9,13 @@ from onnx2mvit.runtimes.float64_runner import Float64Runner
 from onnx2mvit.runtimes.images import some_images, structured_images
 from onnx2mvit.runtimes.inputs import some_inputs
 from onnx2mvit.runtimes.keras_runner import KerasRunner
-from onnx2mvit.runtimes.layouts import KerasLayout, OnnxLayout, as_the_file, keras_inputs
+from onnx2mvit.runtimes.layouts import (
+    KerasLayout,
+    OnnxLayout,
+    as_the_file,
+    file_outputs,
+    keras_inputs,
+)
 from onnx2mvit.runtimes.litert_runner import LiteRTRunner, import_litert
 from onnx2mvit.runtimes.onnxruntime_runner import OnnxRuntimeRunner
 from onnx2mvit.runtimes.preprocessing import preprocess
@@ -33,6 +39,7 @@ __all__ = [
     "as_the_file",
     "compare",
     "exact_means",
+    "file_outputs",
     "import_litert",
     "keras_inputs",
     "preprocess",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,9 +100,13 @@ def _image_shape(network: Network, image: Value, size: Size | None) -> tuple[int
 
 def _of_image(network: Network, value: Value, pixels: Array) -> Array:
     """Pixels (N, H, W, C) in [0, 1] as the file takes them."""
-    dtype = value.dtype or np.dtype(np.float32)
-    scaled = pixels if dtype.kind == "f" else np.round(pixels * WHITE)
-    return np.ascontiguousarray(to_onnx(scaled, network.order(value)).astype(dtype))
+    scaled = as_pixels(pixels, value.dtype or np.dtype(np.float32))
+    return np.ascontiguousarray(to_onnx(scaled, network.order(value)))
+
+
+def as_pixels(pixels: Array, dtype: np.dtype[Any]) -> Array:
+    """Pixels in [0, 1] as an image of this type has them: integers are from 0 to 255."""
+    return (pixels if dtype.kind == "f" else np.round(pixels * WHITE)).astype(dtype)
 
 
 def _tensor(network: Network, value: Value, count: int, rng: np.random.Generator) -> Array:
@@ -110,17 +114,23 @@ def _tensor(network: Network, value: Value, count: int, rng: np.random.Generator
     shape, batch = list(value.shape or ()), network.graph.batch_axes[value]
     if batch is not None:
         shape[batch] = count
-    dtype = value.dtype or np.dtype(np.float32)
+    return drawn(shape, value.dtype or np.dtype(np.float32), below(network, value), rng)
+
+
+def drawn(
+    shape: Sequence[int], dtype: np.dtype[Any], below: int | None, rng: np.random.Generator
+) -> Array:
+    """Floats from a normal distribution, or integers from 0 to `below`, if that is known."""
     if dtype.kind == "f":
         return rng.normal(size=shape).astype(dtype)
-    most = 2 if dtype.kind == "b" else _largest_index(network, value) or INTEGERS
+    most = 2 if dtype.kind == "b" else below or INTEGERS
     array = rng.integers(0, most, shape)
     if most == 2 and array.ndim:  # a mask that leaves nothing is none
         array[..., 0] = 1
     return array.astype(dtype)
 
 
-def _largest_index(network: Network, value: Value) -> int | None:
+def below(network: Network, value: Value) -> int | None:
     """How many rows the smallest table has in which an input of integers is looked up."""
     reached, found = {value}, []
     for node in _operators(network.graph):

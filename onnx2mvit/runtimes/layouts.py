@@ -6,7 +6,7 @@ Keras was found out when the network was lowered; here tensors are brought into 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,11 +41,20 @@ def keras_inputs(network: Network, inputs: Mapping[str, Array]) -> dict[str, Arr
     }
 
 
+def file_outputs(network: Network, answers: Sequence[Array]) -> dict[str, Array]:
+    """Answers of the Keras model, in its order, as the file has them and by its names."""
+    graph = network.graph
+    return {
+        name: to_onnx(answer, network.order(value))
+        for name, value, answer in zip(graph.output_names, graph.outputs, answers, strict=True)
+    }
+
+
 class _Layouts:
     """The orders in which Keras has the inputs and outputs of a network, by their names."""
 
     def __init__(self, runner: Runner, network: Network) -> None:
-        graph, self.runner = network.graph, runner
+        graph, self.network, self.runner = network.graph, network, runner
         self.inputs = {value.name: network.order(value) for value in graph.inputs}
         self.outputs = {
             name: network.order(value)
@@ -70,8 +79,7 @@ class OnnxLayout(_Layouts):
     def __call__(self, inputs: Inputs) -> Outputs:
         """All outputs by name."""
         answers = self.run(inputs, to_keras)
-        pairs = zip(self.outputs.items(), answers.values(), strict=True)
-        return {name: to_onnx(answer, order) for (name, order), answer in pairs}
+        return file_outputs(self.network, list(answers.values()))
 
 
 class KerasLayout(_Layouts):

@@ -37,7 +37,8 @@ class LiteRTRunner:
             self.signature = interpreter.get_signature_runner(signature)
         self.inputs = list(self.signature.get_input_details())
         self.outputs = sorted(self.signature.get_output_details())
-        self.batch = int(self.signature.get_input_details()[self.inputs[0]]["shape"][0])
+        shapes = [each["shape"] for each in self.signature.get_input_details().values()]
+        self.batch = int(next((shape[0] for shape in shapes if len(shape)), 1))
 
     def __call__(self, inputs: Inputs) -> Outputs:
         """All outputs by name."""

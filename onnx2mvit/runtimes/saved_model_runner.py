@@ -25,7 +25,8 @@ class SavedModelRunner:
         self.convert = tensorflow.constant
         _, specs = self.call.structured_input_signature
         self.inputs = list(specs)
-        self.batch: int | None = specs[self.inputs[0]].shape[0]
+        shapes = [spec.shape for spec in specs.values() if spec.shape.rank]
+        self.batch: int | None = shapes[0][0] if shapes else None
 
     def __call__(self, inputs: Inputs) -> Outputs:
         """All outputs by name."""

@@ -27,8 +27,8 @@ for package in ("ai_edge_litert", "ai_edge_quantizer", "tf2onnx"):
 pytestmark = pytest.mark.xdist_group("deploy")  # its fixtures are slow to make
 
 SIZE = (64, 64)
-INPUT, OUTPUT = "input", "classifier"  # the first as that file has it, the other Keras's
-CLASSES = "classifier_0"
+INPUT, OUTPUT = "input", "classifier"  # the file calls it 1552, which is no name
+CLASSES = "scores"
 SMALL = """g (float[N,3,32,32] pixels) => (float[N,10] scores) {
     c = Conv<pads=[1,1,1,1]>(pixels, w, b)
     s = Sigmoid(c)
@@ -110,7 +110,7 @@ def test_another_size_and_batch_are_compared_with_keras_and_that_is_said(
     made = onnx2mvit.deploy(small, output, image_size=SIZE, batch=3, inputs=5)
     assert made.passed
     assert made.comparison.count == 5
-    assert made.report["input"]["shape"] == [3, *SIZE, 3]
+    assert made.report["inputs"][0]["shape"] == [3, *SIZE, 3]
     assert any("compared with the Keras model" in note for note in made.report["notes"])
     assert LiteRTRunner(made.file.read_bytes()).batch == 3
 
@@ -179,7 +179,7 @@ def test_labels_and_layout_are_in_the_metadata(small: Path, output: Path, tmp_pa
     (entry,) = (each for each in written.metadata if each.name == METADATA.encode())
     found = json.loads(bytes(written.buffers[entry.buffer].data))
     assert found["labels"][7] == "class 7"
-    assert found["layout"] == "NHWC"
+    assert found["inputs"] == {"pixels": ["batch", "height", "width", "channels"]}
     labels.write_text("one\ntwo\n")
     with pytest.raises(UsageError, match="2 labels, the model has 10 classes"):
         onnx2mvit.deploy(small, output, labels=labels)
@@ -315,3 +315,32 @@ def test_blocks_stay_in_float_where_that_costs_few_weights() -> None:
     fine = [Loss("a", 10, GOAL + 10), Loss("b", 10, GOAL + 10)]
     choose(fine)
     assert not any(loss.kept_float for loss in fine)
+
+
+SEVERAL = """g (float[N,3,8,6] pixels, int64[N,4] ids) => (float[a,b] scores, float[c,d,e,f] map) {
+    map = Conv<pads=[1,1,1,1]>(pixels, w)
+    m = ReduceMean<axes=[2,3],keepdims=0>(map)
+    t = Gather(table, ids)
+    s = ReduceSum<keepdims=0>(t, one)
+    scores = Mul(m, s)
+}"""
+
+
+@pytest.mark.parametrize("form", ["litert", "onnx", "saved_model"])
+def test_several_inputs_and_outputs_keep_names_order_and_axes(tmp_path: Path, form: str) -> None:
+    made = model(SEVERAL, opset=17, w=(5, 3, 3, 3), table=(9, 5), one=[1])
+    folder = onnx2mvit.convert(save(made, tmp_path), tmp_path, verify=False).folder
+    deployed = onnx2mvit.deploy(folder, tmp_path / "out", format=form, inputs=2)
+    assert deployed.passed
+    assert deployed.comparison.against == "onnxruntime on model.onnx"
+    report = deployed.report
+    assert [each["name"] for each in report["inputs"]] == ["pixels", "ids"]
+    assert [each["name"] for each in report["outputs"]] == ["scores", "map"]
+    assert report["inputs"][0]["axes"] == ["batch", "height", "width", "channels"]
+    assert report["inputs"][1]["dtype"] == "int64"
+    if form == "litert":
+        interpreter = optional("ai_edge_litert.interpreter", "deploy").Interpreter(
+            model_path=str(deployed.file)
+        )
+        shapes = [each["shape"].tolist() for each in interpreter.get_output_details()]
+        assert shapes == [[1, 5], [1, 8, 6, 5]]
