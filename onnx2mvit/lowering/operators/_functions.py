@@ -102,7 +102,7 @@ def assign(x, index, values):
     return ops.take(ops.concatenate([x, values], axis=axis), order, axis=axis)
 
 
-def pixel_shuffle(x, size):
+def depth_to_space_crd(x, size):
     """Channels to blocks of pixels, where those of one channel lie side by side, as in PyTorch."""
     pixels = size**2
     order = [
@@ -200,7 +200,7 @@ def grid_sample(x, grid, mode="linear", padding="zeros", align_corners=False):
     return total
 
 
-def fold(x, size, block, strides, dilations, pads):
+def col2im(x, size, block, strides, dilations, pads):
     """Sums patches (batch, places, channels · block) where they lie in images of this size."""
     axes = list(zip(size, block, strides, dilations, pads, strict=True))
     full = [length + sum(pad) for length, *_, pad in axes]

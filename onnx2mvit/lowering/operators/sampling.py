@@ -51,5 +51,5 @@ def col2im(op: OpContext) -> KerasCode:
     pads = tuple(zip(flat[:rank], flat[rank:], strict=True))
     steps = (op.attrs.get(key) or ones for key in ("strides", "dilations"))
     op.has_lengths_of([2])
-    folded = call("fold", op.data(0, (0, 2, 1)), size, block, *map(tuple, steps), pads)
+    folded = call("col2im", op.data(0, (0, 2, 1)), size, block, *map(tuple, steps), pads)
     return op.code(folded, channels_last(rank + 2), op.layout().batch)

@@ -92,7 +92,7 @@ def depth_to_space(op: OpContext) -> KerasCode:
     """Channels to blocks of pixels: block first (DCR), or channel first as PyTorch (CRD)."""
     mode = op.attrs.get("mode", "DCR")
     require(mode in ("DCR", "CRD"), f"the mode {mode!r} is not known")
-    return _moved(op, "ops.depth_to_space" if mode == "DCR" else "pixel_shuffle")
+    return _moved(op, "ops.depth_to_space" if mode == "DCR" else "depth_to_space_crd")
 
 
 @operator("SpaceToDepth", 1, 13)
