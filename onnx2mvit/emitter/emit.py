@@ -34,7 +34,7 @@ EXPLAINED = 60  # of the nodes that no pattern took, so many are looked into for
 # ast.parse fails now and then where two threads call it (CPython 3.11.7, gh-106905).
 ONE_AT_A_TIME = threading.Lock()
 LEVELS = "# The last blocks at the strides 4 to 32; onnx2mvit.features(model, PYRAMID) gives them."
-MOST_LAYERS = 5_000  # at the top of a model, wherever they stand
+MOST_LAYERS = 3_000  # at the top of a model, wherever they stand
 DEEPEST = 800  # Keras calls itself for each, and Python stops at 1,000 calls
 STYLE = black.Mode(line_length=100, magic_trailing_comma=False)
 

@@ -66,11 +66,14 @@ def check_file(path: Path) -> str:
 
 def _missing_beside(path: Path) -> str | None:
     """The first of the files with weights, in the folder of a model, that is not there."""
-    for tensor in onnx.load(path, load_external_data=False).graph.initializer:
-        for entry in tensor.external_data:
-            here = entry.key == "location" and Path(entry.value).name == entry.value
-            if here and not (path.parent / entry.value).exists():
-                return str(entry.value)
+    try:
+        tensors = onnx.load(path, load_external_data=False).graph.initializer
+    except google.protobuf.message.DecodeError:
+        return None
+    for entry in (entry for tensor in tensors for entry in tensor.external_data):
+        here = entry.key == "location" and Path(entry.value).name == entry.value
+        if here and not (path.parent / entry.value).exists():
+            return str(entry.value)
     return None
 
 

@@ -36,6 +36,7 @@ def zipped(*names: str) -> dict[str, bytes]:
         ("a.onnx.data", bytes(64), "the weights of an ONNX file", ".onnx file that belongs"),
         ("a.onnx", b"", "is empty", ""),
         ("a.onnx", b"\x12" * 64, "not an ONNX model", "export or download it again"),
+        ("a.onnx", b"\x08\x08\x04", "not a valid ONNX model", ""),  # for one parser it is a message
     ],
 )
 def test_other_files_are_called_by_their_names(
