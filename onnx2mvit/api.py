@@ -305,6 +305,8 @@ def _report(
         entry["below"] = below(network, value)
     traced = list(network.traced_size) if network.traced_size is not None else None
     agreeing = [each["size"] for each in others if each["onnxruntime"] == "agrees"]
+    # A network may refuse some sizes by its nature, and take others.
+    elsewhere = max(others, key=lambda each: each["size"] in agreeing, default=None)
     trainable = sum(math.prod(variable.shape) for variable in model.trainable_weights)
     return {
         "onnx": described.pop("onnx"),
@@ -322,7 +324,7 @@ def _report(
             "traced": traced,
             "proven": [traced, *agreeing] if verification is not None and traced else [],
             "by_rule": by_rule(network),
-            "file_elsewhere": others[0] if others and network.graph.source.dynamic_size else None,
+            "file_elsewhere": elsewhere if network.graph.source.dynamic_size else None,
         },
         "verification": verification.as_dict() if verification is not None else None,
         "seconds": seconds,

@@ -120,15 +120,25 @@ class _Lowering:
             self.layouts.setdefault(value, self.layout(value, order, self.batch_axis))
         for child in block.children:
             self.follow(child)
-        given = self.layouts[block.inputs[0]]
-        order, batch = given.order, given.batch
-        if not block.pattern.keeps(order):
-            order, batch = block.pattern.gives(len(block.output.shape or ())), self.batch_axis
-            if (block.output.shape or (0,))[0] % (self.trace_batch or 1):
-                batch = None  # as a parameter's, which is one for all images
+        order, batch = block.pattern.gives(len(block.output.shape or ())), self.batch_axis
+        if (block.output.shape or (0,))[0] % (self.trace_batch or 1):
+            batch = None  # as a parameter's, which is one for all images
+        for given in map(self.layouts.get, block.inputs[:1]):
+            if given is not None and block.pattern.keeps(given.order):
+                order, batch = given.order, given.batch
         one_size = any(self.layouts[value].one_size for value in block.inputs)
-        one_size |= any(map(self.is_traced, block.onnx_nodes()))
+        for node in block.onnx_nodes():
+            one_size |= self.is_traced(node)
+            one_size |= block.pattern.is_leaf and self.has_lengths(node)
         self.layouts[block.output] = self.layout(block.output, order, batch, one_size)
+
+    def has_lengths(self, node: Node) -> bool:
+        """True if weights of a leaf's node have the length of an axis that may be another."""
+        value = next(iter(node.inputs), None)
+        if value is None or node.op not in ("MatMul", "LayerNormalization"):
+            return False
+        weight, last = node.inputs[1], len(value.shape or ()) - 1
+        return weight is not None and weight.const is not None and last in self.varying[value]
 
     def convert(self, node: Node) -> None:
         """Makes a single operator of a node, or notes why it cannot be one."""

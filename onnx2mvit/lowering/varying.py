@@ -30,10 +30,7 @@ class Varying(dict[Value, Axes]):
     def lengths(self) -> frozenset[int]:
         """The lengths that such axes have at the traced size."""
         return frozenset(
-            value.shape[axis]
-            for value, axes in self.items()
-            for axis in axes
-            if value.shape is not None and axis < len(value.shape)
+            (value.shape or ())[axis] for value, axes in self.items() for axis in axes
         ) - {1}
 
 
@@ -48,21 +45,19 @@ def varying_axes(graph: Graph, named: Mapping[Value, Named]) -> Varying:
     for value in graph.inputs:
         names = enumerate(named.get(value, ()))
         found[value] = frozenset(axis for axis, name in names if name in ("height", "width"))
-    for node in _nodes(graph):
-        axes = _varying(node, found)
-        for value in node.outputs:  # further ones may have fewer axes, as a mean has
-            found[value] = axes & {*range(len(value.shape or ()))}
-        if node.op in RECURRENT:  # a state is that of one step
-            found.update(dict.fromkeys(node.outputs[1:], NONE))
-    return found
-
-
-def _nodes(graph: Graph) -> Iterator[Node]:
     for node in graph:
-        if isinstance(node, Block):
-            yield from sorted(node.onnx_nodes(), key=lambda each: each.position)
-        else:
-            yield node
+        inside = node.onnx_nodes() if isinstance(node, Block) else [node]
+        for each in sorted(inside, key=lambda part: part.position):
+            axes = _varying(each, found)
+            for value in each.outputs:  # further ones may have fewer axes, as a mean has
+                found[value] = axes & {*range(len(value.shape or ()))}
+            if each.op in RECURRENT:  # a state is that of one step
+                found.update(dict.fromkeys(each.outputs[1:], NONE))
+        if isinstance(node, Block) and not node.pattern.is_leaf:
+            # On its way images may be cut to pieces; it gives an image, or tokens, or a vector.
+            order = node.pattern.gives(len(node.output.shape or ()))
+            found[node.output] &= {*order[1:-1]}
+    return found
 
 
 def _varying(node: Node, found: Varying) -> Axes:

@@ -111,6 +111,23 @@ def depth_to_space_crd(x, size):
     return ops.depth_to_space(ops.take(x, order, axis=-1), size)
 
 
+def upsample_linear(x, axis, factor, corners=False):
+    """Linear interpolation at `factor` times as many positions, whatever the length of the axis.
+
+    The first and the last are those of the image with `corners`; else a step is 1 / `factor`.
+    """
+    line = x[tuple(slice(None) if at == axis else 0 for at in range(len(x.shape)))]
+    ones = ops.ones_like(line, dtype="float32")
+    last = ops.sum(ones) - 1
+    place = ops.cumsum(ops.repeat(ones, factor)) - 1
+    place = place * last / ops.max(place) if corners else place / factor
+    below = ops.minimum(ops.floor(place), last)
+    above = ops.minimum(below + 1, last)
+    share = ops.reshape(place - below, [-1 if at == axis else 1 for at in range(len(x.shape))])
+    low, high = (ops.take(x, ops.cast(index, "int32"), axis=axis) for index in (below, above))
+    return low + (high - low) * share
+
+
 def mixture(x, axis, rows):
     """Every element of the result is a sum of some along an axis: `rows` of (index, share)."""
     last, shape = x.shape[axis] - 1, [1] * len(x.shape)

@@ -76,6 +76,10 @@ def arithmetic(op: OpContext, function: str, kind: str | None) -> KerasCode:
     kinds = "fiu" if function in OF_INTEGERS else "f"
     require(dtype is not None and dtype.kind in kinds, f"it computes {dtype}, not floats")
     shapes = {op.shape(index) for index in range(count)}
+    if function in ("multiply", "divide") and count == 2:
+        for index in range(count):
+            if op.value(index).const is not None and op.const(index).size == 1:
+                op.counts(index)
     computed = all(op.value(index).const is None for index in range(count))
     if kind is not None and computed and len(shapes) == 1 and count > 1:
         operands = [op.data(index, order) for index in range(count)]

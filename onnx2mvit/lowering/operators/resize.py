@@ -194,6 +194,13 @@ def _smooth(op: OpContext, lines: dict[int, Line], mode: str, how: str) -> Keras
             return layer("UpSampling2D", size=unless(factor, 2), interpolation="bilinear")(x)
         op.has_lengths_of(op.layout().order[at] for at in lines)
         return call("ops.image.resize", x, tuple(size), interpolation="bilinear")
+    factors = {at: line.after // line.before for at, line in sorted(lines.items())}
+    whole = all(line.scale == factors[at] for at, line in lines.items())
+    if mode == "linear" and whole and how in ("align_corners", "asymmetric"):
+        corners = True if how == "align_corners" else None
+        for at, factor in factors.items():
+            x = call("upsample_linear", x, axis=at, factor=factor, corners=corners)
+        return x
     op.has_lengths_of(op.layout().order[at] for at in lines)
     sharpness = None
     if mode == "cubic":

@@ -118,7 +118,8 @@ def _at(op: OpContext, x: KerasExpr, indices: Array, where: int) -> KerasExpr:
     if indices.ndim == 0:
         return x.along(where, int(indices))
     first = int(indices.flat[0])
-    if indices.ndim == 1 and (indices == first + np.arange(len(indices))).all():
+    run = indices.ndim == 1 and (indices == first + np.arange(len(indices))).all()
+    if run and (first >= 0 or first + len(indices) <= 0):
         return x.along(where, slice(first, first + len(indices) or None))
     listed = indices.tolist() if indices.ndim == 1 else op.constant(indices)
     return call("ops.take", x, listed, axis=where)

@@ -1,0 +1,129 @@
+"""Other sizes than the traced one: every operator with an axis of space is right, or refused."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+import onnx2mvit
+from onnx2mvit.errors import UnsupportedError
+from onnx2mvit.lowering.operators import REGISTRY
+from onnx2mvit.runtimes import OnnxRuntimeRunner, as_the_file
+from tests.support.graphs import model, save
+from tests.support.sizes_table import ANY, CONSTANTS, EVEN, ONE, SIZE
+
+# Of every element by itself, or along other axes than those of space.
+WITHOUT_SPACE = {
+    *("Abs", "Acos", "Acosh", "And", "Asin", "Asinh", "Atan", "Atanh", "BatchNormalization"),
+    *("Cast", "CastLike", "Ceil", "Celu", "Clip", "Cos", "Cosh", "Div", "Dropout", "Elu", "Equal"),
+    *("Erf", "Floor", "Gelu", "Gemm", "Greater", "GreaterOrEqual", "HardSigmoid", "HardSwish"),
+    *("Identity", "IsInf", "IsNaN", "LeakyRelu", "Less", "LessOrEqual", "Log", "Max", "Mean"),
+    *("Min", "Mish", "Mod", "Neg", "Not", "Or", "Pow", "Reciprocal", "Relu", "Round", "Selu"),
+    *("Shrink", "Sigmoid", "Sign", "Sin", "Sinh", "Softplus", "Softsign", "Sqrt", "Sub", "Sum"),
+    *("Swish", "Tan", "ThresholdedRelu", "Where", "Xor"),
+}
+# Of sequences, of places that are computed, or what only rules write.
+ELSEWHERE = {
+    *("Attention", "Col2Im", "GRU", "GatherND", "GridSample", "LSTM", "RMSNormalization", "RNN"),
+    *("Roll", "ScatterElements", "ScatterND", "Select"),
+}
+
+
+def network(
+    rows: tuple[str, ...], folder: Path, size: tuple[Any, Any], batch: int | str = "N"
+) -> Path:
+    """All of these from one image, each an output."""
+    parts = [row.replace("{y}", f"y{number}") for number, row in enumerate(rows)]
+    names = ", ".join(f"float y{number}" for number in range(len(rows)))
+    nodes = " ".join(parts)
+    used = {name: value for name, value in CONSTANTS.items() if re.search(rf"\b{name}\b", nodes)}
+    image = f"float[{batch},8,{size[0]},{size[1]}] i"
+    text = f"g ({image}) => ({names}) {{ x = Conv(i, one) {nodes} }}"
+    made = model(text, opset=21, one=(8, 8, 1, 1), **used)
+    for output in made.graph.output:
+        output.type.tensor_type.ClearField("shape")
+    made = onnx.shape_inference.infer_shapes(made, data_prop=True)
+    for output in made.graph.output:
+        if not output.type.tensor_type.HasField("shape"):  # ONNX infers none for some operators
+            output.type.tensor_type.shape.CopyFrom(made.graph.input[0].type.tensor_type.shape)
+    return save(made, folder)
+
+
+def differing(result: onnx2mvit.Conversion, twin: Path, size: tuple[int, int]) -> dict[str, float]:
+    """The outputs that are otherwise than those of the file of open size, at this one."""
+    images = np.random.default_rng(0).normal(size=(2, 8, *size)).astype("float32")
+    ours = as_the_file(result.model, onnx2mvit.inspect(twin))(images)
+    found = {}
+    for name, theirs in OnnxRuntimeRunner(twin)(images).items():
+        same = ours[name].shape == theirs.shape
+        far = np.abs(ours[name] - theirs).max() / np.abs(theirs).max() if same else np.inf
+        if far > 1e-5:
+            found[name] = float(far)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("rows", "sizes"),
+    [(ANY, ((48, 36), (33, 45))), (EVEN, ((48, 36), (34, 46)))],
+    ids=["any", "even"],
+)
+@pytest.mark.parametrize("declared", [SIZE, ("H", "W")], ids=["static", "dynamic"])
+def test_what_holds_for_every_size(
+    rows: tuple[str, ...], sizes: tuple[tuple[int, int], ...], declared: Any, tmp_path: Path
+) -> None:
+    file = network(rows, tmp_path, declared)
+    result = onnx2mvit.convert(file, tmp_path / "out", verify=False, image_size="any")
+    (tmp_path / "twin").mkdir()
+    twin = network(rows, tmp_path / "twin", ("H", "W"))
+    for size in sizes:
+        assert differing(result, twin, size) == {}
+
+
+@pytest.mark.parametrize("row", ONE)
+def test_a_number_that_may_be_of_the_size_is_refused_at_others(row: str, tmp_path: Path) -> None:
+    found = onnx2mvit.inspect(network((row,), tmp_path, SIZE, batch=1))
+    assert not found.refused
+    assert found.fixed_by is not None
+
+
+def test_every_operator_with_an_axis_of_space_is_there() -> None:
+    named = {op for row in (*ANY, *EVEN, *ONE) for op in re.findall(r"= (\w+)", row)}
+    known = {name for name, _ in REGISTRY} | {"Split"}
+    assert known - named - WITHOUT_SPACE == ELSEWHERE
+
+
+LAST_ROWS = 'a = Slice(x, m4, far, a2) {y} = Conv<auto_pad="SAME_LOWER", strides=[2,2]>(a, k3)'
+
+
+def test_a_file_of_open_size_is_read_and_proven_at_the_size_that_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    file = network((*ANY[:4], LAST_ROWS), tmp_path, ("H", "W"))
+    result = onnx2mvit.convert(file, tmp_path / "out", inputs=2, image_size=(34, 45))
+    assert result.passed and not result.warnings()
+    assert result.model.input_shape == (None, 34, 45, 8)
+    assert result.report["sizes"]["proven"] == [[34, 45]]
+    assert onnx2mvit.verify(file, result.folder, inputs=1).passed
+    with pytest.raises(UnsupportedError, match=r"images of 256×256: .*Ask for the size"):
+        onnx2mvit.convert(file, tmp_path / "any", verify=False, image_size="any")
+
+
+@pytest.mark.parametrize("declared", [SIZE, ("H", 40)], ids=["static", "width"])
+def test_any_size_is_proven_at_three(declared: Any, tmp_path: Path) -> None:
+    file = network(ANY[:9], tmp_path, declared)
+    result = onnx2mvit.convert(file, tmp_path / "out", inputs=1, image_size="any")
+    open_width = declared == SIZE
+    assert result.model.input_shape == (None, None, None if open_width else 40, 8)
+    first, *others = result.report["sizes"]["proven"]
+    assert len({height for height, _ in (first, *others)}) == 3
+    assert len({width for _, width in (first, *others)}) == (3 if open_width else 1)
+
+
+def test_where_the_file_says_otherwise_at_another_size_it_is_refused(tmp_path: Path) -> None:
+    """A slice that takes all there is at the traced size goes by itself."""
+    made = network(("a = Slice(x, n0, width, a3) {y} = Tanh(a)",), tmp_path, SIZE)
+    with pytest.raises(UnsupportedError, match="at 48×60 onnxruntime differs"):
+        onnx2mvit.convert(made, tmp_path / "out", inputs=1, image_size=(48, 60))
