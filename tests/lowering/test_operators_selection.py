@@ -44,7 +44,7 @@ CUTS: dict[str, Any] = {"one": [1], "two": [2], "three": [3], "minus": [-1], "fa
         ('DepthToSpace<blocksize=2, mode="CRD">(x)', "ops.reshape($0, (-1, 24, 20, 2))"),
         ("SpaceToDepth<blocksize=2>(x)", "ops.space_to_depth($0, 2)"),
         (f"Resize<{NEAREST}>(x, , doubled)", "layers.UpSampling2D(name=$name)($0)"),
-        (f"Resize<{NEAREST}>(x, , halved)", "$0[:, ::2][:, :, ::2]"),
+        (f"Resize<{NEAREST}>(x, , halved)", "$0[:, :-1:2][:, :, :-1:2]"),
         (
             f"Resize<{NEAREST}>(x, , , sizes)",
             "ops.take(ops.take($0, [i * 12 // 7 for i in range(7)]"

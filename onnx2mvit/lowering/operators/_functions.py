@@ -102,6 +102,14 @@ def assign(x, index, values):
     return ops.take(ops.concatenate([x, values], axis=axis), order, axis=axis)
 
 
+def part(x, index, count, axis):
+    """One of `count` parts of an axis; the last is smaller where they do not divide it."""
+    if x.shape[axis] is None:  # then they must
+        return ops.split(x, count, axis=axis)[index]
+    size = -(-x.shape[axis] // count)
+    return x[(slice(None),) * axis + (slice(index * size, (index + 1) * size), ...)]
+
+
 def depth_to_space_crd(x, size):
     """Channels to blocks of pixels, where those of one channel lie side by side, as in PyTorch."""
     pixels = size**2

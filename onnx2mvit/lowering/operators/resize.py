@@ -162,11 +162,11 @@ def _rounded(line: Line, mode: str) -> Array:
 def _picked(op: OpContext, x: KerasExpr, at: int, index: Array, line: Line) -> KerasExpr:
     n, m = line.before, line.after
     numbers = np.arange(m)
-    regular = line.scale == F(m / n)  # else another size would have other steps
-    if regular and m <= n and (index == index[0] + numbers * (n // m)).all():
-        if n % m == 0:
-            return x.along(at, slice(int(index[0]), None, n // m))
-        return call("ops.take", x, index.tolist(), axis=at)
+    first, step = int(index[0]), max(round(1 / float(line.scale)), 1)
+    if line.scale == F(1 / step) and m == n // step and (index == first + numbers * step).all():
+        # What is left over at the end of another length is none.
+        left = first + 1 - step if op.varies([op.layout().order[at]]) else 0
+        return x.along(at, slice(first, left or None, step))
     op.has_lengths_of([op.layout().order[at]])
     if (index == numbers * n // m).all():
         listed: Any = Arithmetic(f"[i * {n} // {m} for i in range({m})]")

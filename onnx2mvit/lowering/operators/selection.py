@@ -47,11 +47,11 @@ def slices(op: OpContext) -> KerasCode:
 
 
 def _part(op: OpContext) -> KerasCode:
-    """One of several parts of equal length, whatever that is."""
+    """One of several parts of an axis, whatever its length is."""
     (index, count), axis = op.attrs["part"], op.attrs["axis"]
     op.forbid_batch_reduction([axis])
     where = op.layout().order.index(axis)
-    return op.code(call("ops.split", op.data(), count, axis=where)[index])
+    return op.code(call("part", op.data(), index, count, axis=where))
 
 
 def _place(op: OpContext, position: int, axis: int, by: int) -> int:

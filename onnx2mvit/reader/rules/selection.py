@@ -37,7 +37,7 @@ class SplitIsSlices(Rule):
         require(all(shapes), "a part's shape is not known")
         ends = np.cumsum([0, *(shape[axis] for shape in shapes)]).tolist()
         # Without sizes it is so many parts, whatever the length.
-        equal = m.sizes is None and len({shape[axis] for shape in shapes}) == 1
+        equal = m.sizes is None
         return tuple(
             new.Slice(
                 m.x,
