@@ -3,8 +3,6 @@
 Source: mobilevit_xs.onnx, opset 20, pytorch 2.13.0+cpu
 SHA-256: 895b446a26a302a065085d6a7ddd74347f02743d98e2bcbbea79f5289dd06e27
 Weights: random (seed 0); by layer path in mobilevit_xs.safetensors
-Inputs: pixel_values (batch, height, width, channels)
-Outputs: logits (batch, 1000)
 """
 
 import json
@@ -216,7 +214,7 @@ def mobilevit_xs(
     weights="mobilevit_xs.safetensors",
     name="mobilevit_xs",
 ):
-    """From images (batch, height, width, channels) to logits.
+    """From pixel_values (batch, height, width, channels) to logits: logits (batch, 1000).
 
     Args:
         input_shape: (height, width, channels) of the images; the weights fit any size.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import threading
-from typing import Literal
 
 import black
 import networkx
@@ -25,7 +24,7 @@ from onnx2mvit.ir.graph import Source
 from onnx2mvit.ir.image_size import ImageSize
 from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter.head import HeadChoice, check_choice, pyramid
-from onnx2mvit.lifter.naming import identifier, interface_names, relative_names
+from onnx2mvit.lifter.naming import identifier, relative_names
 from onnx2mvit.matcher.diagnosis import Explainer, sentence
 from onnx2mvit.matcher.registry import builtin_patterns
 from onnx2mvit.reader.cut import advice
@@ -166,23 +165,12 @@ def _docstring(network: Network, name: str, version: str) -> str:
         f"SHA-256: {source.sha256}\n"
         f"{_cut(source)}"
         f"Weights: {_text(source.weights)}; by layer path in {name}.safetensors\n"
-        f"Inputs: {_interface(network, 'input')}\n"
-        f"Outputs: {_interface(network, 'output')}\n"
     )
 
 
 def _cut(source: Source) -> str:
     names = ", ".join(map(_text, source.outputs))
     return f"Cut at: {names}\n" if names else ""
-
-
-def _interface(network: Network, kind: Literal["input", "output"]) -> str:
-    """The names and the axes of what the model takes, or of what it gives."""
-    graph = network.graph
-    values = graph.inputs if kind == "input" else graph.outputs
-    names = graph.output_names if kind == "output" else [value.name for value in values]
-    told = zip(interface_names(network.blocks, names, kind), values, strict=True)
-    return ", ".join(f"{name} ({', '.join(network.axes_in_keras(value))})" for name, value in told)
 
 
 def _text(text: str) -> str:

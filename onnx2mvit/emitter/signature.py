@@ -8,6 +8,7 @@ from typing import NamedTuple
 from onnx2mvit.ir.image_size import ImageSize
 from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter.head import Head, HeadChoice
+from onnx2mvit.lifter.naming import interface_names
 
 # What `check_arguments` takes, and what it gets where the function has no such argument.
 CHECKED = {
@@ -94,9 +95,8 @@ class Signature:
         own = ["Args:"]
         own += [f"    {argument.name}: {argument.meaning}" for argument in self.arguments]
         own += ["", "Raises:", f"    ValueError: {REFUSED}"]
-        first = f"From images (batch, height, width, channels) to {answer}."
-        if not self.is_image:
-            first = "The network as a function of its inputs."
+        inputs, outputs = (_interface(self.network, kind) for kind in ("input", "output"))
+        first = f"From {inputs} to {answer}: {outputs}."
         return "\n    ".join([first, "", *own, ""])
 
     def checks(self, by_size: bool) -> Iterator[str]:
@@ -119,3 +119,12 @@ ACTIVATION = '"softmax" for probabilities; None for logits.'
 DROPOUT = "a rate, for training: before the head, and in transformer layers."
 WEIGHTS = "a safetensors file, beside this module or anywhere; None for a fresh model."
 ANY_SIZE = "height and width must be known: or convert with --image-size any"
+
+
+def _interface(network: Network, kind: str) -> str:
+    """The names and the axes of what the model takes, or of what it gives."""
+    graph = network.graph
+    values = graph.inputs if kind == "input" else graph.outputs
+    names = graph.output_names if kind == "output" else [value.name for value in values]
+    told = zip(interface_names(network.blocks, names, kind), values, strict=True)
+    return ", ".join(f"{name} ({', '.join(network.axes_in_keras(value))})" for name, value in told)
