@@ -13,7 +13,7 @@ from onnx2mvit.builder.build import (
 )
 from onnx2mvit.builder.features import features
 from onnx2mvit.builder.sizes import at_size, default_size, image_input, single_operators_fit
-from onnx2mvit.builder.weights import block_weights, check_weights, save_weights
+from onnx2mvit.builder.weights import block_weights, check_weights, other_weights, save_weights
 
 __all__ = [
     "at_size",
@@ -28,6 +28,7 @@ __all__ = [
     "in_float64",
     "load",
     "loading",
+    "other_weights",
     "save_weights",
     "single_operators_fit",
 ]

@@ -51,6 +51,18 @@ def variables_by_path(model: keras.Model, inside: str = "") -> Iterator[tuple[st
                 yield inside + own + variable.path.removeprefix(own), variable
 
 
+def other_weights(model: keras.Model, arrays: Arrays) -> list[str]:
+    """The paths of weights that a model has in other values than these, to the last place."""
+    from keras import ops
+
+    return [
+        path
+        for path, variable in variables_by_path(model)
+        if path in arrays
+        and not np.array_equal(ops.convert_to_numpy(variable), arrays[path], equal_nan=True)
+    ]
+
+
 def check_weights(model: keras.Model, arrays: Arrays, origin: str) -> None:
     """Compares the weights of a model with arrays by path; `origin` says where those are from.
 

@@ -69,6 +69,18 @@ def test_a_right_model_of_an_ill_conditioned_network_passes_and_words_say_why(
     assert found.float64["distances"]
 
 
+def test_a_weight_that_is_not_the_file_s_fails_however_little_it_changes(
+    case: tuple[Case, Path],
+) -> None:
+    (file, network, reference), folder = case
+    changed = build(folder)
+    (bias,) = (each for each in changed.weights if each.path == "classifier_0/bias")
+    bias.assign(bias * (1 + 1e-6))
+    found = verify_model(file, network, changed, reference)
+    assert not found.passed
+    assert "1 weights are not those of the file, the first is classifier_0/bias" in found.notes
+
+
 def test_what_float32_flushes_to_zero_is_no_right_answer(tmp_path: Path) -> None:
     tiny = "g (float[N,3,8,8] x) => (float[N,3,8,8] y) { y = Div(x, d) }"
     made = onnx2mvit.convert(save(model(tiny, d=np.array([3e38])), tmp_path), tmp_path, inputs=2)
