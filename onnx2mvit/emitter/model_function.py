@@ -21,7 +21,7 @@ from onnx2mvit.ir.image_size import ImageSize
 from onnx2mvit.ir.layout import Order, axes_between
 from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter.head import HeadChoice, head_of
-from onnx2mvit.lifter.naming import identifier, interface_names, layer_name
+from onnx2mvit.lifter.naming import flat_name, interface_names, layer_name
 from onnx2mvit.lowering import wanted_orders
 
 GLOBAL = ("PYRAMID", "json", "keras", "layers", "np", "ops", "pathlib", *model_functions())
@@ -128,7 +128,8 @@ class ModelFunction:
 
     def _several(self, block: Block, code: KerasCode, made: KerasExpr) -> Iterator[Statement]:
         """The lines of an operator with several outputs: its call, and what its parts become."""
-        layer, stem = layer_name(block, block.name), identifier(block.name).lower()
+        layer = layer_name(block, block.name)
+        stem = flat_name(layer).lower()
         read = {operand for result in code.results for operand in result.expr.find(Operand)}
         parts = [
             self._free(f"{stem}_{part}") if Operand(index) in read else "_"
@@ -184,7 +185,11 @@ class ModelFunction:
             yield f"{variable} = keras.Input({shown}{typed}, name={name!r})"
 
     def _variable(self, block: Block) -> str:
-        return "x" if "x" not in self._held() else self._free(identifier(block.name).lower())
+        return (
+            "x"
+            if "x" not in self._held()
+            else self._free(flat_name(layer_name(block, block.name)).lower())
+        )
 
     def _held(self) -> set[str]:
         """The variables that are still to be read."""

@@ -221,7 +221,8 @@ def role_template(role: str) -> str:
 
 def layer_name(block: Block, name: str) -> str:
     """A name as Keras takes it: only models in the model may have dots (KeyError on torch)."""
-    return safe(name) if block.pattern.nested else identifier(name)
+    made = safe(name) if block.pattern.nested else identifier(name)
+    return made or ("layer" if name else "")
 
 
 def interface_names(blocks: Sequence[Block], names: Sequence[str], suffix: str) -> list[str]:
@@ -254,8 +255,7 @@ def safe(name: str) -> str:
 
     It does not begin with an underscore, which TensorFlow's scopes must not.
     """
-    kept = re.sub(r"[^0-9A-Za-z_.]", "_", name)[:LONGEST].lstrip("_")
-    return kept or ("layer" if name else "")
+    return re.sub(r"[^0-9A-Za-z_.]", "_", name)[:LONGEST].lstrip("_")
 
 
 def identifier(name: str) -> str:

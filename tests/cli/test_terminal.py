@@ -70,7 +70,7 @@ def test_a_conversion_ends_with_a_table_without_colours_in_a_pipe(
 ) -> None:
     ran = run("convert", tiny, "-o", tmp_path)
     rows = dict(line.split(None, 1) for line in ran.out.splitlines())
-    assert list(rows)[:4] == ["folder", "files", "model", "coverage"]
+    assert list(rows)[:4] == ["folder", "files", "model", "takes"]
     assert rows["verdict"] == "passed"
     stages = ("read", "rewrite", "emit", "build", "verify", "save")
     assert all(re.search(rf"\b{stage} \d+\.\d", rows["seconds"]) for stage in stages)

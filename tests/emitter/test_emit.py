@@ -37,7 +37,7 @@ def test_it_imports_nothing_that_keras_does_not_need(source: str) -> None:
 
 def test_xs_is_short(source: str) -> None:
     network, _, every_model = source.partition("    return model\n")
-    assert len(network.splitlines()) < 270
+    assert len(network.splitlines()) < 275
     assert len(every_model.splitlines()) < 90  # what all emitted modules have in common
 
 

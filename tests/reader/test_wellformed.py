@@ -77,7 +77,7 @@ def test_a_name_in_a_message_is_cut_and_cannot_move_the_cursor(tmp_path: Path) -
     assert "'xxxx" in (message := refused(tmp_path, made))
     assert len(message) < 300
     cursor = UnsupportedError("the name \x1b[2J\r\u202e")
-    assert str(cursor) == "the name ?[2J??"
+    assert str(cursor) == "the name \ufffd[2J \ufffd"
 
 
 def conv(*attributes: AttributeProto, domain: str = "") -> onnx.ModelProto:
