@@ -74,10 +74,12 @@ def size_of(
     None if the model does not take one image.
 
     Raises:
-        UsageError: none of them says.
+        UsageError: none of them says, or a size is wanted of a model that does not take one image.
     """
     image = image_input(model)
     if image is None:
+        if wanted is not None:
+            raise UsageError("--image-size: the model does not take one image")
         return None
     if wanted is not None:
         return wanted

@@ -14,11 +14,13 @@ from dataclasses import replace
 from itertools import count
 
 from onnx2mvit.ir.block import Block
+from onnx2mvit.ir.expr import Name
 from onnx2mvit.reader.scopes import common_prefix
 
 # (kind, role) → the name that the emitted function uses; "layer.{i}" for a chain.
 Roles = dict[tuple[str, str], str]
 
+ARITHMETIC = frozenset(("add", "subtract", "multiply", "divide", "negative", "power", "get_item"))
 LONGEST = 200  # characters in a name
 
 
@@ -235,14 +237,24 @@ def interface_names(blocks: Sequence[Block], names: Sequence[str], suffix: str) 
             of a layer.
     """
     taken = {block.path for top in blocks for block in top.walk()}
+    unnamed = _operations(blocks)
     found: list[str] = []
     for name in names:
         stem = identifier(name).strip("_") or suffix
         stem = stem if stem.isidentifier() else f"{suffix}_{stem}"
         wanted = [stem, f"{stem}_{suffix}", *(f"{stem}_{number}" for number in range(2, 999))]
+        if re.sub(r"_\d+$", "", stem) in unnamed:
+            wanted = wanted[1:2] + [f"{stem}_{suffix}_{number}" for number in range(2, 999)]
         found.append(next(each for each in wanted if each not in taken))
         taken.add(found[-1])
     return found
+
+
+def _operations(blocks: Iterable[Block]) -> frozenset[str]:
+    """What Keras calls operations that are given no name: as their function, or with a number."""
+    exprs = (block.code.expr for block in blocks if block.code is not None)
+    functions = {name.text for expr in exprs for name in expr.find(Name)}
+    return ARITHMETIC | {text.rpartition(".")[2] for text in functions if text.startswith("ops.")}
 
 
 def flat_name(path: str) -> str:

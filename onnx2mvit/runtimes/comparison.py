@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray[Any, Any]
+SUBNORMAL = float(np.finfo(np.float32).tiny)  # runtimes may take what is smaller for zero
 FARTHEST = float(np.finfo(np.float64).max)  # JSON has no word for infinity
 
 
@@ -48,7 +49,7 @@ class Comparison:
                 if alike:
                     differ = ~((ours == theirs) | (np.isnan(ours) & np.isnan(theirs)))
                     error = _largest(ours[differ] - theirs[differ])
-        error = error if alike else np.inf
+        error = (0.0 if error < SUBNORMAL else error) if alike else np.inf
         self.error = float(np.maximum(self.error, error))
         self.relative_error = float(np.maximum(self.relative_error, error / (largest or 1.0)))
         self.largest = max(self.largest, largest)

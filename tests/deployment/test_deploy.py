@@ -242,13 +242,12 @@ def test_what_is_no_converted_model_is_refused_with_3(tmp_path: Path) -> None:
     assert exit_code("deploy", tmp_path) == 3
 
 
-def test_a_model_of_no_images_is_refused_with_4(tmp_path: Path) -> None:
+def test_a_model_of_no_images_has_no_image_size(tmp_path: Path) -> None:
     import keras
 
     numbers = keras.Input((6,))
     keras.Model(numbers, keras.layers.Dense(2)(numbers)).save(tmp_path / "net.keras")
-    for size in ((), ("--image-size", 64)):
-        assert exit_code("deploy", tmp_path / "net.keras", "-o", tmp_path, *size) == 4
+    assert exit_code("deploy", tmp_path / "net.keras", "-o", tmp_path, "--image-size", 64) == 2
 
 
 def test_a_folder_of_someone_else_is_left_alone(small: Path, tmp_path: Path) -> None:

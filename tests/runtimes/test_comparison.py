@@ -50,6 +50,12 @@ def test_the_same_infinities_differ_in_nothing_and_nothing_finite_is_no_proof() 
     assert not Comparison().add(np.zeros((0, 3)), np.zeros((0, 3))).within(1.0)
 
 
+def test_what_float32_has_no_normal_number_for_may_be_zero() -> None:
+    subnormal = np.array([1e-38, 0.0], np.float32)
+    assert Comparison().add(np.zeros(2, np.float32), subnormal).within(0.0)
+    assert not Comparison().add(np.zeros(2, np.float32), 2 * subnormal).within(0.1)
+
+
 def test_others_are_joined() -> None:
     one, other = Comparison(), Comparison().add(np.zeros(1), np.full(1, 4.0))
     one.join(other)

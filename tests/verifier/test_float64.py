@@ -81,11 +81,10 @@ def test_a_weight_that_is_not_the_file_s_fails_however_little_it_changes(
     assert "1 weights are not those of the file, the first is classifier_0/bias" in found.notes
 
 
-def test_what_float32_flushes_to_zero_is_no_right_answer(tmp_path: Path) -> None:
+def test_what_is_below_float32_s_normal_numbers_may_be_flushed_to_zero(tmp_path: Path) -> None:
     tiny = "g (float[N,3,8,8] x) => (float[N,3,8,8] y) { y = Div(x, d) }"
     made = onnx2mvit.convert(save(model(tiny, d=np.array([3e38])), tmp_path), tmp_path, inputs=2)
-    assert not made.passed
-    assert "more than rounding explains" in made.report["verification"]["float64"]["words"]
+    assert made.passed
 
 
 def test_an_answer_of_zero_but_for_rounding_passes(tmp_path: Path) -> None:

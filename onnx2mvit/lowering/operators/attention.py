@@ -42,6 +42,8 @@ def attention(op: OpContext) -> KerasCode:
         scale=None if math.isclose(scale, usual, rel_tol=1e-6) else scale,
         is_causal=bool(attrs.get("is_causal")) or None,
     )
+    if op.has(3) and op.value(3).const is None:  # what sees no token is zero in ONNX
+        x = call("ops.nan_to_num", x)
     if rank == 4:
         return op.code(x, (0, 2, 1, 3), batch)
     op.has_lengths_of([1])

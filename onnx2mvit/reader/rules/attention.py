@@ -44,6 +44,9 @@ class AttentionIsMatMuls(Rule):
             mask = np.tri(m.x.shape[-2], m.key.shape[-2], dtype=bool)
         if mask is None or hides_nothing(mask):
             return None
+        seen = mask if mask.dtype.kind == "b" else np.isfinite(mask)
+        # Attention answers zero there, and a Softmax no number.
+        require(bool(seen.any(axis=-1).all()), "a query sees no token")
         if mask.dtype.kind == "b":
             mask = np.where(mask, 0, -np.inf).astype(np.float32)
         return new.constant(mask, "mask")

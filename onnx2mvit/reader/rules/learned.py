@@ -65,7 +65,9 @@ class ConstantScores(Rule):
         width = a.shape[-1] if m.MatMul is not None else 1
         require(elements(m.root.output.shape) * width <= MOST_WORK, "it is large")
         if m.Softmax is not None:
-            a = np.exp(a - a.max(axis=-1, keepdims=True))
+            largest = a.max(axis=-1, keepdims=True)
+            require(bool(np.isfinite(largest).all()), "a row of it has no finite number")
+            a = np.exp(a - largest)
             return new.constant(a / a.sum(axis=-1, keepdims=True), "constant")
         function = next(f for name, f in ARITHMETIC.items() if m.bound[name] is not None)
         return new.constant(function(a, b), "constant")
