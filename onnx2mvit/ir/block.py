@@ -105,8 +105,8 @@ class Block(Node):
         return self.attrs
 
     def __post_init__(self) -> None:
-        blocks = [node for node in self.matched if isinstance(node, Block)]
         if not self.pattern.is_leaf:
+            blocks = [node for node in self.matched if isinstance(node, Block)]
             self.children = tuple(sorted(blocks, key=lambda block: block.position))
 
     @property
@@ -146,3 +146,9 @@ class Block(Node):
         if name.startswith("__") or name not in self.attrs:
             raise AttributeError(f"{type(self).__name__} has no hyperparameter {name!r}")
         return self.attrs[name]
+
+
+def onnx_nodes_of(node: Node) -> list[Node]:
+    """The nodes of the simplified graph that lie in a node, in topological order; be it itself."""
+    inside = node.onnx_nodes() if isinstance(node, Block) else [node]
+    return sorted(inside, key=lambda each: each.position)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from onnx2mvit.errors import UsageError
-from onnx2mvit.ir.block import Block
+from onnx2mvit.ir.block import Block, onnx_nodes_of
 from onnx2mvit.ir.graph import Graph, Value
 from onnx2mvit.lifter.naming import layer_name
 
@@ -86,7 +86,7 @@ def _last_layers(block: Block) -> list[Block]:
     """The linear layers of a block that no other of its linear layers reads from."""
     linear = [leaf for leaf in block.walk() if leaf.pattern.is_leaf and "units" in leaf.params]
     read: set[Value | None] = set()
-    for node in sorted(block.onnx_nodes(), key=lambda each: each.position, reverse=True):
+    for node in reversed(onnx_nodes_of(block)):
         if read.intersection(node.outputs) or any(node in leaf.onnx_nodes() for leaf in linear):
             read.update(node.inputs)
     return [leaf for leaf in linear if leaf.output not in read]

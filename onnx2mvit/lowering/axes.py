@@ -8,7 +8,7 @@ that its images are NHWC.
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Graph, Node, Value
@@ -23,7 +23,7 @@ CHANNELS_FIRST = frozenset(
         *("BatchNormalization", "InstanceNormalization", "GroupNormalization", "LRN"),
     }
 )
-REDUCTIONS = ("Reduce", "ArgM")
+REDUCING = ("Reduce", "ArgM")  # what these names begin with
 
 
 def named_axes(graph: Graph) -> dict[Value, Axes]:
@@ -152,10 +152,9 @@ def _same(node: Node, value: Value) -> Iterator[tuple[int, int]]:
     elif node.op == "MatMul" and value is not node.inputs[0]:
         yield from ((axis, axis) for axis in range(rank) if axis != rank - 2)
     elif node.op == "Select":
-        gone = node.attrs["axis"] % rank
-        yield from ((axis, axis - (axis > gone)) for axis in range(rank) if axis != gone)
-    elif node.op.startswith(REDUCTIONS) and len(after) < rank:
-        yield from _reduced(node, rank)
+        yield from axes_left([node.attrs["axis"] % rank], rank)
+    elif node.op.startswith(REDUCING) and len(after) < rank:
+        yield from axes_left(reduced_axes(node, rank), rank)
     elif rank <= len(after):  # element by element, or the same axes with other lengths
         ahead = len(after) - rank
         yield from (
@@ -184,9 +183,17 @@ def _gathered(node: Node, value: Value, rank: int) -> Iterator[tuple[int, int]]:
         yield from ((at, axis + at) for at in range(count))
 
 
-def _reduced(node: Node, rank: int) -> Iterator[tuple[int, int]]:
-    axes = node.attrs.get("axes", node.attrs.get("axis", 0))
-    if len(node.inputs) > 1 and node.inputs[1] is not None and node.inputs[1].const is not None:
-        axes = node.inputs[1].const.reshape(-1).tolist()
-    gone = {axis % rank for axis in ([axes] if isinstance(axes, int) else axes or range(rank))}
-    yield from ((axis, axis - sum(g < axis for g in gone)) for axis in set(range(rank)) - gone)
+def reduced_axes(node: Node, rank: int) -> list[int]:
+    """The axes that a reduction, ArgMax or ArgMin goes over, counted from the front."""
+    given = node.attrs.get("axes")
+    if node.op.startswith("Arg"):
+        given = [node.attrs.get("axis", 0)]
+    elif given is None and len(node.inputs) > 1 and (axes := node.inputs[1]) is not None:
+        given = axes.const.reshape(-1).tolist() if axes.const is not None else None
+    return [axis % rank for axis in given] if given else list(range(rank))
+
+
+def axes_left(gone: Collection[int], rank: int) -> Iterator[tuple[int, int]]:
+    """The axes that stay when others are taken away, and where they stand then."""
+    kept = [axis for axis in range(rank) if axis not in gone]
+    return ((axis, at) for at, axis in enumerate(kept))

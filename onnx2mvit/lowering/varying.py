@@ -6,18 +6,18 @@ has the length of such an axis in it holds for one size alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 
-from onnx2mvit.ir.block import Block
+from onnx2mvit.ir.block import Block, onnx_nodes_of
 from onnx2mvit.ir.graph import Graph, Node, Value
 from onnx2mvit.ir.layout import Axes as Named
 from onnx2mvit.ir.layout import reshaped_groups
+from onnx2mvit.lowering.axes import REDUCING, axes_left, reduced_axes
 
 Axes = frozenset[int]
 NONE: Axes = frozenset()
 RECURRENT = ("LSTM", "GRU", "RNN")
-REDUCING = ("Reduce", "ArgM")  # what these names begin with
 
 
 class Varying(dict[Value, Axes]):
@@ -46,8 +46,7 @@ def varying_axes(graph: Graph, named: Mapping[Value, Named]) -> Varying:
         names = enumerate(named.get(value, ()))
         found[value] = frozenset(axis for axis, name in names if name in ("height", "width"))
     for node in graph:
-        inside = node.onnx_nodes() if isinstance(node, Block) else [node]
-        for each in sorted(inside, key=lambda part: part.position):
+        for each in onnx_nodes_of(node):
             axes = _varying(each, found)
             for value in each.outputs:  # further ones may have fewer axes, as a mean has
                 found[value] = axes & {*range(len(value.shape or ()))}
@@ -86,7 +85,7 @@ def _varying(node: Node, found: Varying) -> Axes:
             kept = {at + (count - 1) * (at > axis) for at in axes if at != axis}
             return frozenset(kept | {axis + at for at in inputs[1][1]})
         case "Select":
-            return frozenset(_left(axes, [attrs["axis"]], own))
+            return _left(axes, [attrs["axis"]], own)
         case op if op in RECURRENT:
             return axes - {own - 1}
         case "GridSample":
@@ -98,8 +97,8 @@ def _varying(node: Node, found: Varying) -> Axes:
         case "GlobalAveragePool" | "GlobalMaxPool" | "GlobalLpPool":
             return axes & {0, 1}
     if node.op.startswith(REDUCING):
-        gone = _reduced(node, own)
-        return axes - {*gone} if rank == own else frozenset(_left(axes, gone, own))
+        gone = reduced_axes(node, own)
+        return axes - {*gone} if rank == own else _left(axes, gone, own)
     if rank < max(len(each.shape or ()) for each, _ in inputs) or node.op == "Einsum":
         return everything
     return frozenset(at + rank - len(each.shape or ()) for each, its in inputs for at in its)
@@ -116,17 +115,6 @@ def _of_product(inputs: list[tuple[Value, Axes]], rank: int) -> Axes:
     return frozenset(found)
 
 
-def _left(axes: Axes, gone: list[int], rank: int) -> Iterator[int]:
+def _left(axes: Axes, gone: Collection[int], rank: int) -> Axes:
     """Where axes stand when others are taken away."""
-    kept = [axis for axis in range(rank) if axis not in gone]
-    return (at for at, axis in enumerate(kept) if axis in axes)
-
-
-def _reduced(node: Node, rank: int) -> list[int]:
-    """The axes that a reduction goes over, in whatever way they are given."""
-    given = node.attrs.get("axes")
-    if node.op.startswith("Arg"):
-        given = [node.attrs.get("axis", 0)]
-    elif given is None and len(node.inputs) > 1 and (axes := node.inputs[1]) is not None:
-        given = axes.const.reshape(-1).tolist() if axes.const is not None else None
-    return [axis % rank for axis in given] if given else list(range(rank))
+    return frozenset(at for axis, at in axes_left(gone, rank) if axis in axes)

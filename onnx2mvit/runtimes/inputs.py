@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import cycle
+from collections.abc import Sequence
+from itertools import chain, cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from onnx2mvit.errors import UsageError
-from onnx2mvit.ir.block import Block
+from onnx2mvit.ir.block import onnx_nodes_of
 from onnx2mvit.runtimes.images import FROM_FOLDER, load_images, structured_images
 from onnx2mvit.runtimes.layouts import to_onnx
 
 if TYPE_CHECKING:
-    from onnx2mvit.ir.graph import Node, Value
+    from onnx2mvit.ir.graph import Value
     from onnx2mvit.ir.network import Network
 
 Array = np.ndarray[Any, Any]
@@ -133,7 +133,7 @@ def drawn(
 def below(network: Network, value: Value) -> int | None:
     """How many rows the smallest table has in which an input of integers is looked up."""
     reached, found = {value}, []
-    for node in _operators(network.graph):
+    for node in chain.from_iterable(map(onnx_nodes_of, network.graph)):
         taken = [each for each in node.inputs if each in reached]
         if not taken:
             continue
@@ -144,11 +144,3 @@ def below(network: Network, value: Value) -> int | None:
             continue
         reached |= {made for made in node.outputs if made.dtype is None or made.dtype.kind in "iu"}
     return min(found, default=None)
-
-
-def _operators(nodes: Any) -> Iterator[Node]:
-    for node in nodes:
-        if isinstance(node, Block):
-            yield from sorted(node.onnx_nodes(), key=lambda each: each.position)
-        else:
-            yield node

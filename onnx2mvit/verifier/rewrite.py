@@ -8,7 +8,7 @@ from typing import Any
 from onnx2mvit.base.quiet import one_line
 from onnx2mvit.emitter import block_model
 from onnx2mvit.errors import MALFORMED, InvalidModelError
-from onnx2mvit.ir.block import Block
+from onnx2mvit.ir.block import onnx_nodes_of
 from onnx2mvit.ir.graph import Node, Value
 from onnx2mvit.ir.network import Network
 from onnx2mvit.runtimes import InBatches, Inputs, OnnxRuntimeRunner, Outputs, compare, worst
@@ -35,5 +35,4 @@ def check_rewrite(network: Network, inputs: Inputs, expected: Outputs) -> dict[s
 
 
 def _constants(node: Node) -> Iterable[Value]:
-    nodes = node.onnx_nodes() if isinstance(node, Block) else [node]
-    return (value for each in nodes for value in each.inputs if value is not None)
+    return (value for each in onnx_nodes_of(node) for value in each.inputs if value is not None)
