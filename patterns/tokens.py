@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnx2mvit.ir.graph import Value
-from onnx2mvit.matcher import Array, Expr, Match, Ops, Pattern, Var, constant, each, require
+from onnx2mvit.matcher import Array, Expr, Match, Ops, Pattern, Var, alike, constant, each, require
 
 if TYPE_CHECKING:
     import keras
@@ -42,11 +42,6 @@ class ClassToken(Pattern):
     def weights(self, m: Match) -> dict[str, Array]:
         tokens = [part.x.const[0] for part in m.parts[:-1]]
         return {"embeddings": np.concatenate(tokens)}
-
-
-def alike(const: Array) -> bool:
-    """True if a constant is the same for all images of the batch."""
-    return bool((const == const[:1]).all())
 
 
 def class_token(x: KerasTensor, num_tokens: int = 1, *, name: str) -> KerasTensor:

@@ -24,7 +24,7 @@ from onnx2mvit.matcher.language import (
 )
 from onnx2mvit.matcher.match import Match
 from onnx2mvit.matcher.pattern import Pattern
-from onnx2mvit.matcher.rooted import Array, Mismatch, require
+from onnx2mvit.matcher.rooted import Array, Mismatch, alike, require
 from onnx2mvit.matcher.rule import Builder, Rule
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "Pattern",
     "Rule",
     "Var",
+    "alike",
     "any_number",
     "any_of",
     "at_most_one",

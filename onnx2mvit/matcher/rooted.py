@@ -24,6 +24,11 @@ def require(condition: bool, reason: str) -> None:
         raise Mismatch(reason)
 
 
+def alike(array: Array) -> bool:
+    """True if a constant is the same at each place of its first axis: for every image."""
+    return bool((array == array[:1]).all())
+
+
 class Rooted:
     """An expression with the roles, operators and roots that it mentions, worked out once."""
 

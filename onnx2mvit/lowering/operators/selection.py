@@ -9,7 +9,7 @@ from onnx2mvit.ir.expr import KerasExpr, alone, call
 from onnx2mvit.ir.layout import Order, plain
 from onnx2mvit.lowering.operators.context import MixesBatch, OpContext
 from onnx2mvit.lowering.operators.registry import operator
-from onnx2mvit.matcher.rooted import Array, require
+from onnx2mvit.matcher.rooted import Array, alike, require
 
 
 @operator("Slice", 11, 13)
@@ -155,7 +155,7 @@ def gather_nd(op: OpContext) -> KerasCode:
     depth, batch = indices.shape[-1], op.layout().batch
     op.forbid_batch_reduction(range(first, first + depth))
     for _ in range(first):
-        require(bool((indices == indices[:1]).all()), "every image has indices of its own")
+        require(alike(indices), "every image has indices of its own")
         indices = indices[0]
     gone = shape[first : first + depth]
     wrapped = np.moveaxis(indices, -1, 0) % np.array(gone).reshape(-1, *(1,) * (indices.ndim - 1))

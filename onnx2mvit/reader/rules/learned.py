@@ -6,7 +6,7 @@ import numpy as np
 
 from onnx2mvit.ir.graph import Value
 from onnx2mvit.matcher import Builder, Expr, Match, Ops, Rule, Var, any_of, constant, optional
-from onnx2mvit.matcher.rooted import Array, require
+from onnx2mvit.matcher.rooted import Array, alike, require
 from onnx2mvit.matcher.rule import elements
 from onnx2mvit.reader.rules.sequence import TURN
 
@@ -75,11 +75,6 @@ class ConstantScores(Rule):
 
 MOST_WORK = 1 << 24
 ARITHMETIC = {"MatMul": np.matmul, "Mul": np.multiply, "Add": np.add}
-
-
-def alike(array: Array) -> bool:
-    """True if it is the same at each place of the first axis."""
-    return bool((array == array[:1]).all())
 
 
 def parameter(m: Match, new: Builder, table: Array, shape: tuple[int, ...]) -> Value:

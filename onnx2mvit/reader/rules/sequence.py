@@ -16,6 +16,7 @@ from onnx2mvit.matcher import (
     Ops,
     Rule,
     Var,
+    alike,
     any_of,
     constant,
     p,
@@ -184,7 +185,7 @@ class HeadsOfEachImage(Rule):
         )
         mask = None
         if m.mask is not None:
-            alike = m.mask.const.ndim < 3 or bool((m.mask.const == m.mask.const[:1]).all())
-            require(alike, "the mask is another for every head")
+            shared = m.mask.const.ndim < 3 or alike(m.mask.const)
+            require(shared, "the mask is another for every head")
             mask = new.constant(m.mask.const.reshape(m.mask.const.shape[-2:]), "mask")
         return new.like_root(attend(new, query, key, value, m.scale, mask), op="Reshape")
