@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -31,9 +31,9 @@ def cut(model: onnx.ModelProto, outputs: Sequence[str]) -> None:
     needed, wanted = {*outputs}, list(outputs)
     while wanted:
         maker = makers.get(wanted.pop())
-        reads = {*_reads(maker)} - needed if maker is not None else set()
-        wanted += reads
-        needed |= reads
+        unseen = {*reads(maker)} - needed if maker is not None else set()
+        wanted += unseen
+        needed |= unseen
     declared = {value.name: value for value in (*graph.value_info, *graph.output)}
     kept = onnx.GraphProto()
     for name in outputs:
@@ -51,13 +51,16 @@ def _drop(field: Any, gone: Callable[[Any], bool]) -> None:
             del field[index]
 
 
-def _reads(node: onnx.NodeProto) -> Iterator[str]:
-    """What a node needs, and what the graphs in it need, some of which they make themselves."""
-    yield from node.input
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            for inner in graph.node:
-                yield from _reads(inner)
+def reads(node: onnx.NodeProto) -> list[str]:
+    """The names that a node reads, and the graphs in it, some of which they make themselves."""
+    inner = [
+        name
+        for attribute in node.attribute
+        for graph in (attribute.g, *attribute.graphs)
+        for each in graph.node
+        for name in reads(each)
+    ]
+    return [name for name in dict.fromkeys([*node.input, *inner]) if name]
 
 
 def advice(names: Sequence[str]) -> str:

@@ -50,8 +50,8 @@ def check_file(path: Path) -> str:
         raise InvalidModelError(f"{path} may not be read: permission denied") from error
     except (onnx.checker.ValidationError, google.protobuf.message.DecodeError) as error:
         if "parse proto" in str(error) or "ir_version set" in str(error):
-            cut = "not an ONNX model, or it was cut off: export or download it again"
-            other = by_name(path) or cut
+            damaged = "not an ONNX model, or it was cut off: export or download it again"
+            other = by_name(path) or damaged
             raise InvalidModelError(f"{path} is {other}") from error
         if missing := _missing_beside(path):
             raise InvalidModelError(

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import onnx
@@ -18,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from onnx2mvit.base.quiet import one_line
 from onnx2mvit.errors import UnsupportedError
+from onnx2mvit.reader.cut import reads
 from onnx2mvit.runtimes.float64_kernels import KERNELS
 from onnx2mvit.runtimes.runner import Array, Inputs, Outputs, by_name
 
@@ -37,9 +39,9 @@ class Float64Runner:
     def __init__(self, path: Path, inner: Sequence[str] = (), outputs: Sequence[str] = ()) -> None:
         model = onnx.load(path)
         graph = model.graph
-        self.constants = {
-            each.name: wide(numpy_helper.to_array(each)) for each in graph.initializer
-        }
+        self.constants = widened(
+            {each.name: numpy_helper.to_array(each) for each in graph.initializer}
+        )
         self.inputs = [each.name for each in graph.input if each.name not in self.constants]
         self.outputs = list(outputs) or [each.name for each in graph.output]
         known = {name for node in graph.node for name in node.output}
@@ -98,7 +100,7 @@ class Float64Runner:
             changed: Array = array * (1 + rng.choice([-rounding, rounding], array.shape))
             return changed
 
-        given = {key: rounded(wide(array)) for key, array in feed.items() if key != name}
+        given = {key: rounded(array) for key, array in widened(feed).items() if key != name}
         arrays = {**self.constants, **given}
         for node in needed(self.nodes, {name}, given):
             made = self._evaluate(node, arrays)
@@ -107,7 +109,7 @@ class Float64Runner:
 
     def _start(self, feed: Mapping[str, Array]) -> None:
         self._feed = dict(feed)
-        self.arrays = {**self.constants, **{name: wide(array) for name, array in feed.items()}}
+        self.arrays = {**self.constants, **widened(feed)}
         self._readers = Counter(chain.from_iterable(map(reads, self.nodes)))
         self._pending: Iterator[onnx.NodeProto] = iter(self.nodes)
         self._wanted = {*self.inner, *self.outputs}
@@ -178,26 +180,17 @@ class Evaluation:
             [onnx.ValueInfoProto(name=name) for name in node.output if name],
         )
         model = helper.make_model(graph, opset_imports=self.imports, functions=self.functions)
-        made = ReferenceEvaluator(model).run(None, feed)
+        made = cast("list[Array]", ReferenceEvaluator(model).run(None, feed))
         names = [name for name in node.output if name]
-        return {name: wide(array) for name, array in zip(names, made, strict=True)}
+        return widened(dict(zip(names, made, strict=True)))
 
 
-def wide(array: Array) -> Array:
-    """An array of floats in float64, others as they are."""
-    return array.astype(np.float64) if array.dtype.kind in "fV" else np.asarray(array)
-
-
-def reads(node: onnx.NodeProto) -> list[str]:
-    """The names that a node reads, in graphs inside of it too."""
-    inner = [
-        name
-        for attribute in node.attribute
-        for graph in (attribute.g, *attribute.graphs)
-        for each in graph.node
-        for name in reads(each)
-    ]
-    return [name for name in dict.fromkeys([*node.input, *inner]) if name]
+def widened(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Arrays of floats in float64, others as they are."""
+    return {
+        name: array.astype(np.float64) if array.dtype.kind in "fV" else np.asarray(array)
+        for name, array in arrays.items()
+    }
 
 
 def needed(

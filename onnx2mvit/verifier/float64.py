@@ -38,6 +38,7 @@ from onnx2mvit.runtimes import (
     as_the_file,
     compare,
 )
+from onnx2mvit.runtimes.float64_runner import widened
 from onnx2mvit.runtimes.layouts import keras_inputs, to_keras
 from onnx2mvit.runtimes.runner import answers_to, batch_size, joined
 from onnx2mvit.runtimes.tolerances import FLOAT32, FLOAT64, OF_PRECISION
@@ -174,7 +175,7 @@ class _Both:
 
         orders = {value: self.network.order(value) for value in self.network.graph.inputs}
         checked = CheckedModel(self.model, self.network.blocks, orders)
-        inputs = keras_inputs(self.network, _wide(doubt.inputs))
+        inputs = keras_inputs(self.network, widened(doubt.inputs))
         checked.run(list(inputs.values()), tensors, look)
         return wrong[0] if wrong else None
 
@@ -186,7 +187,7 @@ class _Both:
         """
         axes = self.network.batch_axes
         many = [doubt.inputs] if self.network.batch else [doubt.inputs, doubt.beside]
-        answers = as_the_file(self.model, self.network)(_wide(joined(many, axes)))
+        answers = as_the_file(self.model, self.network)(widened(joined(many, axes)))
         count = batch_size(doubt.inputs, axes) or 1
         ours = answers_to(answers, axes, range(count), count * len(many))
         right = self.answer(doubt)
@@ -237,13 +238,6 @@ class _Both:
     def _rounding(self, before: Mapping[str, Array], name: str, right: Array) -> float:
         """How far a tensor changes if those before it are rounded as float32 would."""
         return Comparison().add(self.file.near(before, name, HALF_A_PLACE), right).max_abs_error
-
-
-def _wide(arrays: Mapping[str, Array]) -> dict[str, Array]:
-    return {
-        name: array.astype(np.float64) if array.dtype.kind == "f" else array
-        for name, array in arrays.items()
-    }
 
 
 def _right(ours: Array, theirs: Array, rounding: float = 0.0) -> bool:

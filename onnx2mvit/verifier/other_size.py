@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from onnx2mvit.base.quiet import one_line
 from onnx2mvit.builder import at_size, float64_allowed, in_float64, single_operators_fit
 from onnx2mvit.errors import InvalidModelError, UnsupportedError
@@ -24,6 +22,7 @@ from onnx2mvit.runtimes import (
     some_inputs,
     worst,
 )
+from onnx2mvit.runtimes.float64_runner import widened
 from onnx2mvit.runtimes.runner import by_name
 from onnx2mvit.runtimes.tolerances import FLOAT32, FLOAT64, OF_PRECISION
 
@@ -131,10 +130,7 @@ def _agrees_in_float64(
     """
     try:
         with float64_allowed():
-            feed = {
-                name: array.astype(np.float64) if array.dtype.kind == "f" else array
-                for name, array in by_name(inputs, [v.name for v in network.graph.inputs]).items()
-            }
+            feed = widened(by_name(inputs, [value.name for value in network.graph.inputs]))
             right = Float64Runner(path, list(answers)).tensors(feed, list(answers))
             ours = compare(as_the_file(in_float64(model), network)(feed), right)
     except Exception:  # of either runtime: then nothing is shown
