@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -40,17 +39,12 @@ from onnx2mvit.matcher.user_patterns import all_patterns, building, own_rules
 from onnx2mvit.reader import read
 from onnx2mvit.reports import (
     NODE_DATA,
-    by_rule,
+    conversion_report,
     cut_of,
-    describe,
-    layout_transposes,
     node_data,
     render,
-    shared_parameters,
-    single_operators,
 )
 from onnx2mvit.runtimes import preprocess
-from onnx2mvit.runtimes.inputs import below
 from onnx2mvit.stages import at_sizes, inspect
 from onnx2mvit.verifier import (
     FOLDER,
@@ -218,8 +212,7 @@ def convert(
             model.save(work / f"{name}.keras")
         with stages("report"):
             seconds = dict(stages.seconds)
-            report = _report(network, model, verification, others, seconds)
-            report["model"]["head"] = head
+            report = conversion_report(network, model, head, verification, others, seconds)
             _write_report(work, report, source)
     return Conversion(model, network.blocks, target, target / f"{name}.py", report)
 
@@ -284,48 +277,3 @@ def _write(
 def _write_report(work: Path, report: dict[str, Any], source: str) -> None:
     (work / MARK).write_text(json_text(report), encoding="utf-8")
     (work / "report.html").write_text(render(report, source), encoding="utf-8")
-
-
-def _report(
-    network: Network,
-    model: keras.Model,
-    verification: Verification | None,
-    others: list[dict[str, Any]],
-    seconds: dict[str, float],
-) -> dict[str, Any]:
-    described = describe(network)
-    for kind, tensors in (("inputs", model.inputs), ("outputs", model.outputs)):
-        if len(tensors) == len(described[kind]):
-            for entry, made in zip(described[kind], tensors, strict=True):
-                if entry["shape"] is not None and len(entry["shape"]) == len(made.shape):
-                    entry["shape"] = list(made.shape)
-    for entry, name in zip(described["outputs"], model.output_names, strict=False):
-        entry["keras_name"] = name
-    for entry, value in zip(described["inputs"], network.graph.inputs, strict=True):
-        entry["below"] = below(network, value)
-    traced = list(network.traced_size) if network.traced_size is not None else None
-    agreeing = [each["size"] for each in others if each["onnxruntime"] == "agrees"]
-    # A network may refuse some sizes by its nature, and take others.
-    elsewhere = max(others, key=lambda each: each["size"] in agreeing, default=None)
-    trainable = sum(math.prod(variable.shape) for variable in model.trainable_weights)
-    return {
-        "onnx": described.pop("onnx"),
-        "model": {
-            "name": model.name,
-            "input_shape": list(model.inputs[0].shape),
-            "parameters": model.count_params(),
-            "trainable_parameters": trainable,
-            "copied_parameters": shared_parameters(network.blocks),
-            "layout_transposes": layout_transposes(network),
-        },
-        **described,
-        "single_operators": single_operators(network),
-        "sizes": {
-            "traced": traced,
-            "proven": [traced, *agreeing] if verification is not None and traced else [],
-            "by_rule": by_rule(network),
-            "file_elsewhere": elsewhere if network.graph.source.dynamic_size else None,
-        },
-        "verification": verification.as_dict() if verification is not None else None,
-        "seconds": seconds,
-    }

@@ -1,0 +1,78 @@
+"""What report.json holds of a conversion: the network, the model that came of it, the proof."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from onnx2mvit.ir.network import Network
+from onnx2mvit.lifter.head import HeadChoice
+from onnx2mvit.reports.report import (
+    by_rule,
+    describe,
+    layout_transposes,
+    shared_parameters,
+    single_operators,
+)
+from onnx2mvit.runtimes.inputs import below
+from onnx2mvit.verifier import Verification
+
+if TYPE_CHECKING:
+    import keras
+
+
+def conversion_report(
+    network: Network,
+    model: keras.Model,
+    head: HeadChoice,
+    verification: Verification | None,
+    others: list[dict[str, Any]],
+    seconds: dict[str, float],
+) -> dict[str, Any]:
+    """What report.json holds of a conversion.
+
+    Args:
+        network: as it was lifted and lowered.
+        model: as it is written, with another head than the file's if that was asked for.
+        head: what was asked for.
+        verification: of the model with the file's own head, if there was one.
+        others: what the file makes of other sizes, as `verifier.look_elsewhere` says it.
+        seconds: how long each stage took.
+    """
+    described = describe(network)
+    for kind, tensors in (("inputs", model.inputs), ("outputs", model.outputs)):
+        if len(tensors) == len(described[kind]):
+            for entry, made in zip(described[kind], tensors, strict=True):
+                if entry["shape"] is not None and len(entry["shape"]) == len(made.shape):
+                    entry["shape"] = list(made.shape)
+    for entry, name in zip(described["outputs"], model.output_names, strict=False):
+        entry["keras_name"] = name
+    for entry, value in zip(described["inputs"], network.graph.inputs, strict=True):
+        entry["below"] = below(network, value)
+    traced = list(network.traced_size) if network.traced_size is not None else None
+    agreeing = [each["size"] for each in others if each["onnxruntime"] == "agrees"]
+    # A network may refuse some sizes by its nature, and take others.
+    elsewhere = max(others, key=lambda each: each["size"] in agreeing, default=None)
+    trainable = sum(math.prod(variable.shape) for variable in model.trainable_weights)
+    return {
+        "onnx": described.pop("onnx"),
+        "model": {
+            "name": model.name,
+            "input_shape": list(model.inputs[0].shape),
+            "parameters": model.count_params(),
+            "trainable_parameters": trainable,
+            "copied_parameters": shared_parameters(network.blocks),
+            "layout_transposes": layout_transposes(network),
+            "head": head,
+        },
+        **described,
+        "single_operators": single_operators(network),
+        "sizes": {
+            "traced": traced,
+            "proven": [traced, *agreeing] if verification is not None and traced else [],
+            "by_rule": by_rule(network),
+            "file_elsewhere": elsewhere if network.graph.source.dynamic_size else None,
+        },
+        "verification": verification.as_dict() if verification is not None else None,
+        "seconds": seconds,
+    }
