@@ -128,8 +128,7 @@ class ModelFunction:
 
     def _several(self, block: Block, code: KerasCode, made: KerasExpr) -> Iterator[Statement]:
         """The lines of an operator with several outputs: its call, and what its parts become."""
-        layer = layer_name(block, block.name)
-        stem = flat_name(layer).lower()
+        layer, stem = layer_name(block, block.name), _stem(block)
         read = {operand for result in code.results for operand in result.expr.find(Operand)}
         parts = [
             self._free(f"{stem}_{part}") if Operand(index) in read else "_"
@@ -185,11 +184,7 @@ class ModelFunction:
             yield f"{variable} = keras.Input({shown}{typed}, name={name!r})"
 
     def _variable(self, block: Block) -> str:
-        return (
-            "x"
-            if "x" not in self._held()
-            else self._free(flat_name(layer_name(block, block.name)).lower())
-        )
+        return "x" if "x" not in self._held() else self._free(_stem(block))
 
     def _held(self) -> set[str]:
         """The variables that are still to be read."""
@@ -307,3 +302,8 @@ def _run(statements: Sequence[Statement]) -> tuple[str, int, int]:
         if count > best[2]:
             best = (f"{before}{{i}}{after}", first, count)
     return best
+
+
+def _stem(block: Block) -> str:
+    """What variables that hold results of a block begin with."""
+    return flat_name(layer_name(block, block.name)).lower()

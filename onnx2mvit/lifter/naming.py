@@ -242,9 +242,8 @@ def interface_names(blocks: Sequence[Block], names: Sequence[str], suffix: str) 
     for name in names:
         stem = identifier(name).strip("_") or suffix
         stem = stem if stem.isidentifier() else f"{suffix}_{stem}"
+        stem = f"{stem}_{suffix}" if re.sub(r"_\d+$", "", stem) in unnamed else stem
         wanted = [stem, f"{stem}_{suffix}", *(f"{stem}_{number}" for number in range(2, 999))]
-        if re.sub(r"_\d+$", "", stem) in unnamed:
-            wanted = wanted[1:2] + [f"{stem}_{suffix}_{number}" for number in range(2, 999)]
         found.append(next(each for each in wanted if each not in taken))
         taken.add(found[-1])
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import numpy as np
@@ -50,6 +51,7 @@ BINARY: tuple[tuple[str, tuple[int, ...], str, str | None], ...] = (
     ("Sub", (7, 13, 14), "subtract", "Subtract"),
     ("Sum", (8, 13), "add", "Add"),
 )
+SUMMING = ("MatMul", "Gemm", "Einsum", "Dense", "GlobalLpPool")  # over an axis
 OF_INTEGERS = ("add", "maximum", "minimum", "multiply", "subtract")  # as in Python
 
 
@@ -79,7 +81,7 @@ def arithmetic(op: OpContext, function: str, kind: str | None) -> KerasCode:
     if function in ("multiply", "divide") and count == 2:
         for index in range(count):
             if op.value(index).const is not None and op.const(index).size == 1:
-                op.counts(index)
+                op.one_size |= counts_places(op, index)
     computed = all(op.value(index).const is None for index in range(count))
     if kind is not None and computed and len(shapes) == 1 and count > 1:
         operands = [op.data(index, order) for index in range(count)]
@@ -95,6 +97,28 @@ def arithmetic(op: OpContext, function: str, kind: str | None) -> KerasCode:
     if kind == "Average":
         x = call("ops.divide", x, count)
     return op.code(x, order)
+
+
+def counts_places(op: OpContext, index: int) -> bool:
+    """True if a constant of one number may say how many places an image has.
+
+    A mean may be written as a sum and the share of each place, and the scale of attention goes
+    with the number of tokens.
+    """
+    number, (other,) = abs(float(op.const(index).reshape(()))), {0, 1} - {index}
+    value = op.value(other)
+    producer = op.graph.producer(value)
+    if producer is None or not number:
+        return False
+    after = math.prod((value.shape or ())[axis] for axis in op.layouts[value].varying)
+    counted = {after}
+    for each in producer.inputs:
+        if each is not None and each.const is None:
+            varying = op.layouts[each].varying if each in op.layouts else ()
+            counted.add(math.prod((each.shape or ())[axis] for axis in varying) // after)
+    ways = (number, 1 / number, number**2, number**-2)
+    near = any(math.isclose(way, count, rel_tol=1e-5) for way in ways for count in counted - {1})
+    return near and (producer.op in SUMMING or producer.op.startswith("Reduce"))
 
 
 def added(first: KerasExpr, second: KerasExpr, its: Shape, other: Shape) -> KerasExpr:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -18,7 +17,6 @@ from onnx2mvit.matcher.rooted import Array, Mismatch, require
 
 Output = tuple[str, KerasExpr, Order, int | None]  # see `several`
 ELEMENTWISE = -1  # the batch is where the operands have it
-SUMMING = ("MatMul", "Gemm", "Einsum", "Dense", "GlobalLpPool")  # over an axis
 MARGIN = 8  # one part in so many
 LITERAL = 4  # so many numbers are written into the code; more become a weight
 LARGEST_INDEX = 4096  # the same for integers, which are no weights
@@ -256,29 +254,6 @@ class OpContext:
     def is_length(self, number: int) -> bool:
         """True if an axis that goes with the image's size has this length, so it may be that."""
         return number in self.image_lengths
-
-    def counts(self, index: int) -> None:
-        """Notes that a constant of one number may say how many places an image has.
-
-        A mean may be written as a sum and the share of each place, and the scale of attention go
-        with the number of tokens.
-        """
-        number, (other,) = abs(float(self.const(index).reshape(()))), {0, 1} - {index}
-        value = self.value(other)
-        producer = self.graph.producer(value)
-        if producer is None or not number:
-            return
-        after = math.prod((value.shape or ())[axis] for axis in self.layouts[value].varying)
-        counted = {after}
-        for each in producer.inputs:
-            if each is not None and each.const is None:
-                varying = self.layouts[each].varying if each in self.layouts else ()
-                counted.add(math.prod((each.shape or ())[axis] for axis in varying) // after)
-        ways = (number, 1 / number, number**2, number**-2)
-        near = any(
-            math.isclose(way, count, rel_tol=1e-5) for way in ways for count in counted - {1}
-        )
-        self.one_size |= near and (producer.op in SUMMING or producer.op.startswith("Reduce"))
 
     def from_the_front(self, position: int, axis: int) -> int:
         """A place that a file counts from the beginning of an ONNX axis of the first input.
