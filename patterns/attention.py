@@ -178,11 +178,27 @@ class LayerScale(Pattern):
         return {"kernel": gamma.reshape(-1)}
 
 
+class ImageLayerScale(LayerScale):
+    """Images (B, C, H, W) times (C, 1, 1): LayerScale in convolutional networks."""
+
+    inner = True
+
+    def params(self, m: Match) -> dict[str, Any]:
+        _, channels, _, _ = m.shape("x", 4)
+        require(m.x.const is None, "it is applied to a constant")
+        gamma = m.gamma.const
+        one_each = gamma.shape[-3:] == (channels, 1, 1) and gamma.size == channels > 1
+        require(one_each, "it is not one factor per channel")
+        return {}
+
+
 def layer_scaled(x: KerasTensor, *, name: str) -> KerasTensor:
-    """Tokens times a learned factor for each channel, which is small at first."""
+    """Tokens, or pixels, times a learned factor for each channel, which is small at first."""
     small = keras.initializers.Constant(1e-4)
+    axes = "btd" if len(x.shape) == 3 else "bhwd"
     shape = tuple(x.shape[1:])
-    return layers.EinsumDense("btd,d->btd", shape, kernel_initializer=small, name=name)(x)
+    scale = layers.EinsumDense(f"{axes},d->{axes}", shape, kernel_initializer=small, name=name)
+    return scale(x)
 
 
 class TransformerLayer(Pattern):

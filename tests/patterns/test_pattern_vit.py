@@ -160,6 +160,30 @@ def test_no_layer_scale_by_one_detail(
     assert text.reason(tmp_path, "LayerScale", image=VECTORS) == reason
 
 
+@pytest.mark.parametrize(
+    ("nodes", "shape", "reason"),
+    [
+        ("y = Mul(x, gamma)", (3, 1, 1), None),
+        ("y = Mul(gamma, x)", (1, 3, 1, 1), None),
+        ("y = Mul(x, gamma)", (1,), "it is not one factor per channel"),
+        ("y = Mul(x, gamma)", (PATCH * GRID[1],), "it is not one factor per channel"),
+        ("y = Mul(x, gamma)", (3, PATCH * GRID[0], 1), "it is not one factor per channel"),
+        ("y = Mul(x, gamma)", (BATCH, 3, 1, 1), "it is not one factor per channel"),
+        ("a = ReduceMean<keepdims=0>(x, last)  y = Mul(a, gamma)", (3, 1), "x has rank 3, not 4"),
+    ],
+)
+def test_layer_scale_of_images(
+    tmp_path: Path, nodes: str, shape: tuple[int, ...], reason: str | None
+) -> None:
+    factors = rng.uniform(0.5, 1, shape).astype(np.float32)
+    text = Text(nodes, {"gamma": factors, "last": [3]})
+    found = every(text.lifted(tmp_path, image=IMAGE), "ImageLayerScale")
+    assert [block.weights["kernel"].tolist() for block in found] == (
+        [] if reason else [factors.ravel().tolist()]
+    )
+    assert reason is None or text.reason(tmp_path, "ImageLayerScale", image=IMAGE) == reason
+
+
 QUICK = Text("m = Mul(t, slope)  s = Sigmoid(m)  y = Mul(t, s)", {"slope": 1.702})
 
 
