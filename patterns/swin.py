@@ -6,6 +6,7 @@ What one exporter keeps as an image (B, H, W, C), as ml-cvnets' has it, another 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.base.numbers import ratio
@@ -24,8 +25,8 @@ from onnx2mvit.matcher import (
     scalar,
 )
 
+from .biased_attention import biased_self_attention
 from .conv import STYLE, Conv, conv_bn_act
-from .window_attention import window_attention
 
 if TYPE_CHECKING:
     import keras
@@ -92,8 +93,8 @@ class SwinBlock(Pattern):
             op.Rearrange("b p q d -> b (p q) d", y, **single),  # a single window
             y,
         )
-        own = p("num_heads", "window_size", "qkv_bias", "shift")
-        y = op.WindowAttention(windows, role="attn", windows=p._windows, **own)
+        own = {**p("num_heads", "qkv_bias", "absolute", "mask_windows"), "grid": p._biased}
+        y = op.BiasedSelfAttention(windows, role="attn", shift=p._shift, windows=p._windows, **own)
         whole = op.Rearrange("(b r c) (p q) d -> b (r p) (c q) d", y, **square)
         back = op.Roll(whole, axes=(1, 2), shifts=p._back)
         y = any_of(
@@ -114,20 +115,31 @@ class SwinBlock(Pattern):
         return any_of(op.Rearrange("b (h w) d -> b h w d", y), y)
 
     def params(self, m: Match) -> dict[str, Any]:
-        size, dim = m.window_size, m.x.shape[-1]
+        dim, pixels = m.x.shape[-1], m.shape("attn", 3)[1]
+        size = m.window_size or math.isqrt(pixels)
+        require(pixels == size * size > 1, "its windows are not square")
+        require(m._biased in (None, (size, size)), "the bias is not for its windows")
+        require(not {"key_dim", "value_dim", "stride"} & {*m.attn.params}, "its heads are others")
         windows = (m._rows or 1, m._columns or 1)
-        shift, mlp_ratio = m.shift or 0, ratio(m.mlp_in.units, dim)
+        there, back = m._there or (0, 0), m._back or (0, 0)
+        shift = m._shift or (-there[0] if m.mask_windows else 0)
+        mlp_ratio = ratio(m.mlp_in.units, dim)
         require(m.mlp_out.units == dim, f"mlp_out makes {m.mlp_out.units} channels of {dim}")
         require(mlp_ratio is not None, f"{m.mlp_in.units} is no multiple of {dim} channels")
         require(windows == (m._windows or windows), f"the mask is for {m._windows} windows")
-        there, back = m._there or (0, 0), m._back or (0, 0)
+        require(m.mask_windows in (None, windows[0] * windows[1]), "the mask is for other windows")
         require(there == (-shift, -shift), f"the image is rolled by {there}, the mask says {shift}")
-        require(back == (shift, shift), f"the image is rolled by {there}, and back by {back}")
+        grid = (windows[0] * size, windows[1] * size)
+        turns = zip(there, back, grid, strict=True)
+        whole = all((first + second) % length == 0 for first, second, length in turns)
+        require(whole, f"the image is rolled by {there}, and back by {back}")
         ranks = (len(m.x.shape), len(m.norm2.output.shape), len(m.root.output.shape or ()))
         require(ranks in FORMS, "its input and output are of different form")
         return {
-            "grid": (windows[0] * size, windows[1] * size),
+            "grid": grid,
+            "window_size": size,
             "shift": shift,
+            **({"pairwise": True} if m._biased is None else {}),
             "mlp_ratio": mlp_ratio,
             **FORMS[ranks],
         }
@@ -151,6 +163,9 @@ def swin_block(
     mlp_ratio: float = 4,
     activation: str = "gelu",
     qkv_bias: bool = True,
+    absolute: bool = False,
+    pairwise: bool = False,
+    mask_windows: int | None = None,
     epsilon: float = 1e-5,
     flat_mlp: bool = False,
     flat_output: bool = False,
@@ -160,15 +175,27 @@ def swin_block(
 ) -> KerasTensor:
     """Attention in windows of an image with a `grid` of pixels, and an MLP.
 
-    The image may come as tokens (B, H·W, C).
+    The image may come as tokens (B, H·W, C). The bias is learned for each offset in a window, for
+    each `absolute` one, or, if `pairwise`, for each pair of pixels. The mask of shifted windows is
+    the paper's, or one of its own for so many windows.
     """
     rows, columns = (length // window_size for length in grid)
     if (rows * window_size, columns * window_size) != grid:
         raise ValueError(f"{name}: windows of {window_size} do not fill {grid[0]}×{grid[1]} pixels")
-    if rows == 1 or columns == 1:
+    if (rows == 1 or columns == 1) and not mask_windows:
         if shift and rows != columns:
             raise ValueError(f"{name}: {rows}×{columns} windows cannot be shifted")
         shift = 0  # there is but one
+    bias: dict[str, Any] = {"grid": (window_size, window_size)}
+    if pairwise:
+        bias = {}
+    if absolute:
+        bias["absolute"] = True
+    mask: dict[str, Any] = {"shift": shift, "windows": (rows, columns)}
+    if mask_windows is not None and shift:
+        if rows * columns != mask_windows:
+            raise ValueError(f"{name}: its mask is for {mask_windows} windows alone")
+        mask = {"mask_windows": mask_windows}
     inputs = keras.Input(x.shape[1:])
     dim = x.shape[-1]
     y = layers.LayerNormalization(epsilon=epsilon, name="norm1")(inputs)
@@ -177,15 +204,7 @@ def swin_block(
         y = ops.roll(y, (-shift, -shift), axis=(1, 2))
     y = ops.reshape(y, (-1, rows, window_size, columns, window_size, dim))
     y = ops.reshape(ops.transpose(y, (0, 1, 3, 2, 4, 5)), (-1, window_size**2, dim))
-    y = window_attention(
-        y,
-        num_heads,
-        window_size,
-        qkv_bias=qkv_bias,
-        shift=shift,
-        windows=(rows, columns),
-        name="attn",
-    )
+    y = biased_self_attention(y, num_heads, qkv_bias=qkv_bias, **bias, **mask, name="attn")
     y = ops.reshape(y, (-1, rows, columns, window_size, window_size, dim))
     y = ops.reshape(ops.transpose(y, (0, 1, 3, 2, 4, 5)), (-1, *grid, dim))
     if shift:
@@ -221,6 +240,7 @@ class SwinStage(Pattern):
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         own = p("num_heads", "window_size", "mlp_ratio", "activation", "qkv_bias", "epsilon")
+        own |= p("absolute", "pairwise", "mask_windows")
         return one_or_more("SwinBlock", x, role="blocks", grid=p._grid, **own)
 
     def params(self, m: Match) -> dict[str, Any]:
@@ -232,7 +252,8 @@ class SwinStage(Pattern):
         require(found == shifts, f"its blocks are shifted by {found}, not {shifts}")
         flat = {"flat_mlp": True} if m.blocks[0].params.get("flat_mlp") else {}
         for block in m.blocks[:-1]:
-            require(block.params.keys() == m.blocks[0].params.keys(), "its blocks differ in form")
+            differs = block.params.keys() ^ m.blocks[0].params.keys()
+            require(differs <= {"mask_windows"}, "its blocks differ in form")
         return {
             "depth": len(m.blocks),
             **flat,

@@ -50,25 +50,47 @@ def test_a_stage(tmp_path: Path, config: dict[str, Any]) -> None:
     height, width = config.get("size", (32, 32))
     grid = (height // 4, width // 4)
     assert [(block.shift, block.grid) for block in stage.children] == [(0, grid), (2, grid)]
-    tables = [block.weights["embeddings"] for block in every(found, "RelativePositionBias")]
+    tables = [block.weights["embeddings"] for block in every(found, "ScoreBias")]
     expected = [p.detach().numpy() for name, p in model.named_parameters() if "table" in name]
     assert all(np.array_equal(*pair) for pair in zip(tables, expected, strict=True))
 
 
 @pytest.mark.parametrize(
+    ("config", "params"),
+    [
+        ({"bias": 0.5}, {"pairwise": True}),
+        ({"bias": 0.5, "timm": True, "fused": False}, {"pairwise": True}),
+        ({"mask": -100.0}, {"mask_windows": 4}),
+        ({"mask": -1.0}, {"mask_windows": 4}),
+        ({"size": (16, 32)}, {"mask_windows": 2}),
+    ],
+    ids=["bias not relative", "nor with timm", "mask hides one more", "mask of another number",
+         "one row of windows"],
+)  # fmt: skip
+def test_what_is_not_the_papers_is_learned_for_each_pair(
+    tmp_path: Path, config: dict[str, Any], params: dict[str, Any]
+) -> None:
+    """And is never given out as what it is not."""
+    found, _ = network(tmp_path, **config)
+    (stage,) = every(found, "SwinStage")
+    own = {"pairwise", "mask_windows", "absolute"} & stage.params.keys()
+    assert {name: stage.params[name] for name in own} == params and stage.depth == 2
+    assert [block.shift for block in stage.children] == [0, 2]
+    kinds = [block.kind for block in stage.walk()]
+    assert kinds.count("ShiftMask") == ("mask_windows" not in params)
+    assert kinds.count("WindowMask") == ("mask_windows" in params)
+    for bias in every(found, "ScoreBias"):
+        assert bias.params == ({} if "pairwise" in params else {"grid": (4, 4)})
+
+
+@pytest.mark.parametrize(
     ("config", "blocks", "kind", "reason"),
     [
-        ({"bias": 0.5}, 0, "RelativePositionBias",
-         "it is not one number for each way, and a mask"),
-        ({"mask": -100.0}, 1, "WindowAttention", "the mask is not that of shifted windows"),
-        ({"mask": -1.0}, 1, "WindowAttention", "it does not lower scores by 100"),
         ({"back": 1}, 1, "SwinBlock", "the image is rolled by (-2, -2), and back by (3, 3)"),
         ({"transposed": True}, 0, "SwinBlock", ""),
-        ({"scale": 1.01}, 0, "WindowAttention", "the scale is not 1/sqrt(d)"),
-        ({"size": (16, 32)}, 1, "WindowAttention", "the mask is not that of shifted windows"),
+        ({"scale": 1.01}, 0, "BiasedAttention", "the scale is not 1/sqrt(d)"),
     ],
-    ids=["bias not relative", "mask hides one more", "mask of another number",
-         "rolled back too far", "windows by columns", "another scale", "one row of windows"],
+    ids=["rolled back too far", "windows by columns", "another scale"],
 )  # fmt: skip
 def test_no_block_by_one_detail(
     tmp_path: Path, config: dict[str, Any], blocks: int, kind: str, reason: str
@@ -80,5 +102,5 @@ def test_no_block_by_one_detail(
     assert all(stage.depth < 2 for stage in every(found, "SwinStage"))
     lowered = lower(found)  # its parts do not stand by themselves: they are operators again
     kinds = {block.kind for block in lowered.blocks}
-    assert not kinds & {"SwinBlock", "WindowAttention", "RelativePositionBias"}
+    assert not kinds & {"SwinBlock", "BiasedAttention", "ScoreBias"}
     assert not lowered.refused

@@ -20,6 +20,7 @@ COVERS = {
     "RollFromSlices",
     "MergeRolls",
     "SelectBeforeTranspose",
+    "SliceBeforeTranspose",
     "SelectFromLinear",
     "SliceOfLinear",
 }
@@ -360,3 +361,23 @@ def test_rolls_along_two_axes_are_one(axis: int, expected: list[str]) -> None:
         where=[axis],
     )
     assert ops(graph) == expected
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_part_of_each_head_is_a_smaller_linear_layer(moved: bool) -> None:
+    """Query, key and value of a head stand side by side, and heads may be brought before tokens."""
+    turn = "h = Transpose<perm=[0, 2, 1, 3]>(d)" if moved else "h = Identity(d)"
+    graph = unified(
+        "(float[2,5,4] x) => (float y) { p = MatMul(x, w) "
+        f"d = Reshape(p, shape) {turn} s = Slice(h, one, three, last)  y = Neg(s) }}",
+        w=(w := np.arange(48, dtype="float32").reshape(4, 12)),
+        shape=[2, 5, 3, 4],
+        one=[1],
+        three=[3],
+        last=[3],
+    )
+    assert ops(graph) == ["MatMul", "Reshape", *["Transpose"] * moved, "Neg"]
+    (kernel,) = kernels(graph)
+    assert (kernel == w.reshape(4, 3, 4)[..., 1:3].reshape(4, 6)).all()
+    (y,) = graph.outputs
+    assert y.shape == ((2, 3, 5, 2) if moved else (2, 5, 3, 2))

@@ -52,6 +52,7 @@ RULES: tuple[Rule, ...] = (
     selection.MergeRolls(),
     sequence.SelectBeforeReshape(),
     selection.SelectBeforeTranspose(),
+    selection.SliceBeforeTranspose(),
     selection.SelectFromLinear(),
     selection.SliceOfLinear(),
     # Moves of axes: what is left is as short as it can be.

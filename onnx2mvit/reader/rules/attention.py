@@ -76,7 +76,8 @@ def attend(
 class MaskOfNothing(Rule):
     """A mask that hides no token.
 
-    Softmax(Add(scores, 0)) → Softmax(scores)
+    Softmax(Add(scores, 0)) → Softmax(scores), where the zeros are the same for all heads: others
+    are a bias that was not trained yet
     """
 
     needed_by = "Hugging Face by dynamo"
@@ -86,6 +87,8 @@ class MaskOfNothing(Rule):
 
     def rewrite(self, m: Match, new: Builder) -> Value:
         require(hides_nothing(m.mask.const), "some tokens are hidden")
+        one_mask = m.mask.const.ndim < 3 or m.mask.const.shape[-3] == 1
+        require(one_mask, "it is one for each head")
         require(m.shape("x") == m.root.output.shape, "it is made larger")
         return new.like_root(m.x, **m.root.attrs)
 

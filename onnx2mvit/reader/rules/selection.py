@@ -268,12 +268,32 @@ class SelectBeforeTranspose(Rule):
         return new.Transpose(selected, shape=m.root.output.shape, perm=order)
 
 
+class SliceBeforeTranspose(Rule):
+    """What is cut out of a reshaped tensor is transposed by itself.
+
+    Slice(Transpose(Reshape(x), perm=p), axis=a) → Transpose(Slice(Reshape(x), axis=p[a]), perm=p)
+    """
+
+    needed_by = "EfficientFormer, whose query, key and value are cut out of heads"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Slice(op.Transpose(op.Reshape(x, role="divided"), role="moved"))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        perm, attrs = m.moved.attrs.get("perm"), m.root.attrs
+        require(bool(perm) and "start" in attrs, "the permutation or the cut is not known")
+        axis, shape = perm[attrs["axis"]], list(m.shape("divided"))
+        shape[axis] = attrs["end"] - attrs["start"]
+        cut = new.Slice(m.divided.output, shape=tuple(shape), **{**attrs, "axis": axis})
+        return new.Transpose(cut, shape=m.root.output.shape, perm=perm)
+
+
 class SelectFromLinear(Rule):
     """A part of what a linear layer computes is a smaller linear layer.
 
     Select(Reshape(Add(MatMul(x, w), b)), axis, index) → Reshape(Add(MatMul(x, w[:, c]), b[c]))
     where the Reshape divides the last axis, and c are the columns that are selected; before it
-    other axes may be moved
+    other axes may be moved. Slice likewise
     """
 
     needed_by = "timm, cvnets, and torch's nn.MultiheadAttention"
@@ -281,16 +301,18 @@ class SelectFromLinear(Rule):
     def onnx(self, op: Ops, x: Var) -> Expr:
         y = linear(op, x)
         moved = op.Transpose(y, role="moved", perm=lambda perm: perm and perm[-1] == len(perm) - 1)
-        return op.Select(op.Reshape(any_of(moved, y), role="divided"))
+        divided = op.Reshape(any_of(moved, y), role="divided")
+        return any_of(op.Select(divided), op.Slice(divided, role="part"))
 
     def rewrite(self, m: Match, new: Builder) -> Value:
-        units = m.kernel.const.shape[1]
-        axis, divided, rows = m.root.attrs["axis"], m.shape("divided"), elements(m.shape("x")[:-1])
+        units, attrs = m.kernel.const.shape[1], m.root.attrs
+        require(m.part is None or "start" in attrs, "the cut is not known")
+        axis, divided, rows = attrs["axis"], m.shape("divided"), elements(m.shape("x")[:-1])
         before = [n for n in range(axis + 1) if elements(divided[:n]) == rows]
         require(bool(before), "another axis is selected from")
         parts = np.arange(units).reshape(divided[before[-1] :])
-        columns = parts.take(m.root.attrs["index"], axis=axis - before[-1]).reshape(-1)
-        y = columns_of(m, new, columns)
+        which = attrs["index"] if m.part is None else range(attrs["start"], attrs["end"])
+        y = columns_of(m, new, parts.take(which, axis=axis - before[-1]).reshape(-1))
         y = y if m.moved is None else new.Transpose(y, perm=m.moved.attrs["perm"])
         return new.Reshape(y, shape=m.root.output.shape)
 
