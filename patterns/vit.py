@@ -49,6 +49,7 @@ class PatchEmbedding(Pattern):
         pads = window_of(m.projection.matched[0]).padded
         pads_elsewhere = m.projection.params.get("padding") == "same"
         require(not pads and not pads_elsewhere, "it pads the image")
+        require(m.patch_size > 1, "its patches are pixels")
         return {}
 
 

@@ -55,18 +55,23 @@ class Text:
 
     def reason(self, folder: Path, kind: str, **how: Any) -> str:
         """Why it is not this block, whatever else it is: the attempt that came furthest."""
-        patterns = {pattern.kind: pattern for pattern in builtin_patterns()}
-        pattern, wanted = patterns[kind], [kind]
-        below: set[str] = set()
-        while wanted:
-            parts = patterns[wanted.pop()].ops & patterns.keys()
-            below |= parts
-            wanted.extend(parts)
-        lower = [pattern for pattern in patterns.values() if pattern.kind in below]
-        network, trace = lift(self.read(folder, **how), lower), Trace(kind)
-        for root in reversed(network.graph.of(pattern.roots)):
-            find(pattern, network.graph, root, trace)
-        return trace.furthest.reason if trace.furthest else ""
+        return nearest(self.read(folder, **how), kind)
+
+
+def nearest(graph: Graph, kind: str) -> str:
+    """Why a graph has no block of this kind: the attempt that came furthest."""
+    patterns = {pattern.kind: pattern for pattern in builtin_patterns()}
+    pattern, wanted = patterns[kind], [kind]
+    below: set[str] = set()
+    while wanted:
+        parts = patterns[wanted.pop()].ops & patterns.keys()
+        below |= parts
+        wanted.extend(parts)
+    lower = [pattern for pattern in patterns.values() if pattern.kind in below]
+    network, trace = lift(graph, lower), Trace(kind)
+    for root in reversed(network.graph.of(pattern.roots)):
+        find(pattern, network.graph, root, trace)
+    return trace.furthest.reason if trace.furthest else ""
 
 
 def every(network: Network, kind: str) -> list[Block]:
