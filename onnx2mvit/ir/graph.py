@@ -1,7 +1,6 @@
 """The graph that every stage after reading works on.
 
-A `Graph` holds its nodes in a `networkx.DiGraph`; an edge says which values flow from one
-node to the next, and the graph alone knows which node computes a value: nodes and values may be
+A `Graph` alone knows which node computes a value and which nodes read it: nodes and values may be
 in several graphs. Constants are values, not nodes. All shapes are concrete and in ONNX's own
 layout (images are NCHW).
 """
@@ -11,12 +10,14 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Self
 
 import networkx
 import numpy as np
 
 LEAST_OPSET = 11
+_position = attrgetter("position")
 
 
 @dataclass(eq=False, slots=True, repr=False)
@@ -115,7 +116,6 @@ class Graph:
     """
 
     def __init__(self, inputs: Iterable[Value], outputs: Iterable[Value], source: Source) -> None:
-        self.nx: networkx.DiGraph[Node] = networkx.DiGraph()
         self.inputs = list(inputs)
         self.outputs = list(outputs)
         self.source = source
@@ -127,8 +127,11 @@ class Graph:
         self.folded = 0
         self.applied: Counter[str] = Counter()
         self.pads_like_tensorflow = False
+        # Dictionaries are used as sets that keep their order.
+        self._nodes: dict[Node, None] = {}
         self._by_op: defaultdict[str, dict[Node, None]] = defaultdict(dict)
         self._producers: dict[Value, Node] = {}
+        self._readers: defaultdict[Value, dict[Node, None]] = defaultdict(dict)
 
     @property
     def batch_size(self) -> int | None:
@@ -156,114 +159,94 @@ class Graph:
             made.add(node)
         return made
 
-    def producer(self, value: Value) -> Node | None:
-        """The node that computes a value; None for an input, and for a constant."""
-        return self._producers.get(value)
+    @property
+    def nx(self) -> networkx.DiGraph[Node]:
+        """Its nodes, with an edge to each that reads from another, for networkx's algorithms."""
+        made: networkx.DiGraph[Node] = networkx.DiGraph()
+        made.add_nodes_from(self._nodes)
+        for value, producer in self._producers.items():
+            made.add_edges_from((producer, reader) for reader in self._readers.get(value, ()))
+        return made
+
+    def producer(self, value: Value | None) -> Node | None:
+        """The node that computes a value; None for an input, a constant, and what is absent."""
+        return self._producers.get(value) if value is not None else None
 
     def __len__(self) -> int:
-        return len(self.nx)
+        return len(self._nodes)
 
     def __iter__(self) -> Iterator[Node]:
         """All nodes in topological order."""
-        return iter(sorted(self.nx, key=lambda node: node.position))
+        return iter(sorted(self._nodes, key=_position))
 
     def of(self, ops: Iterable[str]) -> list[Node]:
         """The nodes of these operators in topological order."""
-        found = [node for op in ops for node in self._by_op.get(op, ())]
-        return sorted(found, key=lambda node: node.position)
+        return sorted((node for op in ops for node in self._by_op.get(op, ())), key=_position)
 
     def __contains__(self, node: Node) -> bool:
-        return node in self.nx
+        return node in self._nodes
 
     def add(self, node: Node) -> None:
-        """Adds a node; what computes its inputs must be in the graph already."""
-        self.nx.add_node(node)
+        """Adds a node."""
+        self._nodes[node] = None
         self._by_op[node.op][node] = None
         for value in node.outputs:
             self._producers[value] = node
         for source in node.inputs:
             if source is not None:
-                self.reconnect(source, node)
-
-    def reconnect(self, value: Value, node: Node) -> None:
-        """Draws the edge from what computes a value to a node that reads it."""
-        producer = self.producer(value)
-        if producer is None:
-            return
-        if self.nx.has_edge(producer, node):
-            self.nx.edges[producer, node]["values"].add(value)
-        else:
-            self.nx.add_edge(producer, node, values={value})
+                self._readers[source][node] = None
 
     def remove(self, node: Node) -> None:
         """Removes a node; its outputs are left without a producer."""
-        self.nx.remove_node(node)
+        del self._nodes[node]
         del self._by_op[node.op][node]
         for value in node.outputs:
-            if self.producer(value) is node:
+            if self._producers.get(value) is node:
                 del self._producers[value]
+        for source in node.inputs:
+            if source is not None:
+                self._readers[source].pop(node, None)  # it may read a value twice
 
     def consumers(self, value: Value) -> list[Node]:
         """The nodes that read a value."""
-        producer = self.producer(value)
-        if producer is None:
-            return [node for node in self.nx if value in node.inputs]
-        edges = self.nx.succ[producer]
-        return [node for node, edge in edges.items() if value in edge["values"]]
+        return list(self._readers.get(value, ()))
 
     def used_by_many(self, value: Value, limit: int) -> bool:
-        """True if more than `limit` nodes may read the value, without looking at each of them."""
-        producer = self.producer(value)
-        return producer is not None and self.nx.out_degree(producer) > limit
+        """True if more than `limit` nodes read the value, without looking at each of them."""
+        return len(self._readers.get(value, ())) > limit
 
     def is_output(self, value: Value) -> bool:
         """True if the graph hands this value out."""
-        return any(value is output for output in self.outputs)
+        return value in self.outputs
 
     def collapse(self, nodes: Iterable[Node], node: Node) -> None:
         """Puts one node in the place of several; its outputs must be outputs of theirs."""
-        readers = {value: self.consumers(value) for value in node.outputs}
-        gone = set(nodes)
-        for old in gone:
+        for old in nodes:
             self.remove(old)
         self.add(node)
-        for value, old_readers in readers.items():
-            for reader in old_readers:
-                if reader not in gone:
-                    self.reconnect(value, reader)
 
     def expand(self, node: Node, nodes: Iterable[Node]) -> None:
         """Puts several nodes in the place of one, the inverse of `collapse`."""
-        readers = {value: self.consumers(value) for value in node.outputs}
         self.remove(node)
-        for part in sorted(nodes, key=lambda part: part.position):
+        for part in nodes:
             self.add(part)
-        for value, old_readers in readers.items():
-            for reader in old_readers:
-                self.reconnect(value, reader)
 
     def redirect(self, old: Value, new: Value) -> None:
         """Lets everything that reads `old` read `new`."""
-        producer = self.producer(old)
-        for reader in self.consumers(old):
+        for reader in self._readers.pop(old, ()):
             reader.inputs = tuple(new if value is old else value for value in reader.inputs)
-            if producer is not None:
-                values = self.nx.edges[producer, reader]["values"]
-                values.discard(old)
-                if not values:
-                    self.nx.remove_edge(producer, reader)
-            self.reconnect(new, reader)
+            self._readers[new][reader] = None
         self.outputs = [new if value is old else value for value in self.outputs]
 
     def sweep(self) -> None:
         """Removes every node that nothing reads."""
-        producers = map(self.producer, self.outputs)
-        wanted = {producer for producer in producers if producer is not None}
-        stack = list(wanted)
+        wanted: set[Node] = set()
+        stack: list[Value | None] = list(self.outputs)
         while stack:
-            for source in self.nx.predecessors(stack.pop()):
-                if source not in wanted:
-                    wanted.add(source)
-                    stack.append(source)
-        for node in [node for node in self.nx if node not in wanted]:
+            value = stack.pop()
+            producer = None if value is None else self.producer(value)
+            if producer is not None and producer not in wanted:
+                wanted.add(producer)
+                stack.extend(producer.inputs)
+        for node in [node for node in self._nodes if node not in wanted]:
             self.remove(node)

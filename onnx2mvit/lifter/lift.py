@@ -15,7 +15,7 @@ from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Graph, Node
 from onnx2mvit.ir.network import Network
 from onnx2mvit.matcher.find import find
-from onnx2mvit.matcher.match import Match
+from onnx2mvit.matcher.match import Match, places
 from onnx2mvit.matcher.pattern import Pattern
 from onnx2mvit.matcher.registry import builtin_patterns
 from onnx2mvit.matcher.user_patterns import blamed
@@ -62,9 +62,7 @@ def _fragments(graph: Graph) -> list[Block]:
 
 
 def _apply(graph: Graph, pattern: Pattern) -> None:
-    for root in reversed(graph.of(pattern.roots)):
-        if root not in graph:
-            continue
+    for root in places(pattern, graph):
         with blamed(pattern, root):
             if (found := find(pattern, graph, root)) is not None:
                 match, params = found

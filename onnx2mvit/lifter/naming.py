@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
 
 from onnx2mvit.ir.block import Block
@@ -39,33 +38,32 @@ def named(blocks: Sequence[Block]) -> tuple[Block, ...]:
     scopes = _Scopes({leaf: strip(scope) for leaf, scope in raw.items()}, strip)
     names = scopes.assign(blocks)
     _number_unnamed(blocks, names)
-    tops = tuple(block.changed(lambda each: {"name": names[each]}) for block in blocks)
     numbers = count()
-    paths, clashing = _paths(tops)
+    paths, clashing = _paths(blocks, names)
     while clashing:
-        tops = tuple(
-            replace(top, name=f"{top.name[: LONGEST - 20]}_{next(numbers)}")
-            if top in clashing
-            else top
-            for top in tops
-        )
-        paths, clashing = _paths(tops)
-    return tuple(top.changed(lambda block: {"path": paths[block]}) for top in tops)
+        for top in clashing:
+            names[top] = f"{names[top][: LONGEST - 20]}_{next(numbers)}"
+        paths, clashing = _paths(blocks, names)
+    return tuple(
+        top.changed(lambda block: {"name": names[block], "path": paths[block]}) for top in blocks
+    )
 
 
-def _paths(blocks: Sequence[Block]) -> tuple[dict[Block, str], set[Block]]:
+def _paths(
+    blocks: Sequence[Block], names: Mapping[Block, str]
+) -> tuple[dict[Block, str], list[Block]]:
     """The paths of all blocks, and those at the top that share one with a block before them."""
-    roles = relative_names(blocks)
+    roles = _relative_names(blocks, names)
     paths: dict[Block, str] = {}
     taken: set[str] = set()
-    clashing = set()
+    clashing = []
     for top in blocks:
-        _set_paths(paths, top, "", layer_name(top, top.name), roles)
+        _set_paths(paths, top, "", layer_name(top, names[top]), roles)
         own = {flat_name(paths[block]).lower() for block in top.walk()}
         if taken.isdisjoint(own):
             taken |= own
         else:
-            clashing.add(top)
+            clashing.append(top)
     return paths, clashing
 
 
@@ -175,12 +173,16 @@ def _name_children(block: Block, names: dict[Block, str]) -> None:
 
 def relative_names(blocks: Sequence[Block]) -> Roles:
     """What each role of each kind is called in the emitted functions."""
+    return _relative_names(blocks, {block: block.name for top in blocks for block in top.walk()})
+
+
+def _relative_names(blocks: Sequence[Block], names: Mapping[Block, str]) -> Roles:
     votes: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     for top in blocks:
         for parent in top.walk():
             for child in parent.children:
                 key = parent.kind, role_template(child.role)
-                name = _relative(parent, child)
+                name = _relative(child, names[parent], names[child])
                 # A place in a sequence says less than the role.
                 votes[key] |= {name} if name and not name.isdecimal() else set()
     roles = {key: names.pop() if len(names) == 1 else key[1] for key, names in votes.items()}
@@ -188,11 +190,11 @@ def relative_names(blocks: Sequence[Block]) -> Roles:
     return {key: name if taken[key[0], name] == 1 else key[1] for key, name in roles.items()}
 
 
-def _relative(parent: Block, child: Block) -> str:
+def _relative(child: Block, around: str, name: str) -> str:
     """The child's place below its parent in torch, as a layer's name; "" if it has none."""
-    if not child.name.startswith(parent.name + "."):
+    if not name.startswith(around + "."):
         return ""
-    relative = child.name[len(parent.name) + 1 :]
+    relative = name[len(around) + 1 :]
     if role_template(child.role) == child.role:
         return layer_name(child, relative)
     number = child.role.rpartition(".")[2]

@@ -116,8 +116,9 @@ class _Lowering:
     def follow(self, block: Block) -> None:
         """Notes the layouts of what a recognised block, and every block in it, gives."""
         for value in block.inputs:  # in a block, an operator between two children has none yet
-            order = block.pattern.order(len(value.shape or ()))
-            self.layouts.setdefault(value, self.layout(value, order, self.batch_axis))
+            if value not in self.layouts:
+                order = block.pattern.order(len(value.shape or ()))
+                self.layouts[value] = self.layout(value, order, self.batch_axis)
         for child in block.children:
             self.follow(child)
         order, batch = block.pattern.gives(len(block.output.shape or ())), self.batch_axis
@@ -127,9 +128,9 @@ class _Lowering:
             if given is not None and block.pattern.keeps(given.order):
                 order, batch = given.order, given.batch
         one_size = any(self.layouts[value].one_size for value in block.inputs)
-        for node in block.onnx_nodes():
-            one_size |= self.is_traced(node)
-            one_size |= block.pattern.is_leaf and self.has_lengths(node)
+        traced = self.varying.traced
+        one_size |= bool(traced) and not traced.isdisjoint(block.onnx_nodes())
+        one_size |= block.pattern.is_leaf and any(map(self.has_lengths, block.onnx_nodes()))
         self.layouts[block.output] = self.layout(block.output, order, batch, one_size)
 
     def has_lengths(self, node: Node) -> bool:
@@ -144,7 +145,7 @@ class _Lowering:
         """Makes a single operator of a node, or notes why it cannot be one."""
         try:
             code = _code(self.graph, node, self.layouts, self.varying, self.trace_batch)
-            if self.is_traced(node):
+            if node in self.varying.traced:
                 code = replace(code, layout=replace(code.layout, one_size=True))
         except Mismatch as why:
             self.refused[node] = str(why)
@@ -157,11 +158,6 @@ class _Lowering:
             self.blocks.append(_block(node, code))
             self.layouts[node.output] = code.layout
             self.layouts.update({result.value: result.layout for result in code.results})
-
-    def is_traced(self, node: Node) -> bool:
-        """True if a rule says of a node that it holds for the length that an axis now has."""
-        value = next(iter(node.inputs), None)
-        return bool(node.attrs.get("traced") and value is not None and self.varying[value])
 
 
 def _code(

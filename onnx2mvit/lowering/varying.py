@@ -21,7 +21,14 @@ RECURRENT = ("LSTM", "GRU", "RNN")
 
 
 class Varying(dict[Value, Axes]):
-    """The axes of every computed value that do, none of them being left out."""
+    """The axes of every computed value that do, none of them being left out.
+
+    `traced` are the nodes of which a rule says that they hold for the length of theirs alone.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.traced: set[Node] = set()
 
     def __missing__(self, value: Value) -> Axes:
         return NONE
@@ -48,7 +55,11 @@ def varying_axes(graph: Graph, named: Mapping[Value, Named]) -> Varying:
     for node in graph:
         for each in onnx_nodes_of(node):
             axes = _varying(each, found)
-            for value in each.outputs:  # further ones may have fewer axes, as a mean has
+            read = next(iter(each.inputs), None)
+            if each.attrs.get("traced") and read is not None and found[read]:
+                found.traced.add(each)
+            found[each.output] = axes
+            for value in each.outputs[1:]:  # they may have fewer axes, as a mean has
                 found[value] = axes & {*range(len(value.shape or ()))}
             if each.op in RECURRENT:  # a state is that of one step
                 found.update(dict.fromkeys(each.outputs[1:], NONE))
@@ -61,11 +72,11 @@ def varying_axes(graph: Graph, named: Mapping[Value, Named]) -> Varying:
 
 def _varying(node: Node, found: Varying) -> Axes:
     """Of the outputs of a node; of what is not known, all axes but the first."""
-    inputs = [(value, found[value]) for value in node.inputs if value is not None]
-    rank = len(node.output.shape or ())
-    known = all(each.shape is not None for each in (node.output, *(each for each, _ in inputs)))
-    if not known or not any(axes for _, axes in inputs):
+    inputs = [(value, found.get(value, NONE)) for value in node.inputs if value is not None]
+    shapes = (node.output.shape, *(value.shape for value, _ in inputs))
+    if not any(axes for _, axes in inputs) or None in shapes:
         return NONE
+    rank = len(node.output.shape or ())
     value, axes = inputs[0]
     own, attrs = len(value.shape or ()), node.attrs
     everything = frozenset(range(1, rank))

@@ -2,8 +2,9 @@
 
 In: a graph, and patterns or rules written in the language. Out: a match with its hyperparameters,
 or the reason why there is none. Begin with `pattern`, where the language is described, and `find`,
-the entry; `language` has the words, `search` is the backtracking, `registry` the patterns in their
-order, `diagnosis` why none took a node. Files with patterns import all that they need from here.
+the entry; `language` has the words, `search` is the backtracking, `outline` the quick test before
+it, `registry` the patterns in their order, `diagnosis` why none took a node. Files with patterns
+import all that they need from here.
 """
 
 from onnx2mvit.matcher.expression import Expr, Var

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from onnx2mvit.ir.graph import Node, Value
-from onnx2mvit.matcher.expression import Expr, Op, Param, Rearrange
+from onnx2mvit.matcher.expression import NOTHING, Expr, Op, Param, Rearrange
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,18 +114,17 @@ class Trace:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Bindings:
+class Bindings(NamedTuple):
     """What has been matched so far; never changed, so that backtracking costs nothing.
 
     `names` has what the match is to show by roles and variables, and `params` the hyperparameter
     variables, each with where it was seen first. Of the nodes so many are `nested` in a sum.
     """
 
-    values: dict[Expr, Value | None] = field(default_factory=dict)
-    names: dict[str, Any] = field(default_factory=dict)
+    values: Mapping[Expr, Value | None] = NOTHING
+    names: Mapping[str, Any] = NOTHING
     nodes: tuple[Node, ...] = ()
-    params: dict[str, tuple[Any, str]] = field(default_factory=dict)
+    params: Mapping[str, tuple[Any, str]] = NOTHING
     nested: int = 0
 
     @property
@@ -133,32 +132,17 @@ class Bindings:
         """How many nodes are those of an expression."""
         return len(self.nodes) - self.nested
 
-    def having(
-        self,
-        values: dict[Expr, Value | None] | None = None,
-        names: dict[str, Any] | None = None,
-        nodes: tuple[Node, ...] | None = None,
-        params: dict[str, tuple[Any, str]] | None = None,
-        nested: int = 0,
-    ) -> Bindings:
-        """The same with these in the place of what it has, and so many more nested nodes."""
-        return Bindings(
-            self.values if values is None else values,
-            self.names if names is None else names,
-            self.nodes if nodes is None else nodes,
-            self.params if params is None else params,
-            self.nested + nested,
-        )
-
     def bind(self, expr: Expr, value: Value | None) -> Bindings:
         """With an expression bound to a value."""
         names = {**self.names, expr.role: value} if expr.role else self.names
-        return self.having({**self.values, expr: value}, names)
+        values = {**self.values, expr: value}
+        return Bindings(values, names, self.nodes, self.params, self.nested)
 
     def take(self, expr: Expr, nodes: Sequence[Node], shown: Any) -> Bindings:
         """With nodes matched, of which the first computes the expression, and shown like that."""
         names = {**self.names, expr.role: shown} if expr.role else self.names
-        return self.having({**self.values, expr: nodes[0].output}, names, (*self.nodes, *nodes))
+        values = {**self.values, expr: nodes[0].output}
+        return Bindings(values, names, (*self.nodes, *nodes), self.params, self.nested)
 
     def with_node(self, expr: Op, node: Node | None, value: Value | None) -> Bindings | Complaint:
         """With what a node says of hyperparameter variables, or how it does not fit."""
@@ -179,7 +163,7 @@ class Bindings:
             if known != found:
                 return Complaint(expr.op, expr.role, node, value, keyword, found, known, of)
             params = {**params, param.name: (known, of)}
-        return self if params is self.params else self.having(params=params)
+        return self if params is self.params else self._replace(params=params)
 
     def with_lengths(self, expr: Rearrange, lengths: dict[str, int]) -> Bindings | str | None:
         """With the variables that are said to be lengths of axes.
@@ -198,7 +182,7 @@ class Bindings:
                 axis = f"the {param.name} of its axis {name}"
                 return f"{axis} is {length}, not {known} as that of {of}"
             params = {**params, param.name: (known, of)}
-        return self.having(params=params)
+        return self._replace(params=params)
 
 
 @dataclass(frozen=True, slots=True)

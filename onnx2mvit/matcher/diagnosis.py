@@ -96,10 +96,11 @@ def _downstream(graph: Graph, node: Node, limit: int) -> list[Node]:
     found: dict[Node, None] = {}
     queue = [node]
     while queue and len(found) < limit:
-        for reader in graph.nx.successors(queue.pop(0)):
-            if reader not in found:
-                found[reader] = None
-                queue.append(reader)
+        for value in queue.pop(0).outputs:
+            for reader in graph.consumers(value):
+                if reader not in found:
+                    found[reader] = None
+                    queue.append(reader)
     return list(found)
 
 

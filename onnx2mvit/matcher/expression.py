@@ -11,8 +11,11 @@ from typing import Any
 from onnx2mvit.ir.graph import Value
 from onnx2mvit.matcher.rearrange import MOVES, Notation
 
+# Two operands of theirs may stand in either order.
+COMMUTATIVE = frozenset({"Add", "Mul", "Max", "Min", "And", "Or", "Xor", "Equal", "Sum", "Mean"})
+
 Check = Callable[[Value], str | None]
-NOTHING: Mapping[str, Any] = MappingProxyType({})
+NOTHING: Mapping[Any, Any] = MappingProxyType({})
 
 
 class Expr:
@@ -53,11 +56,15 @@ class Expr:
 
 @dataclass(frozen=True)
 class Var(Expr):
-    """Any value; the same name again must be the same value. `check` returns a complaint."""
+    """Any value; the same name again must be the same value. `check` returns a complaint.
+
+    Where it is `constant`, the check passes nothing else.
+    """
 
     role: str
     check: Check | None = field(default=None, compare=False)
     optional: bool = field(default=False, compare=False)
+    constant: bool = field(default=False, compare=False)
     parts = ()
     keywords = NOTHING
 

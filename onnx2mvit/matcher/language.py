@@ -146,12 +146,12 @@ def constant(name: str, *, rank: int | None = None) -> Var:
             return f"has rank {value.const.ndim}, not {rank}"
         return None
 
-    return Var(name, check)
+    return Var(name, check, constant=True)
 
 
 def optional(name: str, *, rank: int | None = None) -> Var:
     """A constant operand that may be absent, as Conv's bias."""
-    return Var(name, constant(name, rank=rank).check, optional=True)
+    return Var(name, constant(name, rank=rank).check, optional=True, constant=True)
 
 
 def scalar(name: str, expected: float | None = None, *, rel: float = 1e-5) -> Var:
@@ -165,4 +165,4 @@ def scalar(name: str, expected: float | None = None, *, rel: float = 1e-5) -> Va
             return f"is {number:g}, not {expected:g}"
         return None
 
-    return Var(name, check)
+    return Var(name, check, constant=True)

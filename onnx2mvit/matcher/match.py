@@ -79,6 +79,19 @@ class Match:
         return shared
 
 
+def places(rooted: Rooted, graph: Graph, forward: bool = False) -> Iterator[Node]:
+    """The nodes at which an expression may end as far as its outline says.
+
+    They come from the output of the graph to its input, or `forward`. The graph may be changed on
+    the way: a node that is gone is left out.
+    """
+    nodes = graph.of(rooted.roots)
+    holds = rooted.outline
+    for node in nodes if forward else reversed(nodes):
+        if node in graph and (holds is None or holds(node.output, graph.producer)):
+            yield node
+
+
 def matches(
     rooted: Rooted, graph: Graph, root: Node, trace: Trace | None = None
 ) -> Iterator[Match]:

@@ -27,7 +27,7 @@ import inspect
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, ClassVar
 
 from onnx2mvit.ir.block import BlockType
@@ -75,17 +75,25 @@ class Pattern(Rooted, BlockType, ABC):
         """
         if not self.variables:
             return params
+        return {name: params[name] for name in self._arguments if name in params} | params
+
+    @cached_property
+    def _function(self) -> Callable[..., Any] | None:
+        """Its Keras function; it stands below the class."""
         function = getattr(sys.modules[type(self).__module__], self.keras or "", None)
-        own = inspect.signature(function).parameters if inspect.isfunction(function) else ()
-        return {name: params[name] for name in own if name in params} | params
+        return function if inspect.isfunction(function) else None
+
+    @cached_property
+    def _arguments(self) -> tuple[str, ...]:
+        function = self._function
+        return () if function is None else tuple(inspect.signature(function).parameters)
 
     def usual(self) -> dict[str, Any]:
         """The defaults of its Keras function, and of those to which that hands further ones on.
 
         A leaf, which has no function, may say what is usual itself.
         """
-        function = getattr(sys.modules[type(self).__module__], self.keras or "", None)
-        return _defaults(function) if inspect.isfunction(function) else {}
+        return {} if self._function is None else _defaults(self._function)
 
     def operands(self, m: Match) -> tuple[Value, ...]:
         """What a call gets, the first input first; where it is empty, the inputs as they come."""

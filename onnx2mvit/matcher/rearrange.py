@@ -16,6 +16,7 @@ from functools import lru_cache
 from onnx2mvit.ir.graph import Node
 
 MOVES = ("Reshape", "Transpose")
+LONGEST = 12  # of them in a chain
 
 Shape = tuple[int, ...]
 Moves = tuple[tuple[tuple[int, ...] | None, Shape | None], ...]

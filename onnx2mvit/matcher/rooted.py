@@ -8,6 +8,7 @@ import numpy as np
 
 from onnx2mvit.matcher.expression import Expr, Param, Var
 from onnx2mvit.matcher.language import Ops
+from onnx2mvit.matcher.outline import outline
 
 Array = np.ndarray[Any, Any]
 
@@ -42,6 +43,7 @@ class Rooted:
         self.expression = self.onnx(Ops(), Var("x"))
         parts = list(self.expression.walk())
         self.roots = self.expression.roots
+        self.outline = outline(self.expression)
         self.ops = frozenset().union(*(part.roots for part in parts))
         keywords = [value for part in parts for value in part.keywords.values()]
         self.variables = tuple(dict.fromkeys(k.name for k in keywords if isinstance(k, Param)))

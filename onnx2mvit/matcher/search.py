@@ -12,6 +12,7 @@ from typing import ClassVar
 from onnx2mvit.ir.graph import Graph, Node, Value
 from onnx2mvit.matcher.bindings import Bindings, Complaint, MatchGroup, Trace
 from onnx2mvit.matcher.expression import (
+    COMMUTATIVE,
     AnyOf,
     Chain,
     Commutative,
@@ -22,11 +23,9 @@ from onnx2mvit.matcher.expression import (
     Rearrange,
     Var,
 )
-from onnx2mvit.matcher.rearrange import MOVES
+from onnx2mvit.matcher.rearrange import LONGEST, MOVES
 
-LONGEST = 12  # nodes in a chain of Reshapes and Transposes
 MOST_OPERANDS = 64  # of one sum or product
-COMMUTATIVE = frozenset({"Add", "Mul", "Max", "Min", "And", "Or", "Xor", "Equal", "Sum", "Mean"})
 
 Values = tuple[Value | None, ...]
 Found = tuple[tuple[Node | None, ...], ...]  # what each operand of a sum is, so far
@@ -42,13 +41,11 @@ class Search:
     def __call__(self, expr: Expr, value: Value | None, bound: Bindings) -> Iterator[Bindings]:
         """All ways in which a value is what an expression says, beside what is bound already."""
         if isinstance(expr, Var):  # it has a reason to give where it is bound
-            return self._variable(expr, value, bound)
+            fitting = self._variable(expr, value, bound)
+            return iter(() if fitting is None else (fitting,))
         if expr in bound.values:
             return iter((bound,) if bound.values[expr] is value else ())
         return self._SEARCHES[type(expr)](self, expr, value, bound)
-
-    def _producer(self, value: Value | None) -> Node | None:
-        return self.graph.producer(value) if value is not None else None
 
     def _note(
         self, bound: Bindings, node: Node | None, why: str | Complaint, whole: bool = False
@@ -61,7 +58,7 @@ class Search:
             for found in self(alternative, value, bound):
                 yield found.bind(expr, value)
 
-    def _variable(self, expr: Var, value: Value | None, bound: Bindings) -> Iterator[Bindings]:
+    def _variable(self, expr: Var, value: Value | None, bound: Bindings) -> Bindings | None:
         complaint = None
         if expr in bound.values:
             if bound.values[expr] is not value:
@@ -71,14 +68,15 @@ class Search:
         elif expr.check is not None:
             complaint = expr.check(value)
         if complaint is None:
-            yield bound.bind(expr, value)
-        elif self.trace is not None:
+            return bound.bind(expr, value)
+        if self.trace is not None:
             missing = value is None or value.const is None
             why = f"{expr.role} {complaint}"
-            self.trace.note(bound, self._producer(value), why, missing=missing)
+            self.trace.note(bound, self.graph.producer(value), why, missing=missing)
+        return None
 
     def _operator(self, expr: Op, value: Value | None, bound: Bindings) -> Iterator[Bindings]:
-        node = self._producer(value)
+        node = self.graph.producer(value)
         if self.trace is None and (node is None or node.op != expr.op):
             return  # most end here, and nobody asks why
         fitting = bound.with_node(expr, node, value)
@@ -102,11 +100,16 @@ class Search:
     def _inputs(
         self, exprs: tuple[Expr, ...], values: Values, bound: Bindings
     ) -> Iterator[Bindings]:
-        if not exprs:
-            yield bound
-            return
-        for first in self(exprs[0], values[0], bound):
-            yield from self._inputs(exprs[1:], values[1:], first)
+        for place, (expr, value) in enumerate(zip(exprs, values, strict=True), 1):
+            if not isinstance(expr, Var):
+                for first in self(expr, value, bound):
+                    yield from self._inputs(exprs[place:], values[place:], first)
+                return
+            fitting = self._variable(expr, value, bound)
+            if fitting is None:
+                return
+            bound = fitting
+        yield bound
 
     def _each(self, expr: ForEach, values: Values, bound: Bindings) -> Iterator[Bindings]:
         parts: list[Bindings] = []
@@ -117,10 +120,10 @@ class Search:
             part = next(self(expr.parts[0], value, empty), None)
             if part is None:
                 return
-            parts.append(part.having(nodes=part.nodes[len(nodes) :]))
-            nodes, bound = part.nodes, bound.having(params=part.params)
+            parts.append(part._replace(nodes=part.nodes[len(nodes) :]))
+            nodes, bound = part.nodes, bound._replace(params=part.params)
         names = {**bound.names, expr.role: MatchGroup(tuple(parts))}
-        yield bound.having(names=names, nodes=nodes)
+        yield bound._replace(names=names, nodes=nodes)
 
     def _chain(self, expr: Chain, value: Value | None, bound: Bindings) -> Iterator[Bindings]:
         links: list[Node] = []
@@ -152,7 +155,7 @@ class Search:
         misfit: str | None = None
         base = value
         while base is not None and len(chain) < LONGEST:
-            node = self._producer(base)
+            node = self.graph.producer(base)
             if node is None or node.op not in MOVES or node.output is not base:
                 break
             chain.append(node)
@@ -174,7 +177,7 @@ class Search:
     def _commutative(
         self, expr: Commutative, value: Value | None, bound: Bindings
     ) -> Iterator[Bindings]:
-        node = self._producer(value)
+        node = self.graph.producer(value)
         if node is None or node.op not in expr.ops or node.output is not value:
             self._note(bound, node, Complaint(expr.ops[0], expr.role, node, value))
             return
@@ -189,7 +192,7 @@ class Search:
             yield from self._whole(expr, found, bound)
             return
         value, *rest = values
-        node = self._producer(value)
+        node = self.graph.producer(value)
         for index, operand in enumerate(expr.parts):
             full = operand.most is not None and len(found[index]) >= operand.most
             if full or node in found[index]:
@@ -201,7 +204,7 @@ class Search:
         count = len(values) + sum(map(len, found))
         nested = node is not None and node.op in expr.ops and node.output is value
         if node is not None and nested and node not in bound.nodes and count < MOST_OPERANDS:
-            taken = bound.having(nodes=(*bound.nodes, node), nested=1)
+            taken = bound._replace(nodes=(*bound.nodes, node), nested=bound.nested + 1)
             yield from self._operands(expr, (*node.inputs, *rest), found, taken)
 
     def _whole(self, expr: Commutative, found: Found, bound: Bindings) -> Iterator[Bindings]:
@@ -214,7 +217,7 @@ class Search:
             if operand.role:
                 there = [node for node in nodes if node is not None]
                 names[operand.role] = tuple(sorted(there, key=lambda node: node.position))
-        yield bound.having(names=names)
+        yield bound._replace(names=names)
 
     _SEARCHES: ClassVar[dict[type[Expr], Callable[..., Iterator[Bindings]]]] = {
         AnyOf: _any_of,
@@ -229,4 +232,4 @@ def _renewed(expr: Commutative, operand: Operand, bound: Bindings) -> Bindings:
     """Without what an operand was before, save for what others have as well."""
     others = {part for other in expr.parts if other is not operand for part in other.walk()}
     own = {part for part in operand.walk() if not isinstance(part, Var) and part not in others}
-    return bound.having(values={part: v for part, v in bound.values.items() if part not in own})
+    return bound._replace(values={part: v for part, v in bound.values.items() if part not in own})

@@ -1,4 +1,4 @@
-"""Seconds to read and rewrite graphs made to be slow, as they double: `make bench`.
+"""CPU seconds to read and rewrite graphs made to be slow, as they double: `make bench`.
 
 The last column is how much longer it took than for half the graph; linear is 2. A growth of more
 than 3 in the last doubling is an error (exit 1).

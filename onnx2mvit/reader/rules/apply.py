@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onnx2mvit.ir.graph import Graph, Node, Value
-from onnx2mvit.matcher.match import matches
+from onnx2mvit.matcher.match import matches, places
 from onnx2mvit.matcher.rooted import Mismatch
 from onnx2mvit.matcher.rule import Builder, Rule
 from onnx2mvit.matcher.user_patterns import blamed
@@ -12,10 +12,7 @@ from onnx2mvit.matcher.user_patterns import blamed
 def apply_once(rule: Rule, graph: Graph) -> int:
     """Applies a rule wherever it holds, mostly from the output to the input; returns how often."""
     count = 0
-    roots = graph.of(rule.roots)
-    for root in roots if rule.forward else reversed(roots):
-        if root not in graph:
-            continue
+    for root in places(rule, graph, rule.forward):
         with blamed(rule, root):
             count += _applied(rule, graph, root)
     if count:
@@ -43,7 +40,6 @@ def _further_outputs_are_used(graph: Graph, root: Node) -> bool:
 
 def _replace(graph: Graph, root: Node, value: Value | tuple[Value, ...], new: Builder) -> None:
     values = value if isinstance(value, tuple) else (value, *root.outputs[1:])
-    readers = [graph.consumers(output) for output in root.outputs]
     for output, after in zip(root.outputs, values, strict=True):
         made = next((node for node in new.nodes if after in node.outputs), None)
         if made is not None:
@@ -54,7 +50,3 @@ def _replace(graph: Graph, root: Node, value: Value | tuple[Value, ...], new: Bu
     graph.remove(root)
     for node in new.nodes:
         graph.add(node)
-    for output, old_readers in zip(root.outputs, readers, strict=True):
-        if graph.producer(output) is not None:
-            for reader in old_readers:
-                graph.reconnect(output, reader)
