@@ -7,6 +7,8 @@ which no block has the option gets the function without it, as one would write i
 from __future__ import annotations
 
 import ast
+import re
+import textwrap
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TypeGuard
 
@@ -40,10 +42,11 @@ def prune(
 ) -> str:
     """A function's source without branches that none of its blocks takes.
 
-    Left out are `if option:`, `if option is not None:` and joins of them by `and`, without an
-    else, where the option is an argument that is false by default and never given, and arguments
-    used there alone. What other functions hand on by name is `given`; the model function has
-    what is `offered`, for those that take it.
+    Left out are `if option:`, `if option is not None:` and joins of them by `and`, where the
+    option is an argument that is false by default and never given, and arguments used there
+    alone; an else takes the place of its branch. So does the branch of `if option:` that all
+    blocks take, where it has an else. What other functions hand on by name is `given`; the model
+    function has what is `offered`, for those that take it.
     """
     (tree,) = ast.parse(text).body
     assert isinstance(tree, ast.FunctionDef)
@@ -55,12 +58,21 @@ def prune(
         and all(block.params.get(argument.arg, default.value) == default.value for block in blocks)
     }
     unset = {name: value for name, value in never.items() if value in (None, False)}
+    always = {
+        argument.arg
+        for argument, default in optional_arguments(tree)
+        if isinstance(default, ast.Constant)
+        and default.value is False
+        and argument.arg not in {*given, *offered}
+        and blocks
+        and all(block.params.get(argument.arg) is True for block in blocks)
+    }
     before = _names(tree)
-    while (edit := _first_edit(text, unset)) is not None:
+    while (edit := _first_edit(text, unset, always)) is not None:
         text = edited(text, [edit])
     (tree,) = ast.parse(text).body
     assert isinstance(tree, ast.FunctionDef)
-    gone = (before - _names(tree)) & {*never, *offered} - set(given)
+    gone = (before - _names(tree)) & {*never, *always, *offered} - set(given)
     at, cuts = Offsets(text), []
     for argument, default in optional_arguments(tree):
         if argument.arg in gone:
@@ -69,20 +81,40 @@ def prune(
     return edited(text, cuts)
 
 
-def _first_edit(text: str, unset: Mapping[str, object]) -> Edit | None:
-    """What to change of the first branch that is never taken, or asks more than it need."""
+def _first_edit(text: str, unset: Mapping[str, object], always: Collection[str]) -> Edit | None:
+    """What to change of the first branch that never or always is taken, or asks more than it need.
+
+    One that always is taken is left as it is, unless it has an else.
+    """
     at = Offsets(text)
     for node in ast.walk(ast.parse(text)):
-        if not isinstance(node, ast.If) or node.orelse:
+        if not isinstance(node, ast.If) or _is_elif(node.orelse):
             continue
         parts = node.test.values if _is_and(node.test) else [node.test]
         if any(_never_holds(part, unset) for part in parts):
-            return *at.statement(node), ""
+            return *at.statement(node), _moved(text, at, node, node.orelse)
+        if node.orelse and isinstance(node.test, ast.Name) and node.test.id in always:
+            return *at.statement(node), _moved(text, at, node, node.body)
         needed = [part for part in parts if not _always_holds(part, unset)]
         if needed and len(needed) < len(parts):
             asked = " and ".join(ast.unparse(part) for part in needed)
             return at.start(node.test), at.end(node.test), asked
     return None
+
+
+def _moved(text: str, at: Offsets, node: ast.If, body: Sequence[ast.stmt]) -> str:
+    """One of the two bodies of a statement as it is in the statement's place, comments as well."""
+    if not body:
+        return ""
+    last = node.body[-1] if body is node.orelse else node.test
+    rest = text[at.end(last) : at.statement(body[-1])[1]]
+    _, inside = re.split(r":\n", rest, maxsplit=1)
+    return textwrap.indent(textwrap.dedent(inside), " " * node.col_offset)
+
+
+def _is_elif(orelse: Sequence[ast.stmt]) -> bool:
+    """True for what may be an `elif`, which is written like no other statement."""
+    return len(orelse) == 1 and isinstance(orelse[0], ast.If)
 
 
 def _is_and(test: ast.expr) -> TypeGuard[ast.BoolOp]:

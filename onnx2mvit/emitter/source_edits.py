@@ -24,7 +24,7 @@ class Offsets:
         """Where a node begins."""
         return self._offset(node.lineno, node.col_offset)
 
-    def end(self, node: ast.expr | ast.arg) -> int:
+    def end(self, node: ast.expr | ast.arg | ast.stmt) -> int:
         """Where a node ends."""
         return self._offset(node.end_lineno or node.lineno, node.end_col_offset or 0)
 

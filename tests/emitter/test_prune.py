@@ -70,6 +70,45 @@ def test_branches_that_no_block_takes_go_with_their_arguments() -> None:
     )
 
 
+def test_an_else_takes_the_place_of_the_branch_that_no_block_takes() -> None:
+    text = FUNCTION.replace(
+        """    if bias:
+        y = add_bias(y)
+""",
+        """    if wide:
+        y = widen(y, act, name="far")
+    # Before it.
+    else:
+        # Narrow.
+        if bias:
+            y = add_bias(y)
+        y = narrow(y, "a – b")
+""",
+    )
+    kept = prune(text, blocks({"wide": True}, {"wide": False}), set())
+    assert text.partition("if wide:")[2] == kept.partition("if wide:")[2]
+    every = prune(text, blocks({"wide": True}, {"wide": True}), set())
+    ast.parse(every)
+    assert every.endswith("""
+    if wide:
+        y = widen(y, act, name="wide")
+    y = widen(y, act, name="far")
+    return y
+""")
+    text = prune(text, blocks({"squeeze": 4}), set())
+    ast.parse(text)
+    assert "wide" not in text and "widen" not in text
+    assert text.endswith(
+        """
+    # Narrow.
+    if bias:
+        y = add_bias(y)
+    y = narrow(y, "a – b")
+    return y
+"""
+    )
+
+
 def test_what_one_block_has_stays_for_all() -> None:
     text = pruned({"squeeze": 4}, {"wide": False})
     assert "squeeze_excite" in text and "gate" in text
@@ -98,7 +137,7 @@ def test_an_argument_that_a_block_gives_stays_even_if_unused() -> None:
     "body",
     [
         "if squeeze is None:\n        y = 1",
-        "if squeeze:\n        y = 1\n    else:\n        y = 2",
+        "if squeeze:\n        y = 1\n    elif name:\n        y = 2",
         "if squeeze == 0:\n        y = 1",
         "if not squeeze:\n        y = 1",
     ],
