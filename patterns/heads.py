@@ -4,8 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from onnx2mvit.ir.graph import Value
 from onnx2mvit.ir.layout import plain
-from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, maybe, p, require, scalar
+from onnx2mvit.matcher import (
+    Builder,
+    Expr,
+    Match,
+    Ops,
+    Pattern,
+    Rule,
+    Var,
+    any_of,
+    constant,
+    maybe,
+    p,
+    require,
+    scalar,
+)
 
 if TYPE_CHECKING:
     from keras import KerasTensor, layers, ops
@@ -40,6 +55,72 @@ def classifier(
 ) -> KerasTensor:
     """Global average pooling and a linear layer: logits, unless it gets an activation."""
     x = layers.GlobalAveragePooling2D(name=f"{name}_pool")(x)
+    if hidden is not None:
+        x = layers.Dense(hidden, use_bias=use_bias, name=f"{name}_hidden")(x)
+        x = layers.Activation(activation, name=f"{name}_act")(x)
+    if dropout:
+        x = layers.Dropout(dropout, name=f"{name}_dropout")(x)
+    return layers.Dense(num_classes, classifier_activation, use_bias=use_bias, name=name)(x)
+
+
+class NormOfMeanImage(Rule):
+    """What normalizes the one pixel of a mean image normalizes the mean.
+
+    ReduceMean(Transpose(LayerNormalization(Transpose(ReduceMean(x, axes=(2, 3), keepdims=1)))),
+    axes=(2, 3), keepdims=0) → LayerNormalization(ReduceMean(x, axes=(2, 3), keepdims=0))
+    """
+
+    needed_by = "heads of timm and torchvision that normalize an image of one pixel"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        y = op.ReduceMean(x, role="mean", axes=(2, 3), keepdims=1)
+        y = op.Transpose(y, perm=(0, 2, 3, 1))
+        y = op.LayerNormalization(y, constant("gamma", rank=1), constant("beta"), role="norm")
+        return op.ReduceMean(op.Transpose(y, perm=(0, 3, 1, 2)), axes=(2, 3), keepdims=0)
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        batch, channels, _, _ = m.shape("mean", 4)
+        require(m.norm.attrs.get("axis", -1) in (-1, 3), "it normalizes not the channels alone")
+        attrs = {**m.mean.attrs, "keepdims": 0}
+        mean = new.ReduceMean(m.x, shape=(batch, channels), **attrs)
+        return new.like_root(
+            mean, m.gamma, m.beta, op="LayerNormalization", **{**m.norm.attrs, "axis": -1}
+        )
+
+
+class NormalizedClassifier(Pattern):
+    """(B, C, H, W) → (B, classes): logits of the mean of all pixels, which is normalized.
+
+    arXiv:2201.03545, section 2.2. Large ConvNeXts of timm have a hidden layer.
+    """
+
+    keras = "normalized_classifier"
+    main = "dense"
+    before = ("Classifier",)
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        y = op.GlobalAveragePooling2D(x, role="pool")
+        y = op.LayerNorm(y, role="norm", epsilon=p.epsilon)
+        hidden = op.Dense(y, role="hidden", units=p.hidden, use_bias=p.use_bias)
+        active = op.Activation(hidden, role="act", activation=p.activation)
+        return op.Dense(any_of(y, active), role="dense", units=p.num_classes, use_bias=p.use_bias)
+
+
+def normalized_classifier(
+    x: KerasTensor,
+    num_classes: int,
+    hidden: int | None = None,
+    activation: str = "gelu",
+    use_bias: bool = True,
+    epsilon: float = 1e-6,
+    dropout: float = 0.0,
+    classifier_activation: str | None = None,
+    *,
+    name: str,
+) -> KerasTensor:
+    """Global average pooling, layer normalization and a linear layer: logits."""
+    x = layers.GlobalAveragePooling2D(name=f"{name}_pool")(x)
+    x = layers.LayerNormalization(epsilon=epsilon, name=f"{name}_norm")(x)
     if hidden is not None:
         x = layers.Dense(hidden, use_bias=use_bias, name=f"{name}_hidden")(x)
         x = layers.Activation(activation, name=f"{name}_act")(x)

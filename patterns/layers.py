@@ -149,6 +149,36 @@ class LayerNorm(Pattern):
         return {"gamma": m.gamma.const, "beta": m.beta.const}
 
 
+def is_last_of_image(axis: int | None) -> bool:
+    """The condition on `axis` for what goes over the last axis of rank 4 alone."""
+    return axis in (None, -1, 3)
+
+
+class LayerNorm2d(Pattern):
+    """Layer normalization of the channels of each pixel (arXiv:2201.03545, section 2.5).
+
+    An image (B, C, H, W) is moved to (B, H, W, C) for it and back, which is nothing in Keras.
+    """
+
+    layer = "LayerNormalization"
+    before = ("LayerNorm",)
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        gamma, beta = constant("gamma", rank=1), constant("beta", rank=1)
+        pixels = op.Rearrange("b c h w -> b h w c", x)
+        y = op.LayerNormalization(pixels, gamma, beta, role="norm", axis=is_last_of_image)
+        return op.Rearrange("b h w c -> b c h w", y)
+
+    def usual(self) -> dict[str, Any]:
+        return {"epsilon": 1e-5}
+
+    def params(self, m: Match) -> dict[str, Any]:
+        return {"epsilon": epsilon(m.norm)}
+
+    def weights(self, m: Match) -> dict[str, Array]:
+        return {"gamma": m.gamma.const, "beta": m.beta.const}
+
+
 class GroupNorm(Pattern):
     """ONNX GroupNormalization (arXiv:1803.08494; operator version 21), of groups of channels.
 

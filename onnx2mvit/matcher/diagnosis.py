@@ -31,6 +31,7 @@ NOUNS = {
     "DepthwiseConv2D": "depthwise convolution",
     "GroupNorm": "group normalization",
     "LayerNorm": "layer normalization",
+    "LayerNorm2d": "layer normalization",
     "MultiHeadAttention": "attention",
     "Rearrange": "Reshape",
 }

@@ -51,6 +51,24 @@ def assert_answers_alike(
     assert np.abs(found - expected).max() <= TOLERANCE * np.abs(expected).max()
 
 
+def assert_trains(model: Any) -> None:
+    """A step of gradient descent on random images changes all that is trainable, finitely."""
+    rng = np.random.default_rng(0)
+    images = rng.uniform(size=(4, *model.input_shape[1:])).astype(np.float32)
+    before = [keras.ops.convert_to_numpy(weight).copy() for weight in model.trainable_weights]
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    model.fit(images, rng.normal(size=(4, *model.output_shape[1:])), batch_size=4, verbose=0)
+    for weight, old in zip(model.trainable_weights, before, strict=True):
+        new = keras.ops.convert_to_numpy(weight)
+        assert np.isfinite(new).all() and (new != old).any(), weight.path
+
+
+def assert_deploys(result: onnx2mvit.Conversion, folder: Path) -> None:
+    """LiteRT answers as onnxruntime does on the file."""
+    made = onnx2mvit.deploy(result.folder, folder / "deployed", inputs=2)
+    assert made.comparison.max_rel_error <= TOLERANCE
+
+
 def tree(blocks: Iterable[Block]) -> Tree:
     """Kinds and hyperparameters without names, however normalization is exported."""
     return [

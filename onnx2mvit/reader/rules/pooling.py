@@ -61,14 +61,16 @@ class MeanAxes(Rule):
     """Axes as an attribute, counted from the front; an input from opset 18, of sums from 13.
 
     ReduceMean(x, axes) | ReduceMean(x, axes=(-1, -2)) → ReduceMean(x, axes=(2, 3))
-    and so ReduceSum
+    and so ReduceSum and ReduceL2
     """
 
-    needed_by = "Hugging Face and cvnets; timm by dynamo; ReduceSum: MobileViTv2"
+    needed_by = (
+        "Hugging Face and cvnets; timm by dynamo; ReduceSum: MobileViTv2; ReduceL2: ConvNeXt V2"
+    )
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         axes = optional("axes")
-        return any_of(op.ReduceMean(x, axes), op.ReduceSum(x, axes))
+        return any_of(op.ReduceMean(x, axes), op.ReduceSum(x, axes), op.ReduceL2(x, axes))
 
     def rewrite(self, m: Match, new: Builder) -> Value:
         require(m.x.shape is not None, "the input's shape is not known")
