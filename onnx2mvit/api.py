@@ -34,13 +34,14 @@ from onnx2mvit.ir.image_size import ImageSize
 from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter import lift
 from onnx2mvit.lifter.head import HeadChoice, own_head
+from onnx2mvit.lifter.merge import merge_branches as merged
 from onnx2mvit.lowering import lower
 from onnx2mvit.matcher.user_patterns import all_patterns, building, own_rules
 from onnx2mvit.reader import read
 from onnx2mvit.reports import (
     NODE_DATA,
     conversion_report,
-    cut_of,
+    how_read,
     node_data,
     render,
 )
@@ -139,6 +140,7 @@ def convert(
     head: HeadChoice = "keep",
     patterns: Sequence[str | Path] = (),
     outputs: Sequence[str] = (),
+    merge_branches: bool = False,
     blocks: bool = False,
     progress: Progress | None = None,
 ) -> Conversion:
@@ -162,6 +164,10 @@ def convert(
     `outputs` are tensors of the file at which it is cut, by their names, such as those before a
     NonMaxSuppression: they are what the model gives, in this order, and what is compared.
 
+    With `merge_branches` every sum of branches (RepVGG's, MobileOne's, FastViT's, RepViT's) is one
+    convolution, as are convolutions with their normalization: the form for inference. What is
+    compared with the file is the merged model.
+
     With `blocks` the folder gets NAME.blocks.onnx as well: the rewritten graph, whose blocks are
     functions in ONNX, with the weights once more. A proof comes with node_data.json, the errors
     as an overlay for Model Explorer.
@@ -170,7 +176,8 @@ def convert(
         InvalidModelError: it is not a usable ONNX file.
         UnsupportedError: something in it is not supported.
         UsageError: the name is no Python identifier, `images` holds none, there is no head, no
-            tensor of a name in `outputs`, or a file of patterns cannot be used.
+            tensor of a name in `outputs`, there are no branches to merge, or a file of patterns
+            cannot be used.
         MissingDependencyError: Keras has no backend here.
     """
     check_arguments(locals())
@@ -183,6 +190,7 @@ def convert(
         size = image_size if isinstance(image_size, tuple) else None
         graph = read(path, size, own_rules(own), outputs)
     with stages("rewrite"):
+        graph = merged(graph) if merge_branches else graph
         network = at_sizes(path, lower(lift(graph, own)), own, image_size)
     if not len(graph):
         raise UnsupportedError(f"{path} computes nothing: its output is its input or a constant")
@@ -242,7 +250,7 @@ def verify(
     check_arguments(locals())
     path, target, stages = Path(path), Path(target), Stages(progress)
     with stages("read"):
-        network = inspect_for(path, target, patterns, cut_of(target, path), trust_module)
+        network = inspect_for(path, target, patterns, how_read(target, path), trust_module)
     with ThreadPoolExecutor(1) as meanwhile:
         answers = meanwhile.submit(run_reference, path, network, images, inputs)
         with stages("load"):

@@ -10,6 +10,7 @@ from onnx2mvit.errors import UnsupportedError
 from onnx2mvit.ir.image_size import ImageSize, sizes_beside
 from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter import lift
+from onnx2mvit.lifter.merge import merge_branches as merged
 from onnx2mvit.lowering import compared, lower
 from onnx2mvit.matcher.pattern import Pattern
 from onnx2mvit.matcher.user_patterns import all_patterns, own_rules
@@ -21,6 +22,7 @@ def inspect(
     patterns: Sequence[str | Path] = (),
     size: tuple[int, int] | None = None,
     outputs: Sequence[str] = (),
+    merge_branches: bool = False,
 ) -> Network:
     """Reads, lifts and lowers a file, without Keras.
 
@@ -29,17 +31,19 @@ def inspect(
         patterns: Python files with patterns of one's own; they are executed.
         size: height and width to read it at, where the file leaves them open.
         outputs: tensors at which it is cut, by their names in the file; none for all of it.
+        merge_branches: make one convolution of every sum of branches, the form for inference.
 
     Returns:
         The network, with what no pattern took as single operators, and what cannot be converted.
 
     Raises:
-        UsageError: one of the files with patterns cannot be used, or there is no such tensor.
+        UsageError: one of the files with patterns cannot be used, there is no such tensor, or
+            there are no branches to merge.
         InvalidModelError: it is not a usable ONNX file.
         UnsupportedError: its opset, inputs or data types are not converted.
     """
     check_arguments(locals())
-    return _inspected(Path(path), all_patterns(patterns), size, outputs)
+    return _inspected(Path(path), all_patterns(patterns), size, outputs, merge_branches)
 
 
 def _inspected(
@@ -47,8 +51,10 @@ def _inspected(
     patterns: Sequence[Pattern],
     size: tuple[int, int] | None,
     outputs: Sequence[str],
+    merge: bool,
 ) -> Network:
-    return lower(lift(read(path, size, own_rules(patterns), outputs), patterns))
+    graph = read(path, size, own_rules(patterns), outputs)
+    return lower(lift(merged(graph) if merge else graph, patterns))
 
 
 def at_sizes(
@@ -70,17 +76,20 @@ def at_sizes(
     Raises:
         UnsupportedError: it is to be for any size, and cannot be converted at another.
     """
-    traced, outputs = network.traced_size, network.graph.source.outputs
+    traced, source = network.traced_size, network.graph.source
+    outputs, merge = source.outputs, bool(source.merged)
     if not network.graph.source.dynamic_size or traced is None:
         return network
     if network.refused:
-        usual = _inspected(path, patterns, None, outputs) if isinstance(asked, tuple) else network
+        usual = network
+        if isinstance(asked, tuple):
+            usual = _inspected(path, patterns, None, outputs, merge)
         return network if usual.refused else usual
     others: list[Network] = []
     beside = sizes_beside(traced, network.open_size)
     for size in beside if asked == "any" else beside[:1]:
         try:
-            other = _inspected(path, patterns, size, outputs)
+            other = _inspected(path, patterns, size, outputs, merge)
         except UnsupportedError:
             continue
         if not other.refused:

@@ -201,6 +201,33 @@ def layer_scaled(x: KerasTensor, *, name: str) -> KerasTensor:
     return scale(x)
 
 
+class LayerScale2d(LayerScale):
+    """An image (B, C, H, W) times (C, 1, 1), as a branch of a block is (arXiv:2103.17239).
+
+    Keras: DepthwiseConv2D, whose kernel of 1×1 is the vector itself.
+    """
+
+    keras = "layer_scaled_2d"
+    inner = True  # a factor for each channel may be a standardization as well
+
+    def params(self, m: Match) -> dict[str, Any]:
+        _, channels, _, _ = m.shape("x", 4)
+        require(m.x.const is None, "it is applied to a constant")
+        one_each = (1, *m.gamma.const.shape)[-4:] == (1, channels, 1, 1)
+        require(one_each, "it is not one factor per channel")
+        return {}
+
+    def weights(self, m: Match) -> dict[str, Array]:
+        return {"kernel": m.gamma.const.reshape(1, 1, -1, 1)}
+
+
+def layer_scaled_2d(x: KerasTensor, *, name: str) -> KerasTensor:
+    """An image times a learned factor for each channel, which is small at first."""
+    small = keras.initializers.Constant(1e-5)
+    scale = layers.DepthwiseConv2D(1, depthwise_initializer=small, use_bias=False, name=name)
+    return scale(x)
+
+
 class TransformerLayer(Pattern):
     """The encoder layer of ViT (arXiv:2010.11929, section 3.1), DeiT and MobileViT.
 

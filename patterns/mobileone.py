@@ -12,28 +12,26 @@ from onnx2mvit.matcher import (
     Var,
     any_number,
     at_most_one,
-    kind_of,
     p,
     require,
 )
 
 from .conv import STYLE, conv_bn_act
-from .repvgg import normalized, read_sum, summed
+from .repvgg import Branch, normalized, read_sum, summed
 from .squeeze_excite import SQUEEZE, squeeze_excite
 
 if TYPE_CHECKING:
     import keras
     from keras import KerasTensor, layers
 
-Branch = kind_of("ConvBnAct", groups=1, activation=None)
-
 
 class MobileOneBlock(Pattern):
     """arXiv:2206.04040, section 3.2 and figure 3; it may be squeezed before its activation.
 
-    Convolutions that are alike, of every channel by itself or over all channels; a 1×1 beside
-    larger ones; and the normalized input where the shape allows it: all of them are summed. Once
-    they are merged into one convolution, two blocks in a row are `DepthwiseSeparable`.
+    Convolutions that are alike, over all channels or of every channel by itself, of which each may
+    make several; a 1×1 beside larger ones; and the normalized input where the shape allows it: all
+    of them are summed. Once they are merged into one convolution, two blocks in a row are
+    `DepthwiseSeparable`.
     """
 
     keras = "mobileone_block"
@@ -45,7 +43,7 @@ class MobileOneBlock(Pattern):
     )
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        alike = {**p("filters", "strides", "depthwise"), **STYLE}
+        alike = {**p("filters", "strides", "groups", "depthwise"), **STYLE}
         convs = any_number(Branch(x, **p("kernel_size", "dilation"), **alike), role="conv")
         scale = at_most_one(Branch(x, role="scale", kernel_size=1, **alike))
         return summed(op, x, convs, scale)
@@ -53,10 +51,12 @@ class MobileOneBlock(Pattern):
     def params(self, m: Match) -> dict[str, Any]:
         params = read_sum(m, (*m.conv, *([m.scale] if m.scale is not None else [])))
         size = m.kernel_size
-        require(size > 1 or not m.depthwise, "it has nothing but 1×1 of every channel by itself")
+        each = m.depthwise or m.groups == m.shape("x")[1]
+        require(m.groups == 1 or each, "its groups have several channels each")
+        require(size > 1 or not each, "it has nothing but 1×1 of every channel by itself")
         scaled = "it has no 1×1 branch" if m.scale is None else "it has two kinds of 1×1 branches"
         require((m.scale is not None) == (size > 1), f"{scaled} beside those of {size}×{size}")
-        dense = size > 1 and len(m.conv) == 1 and not m.depthwise
+        dense = size > 1 and len(m.conv) == 1 and not each
         others = m.graph.of([self.kind])
         require(bool(others) or not dense, "it is RepVGG's block, and no other is MobileOne's")
         return {"num_branches": len(m.conv), **params}
@@ -70,6 +70,7 @@ def mobileone_block(
     num_branches: int = 4,
     dilation: int = 1,
     depthwise: bool = False,
+    groups: int = 1,
     squeeze: int | None = None,
     activation: str | None = "relu",
     skip_as_conv: bool = False,
@@ -85,7 +86,8 @@ def mobileone_block(
     """MobileOne's block: convolutions that are alike, a 1×1 and the normalized input, summed."""
     inputs = keras.Input(x.shape[1:])
     conv |= {"bn_epsilon": bn_epsilon, "bn_momentum": bn_momentum}
-    alike = {"depthwise": depthwise, "strides": strides, "activation": None, **conv}
+    same = {"strides": strides, "activation": None, **conv}
+    alike = {"depthwise": depthwise, "groups": groups, **same}
     branches = []  # in the order in which the paper's code adds them: another rounds otherwise
     if kernel_size > 1:
         branches.append(conv_bn_act(inputs, filters, 1, name="scale", **alike))

@@ -11,7 +11,9 @@ from .tokens import class_token, position_embedding
 
 if TYPE_CHECKING:
     import keras
-    from keras import KerasTensor, layers
+    from keras import KerasTensor, layers, ops
+
+Shape = tuple[int | None, ...]
 
 
 class ImageToTokens(Pattern):
@@ -26,6 +28,31 @@ class ImageToTokens(Pattern):
 def image_to_tokens(x: KerasTensor) -> KerasTensor:
     """(B, H, W, d) → (B, H·W, d): a token for every place, row by row."""
     return layers.Reshape((-1, x.shape[-1]))(x)
+
+
+def tokens_to_image(x: KerasTensor, image: KerasTensor) -> KerasTensor:
+    """(B, H·W, d) → (B, H, W, d) with the size of `image`: the inverse of image_to_tokens."""
+    return layers.Reshape((*image.shape[1:3], x.shape[-1]))(x)
+
+
+def tokens_to_image_any_size() -> None:
+    """For images of any size: what takes the place of `tokens_to_image`."""
+
+    @keras.saving.register_keras_serializable("onnx2mvit")
+    class TokensToImage(layers.Layer):
+        """(B, H·W, d) → (B, H, W, d) with the size of an image."""
+
+        def call(self, inputs: list[KerasTensor]) -> KerasTensor:
+            x, image = inputs
+            return ops.reshape(x, (-1, *ops.shape(image)[1:3], x.shape[-1]))
+
+        def compute_output_shape(self, shapes: list[Shape]) -> Shape:
+            tokens, image = shapes
+            return (*image[:-1], tokens[-1])
+
+    def tokens_to_image(x: KerasTensor, image: KerasTensor) -> KerasTensor:
+        """(B, H·W, d) → (B, H, W, d) with the size of `image`: the inverse of image_to_tokens."""
+        return TokensToImage()([x, image])
 
 
 class PatchEmbedding(Pattern):

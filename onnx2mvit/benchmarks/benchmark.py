@@ -13,7 +13,7 @@ from onnx2mvit.benchmarks.contenders import contenders
 from onnx2mvit.benchmarks.machine import Others, load_average, peak_memory, share_of_others
 from onnx2mvit.benchmarks.timing import ROUNDS, TIMED, WARM_UP, Ratio, interleave
 from onnx2mvit.errors import UsageError
-from onnx2mvit.reports import cut_of
+from onnx2mvit.reports import how_read
 from onnx2mvit.runtimes import import_litert
 from onnx2mvit.runtimes.onnxruntime_runner import unfused_batch_norms
 from onnx2mvit.verifier import inspect_for, load_traced
@@ -96,7 +96,7 @@ def benchmark(
     before = share_of_others()
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(threads))
     progress("load")
-    network = inspect_for(path, target, (), cut_of(target, path), trust_module)
+    network = inspect_for(path, target, (), how_read(target, path), trust_module)
     model = load_traced(target, network, trust_module)
     rows: list[Row] = []
     for batch in batches:

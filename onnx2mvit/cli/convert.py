@@ -40,6 +40,14 @@ def convert(
     ] = "keep",
     outputs: Outputs = None,
     patterns: Patterns = None,
+    merge_branches: Annotated[
+        bool,
+        typer.Option(
+            "--merge-branches",
+            help="Make one convolution of every sum of branches (RepVGG, MobileOne, FastViT, "
+            "RepViT): the form for inference.",
+        ),
+    ] = False,
     blocks: Annotated[
         bool, typer.Option("--blocks", help="Write NAME.blocks.onnx: each block a function.")
     ] = False,
@@ -56,6 +64,7 @@ def convert(
       onnx2mvit convert exported_onnx/mobilevit_xs.onnx --head 10 --name ten
       onnx2mvit convert exported_onnx/mobilevit_xs.onnx --quiet --json
       onnx2mvit convert detector.onnx --outputs boxes scores
+      onnx2mvit convert repvgg_a0.onnx --merge-branches
     """
     from onnx2mvit.api import convert as run
     from onnx2mvit.cli.show import show_conversion
@@ -74,6 +83,7 @@ def convert(
             head=parse_head(head),
             patterns=patterns or (),
             outputs=outputs or (),
+            merge_branches=merge_branches,
             blocks=blocks,
             progress=progress,
         )

@@ -163,14 +163,15 @@ def _docstring(network: Network, name: str, version: str) -> str:
         f"{name}, lifted from {_text(source.file)} by onnx2mvit {version}.\n\n"
         f"Source: {_text(source.file)}, opset {source.opset}, {_text(source.producer)}\n"
         f"SHA-256: {source.sha256}\n"
-        f"{_cut(source)}"
+        f"{_how_read(source)}"
         f"Weights: {_text(source.weights)}; by layer path in {name}.safetensors\n"
     )
 
 
-def _cut(source: Source) -> str:
+def _how_read(source: Source) -> str:
     names = ", ".join(map(_text, source.outputs))
-    return f"Cut at: {names}\n" if names else ""
+    cut = f"Cut at: {names}\n" if names else ""
+    return cut + (f"Merged: {source.merged} sums of branches\n" if source.merged else "")
 
 
 def _text(text: str) -> str:

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from onnx2mvit.emitter.functions import FORWARDED, Function, model_functions
 from onnx2mvit.emitter.signature import Signature
@@ -228,11 +229,7 @@ class ModelFunction:
             raise UnsupportedError(
                 f"block {block.name!r} ({block.kind}) stands where its {missing[0]} is not known"
             )
-        defaults = {
-            key: value
-            for forward in function.forwards
-            for key, value in self.functions[forward].defaults.items()
-        } | function.defaults
+        defaults = self._defaults(function)
         options = {key: self._value(block, key) for key in required}
         first = [options.pop(key) for key in required[:1]]
         for key, value in block.params.items():
@@ -245,6 +242,11 @@ class ModelFunction:
         if function.takes_name:
             options["name"] = LayerName()
         return call(function.name, *inputs, *first, **options)
+
+    def _defaults(self, function: Function) -> dict[str, Any]:
+        """Those of a function, and of all to which it hands further arguments on."""
+        further = (self._defaults(self.functions[name]) for name in function.forwards)
+        return {key: value for each in further for key, value in each.items()} | function.defaults
 
     def _value(self, block: Block, key: str) -> KerasExpr:
         if key in ("num_classes", "units") and self.head is not None and block in self.head.blocks:

@@ -81,7 +81,7 @@ class Source:
 
     `outputs` are the tensors at which it was cut, none where it is whole; `tensors` are the names
     of all that its nodes compute. `precision` is the coarsest type of floats that it computes in;
-    a graph has float32 throughout.
+    a graph has float32 throughout. `merged` is how many sums of branches were made one convolution.
     `open_axes` are the axes of its first image that it leaves open, save for the batch.
     """
 
@@ -97,6 +97,7 @@ class Source:
     tensors: frozenset[str] = frozenset()
     open_axes: tuple[int, ...] = ()
     precision: str = "float32"
+    merged: int = 0
 
     @property
     def operators(self) -> int:

@@ -11,8 +11,8 @@ from onnx2mvit.reports.node_data import node_data
 from onnx2mvit.reports.page import render
 from onnx2mvit.reports.report import (
     batch_normalization,
-    cut_of,
     describe,
+    how_read,
     leftovers,
     report_beside,
 )
@@ -21,8 +21,8 @@ __all__ = [
     "NODE_DATA",
     "batch_normalization",
     "conversion_report",
-    "cut_of",
     "describe",
+    "how_read",
     "leftovers",
     "node_data",
     "render",

@@ -56,14 +56,19 @@ def report_beside(target: Path) -> dict[str, Any]:
     return read_report(report) if report.exists() else {}
 
 
-def cut_of(target: Path, path: Path) -> tuple[str, ...]:
-    """The tensors at which a file was cut for a converted model, as far as its report says so."""
+def how_read(target: Path, path: Path) -> dict[str, Any]:
+    """How a file was read for a converted model, as far as its report says so.
+
+    Returns:
+        Arguments of `stages.inspect`: `outputs` at which it was cut, and `merge_branches`. None of
+        them where that is another file.
+    """
     known = report_beside(target).get("onnx", {})
-    outputs = tuple(known.get("outputs", ()))
-    if not outputs or not path.is_file():
-        return ()
+    outputs, merged = tuple(known.get("outputs", ())), bool(known.get("merged_branches"))
+    if not (outputs or merged) or not path.is_file():
+        return {}
     same = hashlib.sha256(path.read_bytes()).hexdigest() == known["sha256"]
-    return outputs if same else ()
+    return {"outputs": outputs, "merge_branches": merged} if same else {}
 
 
 def describe(network: Network) -> dict[str, Any]:
@@ -79,6 +84,7 @@ def describe(network: Network) -> dict[str, Any]:
             "weights": source.weights,
             "precision": source.precision,
             "outputs": list(source.outputs),
+            "merged_branches": source.merged,
             "dynamic_batch": source.dynamic_batch,
             "dynamic_size": source.dynamic_size,
         },
@@ -90,7 +96,7 @@ def describe(network: Network) -> dict[str, Any]:
             "rules_applied": network.coverage.nodes,
             "rules": dict(network.graph.applied),
         },
-        "batch_normalization": batch_normalization(network.blocks),
+        "batch_normalization": "merged" if source.merged else batch_normalization(network.blocks),
         "blocks": [tree(block, network.layouts) for block in network.blocks],
         "connections": connections(network),
     }
@@ -256,7 +262,7 @@ def by_rule(network: Network) -> str:
 
 
 def batch_normalization(blocks: Iterable[Block]) -> str:
-    """ "kept", "folded", "none", or "unknown".
+    """ "kept", "folded", "none", or "unknown", of a network that was not merged.
 
     A folded one left a bias to its convolution, which both exporters of torch give other names
     than the biases that a network had. Of a name that says neither it is unknown.

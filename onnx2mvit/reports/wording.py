@@ -10,6 +10,8 @@ FOR_FINE_TUNING = "For fine-tuning, export again with it kept (docs: README)."
 NOTES = {
     "folded": "The exporter folded batch normalization into the convolutions, and it cannot be "
     f"brought back. {FOR_FINE_TUNING}",
+    "merged": "Branches and batch normalization were merged into convolutions, as asked for. "
+    "For fine-tuning, convert without --merge-branches.",
     "unknown": "There is no batch normalization in the file, and its convolutions have biases: if "
     f"the network had any, it was folded into them. {FOR_FINE_TUNING}",
 }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.builder import at_size, default_size, load, loading
 from onnx2mvit.lifter.head import own_head
@@ -50,23 +51,24 @@ def inspect_for(
     path: Path,
     target: Path,
     patterns: Sequence[str | Path] = (),
-    outputs: Sequence[str] = (),
+    how_read: Mapping[str, Any] = MappingProxyType({}),
     trust_module: bool = False,
 ) -> Network:
     """The network of a file, at the size of the model if the file leaves its size open.
 
-    `patterns` and `outputs` are as in `inspect`, `trust_module` as in `builder.load`.
+    `patterns` are as in `inspect`, `how_read` are further arguments of that, and `trust_module` is
+    as in `builder.load`.
 
     Raises:
         InvalidModelError: one of the two is not usable.
     """
-    network = inspect(path, patterns, outputs=outputs)
+    network = inspect(path, patterns, **how_read)
     if not network.graph.source.dynamic_size:
         return network
     size = default_size(target, trust_module)
     if size in (None, network.traced_size):
         return network
-    there = inspect(path, patterns, size, outputs)
+    there = inspect(path, patterns, size, **how_read)
     return network if there.refused else there
 
 

@@ -11,6 +11,7 @@ import torch
 
 import onnx2mvit
 from onnx2mvit.emitter.emit import emit
+from onnx2mvit.errors import UsageError
 from onnx2mvit.exporter.torch_export import Logits, Request, to_onnx
 from onnx2mvit.runtimes.images import structured_images
 from tests.support.torch_reparameterized import SIZE, Config, Network, answers
@@ -102,3 +103,29 @@ def test_a_block_is_a_line_of_the_emitted_module(case: str, call: str, tmp_path:
     file = exported(CASES[case][0], REQUESTS["legacy, BN kept"], tmp_path)
     source = emit(onnx2mvit.inspect(file), "net", "test")
     assert f"    {call}\n" in source
+
+
+@pytest.mark.parametrize("case", ["MobileOne", "RepVGG, squeezed"])
+def test_branches_are_merged_on_request(case: str, tmp_path: Path) -> None:
+    config, _ = CASES[case]
+    file = exported(config, REQUESTS["legacy, BN kept"], tmp_path)
+    result = onnx2mvit.convert(file, tmp_path, inputs=2, merge_branches=True)
+    assert result.passed
+    merged = ["ConvBnAct", *3 * ["DepthwiseSeparable"]]
+    expected = merged if case == "MobileOne" else 4 * SQUEEZED
+    assert [block.kind for block in result.blocks] == [*expected, "Classifier"]
+    report = result.report
+    assert report["onnx"]["merged_branches"] == (7 if case == "MobileOne" else 4)
+    assert report["batch_normalization"] == "merged"
+    source = result.source.read_text(encoding="utf-8")
+    assert "sums of branches" in source and "layers.Add" not in source
+    names = {"MobileOne": ["conv_1", "layer_2.0", "layer_2.1"], "RepVGG, squeezed": ["conv_1"]}
+    first = [b.name for top in result.blocks for b in top.walk() if b.kind == "ConvBnAct"]
+    assert first[: len(names[case])] == names[case]
+    assert onnx2mvit.verify(file, result.folder, inputs=2).passed
+
+
+def test_a_network_without_branches_is_refused(tmp_path: Path) -> None:
+    file = exported(CASES["RepVGG, merged"][0], REQUESTS["legacy"], tmp_path)
+    with pytest.raises(UsageError, match="net.onnx has no branches to merge"):
+        onnx2mvit.convert(file, tmp_path, merge_branches=True)

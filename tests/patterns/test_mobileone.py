@@ -13,7 +13,7 @@ from tests.support.texts import Text, conv, every, kinds
 STRIDED = "strides=[2,2]"
 USUAL = {
     "filters": 8, "kernel_size": 3, "strides": 1, "num_branches": 2, "dilation": 1,
-    "depthwise": True, "activation": "relu", "skip_as_conv": False, "padding": None,
+    "depthwise": True, "groups": 1, "activation": "relu", "skip_as_conv": False, "padding": None,
     "batch_norm": False, "use_bias": True, "bn_epsilon": 1e-5, "bn_momentum": 0.9,
 }  # fmt: skip
 STATISTICS = {"bn_epsilon", "bn_momentum", "skip_as_conv"}  # of the input, where it is added
@@ -67,6 +67,8 @@ WHOLE = depthwise() + SKIP + summed("c1", "s", "b", "c0")
          {"kernel_size": 1, "depthwise": False, "num_branches": 1}),
         (pointwise(filters=12) + summed("c0", "c1"),
          {"kernel_size": 1, "depthwise": False, "filters": 12}),
+        (conv("x", "s", 16, 8, 1, group=8) + conv("x", "c0", 16, 8, group=8) + summed("s", "c0"),
+         {"filters": 16, "num_branches": 1, "depthwise": False, "groups": 8}),
     ],
 )  # fmt: skip
 def test_a_block_in_any_order(tmp_path: Path, text: Text, changed: dict[str, Any]) -> None:
@@ -124,6 +126,8 @@ NORM = "BatchNormalization<epsilon=0.00001, momentum=0.9>"
          "ConvBnAct has kernel_size 1, not 3"),
         (conv("x", "s", 8, 3, 1) + conv("x", "c0", 8, 3) + summed("s", "c0"),
          "it is RepVGG's block, and no other is MobileOne's"),
+        (conv("x", "s", 16, 8, 1, group=4) + conv("x", "c0", 16, 8, group=4) + summed("s", "c0"),
+         "its groups have several channels each"),
     ],
 )  # fmt: skip
 def test_no_such_block_by_one_detail(tmp_path: Path, text: Text, reason: str) -> None:

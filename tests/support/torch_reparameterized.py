@@ -25,6 +25,7 @@ class Config:
     branches: int = 4
     merged: bool = False
     squeeze: bool = False
+    activation: type[nn.Module] = nn.ReLU
 
 
 class MobileOneBlock(nn.Module):
@@ -42,7 +43,7 @@ class MobileOneBlock(nn.Module):
         super().__init__()
         groups = inputs if depthwise else 1
         self.se = SqueezeExcite(Mobile(gate=nn.Sigmoid), filters) if config.squeeze else None
-        self.activation = nn.ReLU()
+        self.activation = config.activation()
         self.merged = config.merged
         if config.merged:
             self.reparam_conv = nn.Conv2d(
