@@ -179,9 +179,12 @@ class LayerScale(Pattern):
 
 
 class ImageLayerScale(LayerScale):
-    """Images (B, C, H, W) times (C, 1, 1): LayerScale in convolutional networks."""
+    """Images (B, C, H, W) times (C, 1, 1): LayerScale in convolutional networks.
 
-    inner = True
+    Keras: DepthwiseConv2D, whose kernel of 1×1 is the vector itself.
+    """
+
+    inner = True  # a factor for each channel may be a standardization as well
 
     def params(self, m: Match) -> dict[str, Any]:
         _, channels, _, _ = m.shape("x", 4)
@@ -191,41 +194,18 @@ class ImageLayerScale(LayerScale):
         require(one_each, "it is not one factor per channel")
         return {}
 
-
-def layer_scaled(x: KerasTensor, *, name: str) -> KerasTensor:
-    """Tokens, or pixels, times a learned factor for each channel, which is small at first."""
-    small = keras.initializers.Constant(1e-4)
-    axes = "btd" if len(x.shape) == 3 else "bhwd"
-    shape = tuple(x.shape[1:])
-    scale = layers.EinsumDense(f"{axes},d->{axes}", shape, kernel_initializer=small, name=name)
-    return scale(x)
-
-
-class LayerScale2d(LayerScale):
-    """An image (B, C, H, W) times (C, 1, 1), as a branch of a block is (arXiv:2103.17239).
-
-    Keras: DepthwiseConv2D, whose kernel of 1×1 is the vector itself.
-    """
-
-    keras = "layer_scaled_2d"
-    inner = True  # a factor for each channel may be a standardization as well
-
-    def params(self, m: Match) -> dict[str, Any]:
-        _, channels, _, _ = m.shape("x", 4)
-        require(m.x.const is None, "it is applied to a constant")
-        one_each = (1, *m.gamma.const.shape)[-4:] == (1, channels, 1, 1)
-        require(one_each, "it is not one factor per channel")
-        return {}
-
     def weights(self, m: Match) -> dict[str, Array]:
         return {"kernel": m.gamma.const.reshape(1, 1, -1, 1)}
 
 
-def layer_scaled_2d(x: KerasTensor, *, name: str) -> KerasTensor:
-    """An image times a learned factor for each channel, which is small at first."""
-    small = keras.initializers.Constant(1e-5)
-    scale = layers.DepthwiseConv2D(1, depthwise_initializer=small, use_bias=False, name=name)
-    return scale(x)
+def layer_scaled(x: KerasTensor, *, name: str) -> KerasTensor:
+    """Tokens, or pixels, times a learned factor for each channel, which is small at first."""
+    small = keras.initializers.Constant(1e-4)
+    if len(x.shape) == 4:
+        # Deployed, an image stays as it lies; EinsumDense would be a product of matrices.
+        return layers.DepthwiseConv2D(1, depthwise_initializer=small, use_bias=False, name=name)(x)
+    shape = tuple(x.shape[1:])
+    return layers.EinsumDense("btd,d->btd", shape, kernel_initializer=small, name=name)(x)
 
 
 class TransformerLayer(Pattern):

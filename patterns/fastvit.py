@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from onnx2mvit.base.numbers import ratio
 from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, maybe, p, require
 
-from .attention import layer_scaled_2d
+from .attention import layer_scaled
 from .conv import STYLE, DepthwiseConv, FoldedNorm, PointwiseConv, conv_bn_act
 from .mobileone import mobileone_block
 from .repvgg import Branch, normalized
@@ -28,7 +28,7 @@ KERNEL = 7  # of all that see far: the paper's "large kernel convolutions" (sect
 
 def scaled(op: Ops, y: Expr, role: str) -> Expr:
     """A branch times LayerScale, or as it is."""
-    return any_of(op.LayerScale2d(y, role=role), y)
+    return any_of(op.ImageLayerScale(y, role=role), y)
 
 
 class LargeKernelConv(Pattern):
@@ -138,7 +138,7 @@ def rep_mixer(
     norm = normalized(inputs, skip_as_conv, name="norm", **conv)
     y = layers.Subtract(name="subtract")([mixed, norm])
     if layer_scale:
-        y = layer_scaled_2d(y, name="layer_scale")
+        y = layer_scaled(y, name="layer_scale")
     y = layers.Add(name="add")([inputs, y])
     return keras.Model(inputs, y, name=name)(x)
 
@@ -221,7 +221,7 @@ def rep_mixer_block(
     mixed = rep_mixer(inputs, kernel_size, layer_scale, skip_as_conv, name="token_mixer", **conv)
     y = conv_ffn(mixed, mlp_ratio, activation, name="ffn", **conv)
     if layer_scale:
-        y = layer_scaled_2d(y, name="scale")
+        y = layer_scaled(y, name="scale")
     y = layers.Add(name="add")([mixed, y])
     return keras.Model(inputs, y, name=name)(x)
 
@@ -262,7 +262,7 @@ def merged_rep_mixer_block(
     )
     y = conv_ffn(mixed, mlp_ratio, activation, name="ffn", **conv)
     if layer_scale:
-        y = layer_scaled_2d(y, name="scale")
+        y = layer_scaled(y, name="scale")
     y = layers.Add(name="add")([mixed, y])
     return keras.Model(inputs, y, name=name)(x)
 
@@ -352,10 +352,10 @@ def fastvit_attention_block(
     )
     y = tokens_to_image(attention(y, y), inputs)
     if layer_scale:
-        y = layer_scaled_2d(y, name="scale_attention")
+        y = layer_scaled(y, name="scale_attention")
     attended = layers.Add(name="add_attention")([inputs, y])
     y = conv_ffn(attended, mlp_ratio, activation, name="ffn", **conv)
     if layer_scale:
-        y = layer_scaled_2d(y, name="scale")
+        y = layer_scaled(y, name="scale")
     y = layers.Add(name="add")([attended, y])
     return keras.Model(inputs, y, name=name)(x)

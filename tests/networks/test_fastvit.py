@@ -46,7 +46,7 @@ def test_all_of_it_is_in_the_papers_blocks_however_it_is_written(case: str, tmp_
         assert [block.kind for block in network.blocks] == [*kinds, "Classifier"]
         found.append(layers(network.blocks))
     assert all(each == found[0] for each in found)
-    scales = len(every(network, "LayerScale2d"))
+    scales = len(every(network, "ImageLayerScale"))
     assert scales == ((3 if config.merged else 4) if config.layer_scale else 0)
     if not config.merged:
         assert {block.kernel_size for block in every(network, "RepMixer")} == {config.kernel}

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from onnx2mvit.lowering import lower
@@ -72,7 +71,7 @@ OTHER = Text("other = Sin(x)\n")
          "x is another value than before"),
         (OTHER + mixer() + Text("o = Sub(m, other)  y = Add(x, o)\n"),
          "(BatchNorm) expected, found <Sin>"),
-        (rep_mixer().having(gamma=(8, 8, 8)), "layer_scale (LayerScale2d) expected"),
+        (rep_mixer().having(gamma=(8, 8, 8)), "layer_scale (ImageLayerScale) expected"),
         (rep_mixer().but("d = Sub(m, n)", "e = Relu(m)  d = Sub(e, n)"),
          "(MobileOneBlock): activation is 'relu', not None"),
         (mixer().but("n = BatchNormalization<epsilon=0.00001", "n = BatchNormalization<epsilon=0.1")
@@ -213,13 +212,5 @@ def test_no_attention_on_an_image_by_one_detail(tmp_path: Path, text: Text, reas
 def test_a_factor_for_each_channel_is_a_block_within_others_alone(tmp_path: Path) -> None:
     """An image that is standardized is times a constant too."""
     network = Text("y = Mul(x, gamma)\n", GAMMA).lifted(tmp_path)
-    assert [b.weights["kernel"].shape for b in every(network, "LayerScale2d")] == [(1, 1, 8, 1)]
+    assert [b.weights["kernel"].shape for b in every(network, "ImageLayerScale")] == [(1, 1, 8, 1)]
     assert [block.kind for block in lower(network).blocks] == ["Mul"]
-
-
-@pytest.mark.parametrize("shape", [(), (1,), (8,), (8, 8, 8), (1, 8, 8), (1, 1, 8)])
-def test_no_layer_scale_of_an_image(tmp_path: Path, shape: tuple[int, ...]) -> None:
-    gamma = np.full(shape, 0.3) if shape in ((), (1,)) else shape
-    text = Text("y = Mul(x, gamma)\n", {"gamma": gamma})
-    assert "LayerScale2d" not in kinds(text.lifted(tmp_path))
-    assert text.reason(tmp_path, "LayerScale2d") == "it is not one factor per channel"
