@@ -175,7 +175,7 @@ class LayerScale(Pattern):
 
     def weights(self, m: Match) -> dict[str, Array]:
         gamma: Array = m.gamma.const
-        return {"kernel": gamma.reshape(-1)}
+        return {"kernel": gamma.reshape((1, 1, -1, 1) if len(m.x.shape) == 4 else -1)}
 
 
 class ImageLayerScale(LayerScale):
@@ -193,9 +193,6 @@ class ImageLayerScale(LayerScale):
         one_each = gamma.shape[-3:] == (channels, 1, 1) and gamma.size == channels > 1
         require(one_each, "it is not one factor per channel")
         return {}
-
-    def weights(self, m: Match) -> dict[str, Array]:
-        return {"kernel": m.gamma.const.reshape(1, 1, -1, 1)}
 
 
 def layer_scaled(x: KerasTensor, *, name: str) -> KerasTensor:

@@ -127,5 +127,5 @@ def test_branches_are_merged_on_request(case: str, tmp_path: Path) -> None:
 
 def test_a_network_without_branches_is_refused(tmp_path: Path) -> None:
     file = exported(CASES["RepVGG, merged"][0], REQUESTS["legacy"], tmp_path)
-    with pytest.raises(UsageError, match="net.onnx has no branches to merge"):
+    with pytest.raises(UsageError, match=r"net\.onnx has no branches to merge"):
         onnx2mvit.convert(file, tmp_path, merge_branches=True)
