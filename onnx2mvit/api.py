@@ -207,7 +207,8 @@ def convert(
             with stages("verify"):
                 traced = at_size(whole, work, network.traced_size, **own_head(network))
                 verification = prove(path, network, traced, answers.result(), stages.progress)
-                others = look_elsewhere(path, network, whole, work, image_size)
+                if verification.passed:  # a model that is wrong has no size at which it is right
+                    others = look_elsewhere(path, network, whole, work, image_size)
                 data = node_data(path, verification)
                 (work / NODE_DATA).write_text(json_text(data), encoding="utf-8")
                 if verification.first_divergence is not None:

@@ -287,7 +287,7 @@ class UnfoldFromConv(Rule):
     def rewrite(self, m: Match, new: Builder) -> Value:
         filters, per_group, height, width = m.kernel.const.shape
         pixels, group = height * width, m.root.attrs["group"]
-        require(pixels > 1 and m.root.attrs["strides"] == (height, width), "they overlap")
+        require(pixels > 1 and m.root.attrs.get("strides") == (height, width), "they overlap")
         require(per_group == 1 and filters == group * pixels, "not one filter for each pixel")
         require(m.bias is None or not m.bias.const.any(), "it has a bias")
         picks = np.tile(np.eye(pixels, dtype=np.float32), (group, 1))

@@ -124,7 +124,7 @@ def show_conversion(console: Console, conversion: Conversion) -> None:
         rows.append(("verdict", Text("not verified (--no-verify)", "yellow")))
     else:
         rows += _proof(report["verification"])
-        if report["sizes"]["traced"] is not None:
+        if report["sizes"]["proven"]:
             size = "×".join(map(str, report["sizes"]["traced"]))
             rows.append(("sizes", f"proven at {size}; other sizes: {report['sizes']['by_rule']}"))
     stages = ", ".join(f"{name} {taken:.1f}" for name, taken in report["seconds"].items())

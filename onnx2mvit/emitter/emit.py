@@ -129,7 +129,7 @@ def refuse_deep(network: Network) -> None:
 
 
 def refuse_other_sizes(network: Network, image_size: ImageSize | None) -> None:
-    """Raises UnsupportedError if a single operator holds for the traced size alone."""
+    """Raises UnsupportedError if a block holds for the traced size alone."""
     block, traced = network.fixed_by, network.traced_size
     if image_size is None:
         return
@@ -141,9 +141,10 @@ def refuse_other_sizes(network: Network, image_size: ImageSize | None) -> None:
     if block is not None and image_size != traced:
         height, width = traced
         how = "Ask for" if network.graph.source.dynamic_size else "Export the network at"
+        unknown = ", which is not part of a known block," if block.code is not None else ""
         raise UnsupportedError(
             f"the model can only be made for images of {height}×{width}: {block.name!r} "
-            f"({block.kind}), which is not part of a known block, holds for that size alone. "
+            f"({block.kind}){unknown} holds for that size alone. "
             f"{how} the size that you need."
         )
 

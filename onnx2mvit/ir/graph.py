@@ -109,9 +109,10 @@ class Graph:
     """Nodes and the values between them.
 
     `folded` is how many nodes were left once constants were folded, before any rule; `applied`
-    how often each rule found its place. `pads_like_tensorflow` is true if a convolution of the
-    network pads as only TensorFlow does: more at the end. At an odd size its padding and PyTorch's
-    are the same for most convolutions, so what they do at others is for all of them to say.
+    how often each rule found its place. `pads_like_tensorflow` is true if the numbers of a
+    convolution, in a file for one size, pad as only TensorFlow does: more at the end. At an odd
+    size its padding and PyTorch's are the same for most convolutions, so what they do at others is
+    for all of them to say.
     `batch_axes` says where an input has the batch: None where it has none; `channel_axes` where it
     has channels, as far as the file says so of itself.
     """

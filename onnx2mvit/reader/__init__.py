@@ -83,7 +83,8 @@ def graph_of(model: ir.Model, source: Source, rules: Sequence[Rule] = ()) -> Gra
     graph.output_names = names  # where two outputs are one value, simplifying keeps one name
     graph.folded = len(graph)
     unify(graph, users=rules)  # the rules, until what every exporter writes has one spelling
-    graph.pads_like_tensorflow = any(map(_pads_more_at_the_end, graph.of(["Conv"])))
+    frozen = not source.dynamic_size  # else what is padded by a number is so at every size
+    graph.pads_like_tensorflow = frozen and any(map(_pads_more_at_the_end, graph.of(["Conv"])))
     return graph
 
 
@@ -96,4 +97,5 @@ def _pads_more_at_the_end(conv: Node) -> bool:
     except ValueError:  # it is refused, with its name, where it is converted
         return False
     odd = any(before != after for before, after in window.pads)
-    return odd and window.pads_as_same(image.shape[2:])
+    strided = max(window.strides) > 1  # else PyTorch pads an even kernel so too
+    return odd and strided and window.pads_as_same(image.shape[2:])

@@ -88,7 +88,7 @@ def refuse_large(node: ir.Node, given: int) -> None:
         if math.prod(dim for dim in shape if isinstance(dim, int)) > most:
             raise UnsupportedError(
                 f"tensor {name!r} is {shape}, too large to be computed for the images that are "
-                "compared. Export the network at a smaller size."
+                "compared. Ask for a smaller size, or export the network at one."
             )
     if node.op_type in WINDOWS:
         operations = _operations(node, sum(_elements(value) or 0 for value in node.outputs))
@@ -109,7 +109,8 @@ def refuse_held(model: ir.Model, given: int) -> None:
             name = node.name or node.outputs[0].name
             raise UnsupportedError(
                 f"at node {name!r} ({node.op_type}) {held:,} numbers are still to be read, too "
-                "many for the images that are compared. Export the network at a smaller size."
+                "many for the images that are compared. Ask for a smaller size, or export the "
+                "network at one."
             )
         done = {value for value in node.inputs if value is not None and last[value] is node}
         done |= {value for value in node.outputs if value not in last}

@@ -53,6 +53,7 @@ def conversion_report(
     agreeing = [each["size"] for each in others if each["onnxruntime"] == "agrees"]
     # A network may refuse some sizes by its nature, and take others.
     elsewhere = max(others, key=lambda each: each["size"] in agreeing, default=None)
+    proven = verification is not None and verification.passed
     trainable = sum(math.prod(variable.shape) for variable in model.trainable_weights)
     return {
         "onnx": described.pop("onnx"),
@@ -69,7 +70,7 @@ def conversion_report(
         "single_operators": single_operators(network),
         "sizes": {
             "traced": traced,
-            "proven": [traced, *agreeing] if verification is not None and traced else [],
+            "proven": [traced, *agreeing] if proven and traced else [],
             "by_rule": by_rule(network),
             "file_elsewhere": elsewhere if network.graph.source.dynamic_size else None,
         },

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,44 @@ from onnx2mvit.exporter.random_weights import randomize
 pytestmark = pytest.mark.xdist_group("export")  # its fixtures are slow to make
 
 MODEL = "mobilevit_xxs"
-KINDS = [(exporter, fold) for exporter in ("dynamo", "legacy") for fold in (False, True)]
-IDS = [f"{exporter}-{'folded' if fold else 'kept'}" for exporter, fold in KINDS]
+
+
+@dataclass(frozen=True)
+class Network:
+    """What is known of a network: its side in pixels, its layers, its numbers, and its class."""
+
+    size: int
+    convolutions: int
+    batch_norms: int
+    parameters: int
+    labels: int
+    source: str
+
+
+REAL = Network(256, 35, 32, 1_272_024, 1000, "MobileViTForImageClassification")
+SMALL = Network(224, 6, 6, 6_226, 10, "ResNetForImageClassification")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """An export: of the real network or of the small one, by which exporter, and how."""
+
+    network: Network
+    exporter: str
+    fold: bool
+
+    def __str__(self) -> str:
+        size = "small-" if self.network is SMALL else ""
+        return f"{size}{self.exporter}-{'folded' if self.fold else 'kept'}"
+
+
+WAYS = [(exporter, fold) for exporter in ("dynamo", "legacy") for fold in (False, True)]
+QUICK = Kind(REAL, "legacy", False)  # of the real network in a fast run; the others are slow
+KINDS = [
+    *(Kind(SMALL, *way) for way in WAYS),
+    QUICK,
+    *(pytest.param(Kind(REAL, *way), marks=pytest.mark.slow) for way in WAYS[:2] + WAYS[3:]),
+]
 
 
 @cache
@@ -79,33 +116,35 @@ def quick(path: Path, **options: object) -> ExportResult:
     return export(model, path, **settings)
 
 
-Export = Callable[[str, bool], ExportResult]
+Exported = tuple[Kind, ExportResult]
+Export = Callable[[Kind], ExportResult]
 
 
 @pytest.fixture(scope="session")
-def make(tmp_path_factory: pytest.TempPathFactory) -> Export:
-    """Each of the four exports, made once."""
+def make(tmp_path_factory: pytest.TempPathFactory, tiny: str) -> Export:
+    """Each of the exports, made once."""
 
     @cache
-    def made(exporter: str, fold: bool) -> ExportResult:
+    def made(kind: Kind) -> ExportResult:
         path = tmp_path_factory.mktemp("export") / "new" / "model.onnx"
-        return export(MODEL, path, weights="random", seed=5, exporter=exporter, fold_bn=fold)
+        model = MODEL if kind.network is REAL else tiny
+        how = {"exporter": kind.exporter, "fold_bn": kind.fold}
+        return export(model, path, weights="random", seed=5, **how)
 
     return made
 
 
-@pytest.fixture(params=KINDS, ids=IDS)
-def exported(request: pytest.FixtureRequest, make: Export) -> tuple[str, bool, ExportResult]:
-    exporter, fold = request.param
-    return exporter, fold, make(exporter, fold)
+@pytest.fixture(params=KINDS, ids=str)
+def exported(request: pytest.FixtureRequest, make: Export) -> Exported:
+    return request.param, make(request.param)
 
 
-def test_batch_normalization(exported: tuple[str, bool, ExportResult]) -> None:
-    _, fold, result = exported
+def test_batch_normalization(exported: Exported) -> None:
+    kind, result = exported
     graph = onnx.load(result.path).graph
     kinds = Counter(node.op_type for node in graph.node)
-    assert kinds["BatchNormalization"] == (0 if fold else 32)
-    assert kinds["Conv"] == 35
+    assert kinds["BatchNormalization"] == (0 if kind.fold else kind.network.batch_norms)
+    assert kinds["Conv"] == kind.network.convolutions
     assert not {"Dropout", "RandomUniformLike"} & kinds.keys()
     for node in graph.node:
         if node.op_type == "BatchNormalization":
@@ -113,25 +152,27 @@ def test_batch_normalization(exported: tuple[str, bool, ExportResult]) -> None:
             assert not any(training) and len([name for name in node.output if name]) == 1
 
 
-def test_answers_as_torch(exported: tuple[str, bool, ExportResult]) -> None:
-    *_, result = exported
-    model = random_model(seed=5)
+def test_answers_as_torch(exported: Exported, tiny: str) -> None:
+    kind, result = exported
+    size, small = (kind.network.size,) * 2, kind.network is SMALL
+    model = random_model(5, tiny if small else MODEL)
     for batch in (1, 3):
-        expected = torch_answer(model, images(batch))
-        got = answer(result.path, images(batch))
-        assert got.shape == (batch, 1000)
+        expected = torch_answer(model, images(batch, *size))
+        got = answer(result.path, images(batch, *size))
+        assert got.shape == (batch, kind.network.labels)
         assert np.abs(got - expected).max() < 1e-4
     assert np.ptp(expected, axis=0).max() > 0.1, "the logits do not depend on the image"
 
 
-def test_result_and_metadata(exported: tuple[str, bool, ExportResult]) -> None:
-    exporter, fold, result = exported
+def test_result_and_metadata(exported: Exported, tiny: str) -> None:
+    kind, result = exported
+    exporter, network = kind.exporter, kind.network
     opset = {"dynamo": 20, "legacy": 17}[exporter]
     model = onnx.load(result.path)
     assert model.opset_import[0].version == result.opset == opset
     assert result.nodes == len(model.graph.node)
     assert result.weights == "random (seed 5)"
-    assert result.parameters == 1_272_024
+    assert result.parameters == network.parameters
     assert result.max_abs_error < 1e-4 and 1 < result.max_abs_logit < 20
     assert result.seconds > 0
     assert [value.name for value in model.graph.input] == ["pixel_values"]
@@ -139,39 +180,37 @@ def test_result_and_metadata(exported: tuple[str, bool, ExportResult]) -> None:
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     version = torch.__version__.split("+")[0]
     assert metadata == {
-        "onnx2mvit.model": MODEL,
+        "onnx2mvit.model": MODEL if network is REAL else Path(tiny).name,
         "onnx2mvit.weights": "random (seed 5)",
-        "onnx2mvit.source": (
-            f"transformers {transformers.__version__} MobileViTForImageClassification"
-        ),
+        "onnx2mvit.source": f"transformers {transformers.__version__} {network.source}",
         "onnx2mvit.export": (
             f"torch {version} {exporter}, opset {opset}, "
-            f"BatchNormalization {'folded' if fold else 'kept'}"
+            f"BatchNormalization {'folded' if kind.fold else 'kept'}"
         ),
     }
 
 
-def test_no_path_of_this_machine(exported: tuple[str, bool, ExportResult]) -> None:
-    exporter, _, result = exported
+def test_no_path_of_this_machine(exported: Exported) -> None:
+    kind, result = exported
     content = result.path.read_bytes()
     for word in (b"stack_trace", b"site-packages", b".py", str(Path.cwd()).encode()):
         assert word not in content
-    if exporter == "dynamo":
+    if kind.exporter == "dynamo":
         assert b"pkg.torch.onnx.name_scopes" in content, "conversion reads module paths there"
 
 
-def test_one_file_and_nothing_else(exported: tuple[str, bool, ExportResult]) -> None:
-    *_, result = exported
+def test_one_file_and_nothing_else(exported: Exported) -> None:
+    _, result = exported
     assert list(result.path.parent.iterdir()) == [result.path]
 
 
 @pytest.mark.parametrize("exporter", ["dynamo", "legacy"])
 def test_static_batch_and_odd_size(
-    exporter: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    exporter: str, tiny: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     steps: list[str] = []
     result = export(
-        MODEL,
+        MODEL if exporter == "legacy" else tiny,
         tmp_path / "model.onnx",
         weights="random",
         exporter=exporter,

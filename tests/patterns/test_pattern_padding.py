@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from onnx2mvit.api import inspect
 from onnx2mvit.ir.window import same_pads, spans
+from tests.support.graphs import model, save
 from tests.support.texts import Text, conv, every, kinds
 
 EVEN, ODD = "float[2,8,8,8]", "float[2,8,9,9]"
@@ -83,6 +85,20 @@ def test_what_only_pytorch_does_stays_so_beside_tensorflows(tmp_path: Path) -> N
     text = conv("x", "a", 4, 8, attrs=STRIDE)
     text += conv("a", "y", 4, 4, attrs=f"{SAME}, {STRIDE}")
     assert paddings(text, tmp_path) == [None, "same"]
+
+
+def test_even_kernels_without_a_stride_are_padded_at_the_end_by_both(tmp_path: Path) -> None:
+    text = conv("x", "a", 4, 8, attrs=STRIDE) + conv("a", "y", 4, 4, 2, attrs="pads=[0,0,1,1]")
+    assert paddings(text, tmp_path, ODD) == [None, "same"]
+
+
+def test_a_file_of_open_size_was_frozen_at_none(tmp_path: Path) -> None:
+    """Its numbers hold for every size, odd ones too."""
+    text = conv("x", "a", 4, 8, attrs=STRIDE) + conv("a", "b", 4, 4, attrs="pads=[1,1,1,1]")
+    text += conv("b", "y", 4, 4, attrs="pads=[0,1,1,1], strides=[2,2]")
+    body = f"g (float[2,8,h,w] x) => (float y) {{ {text.nodes} }}"
+    network = inspect(save(model(body, **text.weights), tmp_path), size=(43, 57))
+    assert every(network, "ConvBnAct")[0].padding is None
 
 
 def test_padding_at_the_end_alone_does_not_make_it_tensorflows(tmp_path: Path) -> None:

@@ -147,8 +147,18 @@ def test_a_convolution_that_only_picks_becomes_a_transpose(
         (picking(3, 2), "strides=[2,2], group=3, dilations=[2,2]"),
         (picking(3, 2)[:6], "strides=[2,2], group=3"),
         (np.ones((3, 1, 1, 1)), "group=3"),
+        (picking(3, 2), "group=3"),
     ],
-    ids=["doubled", "reversed", "overlap", "padded", "dilated", "not all", "one pixel"],
+    ids=[
+        "doubled",
+        "reversed",
+        "overlap",
+        "padded",
+        "dilated",
+        "not all",
+        "one pixel",
+        "no strides",
+    ],
 )
 def test_another_convolution_stays(kernel: Any, attrs: str) -> None:
     body = f"(float[2,3,8,8] x) => (float y) {{ y = Conv<{attrs}>(x, w) }}"
