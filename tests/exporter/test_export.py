@@ -128,8 +128,9 @@ def make(tmp_path_factory: pytest.TempPathFactory, tiny: str) -> Export:
     def made(kind: Kind) -> ExportResult:
         path = tmp_path_factory.mktemp("export") / "new" / "model.onnx"
         model = MODEL if kind.network is REAL else tiny
-        how = {"exporter": kind.exporter, "fold_bn": kind.fold}
-        return export(model, path, weights="random", seed=5, **how)
+        return export(
+            model, path, weights="random", seed=5, exporter=kind.exporter, fold_bn=kind.fold
+        )
 
     return made
 
