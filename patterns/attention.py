@@ -127,9 +127,9 @@ class Attention(MultiHeadAttention):
         if m.mask is not None:
             mask, tokens = m.mask.const, m.x.shape[1]
             hidden = mask < np.finfo(np.float32).min / 2
-            require(mask.size == tokens * tokens, "its mask is not one for all images and heads")
             later = np.triu(np.ones((tokens, tokens), bool), 1)
-            require(bool((hidden.reshape(later.shape) == later).all()), "its mask is not causal")
+            require(mask.shape[-2:] == later.shape, "its mask is not one for all pairs of tokens")
+            require(bool((hidden == later).all()), "its mask is not causal")
             require(not mask[~hidden].any(), "its mask weighs what it does not hide")
         return {**params, "causal": m.mask is not None}
 
@@ -208,17 +208,21 @@ def layer_scaled(x: KerasTensor, *, name: str) -> KerasTensor:
 class TransformerLayer(Pattern):
     """The encoder layer of ViT (arXiv:2010.11929, section 3.1), DeiT and MobileViT.
 
-    DeiT III (arXiv:2204.07118) scales each branch by LayerScale.
+    DeiT III (arXiv:2204.07118) scales each branch by LayerScale. In CLIP's text encoder
+    (arXiv:2103.00020, section 2.4) tokens see those before them alone.
     """
 
     keras = "transformer_layer"
     nested = True
-    style = ("activation", "attention_bias", "epsilon")
+    style = ("activation", "attention_bias", "causal", "epsilon")
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         y: Expr = op.LayerNorm(x, role="norm_before", epsilon=p.epsilon)
-        biased = {"use_bias": p.attention_bias}
-        y = op.MultiHeadAttention(y, role="attention", num_heads=p.num_heads, **biased)
+        own: dict[str, Any] = {"num_heads": p.num_heads, "use_bias": p.attention_bias}
+        y = any_of(
+            op.MultiHeadAttention(y, role="attention", **own),
+            op.Attention(y, role="attention", causal=p.causal, **own),
+        )
         y = any_of(y, op.LayerScale(y, role="scale_attention"))
         attended = op.Add(y, x)
         y = op.LayerNorm(attended, role="norm_after", epsilon=p.epsilon)
@@ -252,6 +256,7 @@ def transformer_layer(
     activation: str | None = "silu",
     gelu: str | None = None,
     attention_bias: bool = True,
+    causal: bool = False,
     layer_scale: bool = False,
     epsilon: float = 1e-5,
     dropout: float = 0.0,
@@ -265,7 +270,7 @@ def transformer_layer(
     attention = layers.MultiHeadAttention(
         num_heads, dim // num_heads, use_bias=attention_bias, name="attention"
     )
-    y = attention(y, y)
+    y = attention(y, y, use_causal_mask=True) if causal else attention(y, y)
     if layer_scale:
         y = layer_scaled(y, name="scale_attention")
     if dropout:

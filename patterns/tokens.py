@@ -51,6 +51,29 @@ def class_token(x: KerasTensor, num_tokens: int = 1, *, name: str) -> KerasTenso
     return layers.Concatenate(axis=1)([tokens, x])
 
 
+class TokenEmbedding(Pattern):
+    """(B, N) → (B, N, d): a learned vector for each token (arXiv:1706.03762, section 3.4).
+
+    ONNX Gather (operator versions 1, 11, 13) of a table (vocabulary, d), by whole numbers that are
+    not negative; Keras: Embedding.
+    """
+
+    layer = "Embedding"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Gather(constant("table", rank=2), x, axis=0)
+
+    def params(self, m: Match) -> dict[str, Any]:
+        m.shape("x", 2)
+        require(m.x.const is None, "its tokens are constants")
+        vocabulary, dim = m.table.const.shape
+        require(m.table.const.dtype.kind == "f", "what it gives is not learned")
+        return {"input_dim": vocabulary, "output_dim": dim}
+
+    def weights(self, m: Match) -> dict[str, Array]:
+        return {"embeddings": m.table.const}
+
+
 class LearnedTensor(Pattern):
     """A tensor that is learned, which a layer reads: (B, …) if it is one for each image, or (1, …).
 

@@ -45,8 +45,9 @@ def prune(
     Left out are `if option:`, `if option is not None:` and joins of them by `and`, where the
     option is an argument that is false by default and never given, and arguments used there
     alone; an else takes the place of its branch. So does the branch of `if option:` that all
-    blocks take, where it has an else. What other functions hand on by name is `given`; the model
-    function has what is `offered`, for those that take it.
+    blocks take, where it has an else. `a if option else b` is treated likewise. What other
+    functions hand on by name is `given`; the model function has what is `offered`, for those that
+    take it.
     """
     (tree,) = ast.parse(text).body
     assert isinstance(tree, ast.FunctionDef)
@@ -88,6 +89,11 @@ def _first_edit(text: str, unset: Mapping[str, object], always: Collection[str])
     """
     at = Offsets(text)
     for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.IfExp):
+            never = _never_holds(node.test, unset)
+            if never or (isinstance(node.test, ast.Name) and node.test.id in always):
+                left = node.orelse if never else node.body
+                return at.start(node), at.end(node), text[at.start(left) : at.end(left)]
         if not isinstance(node, ast.If) or _is_elif(node.orelse):
             continue
         parts = node.test.values if _is_and(node.test) else [node.test]

@@ -179,3 +179,16 @@ def test_what_functions_hand_on_by_name_to_one_another() -> None:
     assert forwarded(texts, "f") == {"b"}
     assert forwarded(texts, "g") == {"a", "b"}
     assert forwarded(texts, "h") == set()
+
+
+CHOICE = "def choice(x, masked=False, *, name):\n    return {}\n"
+
+
+@pytest.mark.parametrize(
+    ("masked", "left"),
+    [((False, False), "attend(x)"), ((True, True), "attend(x, causal=True)"), ((True, False), "")],
+)
+def test_of_a_choice_what_is_never_taken_goes(masked: tuple[bool, ...], left: str) -> None:
+    text = CHOICE.format("attend(x, causal=True) if masked else attend(x)")
+    expected = CHOICE.replace(" masked=False,", "").format(left) if left else text
+    assert prune(text, blocks(*({"masked": each} for each in masked)), set()) == expected

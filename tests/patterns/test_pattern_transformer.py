@@ -144,7 +144,6 @@ def test_attention_to_others(tmp_path: Path, text: Text, order: str, causal: boo
     [
         (MASK["mask"].T, "its mask is not causal"),
         (np.where(np.eye(TOKENS[1], dtype=bool), -1, MASK["mask"]), "its mask weighs what it does"),
-        (np.stack([MASK["mask"]] * HEADS), "its mask is not one for all images and heads"),
     ],
 )
 def test_no_attention_with_another_mask(tmp_path: Path, mask: np.ndarray, reason: str) -> None:

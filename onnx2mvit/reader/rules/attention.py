@@ -100,19 +100,23 @@ def hides_nothing(mask: Array) -> bool:
 
 
 class SoftmaxIsNumber(Rule):
-    """The softmax of a row is not a number where a mask hides all of it; here is no mask.
+    """The softmax of a row is not a number where a mask hides all of it; here is none that does.
 
-    Where(IsNaN(s), 0, s) → s, where s = Softmax(Mul(MatMul(q, k), scale))
+    Where(IsNaN(s), 0, s) → s, where s = Softmax(Mul(MatMul(q, k), scale) [+ mask])
     """
 
     needed_by = "Hugging Face by dynamo below opset 23"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        share = op.Softmax(op.Mul(op.MatMul(x, Var("key")), scalar("scale")), role="share")
+        scores = op.Mul(op.MatMul(x, Var("key")), scalar("scale"))
+        masked = op.Add(scores, constant("mask"))
+        share = op.Softmax(any_of(masked, scores), role="share")
         return op.Where(op.IsNaN(share), scalar("zero", 0.0), share)
 
     def rewrite(self, m: Match, new: Builder) -> Value:
         require(m.shape("share") == m.root.output.shape, "it grows")
+        seen = m.mask is None or np.isfinite(m.mask.const).any(axis=-1).all()
+        require(bool(seen), "the mask hides a whole row")
         value: Value = m.share.output
         return value
 
