@@ -28,7 +28,8 @@ class Function:
     """A Keras function of a pattern, or a helper of its file: its text and how it is called.
 
     `defaults` are those of the emitted function, `required` its arguments without one, tensors
-    first, and `forwards` the functions that get its further keyword arguments. `left_out` are
+    first, `keywords` those of them that are given by name alone, and `forwards` the functions that
+    get its further keyword arguments. `left_out` are
     arguments that the pattern's function has and the emitted one does not. `layers` are the
     classes that it needs; where it `depends_on_size`, it has them for images of any size alone.
     """
@@ -37,6 +38,7 @@ class Function:
     text: str
     required: tuple[str, ...]
     defaults: dict[str, Any]
+    keywords: tuple[str, ...] = ()
     forwards: tuple[str, ...] = ()
     calls: tuple[str, ...] = ()
     takes_name: bool = True
@@ -204,10 +206,13 @@ def _function(
     own = {name for name, value in python.__globals__.items() if inspect.isfunction(value)} - local
     calls = [(call.func.id, call) for call in called if isinstance(call.func, ast.Name)]
     calls = [(name, call) for name, call in calls if name in own]
+    required = [name for name in every if name not in defaults and name != "name"]
+    by_name = {argument.arg for argument in tree.args.kwonlyargs}
     return Function(
         name=tree.name,
         text=edited(text, edits),
-        required=tuple(name for name in every if name not in defaults and name != "name"),
+        required=tuple(name for name in required if name not in by_name),
+        keywords=tuple(name for name in required if name in by_name),
         defaults=defaults,
         forwards=tuple(
             dict.fromkeys(

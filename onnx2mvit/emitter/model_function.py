@@ -224,16 +224,17 @@ class ModelFunction:
             return made(*inputs)
         function = self.functions[pattern.keras]
         required = function.required[len(inputs) :]
-        missing = [key for key in required if key not in block.params]
+        must = (*required, *function.keywords)
+        missing = [key for key in must if key not in block.params]
         if missing:
             raise UnsupportedError(
                 f"block {block.name!r} ({block.kind}) stands where its {missing[0]} is not known"
             )
         defaults = self._defaults(function)
-        options = {key: self._value(block, key) for key in required}
+        options = {key: self._value(block, key) for key in must}
         first = [options.pop(key) for key in required[:1]]
         for key, value in block.params.items():
-            if key in required or key in function.left_out:
+            if key in must or key in function.left_out:
                 continue
             if value != defaults.get(key, _Missing):
                 options[key] = Literal(value)

@@ -65,6 +65,7 @@ RULES: tuple[Rule, ...] = (
     convolution.ExplicitConv(),
     convolution.PadIntoConv(),
     convolution.DropZeroBias(),
+    convolution.FrozenNormIntoConv(),
     pooling.GlobalAveragePoolIsMean(),
     pooling.AveragePoolIsMean(),
     pooling.MeanAxes(),

@@ -92,3 +92,36 @@ class DropZeroBias(Rule):
     def rewrite(self, m: Match, new: Builder) -> Value:
         require(not m.bias.const.any(), "the bias is not zero")
         return new.like_root(m.x, m.weight, **m.root.attrs)
+
+
+class FrozenNormIntoConv(Rule):
+    """A factor and an offset for each channel are the convolution's own.
+
+    Add(Mul(Conv(x, w, b), factor), offset) → Conv(x, w · factor, b · factor + offset)
+    """
+
+    needed_by = "detectors of torchvision and DETR, whose batch normalization is frozen"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        y = op.Conv(x, constant("weight"), optional("bias"), role="conv")
+        return op.Add(op.Mul(y, constant("factor")), constant("offset"))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        weight, (factor, offset) = m.weight.const, (m.factor.const, m.offset.const)
+        alone = len(m.graph.consumers(m.conv.output)) == 1 and not m.graph.is_output(m.conv.output)
+        require(alone, "what the convolution gives is used without them too")
+        one_each = (len(weight), *[1] * (weight.ndim - 2))
+        require(
+            {factor.shape, offset.shape} <= {one_each, (1, *one_each)},
+            "they are not one for each channel",
+        )
+        factor, offset = factor.reshape(-1), offset.reshape(-1)
+        bias = 0 if m.bias is None else m.bias.const
+        kernel = weight * factor.reshape(-1, *[1] * (weight.ndim - 1))
+        return new.like_root(
+            m.x,
+            new.constant(kernel, "weight"),
+            new.constant((bias * factor + offset).astype(weight.dtype), "bias"),
+            op="Conv",
+            **m.conv.attrs,
+        )

@@ -1,0 +1,79 @@
+"""Detectors as torch's exporters write them: SSD with and without a feature pyramid, decoders."""
+
+from collections import Counter
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import torch
+
+import onnx2mvit
+from onnx2mvit.builder import build
+from onnx2mvit.exporter.torch_export import Request
+from tests.support.networks import TOLERANCE, converted, exported
+from tests.support.torch_detection import SIZE, Config, Detector, Transformer, seeded
+
+DYNAMO, RAW = Request("dynamo", 20, True, True), Request("dynamo", 20, False, True)
+LEGACY, LEGACY_BN = Request("legacy", 17, True, True), Request("legacy", 17, False, True)
+EVERY = {"dynamo": DYNAMO, "raw": RAW, "legacy": LEGACY, "legacy, BN kept": LEGACY_BN}
+HEADS = {"SSDHead": 3, "AllBoxes": 1}
+DECODED = HEADS | {"ClassScores": 1, "DecodedBoxes": 1}
+OTHER = (96, 128)
+
+
+@pytest.mark.parametrize("how", EVERY)
+@pytest.mark.parametrize(
+    ("config", "kinds"),
+    [
+        (Config(), DECODED),
+        (Config(decoded=False), HEADS | {"ClassScores": 1, "BoxOffsets": 1}),
+        (Config(pyramid=True), DECODED | {"TopDown": 2}),
+    ],
+)
+def test_all_of_a_detector_is_in_blocks(
+    config: Config, kinds: dict[str, int], how: str, tmp_path: Path
+) -> None:
+    network = onnx2mvit.inspect(exported(seeded(Detector(config)), EVERY[how], tmp_path, SIZE))
+    assert network.coverage.percent == 100
+    found = Counter(block.kind for block in network.blocks)
+    assert {kind: found[kind] for kind in kinds} == kinds
+    assert "InvertedResidual" not in found
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory: pytest.TempPathFactory) -> tuple[Detector, onnx2mvit.Conversion]:
+    folder = tmp_path_factory.mktemp("detector")
+    module = seeded(Detector(Config(pyramid=True)))
+    file = exported(module, LEGACY_BN, folder, SIZE)
+    return module, converted(file, folder, nodes=40)
+
+
+def test_scores_and_boxes_are_those_of_torch_at_another_size(
+    detector: tuple[Detector, onnx2mvit.Conversion],
+) -> None:
+    module, result = detector
+    model = build(result.folder, input_shape=(*OTHER, 3))
+    images = np.random.default_rng(0).uniform(size=(2, 3, *OTHER)).astype(np.float32)
+    with torch.no_grad():
+        expected = [each.numpy() for each in module(torch.from_numpy(images))]
+    found = [keras.ops.convert_to_numpy(y) for y in model(images.transpose(0, 2, 3, 1))]
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.shape == theirs.shape
+        assert np.abs(ours - theirs).max() <= TOLERANCE * np.abs(theirs).max()
+
+
+@pytest.mark.parametrize(
+    ("norm_first", "encoder", "decoder"),
+    [
+        (False, "TransformerEncoderLayer", "TransformerDecoderLayer"),
+        (True, "TransformerLayer", "PreNormDecoderLayer"),
+    ],
+)
+def test_decoders_answer_as_onnxruntime(
+    norm_first: bool, encoder: str, decoder: str, tmp_path: Path
+) -> None:
+    file = exported(seeded(Transformer(norm_first)), RAW, tmp_path)
+    result = converted(file, tmp_path)
+    found = Counter(block["kind"] for block in result.report["blocks"])
+    assert (found[encoder], found[decoder]) == (2, 2)
