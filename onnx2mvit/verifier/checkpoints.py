@@ -114,7 +114,9 @@ class CheckedModel:
         """
         import keras
 
-        tensors = _by_id(self.calls.inputs, inputs)
+        # A model in it with several inputs takes no arrays beside tensors.
+        given = keras.tree.map_structure(keras.ops.convert_to_tensor, inputs)
+        tensors = _by_id(self.calls.inputs, given)
 
         def show(checkpoint: Checkpoint, tensor: Any) -> None:
             array = keras.ops.convert_to_numpy(tensor)
