@@ -22,13 +22,12 @@ DECODED = HEADS | {"ClassScores": 1, "DecodedBoxes": 1}
 OTHER = (96, 128)
 
 
-@pytest.mark.parametrize("how", EVERY)
 @pytest.mark.parametrize(
-    ("config", "kinds"),
+    ("config", "kinds", "how"),
     [
-        (Config(), DECODED),
-        (Config(decoded=False), HEADS | {"ClassScores": 1, "BoxOffsets": 1}),
-        (Config(pyramid=True), DECODED | {"TopDown": 2}),
+        *((Config(), DECODED, how) for how in EVERY),
+        (Config(decoded=False), HEADS | {"ClassScores": 1, "BoxOffsets": 1}, "legacy"),
+        (Config(pyramid=True), DECODED | {"TopDown": 2}, "legacy"),
     ],
 )
 def test_all_of_a_detector_is_in_blocks(

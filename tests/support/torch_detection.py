@@ -151,6 +151,7 @@ class Transformer(nn.Module):
         super().__init__()
         how: dict[str, Any] = {"dropout": 0.0, "batch_first": True, "norm_first": norm_first}
         self.stem = nn.Conv2d(3, 16, 8, 8)
+        self.queries = nn.Conv2d(3, 16, 16, 16)
         encoder = nn.TransformerEncoderLayer(16, 2, 48, activation="gelu", **how)
         self.encoder = nn.TransformerEncoder(encoder, 2, enable_nested_tensor=False)
         decoder = nn.TransformerDecoderLayer(16, 2, 32, **how)
@@ -158,6 +159,6 @@ class Transformer(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         memory = self.encoder(self.stem(x).flatten(2).transpose(1, 2))
-        tokens = memory[:, :7] * 0.5
+        tokens = self.queries(x).flatten(2).transpose(1, 2)
         answer: torch.Tensor = self.decoder(tokens, memory)
         return answer
