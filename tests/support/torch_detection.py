@@ -35,7 +35,7 @@ class Head(nn.Module):
 
     def __init__(self, channels: int, anchors: int, projection: int | None, kernel: int) -> None:
         super().__init__()
-        self.project = nn.Identity()
+        self.project: nn.Module = nn.Identity()
         if projection is not None:
             self.project = nn.Sequential(conv(channels, projection, 1), nn.ReLU())
             channels = projection
