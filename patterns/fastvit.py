@@ -190,19 +190,31 @@ def fed_forward(op: Ops, x: Expr, role: str) -> Expr:
 
 
 class RepMixerBlock(Pattern):
-    """RepMixer and ConvFFN, with residual and LayerScale (arXiv:2303.14189, figure 2)."""
+    """RepMixer and ConvFFN, with residual and LayerScale (arXiv:2303.14189, figure 2).
+
+    Once its branches are merged, RepMixer is one convolution (section 3.2.1).
+    """
 
     keras = "rep_mixer_block"
     nested = True
-    style = ("kernel_size", "activation", "layer_scale", "skip_as_conv")
+    style = ("kernel_size", "activation", "layer_scale", "merged", "skip_as_conv")
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        own = p("kernel_size", "layer_scale", "skip_as_conv")
-        return fed_forward(op, op.RepMixer(x, role="token_mixer", **own, **STYLE), "scale")
+        size: dict[str, Any] = {"kernel_size": p.kernel_size}
+        merged = {"batch_norm": False, "use_bias": True, "activation": None, "dilation": 1}
+        mixed = any_of(
+            DepthwiseConv(x, role="token_mixer", strides=1, **size, **merged),
+            op.RepMixer(x, role="token_mixer", **size, **p("layer_scale", "skip_as_conv"), **STYLE),
+        )
+        return fed_forward(op, mixed, "scale")
 
     def params(self, m: Match) -> dict[str, Any]:
-        require(m.layer_scale == (m.scale is not None), "one of its branches alone is scaled")
-        return {}
+        m.shape("x", 4)
+        require(m.kernel_size > 1, "its token mixer sees one pixel")
+        scaled = m.scale is not None
+        require(m.layer_scale in (None, scaled), "one of its branches alone is scaled")
+        merged = m.token_mixer.kind == "ConvBnAct"
+        return {"layer_scale": scaled, **({"merged": True} if merged else {})}
 
 
 def rep_mixer_block(
@@ -211,6 +223,7 @@ def rep_mixer_block(
     kernel_size: int = 3,
     activation: str = "gelu",
     layer_scale: bool = True,
+    merged: bool = False,
     skip_as_conv: bool = False,
     *,
     name: str,
@@ -218,48 +231,20 @@ def rep_mixer_block(
 ) -> KerasTensor:
     """FastViT's block: RepMixer, then a convolutional feed-forward network and a residual."""
     inputs = keras.Input(x.shape[1:])
-    mixed = rep_mixer(inputs, kernel_size, layer_scale, skip_as_conv, name="token_mixer", **conv)
-    y = conv_ffn(mixed, mlp_ratio, activation, name="ffn", **conv)
-    if layer_scale:
-        y = layer_scaled(y, name="scale")
-    y = layers.Add(name="add")([mixed, y])
-    return keras.Model(inputs, y, name=name)(x)
-
-
-class MergedRepMixerBlock(Pattern):
-    """RepMixerBlock whose RepMixer is merged into one convolution (arXiv:2303.14189, 3.2.1)."""
-
-    keras = "merged_rep_mixer_block"
-    nested = True
-    style = ("kernel_size", "activation", "layer_scale")
-
-    def onnx(self, op: Ops, x: Var) -> Expr:
-        merged = {"batch_norm": False, "use_bias": True, "activation": None}
-        own = {"kernel_size": p.kernel_size, "strides": 1, "dilation": 1, **merged}
-        return fed_forward(op, DepthwiseConv(x, role="token_mixer", **own), "scale")
-
-    def params(self, m: Match) -> dict[str, Any]:
-        m.shape("x", 4)
-        require(m.kernel_size > 1, "its token mixer sees one pixel")
-        return {"layer_scale": m.scale is not None}
-
-
-def merged_rep_mixer_block(
-    x: KerasTensor,
-    mlp_ratio: float,
-    kernel_size: int = 3,
-    activation: str = "gelu",
-    layer_scale: bool = True,
-    *,
-    name: str,
-    **conv: Any,
-) -> KerasTensor:
-    """FastViT's block, merged: a convolution of every channel, then a feed-forward network."""
-    inputs = keras.Input(x.shape[1:])
-    merged = {**conv, "batch_norm": False, "use_bias": True, "activation": None}
-    mixed = conv_bn_act(
-        inputs, x.shape[-1], kernel_size, depthwise=True, name="token_mixer", **merged
-    )
+    if merged:
+        own = {**conv, "batch_norm": False, "use_bias": True, "activation": None}
+        mixed = conv_bn_act(
+            inputs, x.shape[-1], kernel_size, depthwise=True, name="token_mixer", **own
+        )
+    else:
+        mixed = rep_mixer(
+            inputs,
+            kernel_size,
+            layer_scale=layer_scale,
+            skip_as_conv=skip_as_conv,
+            name="token_mixer",
+            **conv,
+        )
     y = conv_ffn(mixed, mlp_ratio, activation, name="ffn", **conv)
     if layer_scale:
         y = layer_scaled(y, name="scale")

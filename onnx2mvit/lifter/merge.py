@@ -3,7 +3,7 @@
 A convolution, batch normalization, a factor for each channel and the tensor itself are linear in
 what they read, so that their sums and differences are one convolution. RepVGG (arXiv:2101.03697,
 section 3.3), MobileOne (arXiv:2206.04040, section 3.2), FastViT (arXiv:2303.14189, section 3.2)
-and RepViT (arXiv:2307.09283, section 3.3) are trained with branches for that.
+and RepViT (arXiv:2307.09283, section 3) are trained with branches for that.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ LEGACY, LEGACY_KEPT = Request("legacy", 17, True, False), Request("legacy", 17, 
 MOBILEONE = 3 * ["MobileOneBlock"]
 TRAINED = [*MOBILEONE, "RepMixerBlock", "LargeKernelConv", "MobileOneBlock"]
 TRAINED += ["ConditionalPositionalEncoding", "FastViTAttentionBlock", "MobileOneBlock"]
-MERGED = ["ConvBnAct", "DepthwiseSeparable", "MergedRepMixerBlock", *3 * ["ConvBnAct"]]
+MERGED = ["ConvBnAct", "DepthwiseSeparable", "RepMixerBlock", *3 * ["ConvBnAct"]]
 MERGED += ["FastViTAttentionBlock", "ConvBnAct", "SqueezeExcite", "Activation"]
 CASES = {
     "timm": (Config(), TRAINED),
@@ -101,7 +101,7 @@ def test_it_learns_and_is_loaded_with_keras_alone(
 def test_merged_it_is_proven_deployed_and_of_stock_layers(tmp_path: Path) -> None:
     file = exported(FastViT(Config(merged=True, cvnets=True)), LEGACY, tmp_path, SIZE)
     result = converted_in_blocks(file, tmp_path)
-    line = 'x = merged_rep_mixer_block(x, 3, name="mixing.0")'
+    line = 'x = rep_mixer_block(x, 3, name="mixing.0")'
     assert f"    {line}\n" in result.source.read_text(encoding="utf-8")
     images = np.random.default_rng(0).uniform(size=(2, *SIZE, 3)).astype("float32")
     result.model.save(tmp_path / "again.keras")

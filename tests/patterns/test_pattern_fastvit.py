@@ -124,7 +124,8 @@ MERGED = conv("x", "r", 8, 8, 3, group=8)
 
 def test_a_merged_block(tmp_path: Path) -> None:
     (block,) = (MERGED + fed_forward()).lifted(tmp_path).blocks
-    assert (block.kind, block.kernel_size, block.layer_scale) == ("MergedRepMixerBlock", 3, True)
+    assert (block.kind, block.kernel_size, block.layer_scale) == ("RepMixerBlock", 3, True)
+    assert block.merged
     plain = MERGED + conv_ffn("r", "f") + Text("y = Add(f, r)\n")
     assert not plain.lifted(tmp_path).blocks[0].layer_scale
 
@@ -136,12 +137,12 @@ def test_a_merged_block(tmp_path: Path) -> None:
         (conv("x", "r", 8, 8, 3) + fed_forward(), "depthwise is False, not True"),
         (conv("x", "q", 8, 8, 3, group=8) + Text("r = Relu(q)\n") + fed_forward(),
          "activation is 'relu', not None"),
-        (MERGED + fed_forward().but("Add(h, r)", "Add(h, x)"), "ffn (ConvFFN) expected"),
+        (MERGED + fed_forward().but("Add(h, r)", "Add(h, x)"), "token_mixer (RepMixer) expected"),
     ],
 )  # fmt: skip
 def test_no_merged_block_by_one_detail(tmp_path: Path, text: Text, reason: str) -> None:
-    assert "MergedRepMixerBlock" not in kinds(text.lifted(tmp_path))
-    assert reason in text.reason(tmp_path, "MergedRepMixerBlock")
+    assert "RepMixerBlock" not in kinds(text.lifted(tmp_path))
+    assert reason in text.reason(tmp_path, "RepMixerBlock")
 
 
 def large(kernel: int = 7, small: int = 3, filters: int = 16) -> Text:
