@@ -38,14 +38,25 @@ def square(window: Window) -> tuple[int, int, int]:
 
 
 def geometry(m: Match) -> dict[str, Any]:
-    """The hyperparameters of a square kernel, and how the image is padded."""
+    """The hyperparameters of a kernel, and how the image is padded."""
     window = window_of(m.conv)
+    if around := around_rectangle(window):
+        return {"kernel_size": around, "strides": 1, "dilation": 1, "padding": None}
     size, stride, dilation = square(window)
     require(min(stride, dilation) == 1, f"it has strides {stride} and dilations {dilation}")
     geometry = {"kernel_size": size, "strides": stride, "dilation": dilation}
     # A single pixel at a time needs no padding by any rule.
     needless = size == 1 and not window.padded
     return geometry | ({} if needless else {"padding": padding(m, window)})
+
+
+def around_rectangle(window: Window) -> tuple[int, ...] | None:
+    """The size of a kernel that is not square, if it keeps the size of the image."""
+    halves = [size // 2 for size in window.size]
+    steps = {*window.strides, *window.dilations}
+    odd = all(size % 2 for size in window.size) and len(set(window.size)) > 1
+    padded = not window.pads_by_size and list(window.onnx_pads) == halves + halves
+    return tuple(window.size) if steps == {1} and odd and padded else None
 
 
 def padding(m: Match, window: Window) -> str | None:
@@ -188,7 +199,7 @@ class ConvBnAct(Pattern):
 def conv_bn_act(
     x: KerasTensor,
     filters: int,
-    kernel_size: int,
+    kernel_size: Any,  # a number, or without strides (rows, columns)
     strides: int = 1,
     dilation: int = 1,
     depthwise: bool = False,

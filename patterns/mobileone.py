@@ -51,6 +51,7 @@ class MobileOneBlock(Pattern):
     def params(self, m: Match) -> dict[str, Any]:
         params = read_sum(m, (*m.conv, *([m.scale] if m.scale is not None else [])))
         size = m.kernel_size
+        require(isinstance(size, int), f"its kernels of {size} are not square")
         each = m.depthwise or m.groups == m.shape("x")[1]
         require(m.groups == 1 or each, "its groups have several channels each")
         require(size > 1 or not each, "it has nothing but 1×1 of every channel by itself")

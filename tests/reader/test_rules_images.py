@@ -1,4 +1,4 @@
-"""Rules for images whose channels are moved last and back."""
+"""Rules for images whose channels are moved last and back, and that are written in place."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.graphs import graph
 
-COVERS = {"ScaleOfImage", "NormOfMeanImage"}
+COVERS = {"ScaleOfImage", "NormOfMeanImage", "ScatterOfAll"}
 
 MOVED = "a = Sin(x)  m = Mul(g, a)  y = Transpose<perm=[0,3,1,2]>(m)"
 NORM = """
@@ -61,3 +61,21 @@ def test_what_normalizes_a_pixel_normalizes_a_vector(
     weights = {"space": [2, 3], "g": shape, "b": shape}
     found = ops(tmp_path, NORM.replace(*change), "2,4,5,6", **weights)
     assert (found == ["ReduceMean", "LayerNormalization"]) == holds
+
+
+SUM = "y = ScatterND(x, everywhere, u)"
+
+
+@pytest.mark.parametrize(
+    ("nodes", "indices", "after"),
+    [
+        (SUM, [[0], [1], [2]], ["Sin"]),
+        (SUM, [[0], [2], [1]], ["Sin", "ScatterND"]),
+        (SUM.replace("ScatterND", 'ScatterND<reduction="add">'), [[0], [1], [2]],
+         ["Sin", "ScatterND"]),
+    ],
+)  # fmt: skip
+def test_what_is_written_everywhere_is_all(
+    tmp_path: Path, nodes: str, indices: list[list[int]], after: list[str]
+) -> None:
+    assert ops(tmp_path, f"u = Sin(x)  {nodes}", "3,4,2,2", everywhere=indices) == after
