@@ -8,6 +8,7 @@ from onnx2mvit.base.numbers import ratio
 from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, maybe, p, require
 
 from .conv import STYLE, Conv, PointwiseConv, conv_bn_act
+from .masks import is_mask
 from .squeeze_excite import SQUEEZE, SQUEEZED, squeeze_excite
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class FusedMBConv(Pattern):
         if m.project is not None:
             require(expanded > max(channels, filters), f"it expands {channels} to {expanded}")
             require(expansion is not None, f"{expanded} is no multiple of {channels} channels")
+        readers = m.graph.consumers(m.root.output)
+        require(not any(is_mask(m.graph, node) for node in readers), "it gives logits of pixels")
         residual = m.strides == 1 and filters == channels
         added = m.add is not None or m.alone is not None
         require(added == residual, "the input is not added where it could be")

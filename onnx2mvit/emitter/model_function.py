@@ -21,7 +21,7 @@ from onnx2mvit.ir.graph import Graph, Value
 from onnx2mvit.ir.image_size import ImageSize
 from onnx2mvit.ir.layout import Order, axes_between
 from onnx2mvit.ir.network import Network
-from onnx2mvit.lifter.head import HeadChoice, head_of
+from onnx2mvit.lifter.head import CLASSES, HeadChoice, head_of
 from onnx2mvit.lifter.naming import flat_name, interface_names, layer_name
 from onnx2mvit.lowering import wanted_orders
 
@@ -250,7 +250,8 @@ class ModelFunction:
         return {key: value for each in further for key, value in each.items()} | function.defaults
 
     def _value(self, block: Block, key: str) -> KerasExpr:
-        if key in ("num_classes", "units") and self.head is not None and block in self.head.blocks:
+        named = key in ("num_classes", CLASSES.get(block.kind))
+        if named and self.head is not None and block in self.head.blocks:
             return Name("num_classes")
         return Literal(block.params[key])
 

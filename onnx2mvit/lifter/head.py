@@ -20,17 +20,20 @@ if TYPE_CHECKING:
 HeadChoice = int | Literal["keep", "none"]  # or so many new classes
 MOST_CLASSES = 1_000_000
 PYRAMID = (4, 8, 16, 32)  # strides
-AFTER_LOGITS = ("Activation", "HardSigmoid", "LogSoftmax", "Sigmoid", "Softmax", "Tanh")
+ELEMENTWISE = ("Activation", "HardSigmoid", "Sigmoid", "Tanh")
+OVER_CLASSES = ("LogSoftmax", "Softmax")
+CLASSES = {"Dense": "units", "ConvBnAct": "filters"}  # where a linear layer has their number
+LARGER = ("BilinearUpsampling", "ResizeToInput")  # the same logits for more pixels
 
 
 @dataclass(frozen=True)
 class Head:
-    """The last blocks of a network, which answer with classes.
+    """The last blocks of a network, which answer with classes: of the image, or of every pixel.
 
     `blocks` are the classifiers and what follows them, such as a softmax, in their order.
     `features` is what they read, None where they cannot be left out: where they read different
     tensors, or a vector, or the network answers with something else as well. `layers` are the paths
-    of those whose weights are for the classes. `logits` says that nothing follows.
+    of those whose weights are for the classes. `logits` says that the answers are logits.
     """
 
     blocks: tuple[Block, ...]
@@ -54,7 +57,7 @@ def head_of(network: Network) -> Head | None:
     ours = {block for blocks in heads for block in blocks}
     blocks = tuple(block for block in network.blocks if block in ours)
     made = {value for block in blocks for value in block.outputs}
-    read = {value for block in blocks for value in block.inputs} - made
+    read = {value for block in blocks for value in _operands(block)} - made
     alone = (
         network.blocks[-len(blocks) :] == blocks
         and made.issuperset(graph.outputs)
@@ -64,7 +67,7 @@ def head_of(network: Network) -> Head | None:
     if features is None or len(features.shape or ()) not in (3, 4):
         features = None
     layers = [leaf.path for block in blocks for leaf in _last_layers(block)]
-    logits = len(blocks) == len({head[0] for head in heads})
+    logits = all(block.kind in LARGER for head in heads for block in head[1:])
     return Head(blocks, num_classes, features, tuple(dict.fromkeys(layers)), logits)
 
 
@@ -74,17 +77,30 @@ def _last_blocks(makers: Mapping[Value, Block], output: Value) -> list[Block]:
     while output in makers:
         block = makers[output]
         blocks.insert(0, block)
-        rank = len(block.output.shape or ())
-        after = block.kind in AFTER_LOGITS and block.params.get("axis", -1) in (-1, rank - 1)
-        if not after or block.inputs[0].shape != block.output.shape:
+        if block.kind not in LARGER and not _keeps_classes(block):
             break
         output = block.inputs[0]
     return blocks
 
 
+def _keeps_classes(block: Block) -> bool:
+    """True for a function of each logit, or of all logits that an image or a pixel has."""
+    shape = block.output.shape or ()
+    if block.inputs[0].shape != shape:
+        return False
+    classes = 1 if len(shape) == 4 else len(shape) - 1
+    over = block.kind in OVER_CLASSES and block.params.get("axis", -1) % len(shape) == classes
+    return over or block.kind in ELEMENTWISE
+
+
+def _operands(block: Block) -> tuple[Value, ...]:
+    """What a block reads; of an image whose size it takes it reads nothing else."""
+    return block.inputs[:1] if block.kind in LARGER else block.inputs
+
+
 def _last_layers(block: Block) -> list[Block]:
     """The linear layers of a block that no other of its linear layers reads from."""
-    linear = [leaf for leaf in block.walk() if leaf.pattern.is_leaf and "units" in leaf.params]
+    linear = [leaf for leaf in block.walk() if leaf.pattern.layer in ("Dense", "Conv2D")]
     read: set[Value | None] = set()
     for node in reversed(onnx_nodes_of(block)):
         if read.intersection(node.outputs) or any(node in leaf.onnx_nodes() for leaf in linear):
@@ -94,9 +110,19 @@ def _last_layers(block: Block) -> list[Block]:
 
 def _classes(block: Block, graph: Graph) -> int | None:
     """How many classes a block has logits for: a classifier, or one linear layer in the end."""
-    if block.kind == "Dense" and len(graph.outputs) == 1 and len(block.output.shape or ()) == 2:
-        return int(block.params["units"])
+    size = CLASSES.get(block.kind)
+    if size is not None and len(graph.outputs) == 1 and _is_linear(block):
+        return int(block.params[size])
     return block.params.get("num_classes")
+
+
+def _is_linear(block: Block) -> bool:
+    """True for a layer that makes logits of features alone: of a vector, or of every pixel."""
+    if block.kind == "Dense":
+        return len(block.output.shape or ()) == 2
+    plain: dict[str, Any] = {"kernel_size": 1, "strides": 1, "depthwise": False, "groups": 1}
+    plain |= {"use_bias": True, "activation": None, "batch_norm": False}
+    return all(block.params[key] == value for key, value in plain.items())
 
 
 def parse_head(text: str) -> HeadChoice:
@@ -137,14 +163,25 @@ def check_choice(network: Network, choice: HeadChoice) -> None:
         raise UsageError("the classifier cannot be left out: it is not all that stands at the end")
 
 
+def mask_outputs(network: Network) -> tuple[str, ...]:
+    """The outputs, by their names in the file, that are logits of pixels: (B, classes, H, W)."""
+    graph, head = network.graph, head_of(network)
+    if head is None or head.num_classes < 2 or not head.logits:
+        return ()
+    made = {value for block in head.blocks for value in block.outputs}
+    pairs = zip(graph.output_names, graph.outputs, strict=True)
+    return tuple(name for name, value in pairs if value in made and network.is_image(value))
+
+
 def pyramid(network: Network) -> tuple[str, ...]:
     """The last blocks before the head at the strides 4, 8, 16 and 32, where there are such."""
-    inputs = network.graph.inputs
+    inputs, head = network.graph.inputs, head_of(network)
     image = _size(network, inputs[0]) if len(inputs) == 1 else ()
     found: dict[int, str] = {}
     for block in network.blocks:
         made = _size(network, block.output)
-        if not image or not made or block.code is not None:
+        in_head = head is not None and block in head.blocks
+        if not image or not made or block.code is not None or in_head:
             continue
         for stride in PYRAMID:
             if made == tuple(-(-length // stride) for length in image):

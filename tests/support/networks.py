@@ -48,6 +48,7 @@ def assert_answers_alike(
         answer = module(torch.from_numpy(images), **arguments)
     expected = getattr(answer, "logits", answer).numpy()
     found = keras.ops.convert_to_numpy(model(images.transpose(0, 2, 3, 1)))
+    found = found.transpose(0, 3, 1, 2) if found.ndim == 4 else found
     assert np.abs(found - expected).max() <= TOLERANCE * np.abs(expected).max()
 
 
