@@ -92,6 +92,8 @@ def _proof(verification: dict[str, Any]) -> list[Row]:
         rows.append(("float64", judged["words"]))
     if agreement is not None:
         rows.append(("top-1", f"{agreement:.1%} agree"))
+    if (shared := verification["mean_iou"]) is not None:
+        rows.append(("masks", f"mean IoU {shared:.4f} with onnxruntime's"))
     rewrite = verification["rewrite"]
     if rewrite["max_rel_error"] is not None:
         said = f"the blocks as ONNX functions answer to {rewrite['max_rel_error']:.2e} as the file"

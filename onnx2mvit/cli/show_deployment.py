@@ -47,6 +47,9 @@ def _compared(found: Fidelity) -> list[Row]:
         ("against", f"{found.against}, on {found.images}"),
         ("error", f"{off}; signal to noise {noise}"),
     ]
+    if found.mean_iou is not None:
+        said = f"mean IoU {found.mean_iou:.4f} with the original's, of {found.answers} classes"
+        rows.append(("masks", said))
     if found.top1_agreement is None:
         return rows
     top = f"{found.top1_agreement:.1%} agree, {found.answers} different answers"

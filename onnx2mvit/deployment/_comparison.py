@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,7 +22,8 @@ class Fidelity:
     quantization noise ratio, None where nothing differs. For classifiers `top1_agreement` is the
     share of images with the same answer, `answers` how many different ones the original gives,
     `median_margin` how far its first class is before its second, and `differing` the margin of
-    each image whose answer differs.
+    each image whose answer differs. For masks `mean_iou` is how far they are the same, and
+    `answers` how many different classes their pixels have.
     """
 
     against: str
@@ -34,6 +36,7 @@ class Fidelity:
     answers: int | None
     median_margin: float | None
     differing: dict[int, float]
+    mean_iou: float | None = None
 
     def passes(self, precision: str) -> bool:
         """Whether that is near enough for this precision."""
@@ -46,9 +49,16 @@ class Fidelity:
         return asdict(self)
 
 
-def fidelity(ours: Outputs, theirs: Outputs, against: str, images: str) -> Fidelity:
-    """Compares outputs by name; the worst one counts, and classes are those of the first."""
-    compared = list(compare(ours, theirs, answers=True).values())
+def fidelity(
+    ours: Outputs, theirs: Outputs, against: str, images: str, masks: Collection[str] = ()
+) -> Fidelity:
+    """Compares outputs by name; the worst one counts, and classes are those of the first.
+
+    `masks` are those that are logits of pixels, channels last.
+    """
+    pixels = dict.fromkeys(masks, -1)
+    compared = list(compare(ours, theirs, answers=True, pixels=pixels).values())
+    ious = [each.mean_iou for each in compared]
     classes = compared[0]
     agreeing, margins = classes.agreeing, classes.margins
     return Fidelity(
@@ -62,4 +72,5 @@ def fidelity(ours: Outputs, theirs: Outputs, against: str, images: str) -> Fidel
         answers=classes.different_answers or None,
         median_margin=float(np.median(margins)) if margins else None,
         differing={index: margins[index] for index, same in enumerate(agreeing) if not same},
+        mean_iou=min((iou for iou in ious if iou is not None), default=None),
     )

@@ -221,7 +221,9 @@ def _compare(
         for stage, runner in zip(stages, (original.runner, _runner(job.format, file)), strict=True)
     )
     expected = dict(zip(names, theirs.values(), strict=True))
-    return fidelity(ours, expected, original.name, described)
+    told = zip(names, job.source.get("outputs", ()), strict=False)
+    masks = [name for name, output in told if output.get("mask")]
+    return fidelity(ours, expected, original.name, described, masks)
 
 
 def _runner(format_: str, file: Path) -> Runner:

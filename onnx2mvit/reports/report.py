@@ -17,6 +17,7 @@ from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Node, Value
 from onnx2mvit.ir.layout import Layout
 from onnx2mvit.ir.network import Network
+from onnx2mvit.lifter.head import mask_outputs
 from onnx2mvit.lifter.naming import interface_names
 from onnx2mvit.lowering import wanted_orders
 from onnx2mvit.matcher.diagnosis import Explainer, sentence
@@ -106,7 +107,8 @@ def interface(network: Network) -> dict[str, list[dict[str, Any]]]:
     """What the model takes and gives, in the order of the file; None is the batch.
 
     `name`, `file_shape` and `file_axes` are the file's, `keras_name`, `shape` and `axes` those of
-    the model; an axis has its length for a name where nothing tells what it is.
+    the model; an axis has its length for a name where nothing tells what it is. An output is a
+    `mask` if it has the logits of pixels.
     """
     graph, found = network.graph, {}
     named = {
@@ -119,6 +121,9 @@ def interface(network: Network) -> dict[str, list[dict[str, Any]]]:
             {"name": name, "keras_name": keras_name, **_tensor(network, value)}
             for (name, value), keras_name in zip(tensors, names, strict=True)
         ]
+    masks = mask_outputs(network)
+    for entry in found["outputs"]:
+        entry["mask"] = entry["name"] in masks
     return found
 
 

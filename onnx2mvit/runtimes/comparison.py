@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+
+from onnx2mvit.runtimes.masks import mean_iou
 
 Array = np.ndarray[Any, Any]
 SUBNORMAL = float(np.finfo(np.float32).tiny)  # runtimes may take what is smaller for zero
@@ -22,16 +25,17 @@ class Comparison:
     number at all is compared with nothing.
 
     Tensors that are answers may be kept, and then are asked for their noise and their classes
-    too; inner tensors are large, and looked at once.
+    too; inner tensors are large, and looked at once. Where `pixels` says on which axis of an image
+    its logits of each pixel are, the classes are those of masks.
     """
 
-    def __init__(self, answers: bool = False) -> None:
+    def __init__(self, answers: bool = False, pixels: int | None = None) -> None:
         self.seen = False
         self.discrete = False
         self.error = 0.0
         self.relative_error = 0.0  # may be no number, as `error`
         self.largest = 0.0
-        self.answers = answers
+        self.answers, self.pixels = answers, pixels
         self.pairs: list[tuple[Array, Array]] = []
 
     def add(self, ours: Array, theirs: Array) -> Comparison:
@@ -114,8 +118,24 @@ class Comparison:
 
     @property
     def different_answers(self) -> int:
-        """How many different first classes are right."""
-        return len(np.unique(self.classes[1].argmax(-1)))
+        """How many different first classes are right, of images or of pixels."""
+        right = [theirs.reshape(-1) for _, theirs in self.masks]
+        return len(np.unique(np.concatenate([self.classes[1].argmax(-1), *right])))
+
+    @property
+    def masks(self) -> list[tuple[Array, Array]]:
+        """The class of every pixel in our answers and in theirs, (images, height, width)."""
+        axis = self.pixels
+        if axis is None:
+            return []
+        return [(ours.argmax(axis), theirs.argmax(axis)) for ours, theirs in self.pairs]
+
+    @property
+    def mean_iou(self) -> float | None:
+        """How far the masks are the same: intersection over union; None if there are none."""
+        if self.pixels is None or not self.pairs:
+            return None
+        return mean_iou(self.masks, self.pairs[0][1].shape[self.pixels])
 
     @property
     def constant(self) -> bool:
@@ -130,10 +150,18 @@ class Comparison:
 
 
 def compare(
-    ours: Mapping[str, Array], theirs: Mapping[str, Array], answers: bool = False
+    ours: Mapping[str, Array],
+    theirs: Mapping[str, Array],
+    answers: bool = False,
+    pixels: Mapping[str, int] = MappingProxyType({}),
 ) -> dict[str, Comparison]:
-    """Compares the outputs of a network with the right ones, of the same names."""
-    return {name: Comparison(answers).add(ours[name], theirs[name]) for name in theirs}
+    """Compares the outputs of a network with the right ones, of the same names.
+
+    `answers` keeps them, and `pixels` has the axis of the classes for those that are masks.
+    """
+    return {
+        name: Comparison(answers, pixels.get(name)).add(ours[name], theirs[name]) for name in theirs
+    }
 
 
 def worst(compared: Iterable[Comparison]) -> Comparison:

@@ -13,8 +13,10 @@ from onnx2mvit.builder import block_weights, other_weights
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Value
 from onnx2mvit.ir.network import Network
+from onnx2mvit.lifter.head import mask_outputs
 from onnx2mvit.runtimes import Comparison, OnnxRuntimeRunner, Outputs, compare, worst
 from onnx2mvit.runtimes.layouts import as_the_file, to_keras
+from onnx2mvit.runtimes.masks import some_masks
 from onnx2mvit.runtimes.runner import answers_to
 from onnx2mvit.runtimes.tolerances import OF_PRECISION
 from onnx2mvit.verifier.checkpoints import CheckedModel, Checkpoint
@@ -37,7 +39,8 @@ class Verification:
 
     Errors are against onnxruntime on the same images: absolute, and relative to the largest
     value of the tensor. `noise_floor` is the absolute difference of onnxruntime to itself with
-    its optimisations on and off. `top1_agreement` is a share, None if there are no classes.
+    its optimisations on and off. `top1_agreement` is a share, None if there are no classes, and
+    `mean_iou` that of masks; `masks` are some of these, as `runtimes.masks.some_masks` has them.
     `rewrite` has the error of the blocks as functions in ONNX, before Keras is in play.
     `begins` says which layer is the first that is wrong on onnxruntime's own tensors, None if
     none is; `first_divergence` is that layer with those tensors, and no part of the report.
@@ -56,6 +59,8 @@ class Verification:
     noise_floor: float
     blocks: list[dict[str, Any]]
     rewrite: dict[str, Any]
+    mean_iou: float | None = None
+    masks: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     float64: dict[str, Any] | None = None
     begins: dict[str, Any] | None = None
@@ -120,7 +125,11 @@ class _Proof:
         self.network, self.reference, self.tolerance = network, reference, tolerance
         self.blocks = _borders(network)
         self.borders = {value: Comparison() for value in self.blocks}
-        self.outputs = {name: Comparison(answers=True) for name in network.graph.output_names}
+        masks = mask_outputs(network)
+        self.outputs = {
+            name: Comparison(answers=True, pixels=1 if name in masks else None)
+            for name in network.graph.output_names
+        }
         # By the first of the images: where they were too far off, and what Keras answers.
         self.missed: dict[int, list[Checkpoint]] = {}
         self.answers: dict[int, Outputs] = {}
@@ -205,6 +214,8 @@ class _Proof:
         compared = all(output.seen for output in self.outputs.values())
         right = judgement is None or judgement.verdict == "right"
         agreeing = [same for output in self.outputs.values() for same in output.agreeing]
+        masks = [m for name, each in self.outputs.items() for m in some_masks(name, each.masks)]
+        ious = [output.mean_iou for output in self.outputs.values()]
         return Verification(
             verdict="passed" if compared and right else "failed",
             inputs=self.reference.count,
@@ -213,6 +224,8 @@ class _Proof:
             max_rel_error=farthest.max_rel_error,
             tolerance=self.tolerance,
             top1_agreement=sum(agreeing) / len(agreeing) if agreeing else None,
+            mean_iou=min((iou for iou in ious if iou is not None), default=None),
+            masks=masks,
             noise_floor=self.noise,
             rewrite=self.reference.rewrite,
             blocks=[_row(value, self.blocks[value], border) for value, border in seen.items()],
@@ -230,6 +243,8 @@ def weak(name: str, output: Comparison) -> list[str]:
         return [f"{name} was compared with nothing: no answer of the file is a number"]
     if output.constant:
         return [f"{name} is the same for every input: that it agrees is no proof of what is before"]
+    if output.masks and output.different_answers == 1:
+        return [f"{name} has one class at every pixel: that the masks agree is no proof"]
     if output.different_answers == 1 and len(output.agreeing) > 1:
         return [f"{name} has the same first class for every input: their agreement is no proof"]
     return []

@@ -13,6 +13,8 @@ from PIL import Image
 
 import onnx2mvit
 from onnx2mvit.errors import InvalidModelError, UsageError
+from onnx2mvit.runtimes import Comparison
+from onnx2mvit.verifier.verification import weak
 from tests.support.command_line import exit_code
 from tests.support.graphs import save, with_tensors
 from tests.support.skeletons import USUAL
@@ -151,3 +153,14 @@ def test_weights_that_do_not_fit_are_listed(file: Path, folder: Path, tmp_path: 
     wrong = spoil(folder, tmp_path / "wrong", QUERY, lambda bias: bias[:-1])
     with pytest.raises(InvalidModelError, match=QUERY):
         onnx2mvit.verify(file, wrong, inputs=1)
+
+
+@pytest.mark.parametrize(("classes", "told"), [((0, 1), False), ((1, 1), True)])
+def test_masks_of_one_class_prove_little(classes: tuple[int, int], told: bool) -> None:
+    output = Comparison(answers=True, pixels=1)
+    for shift in range(2):
+        mask = np.array(classes).reshape(1, 1, 2).repeat(2, 1)
+        logits = np.moveaxis(np.eye(2)[mask], -1, 1) + shift
+        output.add(logits, logits)
+    notes = weak("logits", output)
+    assert any("one class at every pixel" in note for note in notes) == told

@@ -13,6 +13,7 @@ from onnx2mvit.reader.rules import all_rules
 from onnx2mvit.reports.page.diagram import diagram
 from onnx2mvit.reports.page.errors import histogram, scale_of
 from onnx2mvit.reports.page.groups import grouped, sections
+from onnx2mvit.reports.page.masks import mask_pictures
 from onnx2mvit.reports.page.tree import Row, rows_of
 from onnx2mvit.reports.wording import FIXED_BATCH, NOTES, tensor
 from onnx2mvit.version import __version__
@@ -65,6 +66,7 @@ def render(report: dict[str, Any], source: str) -> str:
             report=report,
             verification=verification,
             scale=scale,
+            masks=mask_pictures(verification["masks"]) if verification else [],
             rows=rows,
             sections=sections(rows, groups),
             compared=len(blocks),

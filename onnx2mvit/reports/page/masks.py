@@ -1,0 +1,75 @@
+"""Masks as pictures: a colour for each class, and where two runtimes differ."""
+
+from __future__ import annotations
+
+import base64
+import struct
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Colour = tuple[int, int, int]
+Rows = Sequence[Sequence[int]]
+SAME, DIFFERENT = (224, 224, 224), (208, 0, 0)
+
+
+@dataclass(frozen=True)
+class MaskPictures:
+    """What two runtimes answer to one image, and where that differs; pictures as data: URIs."""
+
+    output: str
+    keras: str
+    onnxruntime: str
+    difference: str
+    differ: float
+
+
+def mask_pictures(masks: Sequence[dict[str, Any]]) -> list[MaskPictures]:
+    """The pictures of masks, as the report of a verification holds them."""
+    found = []
+    for mask in masks:
+        ours, theirs = mask["keras"], mask["onnxruntime"]
+        pairs = (zip(*rows, strict=True) for rows in zip(ours, theirs, strict=True))
+        difference = [[int(mine != right) for mine, right in row] for row in pairs]
+        count = 1 + max(max(map(max, rows), default=0) for rows in (ours, theirs))
+        colours = [class_colour(number) for number in range(min(count, 256))]
+        found.append(
+            MaskPictures(
+                output=mask["output"],
+                keras=picture(ours, colours),
+                onnxruntime=picture(theirs, colours),
+                difference=picture(difference, [SAME, DIFFERENT]),
+                differ=mask["differ"],
+            )
+        )
+    return found
+
+
+def class_colour(number: int) -> Colour:
+    """The colour of a class, as PASCAL VOC has them: its bits, in turn, to red, green and blue."""
+    channels = [0, 0, 0]
+    for bit in range(8):
+        for channel in range(3):
+            channels[channel] |= (number >> (3 * bit + channel) & 1) << (7 - bit)
+    red, green, blue = channels
+    return red, green, blue
+
+
+def picture(rows: Rows, colours: Sequence[Colour]) -> str:
+    """Rows of indices into colours, as a PNG in a data: URI; classes beyond 256 begin anew."""
+    width = len(rows[0]) if rows else 0
+    header = struct.pack(">IIBBBBB", width, len(rows), 8, 3, 0, 0, 0)  # eight bits, a palette
+    lines = b"".join(b"\0" + bytes(index % 256 for index in row) for row in rows)
+    palette = bytes(part for colour in colours for part in colour)
+    chunks = (
+        (b"IHDR", header),
+        (b"PLTE", palette),
+        (b"IDAT", zlib.compress(lines)),
+        (b"IEND", b""),
+    )
+    content = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in (*chunks, (b"IEND", b""))
+    )
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
