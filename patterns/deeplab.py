@@ -26,7 +26,7 @@ class ASPP(Pattern):
 
     keras = "aspp"
     nested = True
-    before = ("FillPatches",)
+    before = ("FillPatches", "ResizeToInput")
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         conv = {**p("filters", "activation"), **STYLE}

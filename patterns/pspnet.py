@@ -27,7 +27,7 @@ class PyramidPooling(Pattern):
 
     keras = "pyramid_pooling"
     nested = True
-    before = ("FillPatches", "FusedMBConv")
+    before = ("FillPatches", "FusedMBConv", "ResizeToInput")
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         conv = {"activation": p.activation, "strides": 1, "dilation": 1, **STYLE}
