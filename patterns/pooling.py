@@ -70,8 +70,9 @@ def max_pooling(
 
 
 class AveragePooling2D(Pattern):
-    """AveragePool without padding: (B, C, H, W) → (B, C, H', W').
+    """AveragePool without padding, or one that keeps the size: (B, C, H, W) → (B, C, H', W').
 
+    Windows that reach over the border are the mean of what is there, which is Keras's "same".
     With `ceil_mode` the last window may reach over the end and is the mean of what is there.
     That is Keras's "same" where windows of two pixels stand side by side, as in ResNet-D.
     """
@@ -83,11 +84,14 @@ class AveragePooling2D(Pattern):
 
     def params(self, m: Match) -> dict[str, Any]:
         size, stride, padding = pooling_window(m)
+        partial = not m.pool.attrs.get("count_include_pad")
+        if stride == 1 and size % 2 and padding == size // 2 > 0 and partial:
+            return {"pool_size": size, "strides": 1, "padding": "same"}
         require(padding == 0, f"the padding is {padding}")
         ceil_mode = window_of(m.pool).ceil_mode
         require(not ceil_mode or size == stride == 2, "its last window is not Keras's")
         require(
-            not ceil_mode or not m.pool.attrs.get("count_include_pad"),
+            not ceil_mode or partial,
             "what is behind the image counts as zeros",
         )
         return {"pool_size": size, "strides": stride, "padding": "same" if ceil_mode else "valid"}
