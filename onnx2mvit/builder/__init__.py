@@ -11,6 +11,7 @@ from onnx2mvit.builder.build import (
     load,
     loading,
 )
+from onnx2mvit.builder.detector import detector
 from onnx2mvit.builder.features import features
 from onnx2mvit.builder.sizes import at_size, default_size, image_input, single_operators_fit
 from onnx2mvit.builder.weights import block_weights, check_weights, other_weights, save_weights
@@ -21,6 +22,7 @@ __all__ = [
     "build",
     "check_weights",
     "default_size",
+    "detector",
     "features",
     "float64_allowed",
     "image_input",

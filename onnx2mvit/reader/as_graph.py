@@ -12,7 +12,7 @@ import onnx_ir as ir
 from onnx2mvit.base.quiet import one_line
 from onnx2mvit.errors import InvalidModelError, UnsupportedError
 from onnx2mvit.ir.graph import Graph, Node, Source, Value
-from onnx2mvit.reader.cut import advice
+from onnx2mvit.reader.cut import advice, before_choice
 from onnx2mvit.reader.limits import refuse_held, refuse_large
 from onnx2mvit.reader.precision import TYPE_ATTRIBUTES, as_float32, float32_for, with_precision
 from onnx2mvit.reader.scopes import scope_of
@@ -99,11 +99,10 @@ def _trim(inputs: list[Value | None]) -> tuple[Value | None, ...]:
 
 def _attribute(attr: ir.Attr, node: ir.Node) -> object:
     if attr.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS):
-        computed = [each.name for each in node.inputs if each is not None and each.producer()]
         raise UnsupportedError(
             f"node {node.name or node.outputs[0].name!r} ({node.op_type}) holds a subgraph: "
             "control flow that depends on the data cannot be converted."
-            + advice([name for name in computed if name])
+            + advice(before_choice(node))
         )
     try:
         if attr.type == ir.AttributeType.TENSOR:

@@ -89,3 +89,18 @@ def test_so_does_that_of_a_loop(tmp_path: Path) -> None:
     del made.graph.input[1]
     with pytest.raises(UnsupportedError, match=r"holds a subgraph: .* at 'b'\."):
         read(save(made, tmp_path))
+
+
+def test_a_detector_is_cut_where_it_has_boxes_and_scores_of_all_places(tmp_path: Path) -> None:
+    body = """g (float[1,6,4] x) => (float[n,4] y) {
+        boxes = Exp(x)  flat = ReduceMean<keepdims=0>(x, last)  scores = Softmax<axis=-1>(flat)
+        b = Gather(boxes, zero)  s = Gather(scores, zero)  above = Greater(s, bound)
+        where = NonZero(above)  t = Transpose<perm=[1,0]>(where)  left = GatherND(b, t)
+        size = Size(left)  none = Equal(size, zero)
+        y = If(none) <then_branch = p () => (float[n,4] u) { u = Identity(left) },
+                      else_branch = q () => (float[n,4] v) { v = Neg(left) }>
+    }"""
+    made = model(body, opset=18, last=[2], zero=np.int64(0), bound=np.float32(0.1))
+    save(made, tmp_path)
+    with pytest.raises(UnsupportedError, match=r"instance at 'boxes', 'scores'\."):
+        read(tmp_path / "model.onnx")
