@@ -101,9 +101,11 @@ def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
 
 def classes_in(state: Mapping[str, torch.Tensor]) -> int | None:
     """How many labels the head of a checkpoint has, by the names that heads go by."""
-    for name in ("classifier.fc.weight", "classifier.1.weight", "classifier.weight"):
+    heads = {"classifier.fc.weight": 2, "classifier.1.weight": 2, "classifier.weight": 2}
+    heads["segmentation_head.classifier.convolution.weight"] = 4
+    for name, rank in heads.items():
         head = state.get(name)
-        if head is not None and head.ndim == 2:
+        if head is not None and head.ndim == rank:
             return int(head.shape[0])
     return None
 

@@ -26,7 +26,7 @@ def probe(repository: str) -> None:
 
 
 def read_config(repository: str) -> tuple[PreTrainedConfig, type[PreTrainedModel]]:
-    """Return the configuration of an image classifier, and its class.
+    """Return the configuration of a network that classifies images or pixels, and its class.
 
     Raises:
         HubError: there is none to be had.
@@ -46,7 +46,8 @@ def read_config(repository: str) -> tuple[PreTrainedConfig, type[PreTrainedModel
     known = {classifier.__name__: classifier for classifier in CLASSIFIERS[family]}
     if len(architectures) != 1 or architectures[0] not in known:
         raise UnsupportedError(
-            f"{repository} is no image classifier: its architectures are {architectures}"
+            f"{repository} classifies neither images nor pixels: its architectures are "
+            f"{architectures}"
         )
     classifier = known[architectures[0]]
     make = classifier.config_class

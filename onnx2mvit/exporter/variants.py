@@ -12,14 +12,26 @@ from typing import Any
 import transformers
 from transformers import PreTrainedConfig, PreTrainedModel
 
-# model_type → the classes of transformers, in the order of the architectures that we take.
+# model_type → the classes of transformers, in the order of the architectures that we take: they
+# classify images, or pixels.
 CLASSIFIERS: dict[str, tuple[type[PreTrainedModel], ...]] = {
-    "mobilevit": (transformers.MobileViTForImageClassification,),
-    "mobilevitv2": (transformers.MobileViTV2ForImageClassification,),
+    "mobilevit": (
+        transformers.MobileViTForImageClassification,
+        transformers.MobileViTForSemanticSegmentation,
+    ),
+    "mobilevitv2": (
+        transformers.MobileViTV2ForImageClassification,
+        transformers.MobileViTV2ForSemanticSegmentation,
+    ),
     "mobilenet_v1": (transformers.MobileNetV1ForImageClassification,),
-    "mobilenet_v2": (transformers.MobileNetV2ForImageClassification,),
+    "mobilenet_v2": (
+        transformers.MobileNetV2ForImageClassification,
+        transformers.MobileNetV2ForSemanticSegmentation,
+    ),
     "resnet": (transformers.ResNetForImageClassification,),
     "regnet": (transformers.RegNetForImageClassification,),
+    "convnext": (transformers.ConvNextForImageClassification,),
+    "convnextv2": (transformers.ConvNextV2ForImageClassification,),
     "efficientnet": (transformers.EfficientNetForImageClassification,),
     "vit": (transformers.ViTForImageClassification,),
     "deit": (
@@ -38,11 +50,14 @@ class Variant:
     fields: Mapping[str, Any]
     image_size: int
     num_labels: int = 1000
+    masks: bool = False
 
     @property
     def classifier(self) -> type[PreTrainedModel]:
-        """The class of transformers."""
-        return CLASSIFIERS[self.family][0]
+        """The class of transformers, that for `masks` where they are wanted."""
+        of_pixels = "ForSemanticSegmentation"
+        known = CLASSIFIERS[self.family]
+        return next(each for each in known if each.__name__.endswith(of_pixels) == self.masks)
 
     def config(self) -> PreTrainedConfig:
         """Its configuration, which thus needs no hub."""
@@ -52,6 +67,10 @@ class Variant:
         config: PreTrainedConfig = make(**{**sized, **self.fields})
         config.num_labels = self.num_labels
         return config
+
+
+# Trained on PASCAL VOC, with rates for features at a sixteenth of the image's size.
+VOC: dict[str, Any] = {"output_stride": 16, "atrous_rates": [6, 12, 18]}
 
 
 def _table() -> dict[str, Variant]:
@@ -65,11 +84,24 @@ def _table() -> dict[str, Variant]:
         fields = {"hidden_sizes": widths, "neck_hidden_sizes": neck, "expand_ratio": expansion}
         repository = f"apple/mobilevit-{published_as}"
         found[f"mobilevit_{name}"] = Variant("mobilevit", repository, fields, 256)
+        repository, fields = f"apple/deeplabv3-mobilevit-{published_as}", fields | VOC
+        found[f"deeplabv3_mobilevit_{name}"] = Variant(
+            "mobilevit", repository, fields, 512, num_labels=21, masks=True
+        )
     for percent in (50, 75, 100, 125, 150, 175, 200):
         width = percent / 100
         repository = f"apple/mobilevitv2-{width}-imagenet1k-256"
         fields = {"width_multiplier": width}
         found[f"mobilevitv2_{percent:03}"] = Variant("mobilevitv2", repository, fields, 256)
+    fields = {"width_multiplier": 1.0, **VOC, "aspp_out_channels": 512}
+    found["deeplabv3_mobilevitv2_100"] = Variant(
+        *("mobilevitv2", "apple/mobilevitv2-1.0-voc-deeplabv3", fields, 512), 21, masks=True
+    )
+    found["deeplabv3_mobilenet_v2_100"] = Variant(
+        *("mobilenet_v2", "google/deeplabv3_mobilenet_v2_1.0_513", {"output_stride": 8}, 513),
+        num_labels=21,
+        masks=True,
+    )
     # Google's have a class more, for the background.
     for number, published in {
         1: [(1.0, 224), (0.75, 192)],
@@ -123,6 +155,23 @@ def _table() -> dict[str, Variant]:
         }
         repository = f"google/efficientnet-b{number}"
         found[f"efficientnet_b{number}"] = Variant("efficientnet", repository, fields, size)
+    for name, (depths, widths) in {
+        "tiny": ([3, 3, 9, 3], [96, 192, 384, 768]),
+        "small": ([3, 3, 27, 3], [96, 192, 384, 768]),
+        "base": ([3, 3, 27, 3], [128, 256, 512, 1024]),
+    }.items():
+        fields, repository = {"depths": depths, "hidden_sizes": widths}, f"facebook/convnext-{name}"
+        found[f"convnext_{name}"] = Variant("convnext", f"{repository}-224", fields, 224)
+    for name, (depths, widths) in {
+        "atto": ([2, 2, 6, 2], [40, 80, 160, 320]),
+        "femto": ([2, 2, 6, 2], [48, 96, 192, 384]),
+        "pico": ([2, 2, 6, 2], [64, 128, 256, 512]),
+        "nano": ([2, 2, 8, 2], [80, 160, 320, 640]),
+        "tiny": ([3, 3, 9, 3], [96, 192, 384, 768]),
+    }.items():
+        fields = {"depths": depths, "hidden_sizes": widths}
+        repository = f"facebook/convnextv2-{name}-1k-224"
+        found[f"convnextv2_{name}"] = Variant("convnextv2", repository, fields, 224)
     for size_name, dim in {"tiny": 192, "small": 384, "base": 768}.items():
         fields = {
             "hidden_size": dim,
