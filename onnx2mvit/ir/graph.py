@@ -185,6 +185,10 @@ class Graph:
         """The nodes of these operators in topological order."""
         return sorted((node for op in ops for node in self._by_op.get(op, ())), key=_position)
 
+    def has(self, ops: Iterable[str]) -> bool:
+        """True if there is a node of each of these operators."""
+        return all(self._by_op.get(op) for op in ops)
+
     def __contains__(self, node: Node) -> bool:
         return node in self._nodes
 

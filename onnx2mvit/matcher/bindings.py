@@ -148,18 +148,14 @@ class Bindings(NamedTuple):
         """With what a node says of hyperparameter variables, or how it does not fit."""
         if node is None or node.op != expr.op or node.output is not value:
             return Complaint(expr.op, expr.role, node, value)
-        for keyword, expected in expr.expected:
-            found = node.attrs.get(keyword)
-            if not expected(found) if callable(expected) else found != expected:
-                return Complaint(expr.op, expr.role, node, value, keyword, found, expected)
+        if (misfit := expr.misfit(node)) is not None:
+            return Complaint(expr.op, expr.role, node, value, *misfit)
         params = self.params
         for keyword, param in expr.variables:
             if keyword not in node.attrs:
                 continue
             found = node.attrs[keyword]
             known, of = params.get(param.name, (found, expr.role or expr.op))
-            if param.check is not None and not param.check(found):
-                return Complaint(expr.op, expr.role, node, value, keyword, found, param.check)
             if known != found:
                 return Complaint(expr.op, expr.role, node, value, keyword, found, known, of)
             params = {**params, param.name: (known, of)}

@@ -8,7 +8,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
-from onnx2mvit.ir.graph import Value
+from onnx2mvit.ir.graph import Node, Value
 from onnx2mvit.matcher.rearrange import MOVES, Notation
 
 # Two operands of theirs may stand in either order.
@@ -36,6 +36,12 @@ class Expr:
     def roots(self) -> frozenset[str]:
         """The operators that its last node may have."""
         return frozenset()
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The operators that all of its forms have."""
+        own = self.roots if len(self.roots) == 1 else frozenset()
+        return own.union(*(part.needs for part in self.parts))
 
     @property
     def size(self) -> int:
@@ -88,10 +94,27 @@ class Op(Expr):
         """The node and its operands."""
         return 1 + super().size
 
+    def misfit(self, node: Node) -> tuple[str, Any, Any] | None:
+        """A keyword, what a node has there, and the value or predicate that it must satisfy.
+
+        What a node does not have a hyperparameter variable does not ask for.
+        """
+        for keyword, expected in self._expected:
+            found = node.attrs.get(keyword)
+            if not expected(found) if callable(expected) else found != expected:
+                return keyword, found, expected
+        for keyword, check in self._checked:
+            if keyword in node.attrs and not check(node.attrs[keyword]):
+                return keyword, node.attrs[keyword], check
+        return None
+
     @cached_property
-    def expected(self) -> tuple[tuple[str, Any], ...]:
-        """The values, or predicates, of its keywords."""
+    def _expected(self) -> tuple[tuple[str, Any], ...]:
         return tuple((k, v) for k, v in self.keywords.items() if not isinstance(v, Param))
+
+    @cached_property
+    def _checked(self) -> tuple[tuple[str, Callable[[Any], bool]], ...]:
+        return tuple((k, param.check) for k, param in self.variables if param.check is not None)
 
     @cached_property
     def variables(self) -> tuple[tuple[str, Param], ...]:
@@ -116,6 +139,11 @@ class AnyOf(Expr):
     def roots(self) -> frozenset[str]:
         """Those of all of them."""
         return frozenset().union(*(part.roots for part in self.parts))
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Those that all of them have."""
+        return frozenset.intersection(*(part.needs for part in self.parts))
 
     @property
     def size(self) -> int:
@@ -146,6 +174,11 @@ class Rearrange(Expr):
         """Either may be the last."""
         return frozenset(MOVES)
 
+    @cached_property
+    def known(self) -> dict[str, int]:
+        """The lengths that are numbers."""
+        return {name: length for name, length in self.keywords.items() if isinstance(length, int)}
+
     @property
     def size(self) -> int:
         """One node at least, and what is rearranged."""
@@ -161,6 +194,11 @@ class Operand(Expr):
     least: int = 1
     most: int | None = 1
     keywords = NOTHING
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Those of the expression, if it must be there."""
+        return super().needs if self.least else frozenset()
 
     @property
     def name(self) -> str:

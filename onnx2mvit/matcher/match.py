@@ -80,16 +80,22 @@ class Match:
 
 
 def places(rooted: Rooted, graph: Graph, forward: bool = False) -> Iterator[Node]:
-    """The nodes at which an expression may end as far as its outline says.
+    """The nodes at which an expression may end as far as its operators and its outline say.
 
     They come from the output of the graph to its input, or `forward`. The graph may be changed on
     the way: a node that is gone is left out.
     """
-    nodes = graph.of(rooted.roots)
-    holds = rooted.outline
+    nodes = graph.of(rooted.roots) if graph.has(rooted.needs) else []
     for node in nodes if forward else reversed(nodes):
-        if node in graph and (holds is None or holds(node.output, graph.producer)):
+        if node in graph and _may_end(rooted, graph, node):
             yield node
+
+
+def _may_end(rooted: Rooted, graph: Graph, node: Node) -> bool:
+    try:
+        return rooted.outline is None or rooted.outline(node.output, graph.producer)
+    except (Exception, SystemExit):  # a predicate's: the search raises it again, and is blamed
+        return True
 
 
 def matches(

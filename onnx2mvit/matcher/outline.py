@@ -1,12 +1,14 @@
 """The outline of an expression: a quick test, which fails at most of the places that it is not.
 
-An outline is made once, of the operators that must follow each other, of plain values of keywords
-and of what must be a constant. It binds nothing and gives no reason. Where it fails, the search
-would find nothing either: so a pattern costs next to nothing in graphs that do not have it.
+An outline is made once, of what all forms of the expression have: which operators follow each
+other, what keywords say of each by itself, and what must be a constant. It binds nothing and gives
+no reason. Where it fails, the search would find nothing either: so a pattern costs next to nothing
+in graphs that do not have it.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 
 from onnx2mvit.ir.graph import Node, Value
@@ -25,24 +27,46 @@ from onnx2mvit.matcher.rearrange import LONGEST, MOVES
 
 LEVELS = 4  # so many nodes in a row are looked at
 
+Inputs = tuple[Value | None, ...]
 Producers = Callable[[Value | None], Node | None]
 Outline = Callable[[Value | None, Producers], bool]
-Operands = Callable[[tuple[Value | None, ...], Producers], bool]
+Form = Callable[[Node, Producers], bool]  # of a node whose operator is right already
 
 
 def outline(expr: Expr, levels: int = LEVELS) -> Outline | None:
-    """The outline of an expression; None where any value may be it."""
+    """The outline of an expression, so many nodes deep; None where any value may be it."""
     if isinstance(expr, Var):
         return _constant(expr) if expr.constant else None
+    forms: defaultdict[str, list[Form]] = defaultdict(list)
+    for part in _alternatives(expr):
+        if levels == 0 or isinstance(part, Var):
+            return None
+        form = _form(part, levels - 1)
+        for op in part.roots:
+            forms[op].append(form)
+
+    def holds(value: Value | None, producers: Producers) -> bool:
+        node = producers(value)
+        if node is None or node.op not in forms:
+            return False
+        return any(form(node, producers) for form in forms[node.op])
+
+    return holds
+
+
+def _alternatives(expr: Expr) -> list[Expr]:
     if isinstance(expr, AnyOf):
-        return _any_of(expr, levels)
-    if levels == 0:
-        return None
+        return [each for part in expr.parts for each in _alternatives(part)]
+    return [expr]
+
+
+def _form(expr: Expr, levels: int) -> Form:
     if isinstance(expr, Op):
-        return _operator(expr, levels - 1)
+        return _operator(expr, levels)
     if isinstance(expr, Rearrange):
-        return _rearranged(expr, levels - 1)
-    return _commutative(expr, levels - 1) if isinstance(expr, Commutative) else None
+        return _rearranged(expr, levels)
+    assert isinstance(expr, Commutative)
+    return _commutative(expr, levels)
 
 
 def _constant(expr: Var) -> Outline:
@@ -52,48 +76,33 @@ def _constant(expr: Var) -> Outline:
     return holds
 
 
-def _any_of(expr: AnyOf, levels: int) -> Outline | None:
-    parts = [outline(part, levels) for part in expr.parts]
-    known = [part for part in parts if part is not None]
+def _operator(expr: Op, levels: int) -> Form:
+    operands = _operands(expr, levels)
 
-    def holds(value: Value | None, producers: Producers) -> bool:
-        return any(part(value, producers) for part in known)
-
-    return holds if len(known) == len(parts) else None
-
-
-def _operator(expr: Op, before: int) -> Outline:
-    op, keywords = expr.op, [(k, v) for k, v in expr.expected if not callable(v)]
-    operands = _operands(expr, before)
-
-    def holds(value: Value | None, producers: Producers) -> bool:
-        node = producers(value)
-        if node is None or node.op != op:
+    def holds(node: Node, producers: Producers) -> bool:
+        if expr.misfit(node) is not None:
             return False
-        for keyword, expected in keywords:
-            if node.attrs.get(keyword) != expected:
-                return False
         return operands is None or operands(node.inputs, producers)
 
     return holds
 
 
-def _operands(expr: Op, levels: int) -> Operands | None:
-    first = expr.parts[0] if expr.parts else None
+def _operands(expr: Op, levels: int) -> Callable[[Inputs, Producers], bool] | None:
     if isinstance(expr, Chain):
-        return None  # its first link may lie far
-    if isinstance(first, ForEach):
-        return _each(outline(first.parts[0], levels))
+        return None  # what its first link reads may lie far
+    if expr.parts and isinstance(expr.parts[0], ForEach):
+        each = outline(expr.parts[0].parts[0], levels)
+        return each and (lambda inputs, producers: all(each(value, producers) for value in inputs))
     parts = [(place, outline(part, levels)) for place, part in enumerate(expr.parts)]
     known = [(place, part) for place, part in parts if part is not None]
 
-    def in_order(inputs: tuple[Value | None, ...], producers: Producers) -> bool:
+    def in_order(inputs: Inputs, producers: Producers) -> bool:
         for place, part in known:
             if not part(inputs[place] if place < len(inputs) else None, producers):
                 return False
         return True
 
-    def in_any_order(inputs: tuple[Value | None, ...], producers: Producers) -> bool:
+    def in_any_order(inputs: Inputs, producers: Producers) -> bool:
         return in_order(inputs, producers) or in_order(inputs[::-1], producers)
 
     if not known:
@@ -101,49 +110,37 @@ def _operands(expr: Op, levels: int) -> Operands | None:
     return in_any_order if expr.op in COMMUTATIVE else in_order
 
 
-def _each(part: Outline | None) -> Operands | None:
-    def holds(inputs: tuple[Value | None, ...], producers: Producers) -> bool:
-        return part is None or all(part(value, producers) for value in inputs)
+def _rearranged(expr: Rearrange, levels: int) -> Form:
+    base, notation = outline(expr.parts[0], levels), expr.notation
 
-    return holds
-
-
-def _rearranged(expr: Rearrange, before: int) -> Outline:
-    base, notation = outline(expr.parts[0], before), expr.notation
-
-    def holds(value: Value | None, producers: Producers) -> bool:
-        if value is None or len(value.shape or ()) != len(notation.after):
+    def holds(node: Node, producers: Producers) -> bool:
+        if len(node.output.shape or ()) != len(notation.after):
             return False
-        moved = not notation.moves
-        for _ in range(LONGEST):
-            node = producers(value)
-            if node is None or node.op not in MOVES or (value := node.inputs[0]) is None:
-                return False
-            moved |= node.op == "Transpose"
-            fits = moved and len(value.shape or ()) == len(notation.before)
-            if fits and (base is None or base(value, producers)):
+        chain = [node]
+        while len(chain) <= LONGEST:
+            value = chain[0].inputs[0]
+            if notation.solutions(chain, expr.known) and (base is None or base(value, producers)):
                 return True
+            before = producers(value)
+            if before is None or before.op not in MOVES:
+                return False
+            chain.insert(0, before)
         return False
 
     return holds
 
 
-def _commutative(expr: Commutative, before: int) -> Outline:
-    operands = [outline(part.parts[0], before) for part in expr.parts]
+def _commutative(expr: Commutative, levels: int) -> Form:
+    operands = [outline(part.parts[0], levels) for part in expr.parts]
     known = [part for part in operands if part is not None]
-    anything = len(known) < len(operands)
 
-    def holds(value: Value | None, producers: Producers) -> bool:
-        node = producers(value)
-        if node is None or node.op not in expr.ops:
-            return False
-        return anything or all(
-            _is_nested(each, producers) or any(part(each, producers) for part in known)
-            for each in node.inputs
-        )
+    def is_one(value: Value | None, producers: Producers) -> bool:
+        nested = producers(value)
+        if nested is not None and nested.op in expr.ops:
+            return True
+        return any(part(value, producers) for part in known)
 
-    def _is_nested(value: Value | None, producers: Producers) -> bool:
-        node = producers(value)
-        return node is not None and node.op in expr.ops
+    def holds(node: Node, producers: Producers) -> bool:
+        return all(is_one(value, producers) for value in node.inputs)
 
-    return holds
+    return holds if len(known) == len(operands) else lambda node, producers: True

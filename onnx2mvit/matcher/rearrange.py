@@ -54,8 +54,8 @@ class Notation:
     def fits(self, last: Node, first: Node) -> bool:
         """True if what these nodes make of their input has as many axes before and after."""
         before, after = first.inputs[0], last.output
-        ranks = [len(value.shape or ()) if value is not None else 0 for value in (before, after)]
-        return ranks == [len(self.before), len(self.after)]
+        ranks = len(before.shape or ()) if before is not None else 0, len(after.shape or ())
+        return ranks == (len(self.before), len(self.after))
 
     def solutions(
         self, chain: Sequence[Node], known: Mapping[str, int]
@@ -97,9 +97,10 @@ def digits_of(chain: Sequence[Node]) -> Digits | None:
 def _moves(chain: Sequence[Node]) -> tuple[Shape | None, Moves]:
     """The shape before, and for each node how it permutes axes, if it does, and its shape."""
     first = chain[0].inputs[0]
-    perms = (tuple(node.attrs["perm"]) if node.op == "Transpose" else None for node in chain)
-    shapes = (node.output.shape for node in chain)
-    return first.shape if first is not None else None, tuple(zip(perms, shapes, strict=True))
+    return first.shape if first is not None else None, tuple(
+        (tuple(node.attrs["perm"]) if node.op == "Transpose" else None, node.output.shape)
+        for node in chain
+    )
 
 
 def _digits(shape: Shape | None, moves: Moves) -> Digits | None:

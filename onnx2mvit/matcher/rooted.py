@@ -43,6 +43,7 @@ class Rooted:
         self.expression = self.onnx(Ops(), Var("x"))
         parts = list(self.expression.walk())
         self.roots = self.expression.roots
+        self.needs = self.expression.needs
         self.outline = outline(self.expression)
         self.ops = frozenset().union(*(part.roots for part in parts))
         keywords = [value for part in parts for value in part.keywords.values()]

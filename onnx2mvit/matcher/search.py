@@ -150,7 +150,6 @@ class Search:
     ) -> Iterator[Bindings]:
         """The shortest chain first: what is beyond it may belong to a neighbour."""
         chain: list[Node] = []
-        known = {name: length for name, length in expr.keywords.items() if isinstance(length, int)}
         node: Node | None = None
         misfit: str | None = None
         base = value
@@ -160,7 +159,7 @@ class Search:
                 break
             chain.append(node)
             base = node.inputs[0]
-            for lengths in expr.notation.solutions(chain[::-1], known):
+            for lengths in expr.notation.solutions(chain[::-1], expr.known):
                 fitting = bound.with_lengths(expr, lengths)
                 if isinstance(fitting, Bindings):
                     yield from self(expr.parts[0], base, fitting.take(expr, chain, chain[0]))

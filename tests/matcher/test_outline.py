@@ -19,6 +19,7 @@ from onnx2mvit.matcher import (
     maybe,
     one_or_more,
     optional,
+    p,
 )
 from onnx2mvit.matcher.find import find
 from onnx2mvit.matcher.match import places
@@ -33,6 +34,10 @@ def silu(op: Ops, x: Var) -> Expr:
 
 def leaky(op: Ops, x: Var) -> Expr:
     return op.Sin(op.LeakyRelu(x, alpha=0.5))
+
+
+def sharp(op: Ops, x: Var) -> Expr:
+    return op.Sin(op.LeakyRelu(x, alpha=p.alpha.where(lambda alpha: alpha > 0.3)))
 
 
 def scaled(op: Ops, x: Var) -> Expr:
@@ -74,6 +79,8 @@ def row(op: Ops, x: Var) -> Expr:
         (silu, "s = Tanh(x) y = Mul(s, x)", False),
         (leaky, "s = LeakyRelu<alpha=0.5>(x) y = Sin(s)", True),
         (leaky, "s = LeakyRelu<alpha=0.25>(x) y = Sin(s)", False),
+        (sharp, "s = LeakyRelu<alpha=0.5>(x) y = Sin(s)", True),
+        (sharp, "s = LeakyRelu<alpha=0.25>(x) y = Sin(s)", False),
         (scaled, "y = Mul(gamma, x)", True),
         (scaled, "s = Sin(x) y = Mul(s, x)", False),
         (clipped, "s = Sin(x) y = Clip(s, , m)", True),
@@ -90,7 +97,7 @@ def row(op: Ops, x: Var) -> Expr:
         (joined, "a = Sin(x) y = Concat<axis=1>(a, a)", True),
         (joined, "a = Sin(x) y = Concat<axis=1>(a, x)", False),
         (summed, "a = Sin(x) b = Cos(x) c = Add(a, b) d = Sin(x) y = Add(d, c)", True),
-        (summed, "a = Sin(x) b = Tan(x) c = Add(a, b) y = Add(a, c)", True),  # nested: not seen
+        (summed, "k = Cos(x) a = Sin(k) b = Tan(k) c = Add(a, b) y = Add(a, c)", True),  # nested
         (summed, "a = Sin(x) b = Tan(x) y = Add(a, b)", False),
         (row, "t = Tan(x) a = Sin(t) b = Sin(a) c = Sin(b) y = Cos(c)", True),
         (row, "t = Tan(x) y = Cos(t)", False),
