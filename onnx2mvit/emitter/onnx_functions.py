@@ -16,7 +16,7 @@ from onnx import helper, numpy_helper
 
 from onnx2mvit.emitter.opset_downgrade import OpsetDowngrade
 from onnx2mvit.ir.block import Block
-from onnx2mvit.ir.graph import Node, Value
+from onnx2mvit.ir.graph import Node, Value, position
 from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter.naming import safe
 
@@ -80,7 +80,7 @@ class _Library:
         for number, value in enumerate(block.inputs):
             body.names[value] = "x" if number == 0 else f"x{number}"
         body.taken |= {*body.names.values(), "y"}
-        for node in sorted(block.matched, key=lambda node: node.position):
+        for node in sorted(block.matched, key=position):
             body.add(node, "y" if block.output in node.outputs else _local_name(node))
         outputs = [body.names[value] for value in block.outputs]
         weights = [(name, value) for value, name in body.weights.items()]

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from onnx2mvit.ir.code import KerasCode
-from onnx2mvit.ir.graph import Node, Value
+from onnx2mvit.ir.graph import Node, Value, position
 from onnx2mvit.ir.layout import Order, channels_last, plain
 
 
@@ -107,7 +107,7 @@ class Block(Node):
     def __post_init__(self) -> None:
         if not self.pattern.is_leaf:
             blocks = [node for node in self.matched if isinstance(node, Block)]
-            self.children = tuple(sorted(blocks, key=lambda block: block.position))
+            self.children = tuple(sorted(blocks, key=position))
 
     @property
     def nodes(self) -> int:
@@ -151,4 +151,4 @@ class Block(Node):
 def onnx_nodes_of(node: Node) -> list[Node]:
     """The nodes of the simplified graph that lie in a node, in topological order; be it itself."""
     inside = node.onnx_nodes() if isinstance(node, Block) else [node]
-    return sorted(inside, key=lambda each: each.position)
+    return sorted(inside, key=position)

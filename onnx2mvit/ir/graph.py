@@ -17,7 +17,7 @@ import networkx
 import numpy as np
 
 LEAST_OPSET = 11
-_position = attrgetter("position")
+position = attrgetter("position")  # by which nodes are sorted
 
 
 @dataclass(eq=False, slots=True, repr=False)
@@ -179,11 +179,11 @@ class Graph:
 
     def __iter__(self) -> Iterator[Node]:
         """All nodes in topological order."""
-        return iter(sorted(self._nodes, key=_position))
+        return iter(sorted(self._nodes, key=position))
 
     def of(self, ops: Iterable[str]) -> list[Node]:
         """The nodes of these operators in topological order."""
-        return sorted((node for op in ops for node in self._by_op.get(op, ())), key=_position)
+        return sorted((node for op in ops for node in self._by_op.get(op, ())), key=position)
 
     def has(self, ops: Iterable[str]) -> bool:
         """True if there is a node of each of these operators."""

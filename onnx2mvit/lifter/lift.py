@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from onnx2mvit.base.collector import collector_paused
 from onnx2mvit.ir.block import Block
-from onnx2mvit.ir.graph import Graph, Node
+from onnx2mvit.ir.graph import Graph, Node, position
 from onnx2mvit.ir.network import Network
 from onnx2mvit.matcher.find import find
 from onnx2mvit.matcher.match import Match, places
@@ -74,7 +74,7 @@ def _block(graph: Graph, pattern: Pattern, match: Match, params: dict[str, objec
     operands = pattern.operands(match)
     read = (
         value
-        for node in sorted(match.nodes, key=lambda node: node.position)
+        for node in sorted(match.nodes, key=position)
         for value in node.inputs
         if value is not None and value.const is None and graph.producer(value) not in inside
     )

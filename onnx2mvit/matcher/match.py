@@ -86,16 +86,14 @@ def places(rooted: Rooted, graph: Graph, forward: bool = False) -> Iterator[Node
     the way: a node that is gone is left out.
     """
     nodes = graph.of(rooted.roots) if graph.has(rooted.needs) else []
+    holds = rooted.outline
     for node in nodes if forward else reversed(nodes):
-        if node in graph and _may_end(rooted, graph, node):
+        try:
+            fits = node in graph and (holds is None or holds(node.output, graph.producer))
+        except (Exception, SystemExit):  # a predicate's: the search raises it again, and is blamed
+            fits = True
+        if fits:
             yield node
-
-
-def _may_end(rooted: Rooted, graph: Graph, node: Node) -> bool:
-    try:
-        return rooted.outline is None or rooted.outline(node.output, graph.producer)
-    except (Exception, SystemExit):  # a predicate's: the search raises it again, and is blamed
-        return True
 
 
 def matches(

@@ -8,7 +8,6 @@ in graphs that do not have it.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable
 
 from onnx2mvit.ir.graph import Node, Value
@@ -37,19 +36,19 @@ def outline(expr: Expr, levels: int = LEVELS) -> Outline | None:
     """The outline of an expression, so many nodes deep; None where any value may be it."""
     if isinstance(expr, Var):
         return _constant(expr) if expr.constant else None
-    forms: defaultdict[str, list[Form]] = defaultdict(list)
+    forms: dict[str, Form] = {}
     for part in _alternatives(expr):
         if levels == 0 or isinstance(part, Var):
             return None
         form = _form(part, levels - 1)
         for op in part.roots:
-            forms[op].append(form)
+            forms[op] = _either(forms[op], form) if op in forms else form
 
     def holds(value: Value | None, producers: Producers) -> bool:
         node = producers(value)
-        if node is None or node.op not in forms:
+        if node is None or (form := forms.get(node.op)) is None:
             return False
-        return any(form(node, producers) for form in forms[node.op])
+        return form(node, producers)
 
     return holds
 
@@ -58,6 +57,10 @@ def _alternatives(expr: Expr) -> list[Expr]:
     if isinstance(expr, AnyOf):
         return [each for part in expr.parts for each in _alternatives(part)]
     return [expr]
+
+
+def _either(one: Form, other: Form) -> Form:
+    return lambda node, producers: one(node, producers) or other(node, producers)
 
 
 def _form(expr: Expr, levels: int) -> Form:
@@ -77,10 +80,10 @@ def _constant(expr: Var) -> Outline:
 
 
 def _operator(expr: Op, levels: int) -> Form:
-    operands = _operands(expr, levels)
+    operands, keywords = _operands(expr, levels), bool(expr.keywords)
 
     def holds(node: Node, producers: Producers) -> bool:
-        if expr.misfit(node) is not None:
+        if keywords and expr.misfit(node) is not None:
             return False
         return operands is None or operands(node.inputs, producers)
 

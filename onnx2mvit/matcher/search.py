@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import ClassVar
 
-from onnx2mvit.ir.graph import Graph, Node, Value
+from onnx2mvit.ir.graph import Graph, Node, Value, position
 from onnx2mvit.matcher.bindings import Bindings, Complaint, MatchGroup, Trace
 from onnx2mvit.matcher.expression import (
     COMMUTATIVE,
@@ -215,7 +215,7 @@ class Search:
                 return
             if operand.role:
                 there = [node for node in nodes if node is not None]
-                names[operand.role] = tuple(sorted(there, key=lambda node: node.position))
+                names[operand.role] = tuple(sorted(there, key=position))
         yield bound._replace(names=names)
 
     _SEARCHES: ClassVar[dict[type[Expr], Callable[..., Iterator[Bindings]]]] = {
