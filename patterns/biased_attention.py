@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 BIAS = p("grid", "stride", "absolute")  # how it is looked up
 MASK = p("shift", "windows", "mask_windows")  # of windows whose pixels attend to each other
+# Tokens with the channels of all heads; normalized ones are those of all images in a row.
+TOKENS = ("b t (h k)", "(b t) (h k)")
 MASKS = ("ShiftMask", "WindowMask")
 
 
@@ -33,16 +35,17 @@ class BiasedAttention(Pattern):
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         keys: dict[str, Any] = {"h": p.num_heads, "k": p._key_dim}
-        values: dict[str, Any] = {"h": p.num_heads, "d": p._value_dim}
-        query = op.Rearrange("b t (h k) -> b h t k", x, **keys)
-        key = op.Rearrange("b t (h k) -> b h k t", Var("key"), **keys)
-        value = op.Rearrange("b t (h d) -> b h t d", Var("value"), **values)
+        values: dict[str, Any] = {"h": p.num_heads, "k": p._value_dim}
+        query = any_of(*(op.Rearrange(f"{way} -> b h t k", x, **keys) for way in TOKENS))
+        key = any_of(*(op.Rearrange(f"{way} -> b h k t", Var("key"), **keys) for way in TOKENS))
+        given = Var("value")
+        value = any_of(*(op.Rearrange(f"{way} -> b h t k", given, **values) for way in TOKENS))
         y: Expr = op.Mul(op.MatMul(query, key), scalar("scale"))
         y = op.ScoreBias(y, role="bias", **BIAS, **MASK)
         shifted, masked = (getattr(op, kind)(y, role="mask", **MASK) for kind in MASKS)
         y = any_of(shifted, masked, y)
         y = op.MatMul(op.Softmax(y, axis=-1), value)
-        return op.Rearrange("b h t d -> b t (h d)", y, **values)
+        return op.Rearrange("b h t k -> b t (h k)", y, **values)
 
     def operands(self, m: Match) -> tuple[Value, ...]:
         return m.x, m.key, m.value
@@ -60,7 +63,7 @@ def biased_attention(
     value: KerasTensor,
     num_heads: int,
     shift: int = 0,
-    windows: tuple[int, int] = (1, 1),
+    windows: tuple[int, int] | None = None,
     mask_windows: int | None = None,
     *,
     name: str,
@@ -74,7 +77,7 @@ def biased_attention(
     q, k, v = heads
     scores = ops.einsum("bthk,bshk->bhts", q, k) * q.shape[-1] ** -0.5
     scores = score_bias(scores, **bias, name=name)
-    if shift:
+    if shift and windows is not None:
         scores = shift_masked(scores, shift, windows)
     if mask_windows is not None:
         scores = window_masked(scores, mask_windows, name=f"{name}_mask")

@@ -99,7 +99,9 @@ def approximate_gelu(x: KerasTensor, gelu: str) -> KerasTensor:
 
 
 class BatchNorm(Pattern):
-    """ONNX BatchNormalization (arXiv:1502.03167; versions 9, 14, 15), of NCHW's channels."""
+    """ONNX BatchNormalization (arXiv:1502.03167; versions 9, 14, 15) of channels: of images NCHW,
+    or of vectors.
+    """
 
     layer = "BatchNormalization"
 
@@ -115,7 +117,7 @@ class BatchNorm(Pattern):
         return {"epsilon": 1e-5, "momentum": 0.9}
 
     def params(self, m: Match) -> dict[str, Any]:
-        m.shape("x", 4)
+        require(len(m.shape("x")) in (2, 4), "it is of no image, nor of vectors")
         return batch_norm(m.bn)
 
     def weights(self, m: Match) -> dict[str, Array]:

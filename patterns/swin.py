@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from onnx2mvit.base.numbers import ratio
 from onnx2mvit.ir.layout import plain
 from onnx2mvit.matcher import (
     Expr,
@@ -27,6 +26,8 @@ from onnx2mvit.matcher import (
 
 from .biased_attention import biased_self_attention
 from .conv import STYLE, Conv, conv_bn_act
+from .feed_forward import MLP, feed_forward
+from .windows import window_partition, window_reverse
 
 if TYPE_CHECKING:
     import keras
@@ -79,12 +80,11 @@ class SwinBlock(Pattern):
     nested = True
     inner = True
     order = staticmethod(plain)
-    style = ("activation", "qkv_bias", "epsilon")
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         single: dict[str, Any] = {"p": p.window_size, "q": p.window_size}
         square = {**single, "r": p._rows, "c": p._columns}
-        y: Expr = op.LayerNorm(x, role="norm1", epsilon=p.epsilon)
+        y: Expr = op.LayerNorm(x, role="norm", epsilon=p.epsilon)
         image = any_of(y, op.Rearrange("b (h w) d -> b h w d", y))
         rolled = op.Roll(image, axes=(1, 2), shifts=p._there)
         windows = any_of(
@@ -105,58 +105,33 @@ class SwinBlock(Pattern):
             op.Rearrange("b (p q) d -> b p q d", y, **single),
             y,
         )
-        attended = op.Add(x, y)
-        tokens = any_of(attended, op.Rearrange("b h w d -> b (h w) d", attended))
-        y = op.LayerNorm(tokens, role="norm2", epsilon=p.epsilon)
-        y = op.Dense(y, role="mlp_in", use_bias=True)
-        y = op.Activation(y, role="act", activation=p.activation)
-        y = op.Dense(y, role="mlp_out", use_bias=True)
-        y = op.Add(tokens, y)
+        y = op.Add(x, y)
+        y = any_of(y, op.Rearrange("b h w d -> b (h w) d", y))
+        y = op.FeedForward(y, role="mlp", layer_scale=None, **MLP)
         return any_of(op.Rearrange("b (h w) d -> b h w d", y), y)
 
     def params(self, m: Match) -> dict[str, Any]:
-        dim, pixels = m.x.shape[-1], m.shape("attn", 3)[1]
+        _, pixels, _ = m.shape("attn", 3)
         size = m.window_size or math.isqrt(pixels)
         require(pixels == size * size > 1, "its windows are not square")
         require(m._biased in (None, (size, size)), "the bias is not for its windows")
         require(not {"key_dim", "value_dim", "stride"} & {*m.attn.params}, "its heads are others")
         windows = (m._rows or 1, m._columns or 1)
+        grid = (windows[0] * size, windows[1] * size)
         there, back = m._there or (0, 0), m._back or (0, 0)
         shift = m._shift or (-there[0] if m.mask_windows else 0)
-        mlp_ratio = ratio(m.mlp_in.units, dim)
-        require(m.mlp_out.units == dim, f"mlp_out makes {m.mlp_out.units} channels of {dim}")
-        require(mlp_ratio is not None, f"{m.mlp_in.units} is no multiple of {dim} channels")
         require(windows == (m._windows or windows), f"the mask is for {m._windows} windows")
         require(m.mask_windows in (None, windows[0] * windows[1]), "the mask is for other windows")
         require(there == (-shift, -shift), f"the image is rolled by {there}, the mask says {shift}")
-        grid = (windows[0] * size, windows[1] * size)
         turns = zip(there, back, grid, strict=True)
         whole = all((first + second) % length == 0 for first, second, length in turns)
         require(whole, f"the image is rolled by {there}, and back by {back}")
-        ranks = (len(m.x.shape), len(m.norm2.output.shape), len(m.root.output.shape or ()))
-        require(ranks in FORMS, "its input and output are of different form")
-        return {
-            "grid": grid,
-            "window_size": size,
-            "shift": shift,
-            **({"pairwise": True} if m._biased is None else {}),
-            "mlp_ratio": mlp_ratio,
-            **FORMS[ranks],
-        }
-
-
-# The ranks of what it takes, of what the MLP takes, and of what it gives.
-FORMS: dict[tuple[int, int, int], dict[str, Any]] = {
-    (4, 4, 4): {},
-    (4, 3, 4): {"flat_mlp": True},
-    (4, 3, 3): {"flat_mlp": True, "flat_output": True},
-    (3, 3, 3): {},
-}
+        pairwise = {"pairwise": True} if m._biased is None else {}
+        return {"grid": grid, "window_size": size, "shift": shift, **pairwise}
 
 
 def swin_block(
     x: KerasTensor,
-    grid: tuple[int, int],
     num_heads: int,
     window_size: int,
     shift: int = 0,
@@ -167,63 +142,46 @@ def swin_block(
     pairwise: bool = False,
     mask_windows: int | None = None,
     epsilon: float = 1e-5,
-    flat_mlp: bool = False,
-    flat_output: bool = False,
     dropout: float = 0.0,
     *,
     name: str,
 ) -> KerasTensor:
-    """Attention in windows of an image with a `grid` of pixels, and an MLP.
+    """Attention in windows of an image (B, H, W, C), and an MLP.
 
-    The image may come as tokens (B, H·W, C). The bias is learned for each offset in a window, for
-    each `absolute` one, or, if `pairwise`, for each pair of pixels. The mask of shifted windows is
-    the paper's, or one of its own for so many windows.
+    The bias is learned for each offset in a window, for each `absolute` one, or, if `pairwise`, for
+    each pair of pixels. The mask of shifted windows is the paper's, or one for so many windows.
     """
-    rows, columns = (length // window_size for length in grid)
-    if (rows * window_size, columns * window_size) != grid:
-        raise ValueError(f"{name}: windows of {window_size} do not fill {grid[0]}×{grid[1]} pixels")
+    _, height, width, _ = x.shape
+    rows, columns = height // window_size, width // window_size
+    if (rows * window_size, columns * window_size) != (height, width):
+        raise ValueError(f"{name}: windows of {window_size} do not fill {height}×{width} pixels")
     if (rows == 1 or columns == 1) and not mask_windows:
         if shift and rows != columns:
             raise ValueError(f"{name}: {rows}×{columns} windows cannot be shifted")
         shift = 0  # there is but one
-    bias: dict[str, Any] = {"grid": (window_size, window_size)}
+    own: dict[str, Any] = {"qkv_bias": qkv_bias, "grid": (window_size, window_size)}
+    own |= {"shift": shift, "windows": (rows, columns)}
     if pairwise:
-        bias = {}
+        own["grid"] = None
     if absolute:
-        bias["absolute"] = True
-    mask: dict[str, Any] = {"shift": shift, "windows": (rows, columns)}
+        own["absolute"] = True
     if mask_windows is not None and shift:
         if rows * columns != mask_windows:
             raise ValueError(f"{name}: its mask is for {mask_windows} windows alone")
-        mask = {"mask_windows": mask_windows}
+        own |= {"shift": 0, "mask_windows": mask_windows}
     inputs = keras.Input(x.shape[1:])
-    dim = x.shape[-1]
-    y = layers.LayerNormalization(epsilon=epsilon, name="norm1")(inputs)
+    y = layers.LayerNormalization(epsilon=epsilon, name="norm")(inputs)
     if shift:
-        y = ops.reshape(y, (-1, *grid, dim))
         y = ops.roll(y, (-shift, -shift), axis=(1, 2))
-    y = ops.reshape(y, (-1, rows, window_size, columns, window_size, dim))
-    y = ops.reshape(ops.transpose(y, (0, 1, 3, 2, 4, 5)), (-1, window_size**2, dim))
-    y = biased_self_attention(y, num_heads, qkv_bias=qkv_bias, **bias, **mask, name="attn")
-    y = ops.reshape(y, (-1, rows, columns, window_size, window_size, dim))
-    y = ops.reshape(ops.transpose(y, (0, 1, 3, 2, 4, 5)), (-1, *grid, dim))
+    y = window_partition(y, window_size)
+    y = biased_self_attention(y, num_heads, **own, name="attn")
+    y = window_reverse(y, height, width, window_size)
     if shift:
         y = ops.roll(y, (shift, shift), axis=(1, 2))
-    y = ops.reshape(y, (-1, *x.shape[1:]))
     if dropout:
         y = layers.Dropout(dropout, name="dropout_attn")(y)
-    x1 = layers.Add(name="add_attn")([inputs, y])
-    if flat_mlp:
-        x1 = ops.reshape(x1, (-1, grid[0] * grid[1], dim))
-    y = layers.LayerNormalization(epsilon=epsilon, name="norm2")(x1)
-    y = layers.Dense(round(dim * mlp_ratio), name="mlp_in")(y)
-    y = layers.Activation(activation, name="act")(y)
-    y = layers.Dense(dim, name="mlp_out")(y)
-    if dropout:
-        y = layers.Dropout(dropout, name="dropout_mlp")(y)
-    y = layers.Add(name="add_mlp")([x1, y])
-    if flat_mlp and not flat_output:
-        y = ops.reshape(y, (-1, *grid, dim))
+    y = layers.Add(name="add_attn")([inputs, y])
+    y = feed_forward(y, mlp_ratio, activation, epsilon=epsilon, dropout=dropout, name="mlp")
     return keras.Model(inputs, y, name=name)(x)
 
 
@@ -236,12 +194,11 @@ class SwinStage(Pattern):
     keras = "swin_stage"
     nested = True
     order = staticmethod(plain)
-    style = ("window_size",)
+    style = ("window_size", "activation", "qkv_bias", "epsilon", "mlp_ratio")
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        own = p("num_heads", "window_size", "mlp_ratio", "activation", "qkv_bias", "epsilon")
-        own |= p("absolute", "pairwise", "mask_windows")
-        return one_or_more("SwinBlock", x, role="blocks", grid=p._grid, **own)
+        own = p("num_heads", "window_size", "qkv_bias", "absolute", "pairwise", "mask_windows")
+        return one_or_more("SwinBlock", x, role="blocks", grid=p._grid, **own, **MLP)
 
     def params(self, m: Match) -> dict[str, Any]:
         single = m._grid == (m.window_size, m.window_size)
@@ -250,14 +207,9 @@ class SwinStage(Pattern):
         ]
         found = [block.shift for block in m.blocks]
         require(found == shifts, f"its blocks are shifted by {found}, not {shifts}")
-        flat = {"flat_mlp": True} if m.blocks[0].params.get("flat_mlp") else {}
-        for block in m.blocks[:-1]:
-            differs = block.params.keys() ^ m.blocks[0].params.keys()
-            require(differs <= {"mask_windows"}, "its blocks differ in form")
         return {
             "depth": len(m.blocks),
-            **flat,
-            **({"flat_output": True} if m.blocks[-1].params.get("flat_output") else {}),
+            **({"flat_output": True} if len(m.root.output.shape or ()) == 3 else {}),
             **stride_of_tokens(m, m._grid),
         }
 
@@ -290,26 +242,22 @@ def swin_stage(
     if None in x.shape[1:]:
         raise ValueError(f"{name}: the size of the image must be known")
     y = inputs = keras.Input(x.shape[1:])
-    grid = tuple(inputs.shape[1:3])
     if stride is not None:  # they are tokens, one for each such square of the image
-        grid = tuple(length // stride for length in input_shape[:2])
-        if grid[0] * grid[1] != x.shape[1]:
-            raise ValueError(f"{name}: {grid[0]}×{grid[1]} tokens expected, not {x.shape[1]}")
+        y = image_of_tokens(y, stride, input_shape)
     for i in range(depth):
-        if flat_output and i == depth - 1:
-            block["flat_output"] = True
         shift = i % 2 * (window_size // 2)
         y = swin_block(
-            y,
-            grid,
-            num_heads,
-            window_size,
-            shift=shift,
-            dropout=dropout,
-            name=f"blocks.{i}",
-            **block,
+            y, num_heads, window_size, shift=shift, dropout=dropout, name=f"blocks.{i}", **block
         )
+    if flat_output:
+        y = layers.Reshape((-1, y.shape[-1]))(y)
     return keras.Model(inputs, y, name=name)(x)
+
+
+def image_of_tokens(x: KerasTensor, stride: int, input_shape: tuple[int, ...]) -> KerasTensor:
+    """(B, N, C) → (B, H, W, C): a token for each square of an image is a pixel."""
+    height, width = input_shape[0] // stride, input_shape[1] // stride
+    return layers.Reshape((height, width, x.shape[-1]))(x)
 
 
 class PatchMerging(Pattern):
@@ -374,8 +322,7 @@ def patch_merging(
     """Four pixels of an image become one, with other channels."""
     y = inputs = keras.Input(x.shape[1:])
     if stride is not None:  # they are tokens, one for each such square of the image
-        grid = tuple(length // stride for length in input_shape[:2])
-        y = layers.Reshape((*grid, x.shape[-1]))(y)
+        y = image_of_tokens(y, stride, input_shape)
     if y.shape[1] % 2 or y.shape[2] % 2:
         raise ValueError(f"{name}: {y.shape[1]}×{y.shape[2]} pixels cannot be halved")
     parts = [y[:, ::2, ::2], y[:, 1::2, ::2], y[:, ::2, 1::2], y[:, 1::2, 1::2]]

@@ -231,9 +231,11 @@ def _without_annotations(text: str) -> str:
 
 
 def _annotations(text: str, tree: ast.AST) -> list[Edit]:
-    """The edits that take the annotations from all functions in a text."""
+    """The edits that take the annotations from all functions, and variables, in a text."""
     at, edits = Offsets(text), []
     for node in ast.walk(tree):
+        if isinstance(node, ast.AnnAssign) and node.value is not None:
+            edits.append((at.end(node.target), at.end(node.annotation), ""))
         if isinstance(node, ast.arg) and node.annotation is not None:
             edits.append((at.start(node) + len(node.arg), at.end(node.annotation), ""))
         if isinstance(node, ast.FunctionDef) and node.returns is not None:

@@ -57,6 +57,8 @@ def _classes(module: ModuleType) -> list[type]:
 def in_order(found: Iterable[Pattern]) -> tuple[Pattern, ...]:
     """Sorts patterns so that each comes after those that it is made of or that go before it.
 
+    Parts of others alone wait for all that can stand by themselves.
+
     Raises:
         ValueError: two patterns of one kind, patterns made of each other, or a pattern that is
             neither a leaf nor has a function for Keras, or that would take any neighbour's Reshape.
@@ -91,7 +93,8 @@ def in_order(found: Iterable[Pattern]) -> tuple[Pattern, ...]:
         if later in by_kind
     )
     try:
-        order = list(networkx.lexicographical_topological_sort(needs))
+        rank = {kind: (pattern.inner, kind) for kind, pattern in by_kind.items()}
+        order = list(networkx.lexicographical_topological_sort(needs, key=rank.__getitem__))
     except networkx.NetworkXUnfeasible:
         cycle = " → ".join(kind for kind, _ in networkx.find_cycle(needs))
         raise ValueError(f"patterns are made of each other: {cycle}") from None

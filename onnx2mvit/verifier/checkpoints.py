@@ -120,7 +120,10 @@ class CheckedModel:
 
         def show(checkpoint: Checkpoint, tensor: Any) -> None:
             array = keras.ops.convert_to_numpy(tensor)
-            look(checkpoint, to_onnx(array, self.orders[checkpoint.value]))
+            order = self.orders[checkpoint.value]
+            if array.ndim == len(order) + 1:  # pixels or tokens that stand in a row in the file
+                array = array.reshape(*array.shape[: len(order) - 2], -1, array.shape[-1])
+            look(checkpoint, to_onnx(array, order))
 
         for call in self.calls.calls:
             args, kwargs = call.arguments(tensors)
@@ -134,7 +137,8 @@ class CheckedModel:
                 value = self.made[call].value
                 right = known(value) if value in self.ends else None
                 if right is not None:
-                    answer = keras.ops.convert_to_tensor(to_keras(right, self.orders[value]))
+                    right = to_keras(right, self.orders[value]).reshape(answer.shape)
+                    answer = keras.ops.convert_to_tensor(right)
             tensors |= _by_id(call.outputs, answer)
             for read in self.calls.last_read[call]:
                 tensors.pop(read, None)

@@ -23,6 +23,7 @@ COVERS = {
     "SliceBeforeTranspose",
     "SelectFromLinear",
     "SliceOfLinear",
+    "PartOfChannels",
 }
 
 
@@ -381,3 +382,69 @@ def test_a_part_of_each_head_is_a_smaller_linear_layer(moved: bool) -> None:
     assert (kernel == w.reshape(4, 3, 4)[..., 1:3].reshape(4, 6)).all()
     (y,) = graph.outputs
     assert y.shape == ((2, 3, 5, 2) if moved else (2, 5, 3, 2))
+
+
+@pytest.mark.parametrize("axis", ["axis2", "axis3"])
+def test_a_part_of_normalized_channels_is_normalized_by_itself(axis: str) -> None:
+    """Some heads, or a part of each."""
+    graph = unified(
+        f"""(float[2,5,4] x) => (float y) {{
+            p = MatMul(x, w)  f = Reshape(p, rows)  n = BatchNormalization(f, g, b, m, v)
+            d = Reshape(n, heads)  s = Slice(d, zero, two, {axis})  y = Neg(s)
+        }}""",
+        w=(w := np.arange(48, dtype="float32").reshape(4, 12)),
+        g=(weights := np.arange(1, 13, dtype="float32")),
+        b=weights,
+        m=weights,
+        v=weights,
+        rows=[10, 12],
+        heads=[2, 5, 3, 4],
+        zero=[0],
+        two=[2],
+        axis2=[2],
+        axis3=[3],
+    )
+    assert ops(graph) == ["MatMul", "Reshape", "BatchNormalization", "Reshape", "Neg"]
+    heads = np.arange(12).reshape(3, 4)
+    columns = (heads[:, :2] if axis == "axis3" else heads[:2]).reshape(-1)
+    (kernel,) = kernels(graph)
+    (norm,) = graph.of(["BatchNormalization"])
+    assert (kernel == w[:, columns]).all()
+    for value in norm.inputs[1:]:
+        assert value is not None and value.const is not None
+        assert (value.const == columns + 1).all()
+
+
+def test_a_part_of_the_channels_of_a_convolution_is_a_smaller_one() -> None:
+    graph = unified(
+        """(float[2,4,3,3] x) => (float y) {
+            c = Conv(x, w, b)  d = Reshape(c, heads)  s = Slice(d, zero, two, axis)  y = Neg(s)
+        }""",
+        w=(w := np.arange(48, dtype="float32").reshape(12, 4, 1, 1)),
+        b=np.arange(12, dtype="float32"),
+        heads=[2, 3, 4, 9],
+        zero=[0],
+        two=[2],
+        axis=[2],
+    )
+    assert ops(graph) == ["Conv", "Reshape", "Neg"]
+    (conv,) = graph.of(["Conv"])
+    _, kernel, bias = conv.inputs
+    assert kernel is not None and kernel.const is not None
+    assert (kernel.const == w.reshape(3, 4, 4, 1, 1)[:, :2].reshape(6, 4, 1, 1)).all()
+    assert bias is not None and bias.const is not None
+    assert bias.const.tolist() == [0, 1, 4, 5, 8, 9]
+
+
+def test_a_part_of_the_pixels_of_a_convolution_stays() -> None:
+    graph = unified(
+        """(float[2,4,3,3] x) => (float y) {
+            c = Conv(x, w)  d = Reshape(c, tokens)  s = Slice(d, zero, two, axis)  y = Neg(s)
+        }""",
+        w=(12, 4, 1, 1),
+        tokens=[2, 12, 9],
+        zero=[0],
+        two=[2],
+        axis=[2],
+    )
+    assert ops(graph) == ["Conv", "Reshape", "Slice", "Neg"]

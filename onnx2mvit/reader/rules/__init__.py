@@ -55,6 +55,7 @@ RULES: tuple[Rule, ...] = (
     selection.SliceBeforeTranspose(),
     selection.SelectFromLinear(),
     selection.SliceOfLinear(),
+    selection.PartOfChannels(),
     # Moves of axes: what is left is as short as it can be.
     attention.TransposeOfFlatHeads(),
     patches.PixelShuffle(),

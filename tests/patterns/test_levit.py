@@ -1,0 +1,87 @@
+"""LeViT: where its blocks hold, what looks like them, and a network converted."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import onnx2mvit
+from onnx2mvit.builder.build import build
+from onnx2mvit.exporter.torch_export import Request
+from onnx2mvit.lifter import lift
+from onnx2mvit.reader import read
+from tests.patterns.test_pattern_swin import reasons
+from tests.support.networks import converted as converted_in_blocks
+from tests.support.networks import exported
+from tests.support.texts import every, kinds
+from tests.support.torch_levit import levit
+
+pytestmark = pytest.mark.xdist_group("levit")
+
+SIZE = (10, 6)
+KEPT, FOLDED = Request("legacy", 17, False, True), Request("legacy", 17, True, True)
+BLOCKS = [*["LeViTBlock"] * 2, "LeViTDownsample", "LeViTBlock"]
+HEADS = {"num_heads": 2, "key_dim": 4, "value_dim": 8, "activation": "hard_silu"}
+BIAS = {"grid": (5, 3), "absolute": True}
+
+
+@pytest.mark.parametrize("request_", [KEPT, FOLDED], ids=["kept", "folded"])
+def test_its_blocks(tmp_path: Path, request_: Request) -> None:
+    """Linear layers are normalized where convolutions have it folded, too."""
+    network = lift(read(exported(levit(), request_, tmp_path, SIZE)))
+    found = [block.kind for block in network.blocks]
+    assert found == ["ConvBnAct", "ImageToTokens", *BLOCKS, "TwoHeadClassifier"]
+    block, smaller = network.blocks[2], network.blocks[4]
+    assert {name: block.params[name] for name in HEADS} == HEADS
+    assert (block.grid, block.mlp_ratio, block.use_bias) == ((5, 3), 2, False)
+    assert (smaller.grid, smaller.dim, smaller.params.get("pairwise")) == ((5, 3), 20, None)
+    biases = [bias.params for bias in every(network, "ScoreBias")]
+    assert biases == [BIAS, BIAS, BIAS | {"stride": 2}, BIAS | {"grid": (3, 2)}]
+    assert network.blocks[-1].batch_norm
+
+
+def test_any_numbers_are_learned_for_each_pair(tmp_path: Path) -> None:
+    network = lift(read(exported(levit(wrong=0.5), KEPT, tmp_path, SIZE)))
+    assert [b.kind for b in network.blocks][2:-1] == BLOCKS
+    assert all(bias.params == {} for bias in every(network, "ScoreBias"))
+    assert network.blocks[4].pairwise and "grid" not in network.blocks[2].params
+
+
+@pytest.mark.parametrize(
+    ("config", "kind", "reason"),
+    [
+        ({"signed": True}, "LeViTAttention", "its bias goes by the signs of offsets"),
+        ({"first": 1}, "LeViTDownsample", "rows_start is 1, not 0"),
+        ({"bare": True}, "LeViTAttention", "Activation"),
+        ({"plain": True}, "LeViTFeedForward", "LinearNorm"),
+    ],
+    ids=["signed", "every second from the second on", "no activation", "not normalized"],
+)
+def test_no_block_by_one_detail(
+    tmp_path: Path, config: dict[str, Any], kind: str, reason: str
+) -> None:
+    network = lift(read(exported(levit(**config), KEPT, tmp_path, SIZE)))
+    assert kind not in kinds(network)
+    assert any(reason in given for given in reasons(network, kind))
+
+
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory: pytest.TempPathFactory) -> onnx2mvit.Conversion:
+    folder = tmp_path_factory.mktemp("levit")
+    return converted_in_blocks(exported(levit(), KEPT, folder, SIZE), folder)
+
+
+def test_it_trains_and_is_saved(converted: onnx2mvit.Conversion, tmp_path: Path) -> None:
+    model: Any = build(converted.folder, num_classes=3, dropout=0.1)
+    tables = [w for w in model.trainable_weights if w.path.endswith("embeddings")]
+    assert [table.shape for table in tables] == [(15, 2)] * 3 + [(6, 2)]
+    before = [np.array(table) for table in tables]
+    images = np.random.default_rng(0).uniform(size=(2, *SIZE, 3))
+    model.compile(keras.optimizers.SGD(1.0), "mse")
+    model.fit(images, np.zeros((2, 3)), verbose=0)
+    assert all((np.array(t) != old).any() for t, old in zip(tables, before, strict=True))
+    model.save(tmp_path / "again.keras")
+    again = keras.models.load_model(tmp_path / "again.keras")
+    assert (np.asarray(again(images)) == np.asarray(model(images))).all()
