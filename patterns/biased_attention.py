@@ -58,7 +58,7 @@ class BiasedAttention(Pattern):
 
 
 def biased_attention(
-    query: KerasTensor,
+    x: KerasTensor,
     key: KerasTensor,
     value: KerasTensor,
     num_heads: int,
@@ -69,10 +69,10 @@ def biased_attention(
     name: str,
     **bias: Any,
 ) -> KerasTensor:
-    """Attention of tokens (B, N, h·k) to those of which key and value are, with biased scores."""
+    """Attention of the queries (B, N, h·k) to those of which key and value are, with a bias."""
     heads = (
         ops.reshape(y, (-1, y.shape[1], num_heads, y.shape[2] // num_heads))
-        for y in (query, key, value)
+        for y in (x, key, value)
     )
     q, k, v = heads
     scores = ops.einsum("bthk,bshk->bhts", q, k) * q.shape[-1] ** -0.5

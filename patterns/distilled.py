@@ -20,23 +20,25 @@ class TwoHeadClassifier(Pattern):
 
     keras = "two_head_classifier"
     main = "head"
+    before = ("GlobalAveragePooling2D", "TokenPooling")
     style = ("batch_norm", "bn_epsilon", "bn_momentum")
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         y = any_of(
-            op.GlobalAveragePooling2D(x, role="pool"),
-            op.TokenPooling(x, role="pool", pooling="mean", start=0),
+            op.ReduceMean(x, role="mean", axes=(2, 3), keepdims=0),
+            op.ReduceMean(x, role="mean", axes=(1,), keepdims=0),
         )
         norm = {"epsilon": p.bn_epsilon, "momentum": p.bn_momentum}
         own = {"units": p.num_classes, "use_bias": True}
-        heads = (
-            op.Dense(any_of(op.BatchNorm(y, role=f"{role}_bn", **norm), y), role=role, **own)
-            for role in ("head", "dist")
-        )
-        return op.Average(*heads, role="average")
+        head = any_of(op.BatchNorm(y, role="norm", **norm), y)
+        dist = any_of(op.BatchNorm(y, role="dist_norm", **norm), y)
+        answers = op.Dense(head, role="head", **own), op.Dense(dist, role="dist", **own)
+        return op.Average(*answers, role="average")
 
     def params(self, m: Match) -> dict[str, Any]:
-        norms = [block is not None for block in (m.head_bn, m.dist_bn)]
+        rank = 2 + len(m.mean.attrs["axes"])
+        require(len(m.shape("x")) == rank, "it is no mean of pixels or tokens")
+        norms = [block is not None for block in (m.norm, m.dist_norm)]
         require(norms[0] == norms[1], "one of the heads alone normalizes")
         return {"batch_norm": norms[0]}
 
@@ -54,16 +56,16 @@ def two_head_classifier(
 ) -> KerasTensor:
     """The mean of the logits that two linear layers make of the mean of all pixels or tokens."""
     x = ops.mean(x, axis=tuple(range(1, len(x.shape) - 1)))
-    answers = []
-    for head in (name, f"{name}_dist"):
-        y = x
-        if batch_norm:
-            norm = {"epsilon": bn_epsilon, "momentum": bn_momentum}
-            y = layers.BatchNormalization(**norm, name=f"{head}_bn")(y)
-        if dropout:
-            y = layers.Dropout(dropout, name=f"{head}_dropout")(y)
-        answers.append(layers.Dense(num_classes, name=head)(y))
-    x = average(*answers, name=f"{name}_average")
+    if dropout:
+        x = layers.Dropout(dropout, name=f"{name}_dropout")(x)
+    head = dist = x
+    if batch_norm:
+        norm = {"epsilon": bn_epsilon, "momentum": bn_momentum}
+        head = layers.BatchNormalization(**norm, name=f"{name}_norm")(x)
+        dist = layers.BatchNormalization(**norm, name=f"{name}_dist_norm")(x)
+    head = layers.Dense(num_classes, name=name)(head)
+    dist = layers.Dense(num_classes, name=f"{name}_dist")(dist)
+    x = average(head, dist, name=f"{name}_average")
     if classifier_activation:
         x = layers.Activation(classifier_activation, name=f"{name}_activation")(x)
     return x

@@ -22,7 +22,7 @@ class MetaBlock4D(Pattern):
 
     keras = "meta_block_4d"
     nested = True
-    style = ("activation", "mlp_ratio", "pool_size", "layer_scale", *STYLE)
+    style = ("activation", "mlp_ratio", "pool_size", "layer_scale")
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         pooled = op.AveragePooling2D(x, role="pool", pool_size=p.pool_size, strides=1)

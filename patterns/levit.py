@@ -130,7 +130,7 @@ def levit_feed_forward(
 
 
 HEADS = p("num_heads", "key_dim", "value_dim", "activation")
-STYLE = ("activation", "mlp_ratio", "key_dim", "value_dim", *NORM)
+STYLE = ("activation", "mlp_ratio", "key_dim", "value_dim")
 
 
 class LeViTBlock(Pattern):

@@ -80,6 +80,7 @@ class SwinBlock(Pattern):
     nested = True
     inner = True
     order = staticmethod(plain)
+    style = ("activation", "qkv_bias", "mlp_ratio", "epsilon")
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         single: dict[str, Any] = {"p": p.window_size, "q": p.window_size}
@@ -194,7 +195,7 @@ class SwinStage(Pattern):
     keras = "swin_stage"
     nested = True
     order = staticmethod(plain)
-    style = ("window_size", "activation", "qkv_bias", "epsilon", "mlp_ratio")
+    style = ("window_size",)
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         own = p("num_heads", "window_size", "qkv_bias", "absolute", "pairwise", "mask_windows")

@@ -79,6 +79,7 @@ class TinyViTBlock(Pattern):
     nested = True
     inner = True
     order = staticmethod(plain)
+    style = ("activation", "kernel_size", "mlp_ratio", "epsilon")
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         single: dict[str, Any] = {"p": p.window_size, "q": p.window_size}
@@ -103,7 +104,9 @@ class TinyViTBlock(Pattern):
         y = op.Transpose(op.Add(image, cut), perm=(0, 3, 1, 2))
         local = {"strides": 1, "dilation": 1, "activation": None, "kernel_size": p.kernel_size}
         y = DepthwiseConv(y, role="local_conv", **local, **STYLE)
-        return op.FeedForward(op.ImageToTokens(y), role="mlp", layer_scale=None, **MLP)
+        return op.FeedForward(
+            op.ImageToTokens(y, role="tokens"), role="mlp", layer_scale=None, **MLP
+        )
 
     def params(self, m: Match) -> dict[str, Any]:
         _, pixels, _ = m.shape("attn", 3)
@@ -165,7 +168,6 @@ class TinyViTStage(Pattern):
     keras = "tiny_vit_stage"
     nested = True
     before = ("MeanClassifier",)
-    style = ("activation", "kernel_size", "mlp_ratio", *STYLE)
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         own = p("num_heads", "window_size", "kernel_size", "pairwise")

@@ -80,8 +80,8 @@ class Attention(nn.Module):
         else:
             q, k, v = self.qkv(x).view(b, n, HEADS, -1).split([KEY_DIM, *sizes], dim=3)
         scores = q.permute(0, 2, 1, 3) @ k.permute(0, 2, 3, 1) * KEY_DIM**-0.5
-        scores = scores + self.table[:, cast(Tensor, self.index)] + cast(Tensor, self.wrong)
-        y = (scores.softmax(-1) @ v.permute(0, 2, 1, 3)).transpose(1, 2)
+        bias = self.table[:, cast(Tensor, self.index)] + cast(Tensor, self.wrong)
+        y = ((scores + bias).softmax(-1) @ v.permute(0, 2, 1, 3)).transpose(1, 2)
         y = y.reshape(b, -1, HEADS * self.value_dim)
         return cast(Tensor, self.proj(y if self.config.bare else functional.hardswish(y)))
 

@@ -364,7 +364,9 @@ class PartOfChannels(Rule):
         of_each = np.broadcast_to(np.arange(made[1]).reshape(along), made)
         cut = range(attrs["start"], attrs["end"])
         part = of_each.reshape(m.shape("divided")).take(cut, axis=attrs["axis"])
-        shape = (made[0], part.size * made[1] // elements(made), *made[2:])
+        count, rest = divmod(part.size * made[1], elements(made))
+        require(not rest, "it cuts through channels")
+        shape = (made[0], count, *made[2:])
         channels = part.reshape(*shape[:2], -1)[0, :, 0]
         whole = np.broadcast_to(channels.reshape(along), shape)
         require(np.array_equal(part.reshape(shape), whole), "it cuts through channels")
