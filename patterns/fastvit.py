@@ -292,14 +292,22 @@ class FastViTAttentionBlock(Pattern):
     """Attention between all pixels, then ConvFFN, each with a residual and LayerScale.
 
     arXiv:2303.14189, section 3.2 and figure 2: the token mixer of the last stages of SA and MA.
+    The larger image encoders of MobileCLIP2 (arXiv:2508.20691) normalize channels, not the batch.
     """
 
     keras = "fastvit_attention_block"
     nested = True
-    style = ("activation", "attention_bias", "layer_scale", "bn_epsilon", "bn_momentum")
+    style = (
+        *("activation", "attention_bias", "layer_scale", "layer_norm", "epsilon"),
+        *("bn_epsilon", "bn_momentum"),
+    )
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        y: Expr = op.ImageToTokens(op.BatchNorm(x, role="norm", **NORM), role="tokens")
+        norm = any_of(
+            op.BatchNorm(x, role="norm", **NORM),
+            op.LayerNorm2d(x, role="norm", epsilon=p.epsilon),
+        )
+        y: Expr = op.ImageToTokens(norm, role="tokens")
         own = {"num_heads": p.num_heads, "use_bias": p.attention_bias}
         y = op.MultiHeadAttention(y, role="attention", **own)
         y = op.Rearrange("b (h w) d -> b d h w", y, h=p._height, w=p._width)
@@ -311,7 +319,8 @@ class FastViTAttentionBlock(Pattern):
         require((m._height, m._width) == (height, width), "it makes an image of another size")
         scaled = m.scale is not None
         require(scaled == (m.scale_attention is not None), "one of its branches alone is scaled")
-        return {"layer_scale": scaled}
+        layer_norm = m.norm.kind == "LayerNorm2d"
+        return {"layer_scale": scaled, **({"layer_norm": True} if layer_norm else {})}
 
 
 def fastvit_attention_block(
@@ -321,6 +330,8 @@ def fastvit_attention_block(
     activation: str = "gelu",
     attention_bias: bool = True,
     layer_scale: bool = True,
+    layer_norm: bool = False,
+    epsilon: float = 1e-5,
     bn_epsilon: float = 1e-5,
     bn_momentum: float = 0.9,
     *,
@@ -330,7 +341,10 @@ def fastvit_attention_block(
     """Attention between all pixels of an image, then a convolutional feed-forward network."""
     inputs = keras.Input(x.shape[1:])
     conv |= {"bn_epsilon": bn_epsilon, "bn_momentum": bn_momentum}
-    y = normalized(inputs, False, name="norm", **conv)
+    if layer_norm:
+        y = layers.LayerNormalization(epsilon=epsilon, name="norm")(inputs)
+    else:
+        y = layers.BatchNormalization(epsilon=bn_epsilon, momentum=bn_momentum, name="norm")(inputs)
     y = image_to_tokens(y)
     attention = layers.MultiHeadAttention(
         num_heads, x.shape[-1] // num_heads, use_bias=attention_bias, name="attention"

@@ -32,6 +32,7 @@ CASES = {
     "timm, without LayerScale": (Config(layer_scale=False), TRAINED),
     "ml-cvnets, without LayerScale": (Config(cvnets=True, layer_scale=False), TRAINED),
     "MobileCLIP": (Config(squeeze=True, kernel=5), TRAINED),
+    "MobileCLIP2": (Config(layer_norm=True), TRAINED),
     "merged": (Config(merged=True), MERGED),
 }
 
@@ -48,6 +49,8 @@ def test_all_of_it_is_in_the_papers_blocks_however_it_is_written(case: str, tmp_
     assert all(each == found[0] for each in found)
     scales = len(every(network, "ImageLayerScale"))
     assert scales == ((3 if config.merged else 4) if config.layer_scale else 0)
+    norms = {"layer_norm" in block.params for block in every(network, "FastViTAttentionBlock")}
+    assert norms == {config.layer_norm}
     if not config.merged:
         assert {block.kernel_size for block in every(network, "RepMixer")} == {config.kernel}
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.support.torch_attention import Attention
+from tests.support.torch_convnext import LayerNorm2d
 from tests.support.torch_mobile import Config as Mobile
 from tests.support.torch_mobile import Conv, SqueezeExcite
 from tests.support.torch_mobilevit import GlobalPool, randomize, sequential
@@ -21,13 +22,17 @@ SIZE = (64, 64)
 
 @dataclass(frozen=True)
 class Config:
-    """`squeeze` squeezes and activates patch embeddings, as MobileCLIP does."""
+    """`squeeze` squeezes and activates patch embeddings, as MobileCLIP does.
+
+    `layer_norm` is before attention in the larger ones of MobileCLIP2.
+    """
 
     merged: bool = False
     cvnets: bool = False
     layer_scale: bool = True
     squeeze: bool = False
     kernel: int = 3
+    layer_norm: bool = False
 
     @property
     def branches(self) -> Branches:
@@ -99,7 +104,7 @@ class RepMixerBlock(nn.Module):
 class AttentionBlock(nn.Module):
     def __init__(self, config: Config, dim: int) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm2d(dim)
+        self.norm: nn.Module = LayerNorm2d(dim) if config.layer_norm else nn.BatchNorm2d(dim)
         self.token_mixer = Attention("scale on q", dim, 2, bias=False, dropout=0.0)
         self.layer_scale_1 = LayerScale(config, dim)
         self.mlp = ConvFFN(dim)
