@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.window import window_of
 from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, each, p, require
 
@@ -27,14 +26,13 @@ class PyramidPooling(Pattern):
 
     keras = "pyramid_pooling"
     nested = True
-    before = ("FillPatches", "FusedMBConv", "ResizeToInput")
+    before = ("AveragePooling2D", "FillPatches", "FusedMBConv", "ResizeToInput")
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         conv = {"activation": p.activation, "strides": 1, "dilation": 1, **STYLE}
         # Where its windows do not overlap, it is written as pooling of this one size.
         pool = any_of(
             op.AdaptiveAveragePooling2D(x, role="pool"),
-            op.AveragePooling2D(x, role="pool"),
             op.AveragePool(x, role="pool"),
             op.GlobalMean(x, role="pool"),
         )
@@ -59,9 +57,8 @@ def windows(part: Match, size: list[int]) -> int:
     height, width = part.shape("level", 4)[2:]
     require(height == width, f"a level has {height}×{width} pixels")
     require(list(part.shape("resize")[2:]) == size, "a level is resized to another size")
-    if part.pool.op in ("AveragePool", "AveragePooling2D"):
-        node = part.pool.matched[0] if isinstance(part.pool, Block) else part.pool
-        window = window_of(node)
+    if part.pool.op == "AveragePool":
+        window = window_of(part.pool)
         whole = [length * height for length in window.size]
         fills = whole == size and window.size == window.strides and not window.padded
         require(fills, "the windows of a level are not side by side")

