@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-all lint unit bench fuzz random golden notebooks clean
+.PHONY: demo test test-all lint unit bench fuzz random golden networks notebooks clean
 
 demo: $(INSTALLED)
 	$(BIN)/onnx2mvit export mobilevit_xs --weights auto
@@ -41,6 +41,10 @@ random: $(INSTALLED)
 # Writes the golden example anew; look at the difference before you commit it.
 golden: $(INSTALLED)
 	$(BIN)/python -m tests.support.golden
+
+# Converts every export that there is and writes README's table of networks; about ten minutes.
+networks: $(INSTALLED)
+	$(BIN)/python -m tests.support.networks_table
 
 # Runs notebooks/*.py and writes each as a notebook with what it showed.
 notebooks: $(INSTALLED)

@@ -1,4 +1,4 @@
-"""MobileNetV1's and V2's blocks, and V3's, which squeezes."""
+"""MobileNetV1's block (arXiv:1704.04861), V2's (arXiv:1801.04381), and V3's (arXiv:1905.02244)."""
 
 from __future__ import annotations
 
