@@ -1,4 +1,4 @@
-"""Real exports of MobileViT v1 from Hugging Face and timm: one network, however it is spelled."""
+"""Real exports of MobileViT v1 from three sources: one network, however it is spelled."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,9 +24,9 @@ CONVERTED = [
 ]
 
 
-def test_there_are_exports_of_both_sources() -> None:
-    assert len(V1) == 13
-    assert {name.partition("-")[0] for name in V1} == {"hf", "timm"}
+def test_there_are_exports_of_all_sources() -> None:
+    assert len(V1) == 14
+    assert {name.partition("-")[0] for name in V1} == {"hf", "timm", "cvnets"}
 
 
 @pytest.mark.parametrize("name", V1)
