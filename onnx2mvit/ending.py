@@ -111,8 +111,25 @@ def cleaned_up(clean: Callable[[], None]) -> Iterator[None]:
         _cleanups.remove(clean)
 
 
+def _own_stderr() -> int:
+    """A descriptor for what is ours on stderr; `sys.stderr` writes to it from now on."""
+    own = os.dup(2)
+    if "--debug" not in sys.argv[1:] and sys.stderr is sys.__stderr__:
+        sys.stderr.flush()
+        encoding, errors = sys.stderr.encoding, sys.stderr.errors
+        sys.stderr = open(own, "w", 1, encoding, errors, closefd=False)  # noqa: SIM115
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+    return own
+
+
 def own_process() -> None:
-    """Makes the process fit for a command: open streams that take any text, noted interrupts."""
+    """Makes the process fit for a command: open streams that take any text, noted interrupts.
+
+    What libraries write to the descriptor of stderr from C++, at any time, goes nowhere, as they
+    know no other switch: with --debug it is shown.
+    """
     for descriptor, mode in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
         try:
             os.fstat(descriptor)
@@ -124,7 +141,7 @@ def own_process() -> None:
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
-    stderr = os.dup(2)  # `quiet` redirects the other one
+    stderr = _own_stderr()
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         # No exception: libraries swallow it, and in an import it may leave locks that are held.

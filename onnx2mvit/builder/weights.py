@@ -51,16 +51,16 @@ def variables_by_path(model: keras.Model, inside: str = "") -> Iterator[tuple[st
                 yield inside + own + variable.path.removeprefix(own), variable
 
 
-def other_weights(model: keras.Model, arrays: Arrays) -> list[str]:
-    """The paths of weights that a model has in other values than these, to the last place."""
+def other_weights(model: keras.Model, arrays: Arrays) -> Arrays:
+    """The weights that a model has in other values than these, to the last place, by path."""
     from keras import ops
 
-    return [
-        path
-        for path, variable in variables_by_path(model)
-        if path in arrays
-        and not np.array_equal(ops.convert_to_numpy(variable), arrays[path], equal_nan=True)
-    ]
+    ours = {path: ops.convert_to_numpy(variable) for path, variable in variables_by_path(model)}
+    return {
+        path: array
+        for path, array in ours.items()
+        if path in arrays and not np.array_equal(array, arrays[path], equal_nan=True)
+    }
 
 
 def check_weights(model: keras.Model, arrays: Arrays, origin: str) -> None:

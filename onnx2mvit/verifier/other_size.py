@@ -131,7 +131,8 @@ def _agrees_in_float64(
     try:
         with float64_allowed():
             feed = widened(by_name(inputs, [value.name for value in network.graph.inputs]))
-            right = Float64Runner(path, list(answers)).tensors(feed, list(answers))
+            file = Float64Runner(path, list(answers), network.graph.source.outputs)
+            right = InBatches(file, network.file_batch, network.batch_axes)(feed)
             ours = compare(as_the_file(in_float64(model), network)(feed), right)
     except Exception:  # of either runtime: then nothing is shown
         return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 LOOKED_INTO = 2  # so many of the images are looked at inside of the network
 BATCH = 4  # so many are answered at once in the end: they must not see each other
+
+SHOWN = 3  # of the weights that are others
 
 Array = np.ndarray[Any, Any]
 
@@ -111,11 +113,24 @@ def verify_model(
     progress(count, count)
     doubts = proof.doubts(session)
     found = proof.result(judge(path, network, model, doubts) if doubts else None)
-    changed = other_weights(model, block_weights(network.blocks))
+    weights = block_weights(network.blocks)
+    changed = other_weights(model, weights)
     if changed:  # what hides behind a large bias may be too little for any tolerance
-        note = f"{len(changed)} weights are not those of the file, the first is {changed[0]}"
+        far = {path: Comparison().add(ours, weights[path]) for path, ours in changed.items()}
+        note = _changed({path: each.max_rel_error for path, each in far.items()}, len(weights))
         found = replace(found, verdict="failed", notes=[note, *found.notes])
     return found
+
+
+def _changed(changed: Mapping[str, float], total: int) -> str:
+    """What is said of weights that are others, as after training, and how far each is off."""
+    farthest = sorted(changed, key=lambda path: -changed[path])
+    shown = ", ".join(f"{path} by {changed[path]:.1e}" for path in farthest[:SHOWN])
+    more = f" and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
+    return (
+        f"{len(changed)} of {total} weights are not those of the file, as in a model that was "
+        f"trained further: {shown}{more}, as a share of the largest value"
+    )
 
 
 class _Proof:

@@ -112,3 +112,30 @@ def test_an_interrupt_in_an_import_that_swallows_it(
     )
     assert (done.returncode, done.stderr) == (130, "interrupted\n")
     assert not (tmp_path / "out").exists()
+
+
+NOISY = """
+import os, sys
+sys.argv = ["onnx2mvit", "inspect", {file!r}, *{more!r}]
+import onnx2mvit.api as api
+read = api.inspect
+def noisy(*arguments, **options):
+    os.write(2, b"I0000 from C++\\n")
+    return read(*arguments, **options)
+api.inspect = noisy
+from onnx2mvit.__main__ import command
+command()
+"""
+
+
+@pytest.mark.parametrize("more", [[], ["--debug"]], ids=["usual", "debug"])
+def test_what_libraries_write_from_c_is_shown_for_debugging_alone(
+    tiny: Path, more: list[str]
+) -> None:
+    code = NOISY.format(file=str(tiny), more=more)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert ("I0000 from C++" in done.stderr) == bool(more)
+    code = NOISY.format(file="missing.onnx", more=more)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 3 and "error: missing.onnx does not exist" in done.stderr

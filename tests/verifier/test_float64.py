@@ -78,7 +78,20 @@ def test_a_weight_that_is_not_the_file_s_fails_however_little_it_changes(
     bias.assign(bias * (1 + 1e-6))
     found = verify_model(file, network, changed, reference)
     assert not found.passed
-    assert "1 weights are not those of the file, the first is classifier_0/bias" in found.notes
+    (note,) = (note for note in found.notes if "weights are not those of the file" in note)
+    assert note.startswith("1 of 9 weights") and "classifier_0/bias by " in note
+
+
+def test_a_model_that_was_trained_further_is_said_to_be_that(case: tuple[Case, Path]) -> None:
+    (file, network, reference), folder = case
+    tuned = build(folder)
+    for variable in tuned.trainable_variables:
+        variable.assign(variable * 1.5)
+    found = verify_model(file, network, tuned, reference)
+    note = found.notes[0]
+    assert not found.passed
+    assert "as in a model that was trained further" in note and "by 5.0e-01" in note
+    assert "and 4 more" in note
 
 
 def test_what_is_below_float32_s_normal_numbers_may_be_flushed_to_zero(tmp_path: Path) -> None:
