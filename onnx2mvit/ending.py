@@ -113,11 +113,11 @@ def cleaned_up(clean: Callable[[], None]) -> Iterator[None]:
 
 def _own_stderr() -> int:
     """A descriptor for what is ours on stderr; `sys.stderr` writes to it from now on."""
-    own = os.dup(2)
-    if "--debug" not in sys.argv[1:] and sys.stderr is sys.__stderr__:
-        sys.stderr.flush()
-        encoding, errors = sys.stderr.encoding, sys.stderr.errors
-        sys.stderr = open(own, "w", 1, encoding, errors, closefd=False)  # noqa: SIM115
+    own, stream = os.dup(2), sys.stderr
+    usual = "--debug" not in sys.argv[1:] and stream is sys.__stderr__
+    if usual and stream is not None:
+        stream.flush()
+        sys.stderr = open(own, "w", 1, stream.encoding, stream.errors, closefd=False)  # noqa: SIM115
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 2)
         os.close(nowhere)

@@ -54,6 +54,15 @@ class Window:
         return (self.auto_pad == "SAME_UPPER" or steps_by_one) and max(self.spans) > 1
 
     @property
+    def same_from_the_end(self) -> bool:
+        """True where "same" on the image turned round means the same for images of every size.
+
+        SAME_LOWER is SAME_UPPER from the other side, where windows leave no elements between them.
+        """
+        apart = any(n < stride for n, stride in zip(self.spans, self.strides, strict=True))
+        return self.auto_pad == "SAME_LOWER" and max(self.strides) > 1 and not apart
+
+    @property
     def pads_by_size(self) -> bool:
         """True if `pads`, or what is beyond them, are others for images of another size."""
         return (self.auto_pad.startswith("SAME") or self.ceil_mode) and max(self.strides) > 1

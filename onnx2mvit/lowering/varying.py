@@ -95,6 +95,8 @@ def _varying(node: Node, found: Varying) -> Axes:
             axis, count = attrs.get("axis", 0) % own, len(inputs[1][0].shape or ())
             kept = {at + (count - 1) * (at > axis) for at in axes if at != axis}
             return frozenset(kept | {axis + at for at in inputs[1][1]})
+        case "Einsum" if "." not in attrs["equation"] and "->" in attrs["equation"]:
+            return _by_letter(attrs["equation"], inputs)
         case "Select":
             return _left(axes, [attrs["axis"]], own)
         case op if op in RECURRENT:
@@ -124,6 +126,14 @@ def _of_product(inputs: list[tuple[Value, Axes]], rank: int) -> Axes:
         gone = sum(1 for other, _ in inputs[:2] if len(other.shape or ()) == 1)
         found |= {min(at + rank - own + gone * (index == 0), rank - 1) for at in axes - {summed}}
     return frozenset(found)
+
+
+def _by_letter(equation: str, inputs: list[tuple[Value, Axes]]) -> Axes:
+    """Those of the result whose letter stands for such an axis of an input."""
+    left, _, result = equation.replace(" ", "").partition("->")
+    terms = zip(left.split(","), inputs, strict=True)
+    letters = {term[at] for term, (_, axes) in terms for at in axes}
+    return frozenset(at for at, letter in enumerate(result) if letter in letters)
 
 
 def _left(axes: Axes, gone: Collection[int], rank: int) -> Axes:

@@ -95,7 +95,8 @@ def test_every_operator_with_an_axis_of_space_is_there() -> None:
     assert known - named - WITHOUT_SPACE == ELSEWHERE
 
 
-LAST_ROWS = 'a = Slice(x, m4, far, a2) {y} = Conv<auto_pad="SAME_LOWER", strides=[2,2]>(a, k3)'
+COUNTED = 'auto_pad="SAME_LOWER", kernel_shape=[3,3], strides=[2,2], count_include_pad=1'
+LAST_ROWS = f"a = Slice(x, m4, far, a2) {{y}} = AveragePool<{COUNTED}>(a)"
 
 
 def test_a_file_of_open_size_is_read_and_proven_at_the_size_that_is_asked_for(

@@ -63,8 +63,15 @@ def test_names_are_timms(lifted: Callable[[str], Network]) -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("exporter", EXPORTERS)
-@pytest.mark.parametrize("model", PARAMETERS)
+@pytest.mark.parametrize(
+    ("model", "exporter"),
+    [
+        ("resnet18", "legacy17.bn.dynb"),
+        ("regnety_004", "dynamo.dynb"),
+        pytest.param("resnet18", "dynamo.dynb", marks=pytest.mark.slow),
+        pytest.param("regnety_004", "legacy17.bn.dynb", marks=pytest.mark.slow),
+    ],
+)
 def test_it_answers_as_onnxruntime(model: str, exporter: str, converted: Convert) -> None:
     report = converted(f"timm-{model}.{exporter}").report
     assert report["coverage"]["in_blocks"] == report["coverage"]["nodes"]

@@ -75,9 +75,9 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Sequence[
 @pytest.mark.parametrize(
     ("spellings", "request_of"),
     [
-        *((CODE_BASES, request_of) for request_of in REQUESTS[::3]),
+        *((CODE_BASES, request_of) for request_of in REQUESTS[::6]),
         *((OTHERS, request_of) for request_of in FEW[2:]),
-        *(slow(CODE_BASES, each) for each in REQUESTS if each not in REQUESTS[::3]),
+        *(slow(CODE_BASES, each) for each in REQUESTS if each not in REQUESTS[::6]),
         *(slow(OTHERS, request_of) for request_of in FEW[1:2]),
     ],
     ids=lambda value: name(value) if isinstance(value, Request) else "-".join(value),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from onnx2mvit.ir.code import KerasCode
 from onnx2mvit.ir.expr import KerasExpr, alike, layer, unless
 from onnx2mvit.ir.kernels import conv_kernel, depthwise_kernel
 from onnx2mvit.ir.layout import channels_last
 from onnx2mvit.lowering.operators.context import OpContext
 from onnx2mvit.lowering.operators.registry import operator
-from onnx2mvit.lowering.operators.window import explicit, window, zero_padded
+from onnx2mvit.lowering.operators.window import explicit, is_turned, turned, window, zero_padded
 
 
 @operator("Conv", 11, 22)
@@ -25,9 +27,12 @@ def conv(op: OpContext) -> KerasCode:
     even = len(set(w.strides)) == 1 and len(set(w.dilations)) == 1
     depthwise = per_group == 1 < group and rank < 3 and even
     strides = (1,) * rank if sparse else w.strides
+    turns = is_turned(op, w) and not sparse
+    if turns:
+        kernel = np.flip(kernel, tuple(range(2, rank + 2)))
     options = {
         "strides": unless(alike(strides), 1),
-        "padding": "same" if w.same and not sparse else None,
+        "padding": "same" if (w.same or turns) and not sparse else None,
         "dilation_rate": unless(alike(w.dilations), 1),
         "use_bias": None if has_bias(op) else False,
     }
@@ -45,7 +50,7 @@ def conv(op: OpContext) -> KerasCode:
     if options["padding"] is None:
         explicit(op, w)
         x = zero_padded(x, w.pads) if w.padded else x
-    x = made(x)
+    x = turned(made(turned(x, w)), w) if turns else made(x)
     if sparse:
         x = x[slice(None), *(slice(None, None, stride) for stride in w.strides)]
     return op.code(x, channels_last(rank + 2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.code import KerasCode
@@ -12,7 +13,14 @@ from onnx2mvit.ir.window import Pads, Window
 from onnx2mvit.lowering.operators.context import OpContext
 from onnx2mvit.lowering.operators.convolution import image
 from onnx2mvit.lowering.operators.registry import operator
-from onnx2mvit.lowering.operators.window import explicit, padded, window, zero_padded
+from onnx2mvit.lowering.operators.window import (
+    explicit,
+    is_turned,
+    padded,
+    turned,
+    window,
+    zero_padded,
+)
 from onnx2mvit.matcher.rooted import require
 
 MOST_CUTS = 256  # of an image, for dilated windows: Keras has no pooling with them
@@ -33,7 +41,23 @@ def pooling_window(op: OpContext) -> tuple[Window, Pads]:
     beyond = w.beyond(op.shape()[2:], op.output_shape[2:])
     for more, span, (_, after) in zip(beyond, w.spans, w.pads, strict=True):
         require(after + more[1] < span, "its last window sees nothing but padding")
-    return w, beyond
+    return _for_every_size(op, w, beyond)
+
+
+def _for_every_size(op: OpContext, w: Window, beyond: Pads) -> tuple[Window, Pads]:
+    """Where the number of steps is rounded up, padding that does that for images of every size.
+
+    One element less than a step makes a further window of what is left over, and none of nothing.
+    A file for one size at which nothing is left over has none.
+    """
+    needed = any(map(any, beyond)) or op.graph.source.dynamic_size
+    if not (w.ceil_mode and needed and op.varies(range(2, len(op.shape())))):
+        return w, beyond
+    ends = tuple((0, stride - 1) for stride in w.strides)
+    for (_, after), (_, more), span in zip(w.pads, ends, w.spans, strict=True):
+        if after + more >= span:  # a last window in the padding is none
+            return w, beyond
+    return replace(w, ceil_mode=False), ends
 
 
 def finish(op: OpContext, x: KerasExpr) -> KerasCode:
@@ -60,6 +84,8 @@ def max_pool(op: OpContext) -> KerasCode:
     x = image(op)
     if w.same and max(w.dilations) == 1:
         return finish(op, pool_layer(w, "MaxPooling", "same")(x))
+    if is_turned(op, w):
+        return finish(op, turned(pool_layer(w, "MaxPooling", "same")(turned(x, w)), w))
     explicit(op, w)
     pads = join(w.pads, beyond)
     if any(map(any, pads)):
@@ -91,6 +117,8 @@ def average_pool(op: OpContext) -> KerasCode:
     dilated = max(w.dilations) > 1
     if w.same and not counted and not dilated and not w.ceil_mode:
         return finish(op, pool_layer(w, "AveragePooling", "same")(x))
+    if is_turned(op, w) and not counted:
+        return finish(op, turned(pool_layer(w, "AveragePooling", "same")(turned(x, w)), w))
     explicit(op, w)
     if w.padded and counted:
         x = zero_padded(x, w.pads)

@@ -26,6 +26,16 @@ def explicit(op: OpContext, w: Window) -> None:
         op.has_lengths_of(range(2, len(op.shape())))
 
 
+def is_turned(op: OpContext, w: Window) -> bool:
+    """Whether the image is to be turned round, as its padding is at the end from there."""
+    return w.same_from_the_end and op.varies(range(2, len(op.shape())))
+
+
+def turned(x: KerasExpr, w: Window) -> KerasExpr:
+    """An image, channels last, with its axes of space the other way round."""
+    return call("ops.flip", x, tuple(range(1, len(w.size) + 1)))
+
+
 def zero_padded(x: KerasExpr, pads: Pads) -> KerasExpr:
     """An image, channels last, with zeros around it."""
     return call(f"layers.ZeroPadding{len(pads)}D", widths(pads))(x)
