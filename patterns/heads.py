@@ -91,7 +91,8 @@ class NormOfMeanImage(Rule):
 class NormalizedClassifier(Pattern):
     """(B, C, H, W) → (B, classes): logits of the mean of all pixels, which is normalized.
 
-    arXiv:2201.03545, section 2.2. Large ConvNeXts of timm have a hidden layer.
+    arXiv:2201.03545, section 2.2. Large ConvNeXts of timm have a hidden layer. RepViT and LeViT
+    (arXiv:2104.01136, section 4.1) normalize over the batch.
     """
 
     keras = "normalized_classifier"
@@ -99,11 +100,17 @@ class NormalizedClassifier(Pattern):
     before = ("Classifier",)
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        y = op.GlobalAveragePooling2D(x, role="pool")
-        y = op.LayerNorm(y, role="norm", epsilon=p.epsilon)
+        y: Expr = op.GlobalAveragePooling2D(x, role="pool")
+        y = any_of(
+            op.LayerNorm(y, role="norm", epsilon=p.epsilon),
+            op.BatchNorm(y, role="norm", epsilon=p.epsilon, momentum=p.momentum),
+        )
         hidden = op.Dense(y, role="hidden", units=p.hidden, use_bias=p.use_bias)
         active = op.Activation(hidden, role="act", activation=p.activation)
         return op.Dense(any_of(y, active), role="dense", units=p.num_classes, use_bias=p.use_bias)
+
+    def params(self, m: Match) -> dict[str, Any]:
+        return {"batch_norm": True} if m.norm.kind == "BatchNorm" else {}
 
 
 def normalized_classifier(
@@ -112,15 +119,21 @@ def normalized_classifier(
     hidden: int | None = None,
     activation: str = "gelu",
     use_bias: bool = True,
+    batch_norm: bool = False,
     epsilon: float = 1e-6,
+    momentum: float = 0.9,
     dropout: float = 0.0,
     classifier_activation: str | None = None,
     *,
     name: str,
 ) -> KerasTensor:
-    """Global average pooling, layer normalization and a linear layer: logits."""
+    """Global average pooling, normalization and a linear layer: logits."""
     x = layers.GlobalAveragePooling2D(name=f"{name}_pool")(x)
-    x = layers.LayerNormalization(epsilon=epsilon, name=f"{name}_norm")(x)
+    if batch_norm:
+        norm = {"epsilon": epsilon, "momentum": momentum}
+        x = layers.BatchNormalization(**norm, name=f"{name}_norm")(x)
+    else:
+        x = layers.LayerNormalization(epsilon=epsilon, name=f"{name}_norm")(x)
     if hidden is not None:
         x = layers.Dense(hidden, use_bias=use_bias, name=f"{name}_hidden")(x)
         x = layers.Activation(activation, name=f"{name}_act")(x)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tests.support.torch_mobile import Config as Mobile
 from tests.support.torch_mobile import Conv, SqueezeExcite
-from tests.support.torch_mobilevit import GlobalPool, randomize, sequential
+from tests.support.torch_mobilevit import GlobalPool, Parts, randomize, sequential
 
 SIZE = (32, 32)
 
@@ -90,7 +90,9 @@ class RepViT(nn.Module):
         self.first = nn.Sequential(Block(config, 8, squeeze=True), Block(config, 8))
         self.downsample = Downsample(config, 8, 16)
         self.second = nn.Sequential(Block(config, 16, squeeze=True))
-        self.head = sequential([("global_pool", GlobalPool()), ("fc", nn.Linear(16, 7))])
+        norm: nn.Module = nn.Identity() if config.merged else nn.BatchNorm1d(16)
+        head: Parts = [("global_pool", GlobalPool()), ("bn", norm), ("l", nn.Linear(16, 7))]
+        self.head = sequential(head)
         randomize(self, seed, SIZE)
         self.eval()
 
