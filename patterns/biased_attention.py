@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from onnx2mvit.ir.graph import Value
 from onnx2mvit.ir.layout import plain
 from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, p, require, scalar
 
+from .conv import PointwiseConv, conv_bn_act
 from .score_bias import score_bias
 from .shift_mask import shift_masked, window_masked
 
@@ -17,15 +20,17 @@ if TYPE_CHECKING:
 
 BIAS = p("grid", "stride", "absolute")  # how it is looked up
 MASK = p("shift", "windows", "mask_windows")  # of windows whose pixels attend to each other
-# Tokens with the channels of all heads; normalized ones are those of all images in a row.
-TOKENS = ("b t (h k)", "(b t) (h k)")
+# Tokens, or pixels, with the channels of all heads; normalized tokens of all images are in a row.
+TOKENS = (("b t (h k)", "t"), ("(b t) (h k)", "t"), ("b (h k) r c", "(r c)"))
+TALK: dict[str, Any] = {"activation": None, "batch_norm": False, "use_bias": True}
 MASKS = ("ShiftMask", "WindowMask")
 
 
 class BiasedAttention(Pattern):
     """(B, N, h·k), (B, M, h·k), (B, M, h·d) → (B, N, h·d): softmax(q·kᵀ/√k + bias)·v in h heads.
 
-    arXiv:2103.14030, equation 4.
+    arXiv:2103.14030, equation 4. Talking heads (arXiv:2003.02436) are mixed before the softmax and
+    after it. All may be images, as (B, h·k, H, W), too.
     """
 
     keras = "biased_attention"
@@ -36,16 +41,18 @@ class BiasedAttention(Pattern):
     def onnx(self, op: Ops, x: Var) -> Expr:
         keys: dict[str, Any] = {"h": p.num_heads, "k": p._key_dim}
         values: dict[str, Any] = {"h": p.num_heads, "k": p._value_dim}
-        query = any_of(*(op.Rearrange(f"{way} -> b h t k", x, **keys) for way in TOKENS))
-        key = any_of(*(op.Rearrange(f"{way} -> b h k t", Var("key"), **keys) for way in TOKENS))
-        given = Var("value")
-        value = any_of(*(op.Rearrange(f"{way} -> b h t k", given, **values) for way in TOKENS))
+        q, k, v = x, Var("key"), Var("value")
+        query = any_of(*(op.Rearrange(f"{y} -> b h {t} k", q, **keys) for y, t in TOKENS))
+        key = any_of(*(op.Rearrange(f"{y} -> b h k {t}", k, **keys) for y, t in TOKENS))
+        value = any_of(*(op.Rearrange(f"{y} -> b h {t} k", v, **values) for y, t in TOKENS))
         y: Expr = op.Mul(op.MatMul(query, key), scalar("scale"))
         y = op.ScoreBias(y, role="bias", **BIAS, **MASK)
         shifted, masked = (getattr(op, kind)(y, role="mask", **MASK) for kind in MASKS)
         y = any_of(shifted, masked, y)
-        y = op.MatMul(op.Softmax(y, axis=-1), value)
-        return op.Rearrange("b h t k -> b t (h k)", y, **values)
+        y = op.Softmax(any_of(PointwiseConv(y, role="talk_before", **TALK), y), axis=-1)
+        y = op.MatMul(any_of(PointwiseConv(y, role="talk_after", **TALK), y), value)
+        tokens = op.Rearrange("b h t k -> b t (h k)", y, **values)
+        return any_of(tokens, op.Rearrange("b h (r c) k -> b (h k) r c", y, **values))
 
     def operands(self, m: Match) -> tuple[Value, ...]:
         return m.x, m.key, m.value
@@ -54,7 +61,9 @@ class BiasedAttention(Pattern):
         scale = float(m.scale.const.reshape(()))
         require(math.isclose(scale, m._key_dim**-0.5, rel_tol=1e-5), "the scale is not 1/sqrt(d)")
         require(m.mask is None or "shift" not in m.bias.params, "it has two masks")
-        return {}
+        talk = [block.filters for block in (m.talk_before, m.talk_after) if block is not None]
+        require(talk in ([], [m.num_heads] * 2), "its heads are not mixed before and after")
+        return {"talking_heads": True} if talk else {}
 
 
 def biased_attention(
@@ -65,13 +74,17 @@ def biased_attention(
     shift: int = 0,
     windows: tuple[int, int] | None = None,
     mask_windows: int | None = None,
+    talking_heads: bool = False,
     *,
     name: str,
     **bias: Any,
 ) -> KerasTensor:
-    """Attention of the queries (B, N, h·k) to those of which key and value are, with a bias."""
+    """Attention of the queries (B, N, h·k) to those of which key and value are, with a bias.
+
+    They are tokens, or the pixels of an image.
+    """
     heads = (
-        ops.reshape(y, (-1, y.shape[1], num_heads, y.shape[2] // num_heads))
+        ops.reshape(y, (-1, int(np.prod(y.shape[1:-1])), num_heads, y.shape[-1] // num_heads))
         for y in (x, key, value)
     )
     q, k, v = heads
@@ -81,8 +94,20 @@ def biased_attention(
         scores = shift_masked(scores, shift, windows)
     if mask_windows is not None:
         scores = window_masked(scores, mask_windows, name=f"{name}_mask")
-    y = ops.einsum("bhts,bshd->bthd", layers.Softmax()(scores), v)
+    if talking_heads:
+        scores = mixed_heads(scores, name=f"{name}_talk_before")
+    weights = layers.Softmax()(scores)
+    if talking_heads:
+        weights = mixed_heads(weights, name=f"{name}_talk_after")
+    y = ops.einsum("bhts,bshd->bthd", weights, v)
     return ops.reshape(y, (-1, q.shape[1], v.shape[2] * v.shape[3]))
+
+
+def mixed_heads(x: KerasTensor, *, name: str) -> KerasTensor:
+    """(B, h, N, M) → (B, h, N, M): a 1×1 convolution over the heads."""
+    alike: dict[str, Any] = {"activation": None, "batch_norm": False, "use_bias": True}
+    y = conv_bn_act(ops.transpose(x, (0, 2, 3, 1)), x.shape[1], 1, **alike, name=name)
+    return ops.transpose(y, (0, 3, 1, 2))
 
 
 class BiasedSelfAttention(Pattern):
