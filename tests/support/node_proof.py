@@ -118,7 +118,7 @@ class Runs:
     def __init__(self, proof: Proof, one_form: bool = False) -> None:
         self.proof = proof
         self.one_form = one_form
-        self.any_batch: list[bool] = []
+        self.any_batch = False
         self.known: list[Converted] = []
 
     def add(self, case: Case) -> None:
@@ -132,7 +132,8 @@ class Runs:
         """
         passed: list[Converted] = []
         refused: list[Refused] = []
-        for form in [case] if self.one_form else [case, *case.with_weights()]:
+        forms = [case] if self.one_form else [case, *case.with_weights()]
+        for form in forms:
             if passed and case.is_body:
                 break
             try:
@@ -151,10 +152,12 @@ class Runs:
                 if any(block.code is None for block in recognised.network.blocks):
                     self._run(recognised)
             if not self.one_form:
-                self.any_batch = [self._for_any_batch(converted.case) for converted in passed]
+                asked = forms if case.is_body else [converted.case for converted in passed]
+                found = map(self._for_any_batch, asked)
+                self.any_batch = any(found if case.is_body else [*found])
             self.proof.becomes.update(*map(_calls, passed))
         self.proof.passed.append(case.name)
-        if any(self.any_batch):
+        if self.any_batch:
             self.proof.any_batch.append(case.name)
 
     def _is_new(self, converted: Converted) -> bool:
