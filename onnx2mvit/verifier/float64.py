@@ -196,6 +196,8 @@ class _Both:
             if not _right(answer, right[name], noise[name].error):
                 return _where(f"output {name}", answer, right[name])
             rounding = self._rounding(tensors.at_hand, name, right[name])
+            if right[name].dtype.kind in "biu":
+                rounding = self._ties(tensors.at_hand, name, right[name]) / MANY_ROUNDINGS
             if self._lost(doubt.ours[name], right[name], max(rounding, noise[name].error)):
                 return _lost(f"output {name}", doubt.ours[name], right[name])
         return None
@@ -234,6 +236,16 @@ class _Both:
             answer = self.file.near(before, checkpoint.value.name)
             rounding = self._rounding(before, checkpoint.value.name, answer)
             yield part, to_keras(answer, checkpoint.model.orders[checkpoint.value]), rounding
+
+    def _ties(self, before: Mapping[str, Array], name: str, right: Array) -> float:
+        """The share of a mask or an index that may differ: where two values are nearly alike.
+
+        One place may always; all others change as well if what is before is off by the tolerance,
+        a quarter of them in one try, as both values go up or down.
+        """
+        tolerance = OF_PRECISION[self.network.graph.source.precision]
+        changed = Comparison().add(self.file.near(before, name, tolerance), right).max_abs_error
+        return 4 * changed + 1 / max(right.size, 1)
 
     def _rounding(self, before: Mapping[str, Array], name: str, right: Array) -> float:
         """How far a tensor changes if those before it are rounded as float32 would."""

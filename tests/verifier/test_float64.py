@@ -10,8 +10,13 @@ import safetensors.numpy
 import onnx2mvit
 from onnx2mvit.builder import build
 from onnx2mvit.ir.network import Network
-from onnx2mvit.runtimes import structured_images
-from onnx2mvit.verifier.reference_outputs import ReferenceOutputs, reference_outputs
+from onnx2mvit.runtimes import OnnxRuntimeRunner, structured_images
+from onnx2mvit.verifier.float64 import Doubt, judge
+from onnx2mvit.verifier.reference_outputs import (
+    ReferenceOutputs,
+    ReferenceTensors,
+    reference_outputs,
+)
 from onnx2mvit.verifier.verification import verify_model
 from tests.support.graphs import model, save
 
@@ -167,3 +172,25 @@ def test_a_wrong_model_of_it_never_passes(
     assert not found.passed
     assert found.float64 is not None
     assert found.float64["verdict"] == "wrong"
+
+
+MASK = """g (float[N,3,8,8] x) => (int64[N,8,8] mask) {
+    c = Conv<pads=[1,1,1,1]>(x, w)  mask = ArgMax<axis=1, keepdims=0>(c) }"""
+
+
+def test_which_of_two_that_are_alike_is_the_largest_is_rounding(tmp_path: Path) -> None:
+    """A place of a mask differs in float32; in float64 the model and the file agree."""
+    file = save(model(MASK, w=(4, 3, 3, 3)), tmp_path)
+    network = onnx2mvit.inspect(file)
+    made = onnx2mvit.convert(file, tmp_path, verify=False).model
+    images = np.random.default_rng(0).normal(size=(2, 3, 8, 8)).astype(np.float32)
+    one, other = ({"x": part} for part in (images[:1], images[1:]))
+    session = OnnxRuntimeRunner(file)
+    theirs, tensors = session(one), ReferenceTensors(session, network, one)
+    ours = {"mask": theirs["mask"].copy()}
+    ours["mask"][0, 0, 0] += 1
+    found = judge(file, network, made, [Doubt(one, other, theirs, ours, tensors, [])])
+    assert found.verdict == "right", found.words
+    ours["mask"][0] += 1  # but never in all places
+    found = judge(file, network, made, [Doubt(one, other, theirs, ours, tensors, [])])
+    assert found.verdict == "wrong"
