@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,3 +48,9 @@ def refuse_special(path: Path, raises: type[Onnx2mvitError] = InvalidModelError)
     """
     if path.exists() and not path.is_file():
         raise raises(f"{path} is not a file")
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, by which reports know it; it is not held in memory."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from onnx2mvit.base.user_files import sha256_of
 from onnx2mvit.deployment._interface import Interface
 from onnx2mvit.errors import UsageError
 from onnx2mvit.runtimes import (
@@ -94,6 +94,6 @@ def _usual_place(target: Path, known: dict[str, Any]) -> Path | None:
         return None
     for place in (folder, folder.parent, Path("exported_onnx"), Path()):
         path = place / name
-        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == known["sha256"]:
+        if path.is_file() and sha256_of(path) == known["sha256"]:
             return path
     return None

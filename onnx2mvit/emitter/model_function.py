@@ -5,13 +5,12 @@ from __future__ import annotations
 import builtins
 import itertools
 import keyword
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from onnx2mvit.emitter.functions import FORWARDED, Function, model_functions
+from onnx2mvit.emitter.loops import Statement, loops
 from onnx2mvit.emitter.signature import Signature
 from onnx2mvit.errors import UnsupportedError
 from onnx2mvit.ir.block import Block
@@ -31,8 +30,6 @@ ARGUMENTS = ("input_shape", "num_classes", "include_top", "pooling", "nested", "
 # Not to be the name of the model function, and not to be that of a variable in it.
 RESERVED = frozenset({*GLOBAL, *keyword.kwlist, *dir(builtins)})
 TAKEN = RESERVED | {*LOCAL, *ARGUMENTS}
-SHORTEST_LOOP = 3  # statements that differ only in a number are written as a loop
-NUMBER = re.compile(r"(?<![0-9])(0|[1-9][0-9]{0,5})(?![0-9])")
 
 
 class ModelFunction:
@@ -258,54 +255,6 @@ class ModelFunction:
 
 class _Missing:
     """No default: unlike any value."""
-
-
-@dataclass(frozen=True)
-class Statement:
-    """An expression that a variable gets; `name` is that of the layer in it."""
-
-    variable: str
-    expr: KerasExpr
-    name: str
-
-    def source(self, name: str) -> str:
-        """It as Python, with the source of the layer's name."""
-        return f"{self.variable} = {source(self.expr, name)}"
-
-
-def loops(statements: Sequence[Statement]) -> list[str]:
-    """The lines of statements; runs that differ only in a number of the name are loops."""
-    lines: list[str] = []
-    rest = list(statements)
-    while rest:
-        name, first, count = _run(rest)
-        if count >= SHORTEST_LOOP:
-            numbers = f"range({first}, {first + count})" if first else f"range({count})"
-            lines += [f"for i in {numbers}:", f"    {rest[0].source(f'f{name!r}')}"]
-        else:
-            count = 1
-            lines.append(rest[0].source(repr(rest[0].name)))
-        rest = rest[count:]
-    return lines
-
-
-def _run(statements: Sequence[Statement]) -> tuple[str, int, int]:
-    """The longest run at the beginning: its name with `{i}` for the number, the first, how many."""
-    leader = statements[0]
-    best = (leader.name, 0, 1)
-    if not any(leader.expr.find(LayerName)):
-        return best
-    for number in NUMBER.finditer(leader.name):
-        before, after = leader.name[: number.start()], leader.name[number.end() :]
-        first = int(number[0])
-        alike = (
-            statement == replace(leader, name=f"{before}{first + index}{after}")
-            for index, statement in enumerate(statements)
-        )
-        count = sum(1 for _ in itertools.takewhile(bool, alike))
-        if count > best[2]:
-            best = (f"{before}{{i}}{after}", first, count)
-    return best
 
 
 def _stem(block: Block) -> str:

@@ -35,7 +35,7 @@ def named_axes(graph: Graph) -> dict[Value, Axes]:
     for node in graph:
         for value in node.inputs:
             if value is not None and value.const is None and value.shape is not None:
-                for one, other in _same(node, value):
+                for one, other in same_axes(node, value):
                     links[value, one].append((node.output, other))
                     links[node.output, other].append((value, one))
     names: dict[Place, str] = {}
@@ -132,7 +132,7 @@ def _named(value: Value, channels: int) -> Iterator[tuple[Place, str]]:
         yield (value, axis), "channels" if axis == channels else next(space)
 
 
-def _same(node: Node, value: Value) -> Iterator[tuple[int, int]]:
+def same_axes(node: Node, value: Value) -> Iterator[tuple[int, int]]:
     """Which axes of an input are which of the (first) output."""
     before, after = value.shape or (), node.output.shape
     if after is None:
@@ -152,9 +152,9 @@ def _same(node: Node, value: Value) -> Iterator[tuple[int, int]]:
     elif node.op == "MatMul" and value is not node.inputs[0]:
         yield from ((axis, axis) for axis in range(rank) if axis != rank - 2)
     elif node.op == "Select":
-        yield from axes_left([node.attrs["axis"] % rank], rank)
+        yield from _axes_left([node.attrs["axis"] % rank], rank)
     elif node.op.startswith(REDUCING) and len(after) < rank:
-        yield from axes_left(reduced_axes(node, rank), rank)
+        yield from _axes_left(reduced_axes(node, rank), rank)
     elif rank <= len(after):  # element by element, or the same axes with other lengths
         ahead = len(after) - rank
         yield from (
@@ -193,7 +193,7 @@ def reduced_axes(node: Node, rank: int) -> list[int]:
     return [axis % rank for axis in given] if given else list(range(rank))
 
 
-def axes_left(gone: Collection[int], rank: int) -> Iterator[tuple[int, int]]:
+def _axes_left(gone: Collection[int], rank: int) -> Iterator[tuple[int, int]]:
     """The axes that stay when others are taken away, and where they stand then."""
     kept = [axis for axis in range(rank) if axis not in gone]
     return ((axis, at) for at, axis in enumerate(kept))

@@ -6,14 +6,14 @@ has the length of such an axis in it holds for one size alone.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 
 from onnx2mvit.ir.block import Block, onnx_nodes_of
 from onnx2mvit.ir.graph import Graph, Node, Value
 from onnx2mvit.ir.layout import Axes as Named
 from onnx2mvit.ir.layout import reshaped_groups
-from onnx2mvit.lowering.axes import REDUCING, axes_left, reduced_axes
+from onnx2mvit.lowering.axes import REDUCING, reduced_axes, same_axes
 
 Axes = frozenset[int]
 NONE: Axes = frozenset()
@@ -81,9 +81,8 @@ def _varying(node: Node, found: Varying) -> Axes:
     own, attrs = len(value.shape or ()), node.attrs
     everything = frozenset(range(1, rank))
     match node.op:
-        case "Transpose":
-            perm = attrs.get("perm") or tuple(reversed(range(own)))
-            return frozenset(at for at, axis in enumerate(perm) if axis in axes)
+        case "Transpose" | "Gather" | "Select":
+            return _moved(node, inputs)
         case "Reshape":
             groups = reshaped_groups(value.shape or (), node.output.shape or ())
             if groups is None:
@@ -91,14 +90,8 @@ def _varying(node: Node, found: Varying) -> Axes:
             return frozenset(axis for old, new in groups if axes & {*old} for axis in new)
         case "MatMul":
             return _of_product(inputs, rank)
-        case "Gather":
-            axis, count = attrs.get("axis", 0) % own, len(inputs[1][0].shape or ())
-            kept = {at + (count - 1) * (at > axis) for at in axes if at != axis}
-            return frozenset(kept | {axis + at for at in inputs[1][1]})
         case "Einsum" if "." not in attrs["equation"] and "->" in attrs["equation"]:
-            return _by_letter(attrs["equation"], inputs)
-        case "Select":
-            return _left(axes, [attrs["axis"]], own)
+            return _moved(node, inputs)
         case op if op in RECURRENT:
             return axes - {own - 1}
         case "GridSample":
@@ -110,8 +103,7 @@ def _varying(node: Node, found: Varying) -> Axes:
         case "GlobalAveragePool" | "GlobalMaxPool" | "GlobalLpPool":
             return axes & {0, 1}
     if node.op.startswith(REDUCING):
-        gone = reduced_axes(node, own)
-        return axes - {*gone} if rank == own else _left(axes, gone, own)
+        return axes - {*reduced_axes(node, own)} if rank == own else _moved(node, inputs)
     if rank < max(len(each.shape or ()) for each, _ in inputs) or node.op == "Einsum":
         return everything
     return frozenset(at + rank - len(each.shape or ()) for each, its in inputs for at in its)
@@ -128,14 +120,7 @@ def _of_product(inputs: list[tuple[Value, Axes]], rank: int) -> Axes:
     return frozenset(found)
 
 
-def _by_letter(equation: str, inputs: list[tuple[Value, Axes]]) -> Axes:
-    """Those of the result whose letter stands for such an axis of an input."""
-    left, _, result = equation.replace(" ", "").partition("->")
-    terms = zip(left.split(","), inputs, strict=True)
-    letters = {term[at] for term, (_, axes) in terms for at in axes}
-    return frozenset(at for at, letter in enumerate(result) if letter in letters)
-
-
-def _left(axes: Axes, gone: Collection[int], rank: int) -> Axes:
-    """Where axes stand when others are taken away."""
-    return frozenset(at for axis, at in axes_left(gone, rank) if axis in axes)
+def _moved(node: Node, inputs: list[tuple[Value, Axes]]) -> Axes:
+    """Where the axes of the inputs stand in the output."""
+    found = ((axes, *pair) for value, axes in inputs if axes for pair in same_axes(node, value))
+    return frozenset(new for axes, old, new in found if old in axes)

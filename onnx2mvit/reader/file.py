@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import onnx_ir as ir
 from onnx import version_converter
 
 from onnx2mvit.base.quiet import all_lines, one_line
+from onnx2mvit.base.user_files import sha256_of
 from onnx2mvit.errors import InvalidModelError, UnsupportedError
 from onnx2mvit.ir.graph import LEAST_OPSET, Source
 from onnx2mvit.reader.cut import cut
@@ -41,8 +41,7 @@ def check_file(path: Path) -> str:
             raise InvalidModelError(f"{path} is not a file")
         if path.stat().st_size == 0:
             raise InvalidModelError(f"{path} is empty")
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = sha256_of(path)
         onnx.checker.check_model(str(path))
     except UnicodeEncodeError as error:
         raise InvalidModelError(f"{path} has a name that is not UTF-8: rename it") from error

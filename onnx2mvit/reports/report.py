@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import operator
 import re
@@ -12,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from onnx2mvit.base.user_files import reading
+from onnx2mvit.base.user_files import reading, sha256_of
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Node, Value
 from onnx2mvit.ir.layout import Layout
@@ -68,7 +67,7 @@ def how_read(target: Path, path: Path) -> dict[str, Any]:
     outputs, merged = tuple(known.get("outputs", ())), bool(known.get("merged_branches"))
     if not (outputs or merged) or not path.is_file():
         return {}
-    same = hashlib.sha256(path.read_bytes()).hexdigest() == known["sha256"]
+    same = sha256_of(path) == known["sha256"]
     return {"outputs": outputs, "merge_branches": merged} if same else {}
 
 

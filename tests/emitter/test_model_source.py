@@ -9,7 +9,7 @@ import pytest
 import onnx2mvit
 from onnx2mvit.emitter.emit import emit
 from onnx2mvit.emitter.functions import operator_functions
-from onnx2mvit.emitter.model_function import Statement, loops
+from onnx2mvit.emitter.loops import Statement, loops
 from onnx2mvit.ir.expr import LayerName, Name, call
 from onnx2mvit.matcher.registry import builtin_patterns
 from tests.support.graphs import model, save

@@ -53,9 +53,9 @@ RULES: tuple[Rule, ...] = (
     sequence.SelectBeforeReshape(),
     selection.SelectBeforeTranspose(),
     selection.SliceBeforeTranspose(),
-    selection.SelectFromLinear(),
-    selection.SliceOfLinear(),
-    selection.PartOfChannels(),
+    linear.SelectFromLinear(),
+    linear.SliceOfLinear(),
+    linear.PartOfChannels(),
     # Moves of axes: what is left is as short as it can be.
     attention.TransposeOfFlatHeads(),
     patches.PixelShuffle(),

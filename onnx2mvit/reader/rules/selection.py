@@ -1,7 +1,7 @@
-"""Rules for taking a part of a tensor, and for taking it out of the weights beforehand.
+"""Rules for taking a part of a tensor: how it is written, and that it is taken early.
 
 Some code bases compute query, key and value in one linear layer and cut the result up. The parts
-are followed back to the weights, so that what is left are three linear layers.
+are followed back to it, and `linear` has what is left then: three linear layers.
 """
 
 from __future__ import annotations
@@ -13,12 +13,10 @@ from typing import Any
 import numpy as np
 
 from onnx2mvit.ir.graph import Value
-from onnx2mvit.ir.keras_layers import BATCH_NORM_WEIGHTS
 from onnx2mvit.matcher import Expr, Ops, Var, any_of, constant, each, optional
 from onnx2mvit.matcher.match import Match
-from onnx2mvit.matcher.rooted import Array, Mismatch, require
+from onnx2mvit.matcher.rooted import Mismatch, require
 from onnx2mvit.matcher.rule import Builder, Rule, Shape, elements
-from onnx2mvit.reader.rules.linear import linear, new_linear
 
 
 class SplitIsSlices(Rule):
@@ -288,102 +286,3 @@ class SliceBeforeTranspose(Rule):
         shape[axis] = attrs["end"] - attrs["start"]
         cut = new.Slice(m.divided.output, shape=tuple(shape), **{**attrs, "axis": axis})
         return new.Transpose(cut, shape=m.root.output.shape, perm=perm)
-
-
-class SelectFromLinear(Rule):
-    """A part of what a linear layer computes is a smaller linear layer.
-
-    Select(Reshape(Add(MatMul(x, w), b)), axis, index) → Reshape(Add(MatMul(x, w[:, c]), b[c]))
-    where the Reshape divides the last axis, and c are the columns that are selected; before it
-    other axes may be moved. Slice likewise
-    """
-
-    needed_by = "timm, cvnets, and torch's nn.MultiheadAttention"
-
-    def onnx(self, op: Ops, x: Var) -> Expr:
-        y = linear(op, x)
-        moved = op.Transpose(y, role="moved", perm=lambda perm: perm and perm[-1] == len(perm) - 1)
-        divided = op.Reshape(any_of(moved, y), role="divided")
-        return any_of(op.Select(divided), op.Slice(divided, role="part"))
-
-    def rewrite(self, m: Match, new: Builder) -> Value:
-        units, attrs = m.kernel.const.shape[1], m.root.attrs
-        require(m.part is None or "start" in attrs, "the cut is not known")
-        several = m.part is None or attrs["end"] - attrs["start"] > 1
-        require(several, "one element is selected")
-        axis, divided, rows = attrs["axis"], m.shape("divided"), elements(m.shape("x")[:-1])
-        before = [n for n in range(axis + 1) if elements(divided[:n]) == rows]
-        require(bool(before), "another axis is selected from")
-        parts = np.arange(units).reshape(divided[before[-1] :])
-        which = attrs["index"] if m.part is None else range(attrs["start"], attrs["end"])
-        y = columns_of(m, new, parts.take(which, axis=axis - before[-1]).reshape(-1))
-        y = y if m.moved is None else new.Transpose(y, perm=m.moved.attrs["perm"])
-        return new.Reshape(y, shape=m.root.output.shape)
-
-
-class SliceOfLinear(Rule):
-    """The same where the last axis is cut without being divided.
-
-    Slice(Add(MatMul(x, w), b), axis=last, start=s, end=e) → Add(MatMul(x, w[:, s:e]), b[s:e])
-    """
-
-    needed_by = "cvnets for mobile"
-
-    def onnx(self, op: Ops, x: Var) -> Expr:
-        return op.Slice(linear(op, x))
-
-    def rewrite(self, m: Match, new: Builder) -> Value:
-        attrs = m.root.attrs
-        require("start" in attrs, "the cut is not known")
-        require(attrs["axis"] == len(m.shape("x")) - 1, "another axis is cut")
-        return columns_of(m, new, np.arange(attrs["start"], attrs["end"]))
-
-
-class PartOfChannels(Rule):
-    """A part of the channels of a convolution, or of what is normalized, is a smaller one.
-
-    Slice(Reshape(BatchNormalization(y, s, b, m, v)), axis, start, end)
-    → Reshape(BatchNormalization(y', s[c], b[c], m[c], v[c])) where c are the channels in it, y is a
-    convolution or a linear layer whose tokens stand in a row, and y' its columns c
-    """
-
-    needed_by = "LeViT, whose query, key and value are one layer with a normalization"
-
-    def onnx(self, op: Ops, x: Var) -> Expr:
-        flat = op.Reshape(linear(op, x), role="flat")
-        filters, offsets = constant("filters", rank=4), optional("offsets", rank=1)
-        conv = op.Conv(x, filters, offsets, role="conv", group=1)
-        weights = (constant(name, rank=1) for name in BATCH_NORM_WEIGHTS)
-        norm = op.BatchNormalization(any_of(flat, conv), *weights, role="norm")
-        return op.Slice(op.Reshape(any_of(norm, conv), role="divided"))
-
-    def rewrite(self, m: Match, new: Builder) -> Value:
-        attrs, made = m.root.attrs, m.shape("conv" if m.norm is None else "norm")
-        require("start" in attrs, "the cut is not known")
-        along = (-1, *[1] * (len(made) - 2))  # the axes of a channel
-        of_each = np.broadcast_to(np.arange(made[1]).reshape(along), made)
-        cut = range(attrs["start"], attrs["end"])
-        part = of_each.reshape(m.shape("divided")).take(cut, axis=attrs["axis"])
-        count, rest = divmod(part.size * made[1], elements(made))
-        require(not rest, "it cuts through channels")
-        shape = (made[0], count, *made[2:])
-        channels = part.reshape(*shape[:2], -1)[0, :, 0]
-        whole = np.broadcast_to(channels.reshape(along), shape)
-        require(np.array_equal(part.reshape(shape), whole), "it cuts through channels")
-        if m.conv is not None:
-            offsets = None if m.offsets is None else m.offsets.const[channels]
-            weights = (m.filters.const[channels], offsets)
-            given = (w if w is None else new.constant(w, f"part_{w.ndim}") for w in weights)
-            y = new.Conv(m.x, *given, shape=shape, **m.conv.attrs)
-        else:
-            y = new.Reshape(columns_of(m, new, channels), shape=shape)
-        if m.norm is not None:
-            of_part = (new.constant(m.bound[n].const[channels], n) for n in BATCH_NORM_WEIGHTS)
-            y = new.BatchNormalization(y, *of_part, shape=shape, **m.norm.attrs)
-        return new.Reshape(y, shape=m.root.output.shape)
-
-
-def columns_of(m: Match, new: Builder, columns: Array) -> Value:
-    """The linear layer of a match with some of its columns alone."""
-    bias = None if m.bias is None else m.bias.const[columns]
-    return new_linear(new, m.x, m.kernel.const[:, columns], bias, f"{columns[0]}_")
