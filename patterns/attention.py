@@ -153,7 +153,7 @@ def multi_head_attention(
 class LayerScale(Pattern):
     """Tokens (B, N, d) times (d,) (arXiv:2103.17239, section 2).
 
-    Keras has no layer of that name. EinsumDense is the one whose kernel is the vector itself.
+    Keras has no layer of that name. A depthwise convolution of one token is it.
     """
 
     keras = "layer_scaled"
@@ -175,7 +175,7 @@ class LayerScale(Pattern):
 
     def weights(self, m: Match) -> dict[str, Array]:
         gamma: Array = m.gamma.const
-        return {"kernel": gamma.reshape((1, 1, -1, 1) if len(m.x.shape) == 4 else -1)}
+        return {"kernel": gamma.reshape((*[1] * (len(m.x.shape) - 2), -1, 1))}
 
 
 class ImageLayerScale(LayerScale):
@@ -198,11 +198,9 @@ class ImageLayerScale(LayerScale):
 def layer_scaled(x: KerasTensor, *, name: str) -> KerasTensor:
     """Tokens, or pixels, times a learned factor for each channel, which is small at first."""
     small = keras.initializers.Constant(1e-4)
-    if len(x.shape) == 4:
-        # Deployed, an image stays as it lies; EinsumDense would be a product of matrices.
-        return layers.DepthwiseConv2D(1, depthwise_initializer=small, use_bias=False, name=name)(x)
-    shape = tuple(x.shape[1:])
-    return layers.EinsumDense("btd,d->btd", shape, kernel_initializer=small, name=name)(x)
+    # Deployed, what is scaled stays as it lies; EinsumDense would be a product of matrices.
+    scale = layers.DepthwiseConv2D if len(x.shape) == 4 else layers.DepthwiseConv1D
+    return scale(1, depthwise_initializer=small, use_bias=False, name=name)(x)
 
 
 class TransformerLayer(Pattern):

@@ -52,4 +52,5 @@ def test_other_sizes_answer_as_torch(
 
 def test_it_deploys_and_trains(converted: onnx2mvit.Conversion, tmp_path: Path) -> None:
     networks.assert_deploys(converted, tmp_path)
-    networks.assert_trains(build(converted.folder))
+    # What is added to all pixels alike is in the mean around them as well.
+    networks.assert_trains(build(converted.folder), idle="norm1/beta")

@@ -138,7 +138,7 @@ def test_layer_scale(tmp_path: Path, shape: tuple[int, ...]) -> None:
     text = TOKENS + Text("y = Mul(t, gamma)", {"gamma": shape})
     block = only(text.lifted(tmp_path, image=VECTORS), "LayerScale")
     assert block.params == {}
-    assert block.weights["kernel"].shape == (DIM,)
+    assert block.weights["kernel"].shape == (1, DIM, 1)
 
 
 @pytest.mark.parametrize(
