@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -162,3 +163,85 @@ class Transformer(nn.Module):
         tokens = self.queries(x).flatten(2).transpose(1, 2)
         answer: torch.Tensor = self.decoder(tokens, memory)
         return answer
+
+
+def scenes(count: int, seed: int) -> tuple[np.ndarray[Any, Any], list[np.ndarray[Any, Any]]]:
+    """Images (count, height, width, 3) of discs and squares, and of each its rows of what is there.
+
+    A row is the class, 1 for a disc and 2 for a square, and the corners as shares of the image.
+    """
+    rng = np.random.default_rng(seed)
+    height, width = SIZE
+    y, x = np.mgrid[:height, :width] + 0.5
+    images, found = [], []
+    for _ in range(count):
+        image = rng.uniform(0, 0.4, 3) + rng.normal(0, 0.05, (height, width, 3))
+        rows = []
+        for left in (0.0, width / 2):  # one in each half, so that none hides another
+            radius, kind = rng.uniform(9, 20), int(rng.integers(1, CLASSES))
+            column = left + rng.uniform(radius, max(width / 2 - radius, radius + 1))
+            row = rng.uniform(radius, height - radius)
+            down, right = y - row, x - column
+            far = np.hypot(down, right) if kind == 1 else np.maximum(abs(down), abs(right))
+            image[far < radius] = rng.uniform(0.6, 1, 3)
+            corners = (column - radius, row - radius, column + radius, row + radius)
+            sides = (width, height, width, height)
+            rows.append([kind, *(at / side for at, side in zip(corners, sides, strict=True))])
+        images.append(image.clip(0, 1).astype(np.float32))
+        found.append(np.array(rows, np.float32))
+    return np.stack(images), found
+
+
+def corners(boxes: torch.Tensor) -> torch.Tensor:
+    """Boxes by their corners, from centre and size."""
+    return torch.cat([boxes[..., :2] - boxes[..., 2:] / 2, boxes[..., :2] + boxes[..., 2:] / 2], -1)
+
+
+def overlaps(some: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """Intersection over union of boxes (n, 4) and (m, 4) by their corners, (n, m)."""
+    low = torch.maximum(some[:, None, :2], others[None, :, :2])
+    high = torch.minimum(some[:, None, 2:], others[None, :, 2:])
+    both = (high - low).clamp(min=0).prod(-1)
+    areas = [(each[:, 2:] - each[:, :2]).prod(-1) for each in (some, others)]
+    return both / (areas[0][:, None] + areas[1] - both)
+
+
+def wanted(there: np.ndarray[Any, Any], defaults: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """The class and the offsets that each default box should be given (arXiv:1512.02325, 2.2)."""
+    rows = torch.from_numpy(there)
+    shared = overlaps(corners(defaults), rows[:, 1:])
+    shared[shared.argmax(0), torch.arange(len(rows))] = 1.0  # each has one at least
+    best, which = shared.max(1)
+    labels = torch.where(best > 0.45, rows[which, 0], 0.0).long()
+    low, high = rows[which, 1:3], rows[which, 3:]
+    centre, size = (low + high) / 2, high - low
+    shift = (centre - defaults[:, :2]) / defaults[:, 2:] / VARIANCES[0]
+    return labels, torch.cat([shift, torch.log(size / defaults[:, 2:]) / VARIANCES[1]], -1)
+
+
+def trained(steps: int = 350, batch: int = 16) -> Detector:
+    """A detector that finds discs and squares; it is trained as SSD is (arXiv:1512.02325, 2.2)."""
+    torch.manual_seed(0)
+    model = Detector(Config(decoded=False)).train()
+    defaults = default_boxes([(8, 12), (4, 6), (1, 1)])
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-2, steps)
+    for step in range(steps):
+        images, there = scenes(batch, step)
+        scores, offsets = model(torch.from_numpy(images).permute(0, 3, 1, 2))
+        targets = [wanted(rows, defaults) for rows in there]
+        labels, shifts = (torch.stack(each) for each in zip(*targets, strict=True))
+        positive = labels > 0
+        each = functional.cross_entropy(scores.transpose(1, 2), labels, reduction="none")
+        hardest = each.masked_fill(positive, 0).topk(3 * int(positive.sum()) // batch, dim=1)
+        loss = each[positive].sum() + hardest.values.sum()
+        loss = loss + functional.smooth_l1_loss(
+            offsets[positive], shifts[positive], reduction="sum"
+        )
+        optimizer.zero_grad()
+        torch.autograd.backward(loss / positive.sum())
+        optimizer.step()
+        schedule.step()
+    answers = Detector(Config())
+    answers.load_state_dict(model.state_dict())
+    return answers.eval()

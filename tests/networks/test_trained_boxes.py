@@ -1,0 +1,52 @@
+"""A detector that is trained on discs and squares finds them as well after conversion."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import onnx2mvit
+from onnx2mvit.exporter.torch_export import Request
+from tests.support.networks import exported
+from tests.support.torch_detection import SIZE, overlaps, scenes, trained
+
+Boxes = np.ndarray[Any, Any]
+
+
+def matched(ours: Boxes, theirs: Boxes, share: float) -> float:
+    """How many rows of class and corners have one of ours of that class that overlaps so far."""
+    if not len(ours):
+        return 0.0
+    shared = overlaps(torch.from_numpy(theirs[:, 1:]), torch.from_numpy(ours[:, 1:])).numpy()
+    same = theirs[:, :1] == ours[None, :, 0]
+    return float(((shared > share) & same).any(axis=1).mean())
+
+
+def rows(answers: dict[str, Any], image: int) -> Boxes:
+    """The class and corners of what was found in an image."""
+    labels, boxes = (np.asarray(answers[name])[image] for name in ("labels", "boxes"))
+    found: Boxes = np.concatenate([labels[:, None], boxes], axis=1)[labels >= 0]
+    return found.astype(np.float32)
+
+
+@pytest.mark.slow
+def test_what_was_learned_is_found_by_keras_as_by_torch(tmp_path: Path) -> None:
+    module = trained()
+    file = exported(module, Request("legacy", 17, False, True), tmp_path, SIZE)
+    result = onnx2mvit.convert(file, tmp_path / "out", inputs=2)
+    assert result.passed
+    images, there = scenes(16, 100_000)
+    model = onnx2mvit.detector(result.model, score_threshold=0.5, iou_threshold=0.45, max_boxes=20)
+    found = model(images)
+    with torch.no_grad():
+        scores, boxes = module(torch.from_numpy(images).permute(0, 3, 1, 2))
+    by_torch = model.get_layer("detections")([boxes.numpy(), scores.numpy()])
+    for image in range(len(images)):
+        ours, theirs = rows(found, image), rows(by_torch, image)
+        assert len(ours) == len(theirs)
+        assert not len(theirs) or matched(ours, theirs, 0.999) == 1
+    right = [matched(rows(found, image), each, 0.5) for image, each in enumerate(there)]
+    # 25 of 32 shapes are found after so short a training; by chance it would be next to none.
+    assert np.mean(right) > 0.7
