@@ -40,11 +40,17 @@ class SubModel:
 
     @cached_property
     def answer(self) -> Array:
-        """What Keras makes of the inputs."""
+        """What Keras makes of the inputs, pixels or tokens in a row where the file has them so."""
         import keras
 
-        made: Array = keras.ops.convert_to_numpy(self.model(self.inputs, training=False))
-        return made
+        pairs = zip(self.inputs, self.model.inputs, strict=True)
+        inputs = [
+            array if array.ndim == len(tensor.shape) else array.reshape(-1, *tensor.shape[1:])
+            for array, tensor in pairs
+        ]
+        made: Array = keras.ops.convert_to_numpy(self.model(inputs, training=False))
+        in_a_row = made.ndim > self.expected.ndim and made.size == self.expected.size
+        return made.reshape(self.expected.shape) if in_a_row else made
 
     @cached_property
     def comparison(self) -> Comparison:
