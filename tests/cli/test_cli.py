@@ -84,7 +84,7 @@ def test_inspect_gives_json(run: Run, filled: Fill) -> None:
     }
     assert set(told["onnx"]) == {
         *("file", "sha256", "opset", "producer", "nodes", "weights", "precision", "outputs"),
-        *("dynamic_batch", "dynamic_size"),
+        *("dynamic_batch", "dynamic_size", "merged_branches"),
     }
     assert told["onnx"]["file"] == f"{XXS}.onnx"
     assert told["coverage"]["nodes"] == told["coverage"]["in_blocks"] > 0
