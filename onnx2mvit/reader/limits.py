@@ -155,7 +155,7 @@ class Budget:
         size = max((value.dtype or ir.DataType.INT64).itemsize for value in node.outputs)
         self.made -= math.ceil(elements * size)
         self.work -= operations
-        self.loops -= operations * LOOPS.get(node.op_type, 0)
+        self.loops -= (_rows(node) or operations) * LOOPS.get(node.op_type, 0)
         if min(self.made, self.work, self.loops) < 0:
             name = node.name or node.outputs[0].name
             raise UnsupportedError(
@@ -173,6 +173,14 @@ def _elements(value: ir.Value) -> int | None:
     if value.shape is None or not value.shape.is_static():
         return None
     return math.prod(value.shape.numpy())
+
+
+def _rows(node: ir.Node) -> int | None:
+    """How many places a node goes through, whatever lies at each; None where that is another's."""
+    indices = node.inputs[1] if node.op_type in ("GatherND", "ScatterND") else None
+    if indices is None or indices.shape is None or not indices.shape.is_static():
+        return None
+    return math.prod(indices.shape.numpy()[:-1])
 
 
 def _operations(node: ir.Node, made: int) -> int:

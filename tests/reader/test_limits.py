@@ -130,6 +130,13 @@ def test_what_is_computed_for_images_does_not_grow(tmp_path: Path, node: str, sa
         read(path)
 
 
+def test_rows_that_are_looked_up_count_once(tmp_path: Path) -> None:
+    """CoAtNet looks up what all heads add to a score: a place, and a row of numbers."""
+    table, places = np.ones((4, 4096), np.float32), np.zeros((1024, 1), np.int64)
+    body = f"{GOOD} {{ a = GatherND(table, places)  m = ReduceSum<keepdims=0>(a)  y = Add(x, m) }}"
+    assert [node.op for node in graph(tmp_path, body, table=table, places=places)] == ["Add"]
+
+
 def test_what_is_kept_at_a_time_is_bounded(tmp_path: Path) -> None:
     made = "  ".join(f"t{i} = Tile(x, many)" for i in range(6))
     read_later = "  ".join(f"s{i} = Add(s{i - 1}, t{5 - i})" for i in range(1, 6))
