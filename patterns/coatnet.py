@@ -210,20 +210,12 @@ def relative_attention(
     _, height, width, _ = x.shape
     if None in (height, width):
         raise ValueError(f"{name}: the size of the image must be known")
-    query, key, value = (
-        conv_bn_act(
-            x,
-            num_heads * head_dim,
-            1,
-            activation=None,
-            batch_norm=False,
-            use_bias=qkv_bias,
-            name=each,
-        )
-        for each in (f"{name}_query", f"{name}_key", f"{name}_value")
-    )
+    alone: dict[str, Any] = {"activation": None, "batch_norm": False, "use_bias": qkv_bias}
+    query = conv_bn_act(x, num_heads * head_dim, 1, name=f"{name}_query", **alone)
+    key = conv_bn_act(x, num_heads * head_dim, 1, name=f"{name}_key", **alone)
+    value = conv_bn_act(x, num_heads * head_dim, 1, name=f"{name}_value", **alone)
     heads = (-1, height * width, num_heads, head_dim)
-    query, key, value = (ops.reshape(each, heads) for each in (query, key, value))
+    query, key, value = (ops.reshape(y, heads) for y in (query, key, value))
     scores = ops.einsum("bthk,bshk->bhts", query, key) * head_dim**-0.5
     scores = score_bias(scores, name=f"{name}_bias", **bias)
     y = ops.einsum("bhts,bshk->bthk", layers.Softmax()(scores), value)

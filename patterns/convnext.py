@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from keras import KerasTensor, layers, ops
 
 TO_NHWC, TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
+GRN_EPSILON = 1e-6  # of every ConvNeXt V2 there is
 LINEAR = {"batch_norm": False, "use_bias": True}  # a linear layer as a 1×1 convolution
 
 
@@ -141,12 +142,12 @@ class ConvNeXtBlock(Pattern):
         active = p.activation.where(lambda how: how is not None)
         z: Expr = op.LayerNorm2d(y, role="norm", epsilon=p.epsilon)
         z = PointwiseConv(z, role="mlp_in", filters=p._hidden, activation=active, **LINEAR)
-        z = any_of(op.GlobalResponseNorm2d(z, role="grn"), z)
+        z = any_of(op.GlobalResponseNorm2d(z, role="grn", epsilon=GRN_EPSILON), z)
         image = PointwiseConv(z, role="mlp_out", filters=p._dim, activation=None, **LINEAR)
         z = op.LayerNorm(op.Transpose(y, perm=TO_NHWC), role="norm", epsilon=p.epsilon)
         z = op.Dense(z, role="mlp_in", units=p._hidden, use_bias=True)
         z = op.Activation(z, role="act", activation=active)
-        z = any_of(op.GlobalResponseNorm(z, role="grn"), z)
+        z = any_of(op.GlobalResponseNorm(z, role="grn", epsilon=GRN_EPSILON), z)
         z = op.Dense(z, role="mlp_out", units=p._dim, use_bias=True)
         y = any_of(image, op.Transpose(z, perm=TO_NCHW, role="back"))
         return op.Add(x, any_of(op.ImageLayerScale(y, role="scale"), y))

@@ -262,7 +262,7 @@ class ConditionalPositionalEncoding(Pattern):
     nested = True
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        plain = {"batch_norm": False, "use_bias": True, "activation": None}
+        plain = {"batch_norm": False, "use_bias": True, "activation": None, "padding": None}
         return op.Add(DepthwiseConv(x, role="conv", kernel_size=KERNEL, strides=1, **plain), x)
 
     def params(self, m: Match) -> dict[str, Any]:

@@ -147,7 +147,7 @@ class MobileMQA(Pattern):
 
     keras = "mobile_mqa"
     nested = True
-    style = ("num_heads", "key_dim", "layer_scale", "bn_epsilon", "bn_momentum")
+    style = ("layer_scale", "bn_epsilon", "bn_momentum")
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         alone = {"strides": 1, "activation": None, "batch_norm": False, "use_bias": False}
@@ -164,11 +164,11 @@ class MobileMQA(Pattern):
         )
         key = Conv1x1(fewer("key_down"), role="key", filters=p.key_dim, **alone)
         keys = any_of(
-            op.Rearrange("b t k -> b 1 k t", op.ImageToTokens(key)),
+            op.Rearrange("b t k -> b 1 k t", op.ImageToTokens(key, role="key_tokens")),
             op.Rearrange("b k r c -> b 1 k (r c)", key),
         )
         value = Conv1x1(fewer("value_down"), role="value", filters=p.key_dim, **alone)
-        tokens = op.ImageToTokens(value)
+        tokens = op.ImageToTokens(value, role="value_tokens")
         values = any_of(op.Rearrange("b t k -> b 1 t k", tokens), tokens)
         scores = op.Mul(op.MatMul(query, keys), scalar("scale"))
         y: Expr = op.MatMul(op.Softmax(scores, axis=-1), values)

@@ -78,7 +78,7 @@ class SSDHead(Pattern):
 
     keras = "ssd_head"
     nested = True
-    style = ("outputs", "kernel_size", "activation", "depthwise_activation")
+    style = ("kernel_size", "activation", "depthwise_activation")
     before = ("InvertedResidual", "DepthwiseSeparable", "AllBoxes")
 
     def onnx(self, op: Ops, x: Var) -> Expr:

@@ -160,10 +160,9 @@ def swin_block(
         if shift and rows != columns:
             raise ValueError(f"{name}: {rows}×{columns} windows cannot be shifted")
         shift = 0  # there is but one
-    own: dict[str, Any] = {"qkv_bias": qkv_bias, "grid": (window_size, window_size)}
-    own |= {"shift": shift, "windows": (rows, columns)}
-    if pairwise:
-        own["grid"] = None
+    own: dict[str, Any] = {"qkv_bias": qkv_bias, "shift": shift, "windows": (rows, columns)}
+    if not pairwise:
+        own["grid"] = (window_size, window_size)
     if absolute:
         own["absolute"] = True
     if mask_windows is not None and shift:

@@ -70,7 +70,7 @@ class Explainer:
         if node is failure.node and isinstance(failure.complaint, Complaint):
             read = {value for each in failure.nodes for value in each.inputs}
             beside = not read.isdisjoint(node.inputs) or failure.fitted > max(1, size / 2)
-            return beside or not failure.missing
+            return (failure.fitted > 0 or size == 1) and (beside or not failure.missing)
         least = 3 if failure.missing and self.patterns_with[node.op] > RARE else 2
         enough = failure.fitted >= max(least, size / ENOUGH)
         whole = not (failure.missing or isinstance(failure.complaint, Complaint))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from onnx2mvit.matcher import Expr, Match, Ops, Var
-from onnx2mvit.matcher.expression import Chain, Op, Operand
+from onnx2mvit.matcher.expression import Chain, ForEach, Op, Operand, Param
 from onnx2mvit.matcher.pattern import Pattern
 from onnx2mvit.matcher.registry import builtin_patterns, builtin_rules, in_order, patterns_of
 from onnx2mvit.reader.rules import all_rules
@@ -19,6 +19,9 @@ from onnx2mvit.reader.rules import all_rules
 PATTERNS = {pattern.kind: pattern for pattern in builtin_patterns()}
 COMPOSITES = [pattern for pattern in PATTERNS.values() if pattern.keras is not None]
 BY_FUNCTION = {str(pattern.keras): pattern for pattern in COMPOSITES}
+KINDS = {
+    name: {pattern.kind for pattern in COMPOSITES if pattern.keras == name} for name in BY_FUNCTION
+}
 
 
 class Made(Pattern):
@@ -150,10 +153,12 @@ def test_what_is_usual_are_the_defaults_of_the_function_and_of_those_it_hands_on
 
 
 def function_of(pattern: Pattern) -> ast.FunctionDef:
-    """The Keras function of a composite, which must be defined in the pattern's own module."""
-    module = sys.modules[type(pattern).__module__]
-    function = vars(module)[str(pattern.keras)]
-    assert function.__module__ == module.__name__
+    """The Keras function of a composite, which must be defined beside the pattern, or beside
+    another that becomes the same.
+    """
+    function = vars(sys.modules[type(pattern).__module__])[str(pattern.keras)]
+    alike = (each for each in COMPOSITES if each.keras == pattern.keras)
+    assert function.__module__ in {type(each).__module__ for each in alike}
     (tree,) = ast.parse(inspect.getsource(function)).body
     assert isinstance(tree, ast.FunctionDef)
     return tree
@@ -207,16 +212,33 @@ def test_the_function_hands_on_what_a_network_chooses_once(pattern: Pattern) -> 
         without_bn = isinstance(passed.get("batch_norm"), ast.Constant)
         constants = [arg.value for arg in call.args if isinstance(arg, ast.Constant)]
         one_pixel = callee.keras == "conv_bn_act" and constants == [1]  # kernel_size
+        fixed = {
+            keyword
+            for part in pattern.expression.walk()
+            if isinstance(part, Op) and part.op in KINDS[str(callee.keras)]
+            for keyword, value in part.keywords.items()
+            if not isinstance(value, Param)
+        }
         for parameter in callee.style:
             unused = without_bn and parameter.startswith("bn_")
+            unused |= parameter in fixed  # the network has no choice
             unused |= one_pixel and parameter == "padding"
             assert parameter in given or None in given or unused, f"{callee.keras}({parameter}=)"
 
 
-def names_in(function: ast.FunctionDef) -> set[str]:
-    """The names of layers as they are written: "norm", "{name}_conv", "layer.{i}", "{name}"."""
+def names_in(function: ast.FunctionDef, module: str) -> set[str]:
+    """The names of layers as they are written: "norm", "{name}_conv", "layer.{i}", "{name}".
+
+    Also those in plain functions of the module that this one calls.
+    """
     found = set()
     for call in calls(function):
+        called = ast.unparse(call.func)
+        helper = vars(sys.modules[module]).get(called)
+        if called not in BY_FUNCTION and inspect.isfunction(helper):
+            (tree,) = ast.parse(inspect.getsource(helper)).body
+            assert isinstance(tree, ast.FunctionDef)
+            found |= names_in(tree, module)
         for keyword in call.keywords:
             if keyword.arg == "name":
                 text = ast.unparse(keyword.value)
@@ -227,12 +249,14 @@ def names_in(function: ast.FunctionDef) -> set[str]:
 
 @composite
 def test_the_function_names_each_of_its_blocks_by_its_role(pattern: Pattern) -> None:
-    names = names_in(function_of(pattern))
+    names = names_in(function_of(pattern), type(pattern).__module__)
     if pattern.is_leaf:
         return  # its parts are in the one layer
     parts = list(pattern.expression.walk())
     several = [part for part in parts if isinstance(part, Operand) and part.most != 1]
     operands = [operand for part in several for operand in part.parts]
+    every = [part for part in parts if isinstance(part, ForEach)]
+    numbered = [each for part in every for inner in part.parts for each in inner.walk()]
     assert all(f"{part.role}.{{i}}" in names for part in several if part.most is None)
     for part in parts:
         if not isinstance(part, Op) or part.op not in PATTERNS:
@@ -243,7 +267,8 @@ def test_the_function_names_each_of_its_blocks_by_its_role(pattern: Pattern) -> 
         assert part.role, f"a {part.op} has no role"
         if child.keras is not None and "name" not in arguments(function_of(child)):
             continue  # it makes no layer
-        role = part.role + ".{i}" if isinstance(part, Chain) else part.role
+        several_of_it = isinstance(part, Chain) or part in numbered
+        role = part.role + ".{i}" if several_of_it else re.sub(r"\.\d+$", ".{i}", part.role)
         if role == pattern.main:
             assert "{name}" in names
         else:

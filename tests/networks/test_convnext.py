@@ -36,6 +36,7 @@ def test_it_is_proven_and_all_in_its_blocks(converted: onnx2mvit.Conversion) -> 
     assert [block.kind for block in converted.blocks] == BLOCKS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("exporter", "head"),
     [(Request("dynamo", 20, False, True), "pixel"), (Request("legacy", 13, True, True), "vector")],
@@ -57,6 +58,7 @@ def test_other_sizes_answer_as_torch(
     networks.assert_answers_alike(model, torch_model(), (40, 56))
 
 
+@pytest.mark.slow
 def test_it_deploys_and_trains(converted: onnx2mvit.Conversion, tmp_path: Path) -> None:
     networks.assert_deploys(converted, tmp_path)
     networks.assert_trains(build(converted.folder))

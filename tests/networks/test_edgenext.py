@@ -42,6 +42,7 @@ def test_it_is_proven_and_all_in_its_blocks(converted: onnx2mvit.Conversion) -> 
     assert "num_positions" not in second.params
 
 
+@pytest.mark.slow
 def test_dynamo_gives_the_same_tree(converted: onnx2mvit.Conversion, tmp_path: Path) -> None:
     file = networks.exported(torch_model(), Request("dynamo", 20, False, True), tmp_path)
     assert networks.tree(onnx2mvit.inspect(file).blocks) == networks.tree(converted.blocks)
@@ -58,6 +59,7 @@ def test_other_sizes_answer_as_torch_where_there_are_no_positions(
     networks.assert_answers_alike(free.model, torch_model(False), (40, 56))
 
 
+@pytest.mark.slow
 def test_it_deploys_and_trains(converted: onnx2mvit.Conversion, tmp_path: Path) -> None:
     networks.assert_deploys(converted, tmp_path)
     networks.assert_trains(build(converted.folder), idle="key/bias")

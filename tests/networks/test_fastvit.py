@@ -88,6 +88,7 @@ def test_it_answers_as_torch_at_any_size(
     assert_answers_alike(build(result.folder), FastViT(Config()), size)
 
 
+@pytest.mark.slow
 def test_it_learns_and_is_loaded_with_keras_alone(
     result: onnx2mvit.Conversion, tmp_path: Path
 ) -> None:
@@ -101,6 +102,7 @@ def test_it_learns_and_is_loaded_with_keras_alone(
     assert all((np.array(scale) != old).any() for scale, old in zip(scales, before, strict=True))
 
 
+@pytest.mark.slow
 def test_merged_it_is_proven_deployed_and_of_stock_layers(tmp_path: Path) -> None:
     file = exported(FastViT(Config(merged=True, cvnets=True)), LEGACY, tmp_path, SIZE)
     result = converted_in_blocks(file, tmp_path)

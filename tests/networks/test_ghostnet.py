@@ -33,6 +33,7 @@ def test_it_is_proven_and_all_in_its_blocks(converted: onnx2mvit.Conversion) -> 
     assert [block.kind for block in converted.blocks] == KINDS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimize", [True, False])
 def test_dynamo_gives_the_same_tree(
     converted: onnx2mvit.Conversion, optimize: bool, tmp_path: Path
@@ -52,6 +53,7 @@ def test_other_sizes_answer_as_torch(converted: onnx2mvit.Conversion, tmp_path: 
         networks.assert_answers_alike(model, torch_model(), (44, 60))
 
 
+@pytest.mark.slow
 def test_it_deploys_and_trains(converted: onnx2mvit.Conversion, tmp_path: Path) -> None:
     networks.assert_deploys(converted, tmp_path)
     networks.assert_trains(build(converted.folder))

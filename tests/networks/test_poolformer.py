@@ -37,6 +37,7 @@ def test_it_is_proven_and_all_in_its_blocks(converted: onnx2mvit.Conversion) -> 
     assert [block.kind for block in converted.blocks] == KINDS
 
 
+@pytest.mark.slow
 def test_dynamo_gives_the_same_tree(converted: onnx2mvit.Conversion, tmp_path: Path) -> None:
     file = networks.exported(torch_model(), Request("dynamo", 20, True, True), tmp_path)
     assert networks.tree(onnx2mvit.inspect(file).blocks) == networks.tree(converted.blocks)
@@ -50,6 +51,7 @@ def test_other_sizes_answer_as_torch(
     networks.assert_answers_alike(model, torch_model(), (41, 57))
 
 
+@pytest.mark.slow
 def test_it_deploys_and_trains(converted: onnx2mvit.Conversion, tmp_path: Path) -> None:
     networks.assert_deploys(converted, tmp_path)
     # What is added to all pixels alike is in the mean around them as well.

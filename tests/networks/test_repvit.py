@@ -70,6 +70,7 @@ def test_it_is_proven_trains_and_takes_other_sizes(file: Path, tmp_path: Path) -
     assert not [path for path in still if not path.endswith("bias")]
 
 
+@pytest.mark.slow
 def test_merged_on_request_it_is_proven_and_deployed(file: Path, tmp_path: Path) -> None:
     result = converted_in_blocks(file, tmp_path, nodes=40, merge_branches=True)
     assert {b.merged for b in result.blocks if b.kind == "RepViTBlock"} == {True}

@@ -76,6 +76,7 @@ def test_its_head_is_for_other_classes_or_none(case: Case) -> None:
     assert import_module(result.source).PYRAMID == ("encoder_1", "encoder_2")
 
 
+@pytest.mark.slow
 @LARGER
 def test_it_is_trained_and_read_again(case: Case, tmp_path: Path) -> None:
     _, result = case
@@ -93,6 +94,7 @@ def test_it_is_trained_and_read_again(case: Case, tmp_path: Path) -> None:
     assert (np.asarray(again) == np.asarray(model(images))).all()
 
 
+@pytest.mark.slow
 @LARGER
 def test_it_is_deployed(case: Case, tmp_path: Path) -> None:
     _, result = case

@@ -66,6 +66,7 @@ def test_it_answers_as_torch_and_is_trained(result: onnx2mvit.Conversion) -> Non
     assert all((old != new).any() for old, new in zip(before, after, strict=True))
 
 
+@pytest.mark.slow
 def test_it_runs_as_litert(result: onnx2mvit.Conversion, tmp_path: Path) -> None:
     pytest.importorskip("ai_edge_litert")
     assert onnx2mvit.deploy(result.folder, tmp_path, inputs=2).passed

@@ -97,6 +97,7 @@ def test_a_text_encoder_is_in_blocks(result: onnx2mvit.Conversion) -> None:
     assert [block.params for block in result.blocks if block.kind == "EndOfText"] == [{"end": END}]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("end", "request_"), [(2, LEGACY), (END, DYNAMO)])
 def test_it_is_the_same_by_both_exporters(end: int, request_: Request, tmp_path: Path) -> None:
     found = onnx2mvit.inspect(text_file(end, request_, tmp_path))
@@ -120,6 +121,7 @@ def test_it_answers_as_torch_and_is_trained(result: onnx2mvit.Conversion) -> Non
     assert set(np.flatnonzero(changed)) == seen
 
 
+@pytest.mark.slow
 def test_it_runs_as_litert(result: onnx2mvit.Conversion, tmp_path: Path) -> None:
     pytest.importorskip("ai_edge_litert")
     assert onnx2mvit.deploy(result.folder, tmp_path, inputs=2).passed

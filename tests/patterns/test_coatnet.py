@@ -67,6 +67,7 @@ def test_the_tree_is_the_same_where_normalization_was_folded(
     assert tree(found.blocks) == tree(result.blocks)
 
 
+@pytest.mark.slow
 def test_tables_are_learned_in_training(result: onnx2mvit.Conversion) -> None:
     model: Any = build(result.folder)
     tables = [weight for weight in model.trainable_weights if weight.path.endswith("embeddings")]
@@ -78,6 +79,7 @@ def test_tables_are_learned_in_training(result: onnx2mvit.Conversion) -> None:
     assert all((old != np.array(new)).any() for old, new in zip(before, tables, strict=True))
 
 
+@pytest.mark.slow
 def test_it_runs_as_litert(result: onnx2mvit.Conversion, tmp_path: Path) -> None:
     pytest.importorskip("ai_edge_litert")
     assert onnx2mvit.deploy(result.folder, tmp_path, inputs=2).passed

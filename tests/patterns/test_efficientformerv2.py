@@ -66,6 +66,7 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> onnx2mvit.Conversion:
     return converted_in_blocks(exported(efficientformer_v2(), KEPT, folder, SIZE), folder)
 
 
+@pytest.mark.slow
 def test_it_trains_and_is_saved(converted: onnx2mvit.Conversion, tmp_path: Path) -> None:
     model: Any = build(converted.folder, num_classes=3, dropout=0.1)
     tables = [w for w in model.trainable_weights if w.path.endswith("embeddings")]

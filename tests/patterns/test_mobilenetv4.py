@@ -84,6 +84,7 @@ def test_other_sizes_answer_as_torch(result: onnx2mvit.Conversion) -> None:
         assert_answers_alike(model, hybrid(), size)
 
 
+@pytest.mark.slow
 def test_it_is_trained(result: onnx2mvit.Conversion) -> None:
     model: Any = build(result.folder)
     before = [np.array(w) for w in model.trainable_weights]
@@ -94,6 +95,7 @@ def test_it_is_trained(result: onnx2mvit.Conversion) -> None:
     assert all((old != np.array(new)).any() for old, new in pairs)
 
 
+@pytest.mark.slow
 def test_it_runs_as_litert(result: onnx2mvit.Conversion, tmp_path: Path) -> None:
     pytest.importorskip("ai_edge_litert")
     deployed = onnx2mvit.deploy(result.folder, tmp_path, inputs=2)

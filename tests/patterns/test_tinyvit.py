@@ -87,6 +87,7 @@ def test_other_sizes_fill_up_their_windows_as_in_torch(converted: onnx2mvit.Conv
     assert_answers_alike(model, tiny_vit(), (64, 104))
 
 
+@pytest.mark.slow
 def test_it_trains_and_is_saved(converted: onnx2mvit.Conversion, tmp_path: Path) -> None:
     model: Any = build(converted.folder, input_shape=(32, 32, 3), num_classes=3, dropout=0.1)
     tables = [w for w in model.trainable_weights if w.path.endswith("embeddings")]
