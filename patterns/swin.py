@@ -160,21 +160,24 @@ def swin_block(
         if shift and rows != columns:
             raise ValueError(f"{name}: {rows}×{columns} windows cannot be shifted")
         shift = 0  # there is but one
-    own: dict[str, Any] = {"qkv_bias": qkv_bias, "shift": shift, "windows": (rows, columns)}
+    own: dict[str, Any] = {"qkv_bias": qkv_bias}
     if not pairwise:
         own["grid"] = (window_size, window_size)
     if absolute:
         own["absolute"] = True
+    hidden = shift  # by the paper's mask
     if mask_windows is not None and shift:
         if rows * columns != mask_windows:
             raise ValueError(f"{name}: its mask is for {mask_windows} windows alone")
-        own |= {"shift": 0, "mask_windows": mask_windows}
+        own["mask_windows"], hidden = mask_windows, 0
     inputs = keras.Input(x.shape[1:])
     y = layers.LayerNormalization(epsilon=epsilon, name="norm")(inputs)
     if shift:
         y = ops.roll(y, (-shift, -shift), axis=(1, 2))
     y = window_partition(y, window_size)
-    y = biased_self_attention(y, num_heads, **own, name="attn")
+    y = biased_self_attention(
+        y, num_heads, shift=hidden, windows=(rows, columns), **own, name="attn"
+    )
     y = window_reverse(y, height, width, window_size)
     if shift:
         y = ops.roll(y, (shift, shift), axis=(1, 2))
