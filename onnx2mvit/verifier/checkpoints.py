@@ -137,7 +137,9 @@ class CheckedModel:
                 value = self.made[call].value
                 right = known(value) if value in self.ends else None
                 if right is not None:
-                    right = to_keras(right, self.orders[value]).reshape(answer.shape)
+                    right = to_keras(right, self.orders[value])
+                    if right.ndim != len(answer.shape):  # pixels or tokens that stand in a row
+                        right = right.reshape(answer.shape)
                     answer = keras.ops.convert_to_tensor(right)
             tensors |= _by_id(call.outputs, answer)
             for read in self.calls.last_read[call]:

@@ -56,5 +56,5 @@ def test_equal_reasons_come_once(filled: Callable[[str], Path]) -> None:
 
 
 def test_an_unknown_kind_is_a_usage_error(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no pattern 'Residual'; there are Activation, "):
+    with pytest.raises(UsageError, match="no pattern 'Residual'; there are ASPP, "):
         why_lines(saved(residual(), tmp_path), "Residual")

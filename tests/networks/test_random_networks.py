@@ -60,4 +60,4 @@ def test_a_wrong_weight_would_be_seen(tmp_path: Path, monkeypatch: pytest.Monkey
         return arrays
 
     monkeypatch.setattr("onnx2mvit.api.block_weights", wrong)
-    assert {found.what for found in conversions(4, tmp_path)} == {"mismatched"}
+    assert {found.what for found in conversions(5, tmp_path)} == {"mismatched"}
