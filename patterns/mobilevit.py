@@ -171,8 +171,8 @@ class MobileViTBlock(Pattern):
         y = PointwiseConv(y, role="local_1x1", filters=p.dim, **plain)
         y = op.Unfold(y, role="unfold", patch_size=p.patch_size)
         # ViT's further options are not this network's.
-        plain: dict[str, Any] = {"gelu": None, "layer_scale": None, "causal": lambda how: not how}
-        y = one_or_more("TransformerLayer", y, role="layer", **plain, **layer)
+        bare: dict[str, Any] = {"gelu": None, "layer_scale": None, "causal": lambda how: not how}
+        y = one_or_more("TransformerLayer", y, role="layer", **bare, **layer)
         y = op.LayerNorm(y, role="norm", epsilon=p.epsilon)
         y = op.Fold(y, role="fold", patch_size=p.patch_size)
         y = PointwiseConv(y, role="project", filters=p.filters, **conv)
