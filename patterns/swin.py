@@ -6,7 +6,6 @@ What one exporter keeps as an image (B, H, W, C), as ml-cvnets' has it, another 
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.ir.layout import plain
@@ -27,7 +26,14 @@ from onnx2mvit.matcher import (
 from .biased_attention import biased_self_attention
 from .conv import STYLE, Conv, conv_bn_act
 from .feed_forward import MLP, feed_forward
-from .windows import window_partition, window_reverse
+from .windows import (
+    SINGLE,
+    SQUARE,
+    in_windows,
+    window_partition,
+    window_reverse,
+    window_size_of,
+)
 
 if TYPE_CHECKING:
     import keras
@@ -83,27 +89,20 @@ class SwinBlock(Pattern):
     style = ("activation", "qkv_bias", "mlp_ratio", "epsilon")
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        single: dict[str, Any] = {"p": p.window_size, "q": p.window_size}
-        square = {**single, "r": p._rows, "c": p._columns}
         y: Expr = op.LayerNorm(x, role="norm", epsilon=p.epsilon)
         image = any_of(y, op.Rearrange("b (h w) d -> b h w d", y))
         rolled = op.Roll(image, axes=(1, 2), shifts=p._there)
-        windows = any_of(
-            op.Rearrange("b (r p) (c q) d -> (b r c) (p q) d", any_of(rolled, y), **square),
-            op.Rearrange("b (r p c q) d -> (b r c) (p q) d", y, **square),
-            op.Rearrange("b p q d -> b (p q) d", y, **single),  # a single window
-            y,
-        )
+        windows = in_windows(op, any_of(rolled, y), y)
         own = {**p("num_heads", "qkv_bias", "absolute", "mask_windows"), "grid": p._biased}
         y = op.BiasedSelfAttention(windows, role="attn", shift=p._shift, windows=p._windows, **own)
-        whole = op.Rearrange("(b r c) (p q) d -> b (r p) (c q) d", y, **square)
+        whole = op.Rearrange("(b r c) (p q) d -> b (r p) (c q) d", y, **SQUARE)
         back = op.Roll(whole, axes=(1, 2), shifts=p._back)
         y = any_of(
             back,
             whole,
             op.Rearrange("b h w d -> b (h w) d", back),
-            op.Rearrange("(b r c) (p q) d -> b (r p c q) d", y, **square),
-            op.Rearrange("b (p q) d -> b p q d", y, **single),
+            op.Rearrange("(b r c) (p q) d -> b (r p c q) d", y, **SQUARE),
+            op.Rearrange("b (p q) d -> b p q d", y, **SINGLE),
             y,
         )
         y = op.Add(x, y)
@@ -112,10 +111,7 @@ class SwinBlock(Pattern):
         return any_of(op.Rearrange("b (h w) d -> b h w d", y), y)
 
     def params(self, m: Match) -> dict[str, Any]:
-        _, pixels, _ = m.shape("attn", 3)
-        size = m.window_size or math.isqrt(pixels)
-        require(pixels == size * size > 1, "its windows are not square")
-        require(m._biased in (None, (size, size)), "the bias is not for its windows")
+        size = window_size_of(m)
         require(not {"key_dim", "value_dim", "stride"} & {*m.attn.params}, "its heads are others")
         windows = (m._rows or 1, m._columns or 1)
         grid = (windows[0] * size, windows[1] * size)

@@ -23,7 +23,14 @@ from .biased_attention import biased_self_attention
 from .conv import STYLE, DepthwiseConv, conv_bn_act
 from .feed_forward import MLP, feed_forward
 from .mobilenet import inverted_residual
-from .windows import window_partition, window_reverse
+from .windows import (
+    SINGLE,
+    SQUARE,
+    in_windows,
+    window_partition,
+    window_reverse,
+    window_size_of,
+)
 
 if TYPE_CHECKING:
     import keras
@@ -82,22 +89,14 @@ class TinyViTBlock(Pattern):
     style = ("activation", "kernel_size", "mlp_ratio", "epsilon")
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        single: dict[str, Any] = {"p": p.window_size, "q": p.window_size}
-        square = {**single, "r": p._rows, "c": p._columns}
         image = any_of(op.Rearrange("b (h w) d -> b h w d", x), x)
         y: Expr = any_of(op.Pad(image, constant("pads"), optional("zero"), optional("axes")), image)
-        windows = any_of(
-            op.Rearrange("b (r p) (c q) d -> (b r c) (p q) d", y, **square),
-            op.Rearrange("b (r p c q) d -> (b r c) (p q) d", x, **square),
-            op.Rearrange("b p q d -> b (p q) d", x, **single),  # a single window
-            x,
-        )
-        y = op.LayerNorm(windows, role="norm", epsilon=p.epsilon)
+        y = op.LayerNorm(in_windows(op, y, x), role="norm", epsilon=p.epsilon)
         own = {"num_heads": p.num_heads, "grid": p._biased, "absolute": p._absolute}
         y = op.BiasedSelfAttention(y, role="attn", qkv_bias=True, **own)
         whole = any_of(
-            op.Rearrange("(b r c) (p q) d -> b (r p) (c q) d", y, **square),
-            op.Rearrange("b (p q) d -> b p q d", y, **single),
+            op.Rearrange("(b r c) (p q) d -> b (r p) (c q) d", y, **SQUARE),
+            op.Rearrange("b (p q) d -> b p q d", y, **SINGLE),
         )
         rows = op.Slice(whole, role="rows", axis=1, start=0)
         cut = any_of(op.Slice(rows, axis=2, start=0), rows, op.Slice(whole, axis=2, start=0), whole)
@@ -109,10 +108,7 @@ class TinyViTBlock(Pattern):
         )
 
     def params(self, m: Match) -> dict[str, Any]:
-        _, pixels, _ = m.shape("attn", 3)
-        size = m.window_size or round(pixels**0.5)
-        require(pixels == size * size > 1, "its windows are not square")
-        require(m._biased in (None, (size, size)), "the bias is not for its windows")
+        size = window_size_of(m)
         require(m._biased is None or m._absolute, "its bias goes by the signs of offsets")
         require(m.attn.params.keys() <= ALLOWED, "its attention is another")
         _, _, height, width = m.local_conv.output.shape

@@ -2,10 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
+
+from onnx2mvit.matcher import Expr, Match, Ops, any_of, p, require
 
 if TYPE_CHECKING:
     from keras import KerasTensor, ops
+
+SINGLE: dict[str, Any] = {"p": p.window_size, "q": p.window_size}
+SQUARE = {**SINGLE, "r": p._rows, "c": p._columns}
+
+
+def in_windows(op: Ops, image: Expr, tokens: Expr) -> Expr:
+    """(B·n, N, C): the windows of an image (B, H, W, C), or of tokens that are its pixels."""
+    return any_of(
+        op.Rearrange("b (r p) (c q) d -> (b r c) (p q) d", image, **SQUARE),
+        op.Rearrange("b (r p c q) d -> (b r c) (p q) d", tokens, **SQUARE),
+        op.Rearrange("b p q d -> b (p q) d", tokens, **SINGLE),  # a single window
+        tokens,
+    )
+
+
+def window_size_of(m: Match) -> int:
+    """How many pixels wide its windows are, which are square, and its bias with them."""
+    _, pixels, _ = m.shape("attn", 3)
+    size: int = m.window_size or math.isqrt(pixels)
+    require(pixels == size * size > 1, "its windows are not square")
+    require(m._biased in (None, (size, size)), "the bias is not for its windows")
+    return size
 
 
 def window_partition(x: KerasTensor, window_size: int) -> KerasTensor:
