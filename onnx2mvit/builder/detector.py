@@ -60,11 +60,11 @@ def detector(
 
 def _boxes_and_scores(model: keras.Model) -> tuple[Any, Any]:
     """Which output is which: only one has four numbers a box, or else is called boxes."""
-    outputs = [each for each in model.outputs if len(each.shape) == 3]
-    boxes = [each for each in outputs if each.shape[-1] == 4]
-    if len(boxes) > 1:
-        boxes = [each for each in boxes if "box" in each._keras_history.operation.name]
-    scores = [each for each in outputs if all(each is not box for box in boxes)]
+    named = zip(model.output_names, model.outputs, strict=True)
+    outputs = [(name, each) for name, each in named if len(each.shape) == 3]
+    found = [(name, each) for name, each in outputs if each.shape[-1] == 4]
+    boxes = [each for name, each in found if len(found) == 1 or "box" in name]
+    scores = [each for _, each in outputs if all(each is not box for box in boxes)]
     if len(boxes) != 1 or len(scores) != 1 or boxes[0].shape[1] != scores[0].shape[1]:
         shapes = ", ".join(str(each.shape) for each in model.outputs)
         raise UsageError(f"{model.name} gives no boxes (batch, N, 4) and scores, but {shapes}")

@@ -70,6 +70,6 @@ def picture(rows: Rows, colours: Sequence[Colour]) -> str:
     )
     content = b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in (*chunks, (b"IEND", b""))
+        for kind, data in chunks
     )
     return f"data:image/png;base64,{base64.b64encode(content).decode()}"
