@@ -95,7 +95,9 @@ PAPERS = _papers()
 
 
 if __name__ == "__main__":
-    asked = sys.argv[1:]
+    asked, text = sys.argv[1:], README.read_text(encoding="utf-8")
+    if not asked and not ROWS.search(text):
+        raise SystemExit(f"{README} has no table with the head that is written here")
     rows = [
         row(network, exports)
         for network, exports in networks().items()
@@ -103,5 +105,4 @@ if __name__ == "__main__":
     ]
     print(HEAD, *rows, sep="\n")
     if not asked:
-        text = README.read_text(encoding="utf-8")
         README.write_text(ROWS.sub("\n".join((HEAD, *rows, "")), text), encoding="utf-8")
