@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnx2mvit.ir.block import Block
+from onnx2mvit.ir.box_format import BoxFormat
 from onnx2mvit.ir.graph import Value
 from onnx2mvit.matcher import (
     Expr,
@@ -58,6 +59,9 @@ class DecodedBoxes(Pattern):
         )
         corners = op.Concat(op.Sub(low, less), op.Add(high, more), role="corners", **last)
         return any_of(corners, y)
+
+    def boxes(self, params: dict[str, Any]) -> BoxFormat:
+        return BoxFormat(corners=params.get("corners", True))
 
     def operands(self, m: Match) -> tuple[Value, ...]:
         return (m.x, *(block.inputs[0] for block in self.heads(m)))

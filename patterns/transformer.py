@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.base.numbers import ratio
+from onnx2mvit.ir.box_format import BoxFormat
 from onnx2mvit.ir.graph import Value
 from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, p, require
 
@@ -273,6 +274,10 @@ class BoxPredictor(Pattern):
     def params(self, m: Match) -> dict[str, Any]:
         m.shape("x", 3)
         return {}
+
+    def boxes(self, params: dict[str, Any]) -> BoxFormat:
+        # The last class is none, and a thing has one box (arXiv:2005.12872, section 3.1).
+        return BoxFormat(corners=False, background=-1, overlapping=False)
 
 
 def box_predictor(x: KerasTensor, dim: int, *, name: str) -> KerasTensor:

@@ -13,7 +13,7 @@ from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.network import Network
 from onnx2mvit.reader.cut import advice
 from onnx2mvit.reports import batch_normalization, leftovers
-from onnx2mvit.reports.wording import FIXED_BATCH, NOTES, shown_params, tensor
+from onnx2mvit.reports.wording import FIXED_BATCH, NOTES, matched_boxes, shown_params, tensor
 
 if TYPE_CHECKING:
     from onnx2mvit.api import Conversion
@@ -94,6 +94,8 @@ def _proof(verification: dict[str, Any]) -> list[Row]:
         rows.append(("top-1", f"{agreement:.1%} agree"))
     if (shared := verification["mean_iou"]) is not None:
         rows.append(("masks", f"mean IoU {shared:.4f} with onnxruntime's"))
+    if (boxes := verification["boxes"]) is not None:
+        rows.append(("boxes", matched_boxes(boxes, "of onnxruntime's", "of Keras's")))
     rewrite = verification["rewrite"]
     if rewrite["max_rel_error"] is not None:
         said = f"the blocks as ONNX functions answer to {rewrite['max_rel_error']:.2e} as the file"

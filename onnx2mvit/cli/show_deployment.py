@@ -11,6 +11,7 @@ from rich.text import Text
 
 from onnx2mvit.cli.console import Row, show_rows
 from onnx2mvit.deployment import Deployment, Fidelity
+from onnx2mvit.reports.wording import matched_boxes
 
 SHOWN_BLOCKS = 8
 
@@ -50,6 +51,8 @@ def _compared(found: Fidelity) -> list[Row]:
     if found.mean_iou is not None:
         said = f"mean IoU {found.mean_iou:.4f} with the original's, of {found.answers} classes"
         rows.append(("masks", said))
+    if found.boxes is not None:
+        rows.append(("boxes", matched_boxes(found.boxes, "of the original's", "of the file's")))
     if found.top1_agreement is None:
         return rows
     top = f"{found.top1_agreement:.1%} agree, {found.answers} different answers"

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from onnx2mvit.lifter.detection import Detections
 from onnx2mvit.runtimes import Outputs, compare, sqnr_db, worst
+from onnx2mvit.runtimes.boxes import agreement
 from onnx2mvit.runtimes.tolerances import FLOAT16, FLOAT32, INT8_SQNR
 
 MAX_REL_ERROR = {"float32": FLOAT32, "float16": FLOAT16}
@@ -23,7 +25,8 @@ class Fidelity:
     share of images with the same answer, `answers` how many different ones the original gives,
     `median_margin` how far its first class is before its second, and `differing` the margin of
     each image whose answer differs. For masks `mean_iou` is how far they are the same, and
-    `answers` how many different classes their pixels have.
+    `answers` how many different classes their pixels have. For detectors `boxes` says how many
+    match, as `runtimes.boxes.Agreement` does.
     """
 
     against: str
@@ -37,6 +40,7 @@ class Fidelity:
     median_margin: float | None
     differing: dict[int, float]
     mean_iou: float | None = None
+    boxes: dict[str, Any] | None = None
 
     def passes(self, precision: str) -> bool:
         """Whether that is near enough for this precision."""
@@ -50,16 +54,26 @@ class Fidelity:
 
 
 def fidelity(
-    ours: Outputs, theirs: Outputs, against: str, images: str, masks: Collection[str] = ()
+    ours: Outputs,
+    theirs: Outputs,
+    against: str,
+    images: str,
+    masks: Collection[str] = (),
+    detections: tuple[Detections, tuple[int, int]] | None = None,
 ) -> Fidelity:
     """Compares outputs by name; the worst one counts, and classes are those of the first.
 
-    `masks` are those that are logits of pixels, channels last.
+    `masks` are those that are logits of pixels, channels last; `detections` says which are boxes,
+    and the height and width of the images.
     """
     pixels = dict.fromkeys(masks, -1)
     compared = list(compare(ours, theirs, answers=True, pixels=pixels).values())
     ious = [each.mean_iou for each in compared]
-    classes = compared[0]
+    classes, boxes = compared[0], None
+    if detections is not None:
+        how, size = detections
+        where, what = ([(ours[name], theirs[name])] for name in (how.boxes, how.scores))
+        boxes = agreement(where, what, how, size)[0].as_dict()
     agreeing, margins = classes.agreeing, classes.margins
     return Fidelity(
         against=against,
@@ -73,4 +87,5 @@ def fidelity(
         median_margin=float(np.median(margins)) if margins else None,
         differing={index: margins[index] for index, same in enumerate(agreeing) if not same},
         mean_iou=min((iou for iou in ious if iou is not None), default=None),
+        boxes=boxes,
     )

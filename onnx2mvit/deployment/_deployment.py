@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from onnx2mvit.deployment._request import (
     read_labels,
     size_of,
 )
+from onnx2mvit.lifter.detection import Detections
 from onnx2mvit.runtimes import (
     SERVE,
     InBatches,
@@ -221,9 +222,21 @@ def _compare(
         for stage, runner in zip(stages, (original.runner, _runner(job.format, file)), strict=True)
     )
     expected = dict(zip(names, theirs.values(), strict=True))
-    told = zip(names, job.source.get("outputs", ()), strict=False)
+    told = list(zip(names, job.source.get("outputs", ()), strict=False))
     masks = [name for name, output in told if output.get("mask")]
-    return fidelity(ours, expected, original.name, described, masks)
+    given = {output["name"]: name for name, output in told}
+    boxes = _detections(job, given)
+    return fidelity(ours, expected, original.name, described, masks, boxes)
+
+
+def _detections(job: _Job, given: Mapping[str, str]) -> tuple[Detections, tuple[int, int]] | None:
+    """Which outputs of the file are boxes and their scores, and the size of its images."""
+    known, (image, *_) = job.source.get("detections"), job.interface.inputs
+    if known is None or not image.is_image or not {known["boxes"], known["scores"]} <= given.keys():
+        return None
+    how = Detections.from_dict(known)
+    height, width = (image.shape[image.axes.index(axis)] or 1 for axis in ("height", "width"))
+    return replace(how, boxes=given[how.boxes], scores=given[how.scores]), (height, width)
 
 
 def _runner(format_: str, file: Path) -> Runner:

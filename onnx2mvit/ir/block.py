@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from onnx2mvit.ir.box_format import BoxFormat
 from onnx2mvit.ir.code import KerasCode
 from onnx2mvit.ir.graph import Node, Value, position
 from onnx2mvit.ir.layout import Order, channels_last, plain
@@ -52,6 +53,10 @@ class BlockType:
     def keeps(self, order: Order) -> bool:
         """True if what it takes may have its axes in this order, and what it gives has it then."""
         return False
+
+    def boxes(self, params: dict[str, Any]) -> BoxFormat | None:
+        """How a block with these hyperparameters gives boxes, None if it gives none."""
+        return None
 
     @property
     def kind(self) -> str:

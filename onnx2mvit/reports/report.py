@@ -16,6 +16,7 @@ from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Node, Value
 from onnx2mvit.ir.layout import Layout
 from onnx2mvit.ir.network import Network
+from onnx2mvit.lifter.detection import detections
 from onnx2mvit.lifter.head import mask_outputs
 from onnx2mvit.lifter.naming import interface_names
 from onnx2mvit.lowering import wanted_orders
@@ -73,7 +74,7 @@ def how_read(target: Path, path: Path) -> dict[str, Any]:
 
 def describe(network: Network) -> dict[str, Any]:
     """The file, how much of it was recognised, and the tree, as plain values for JSON."""
-    source = network.graph.source
+    source, boxes = network.graph.source, detections(network)
     return {
         "onnx": {
             "file": source.file,
@@ -89,6 +90,7 @@ def describe(network: Network) -> dict[str, Any]:
             "dynamic_size": source.dynamic_size,
         },
         **interface(network),
+        "detections": boxes.as_dict() if boxes is not None else None,
         "coverage": asdict(network.coverage),
         "simplification": {
             "nodes": source.nodes,

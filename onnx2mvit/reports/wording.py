@@ -41,3 +41,11 @@ def shown_params(params: dict[str, Any], usual: Mapping[str, Any]) -> str:
     return ", ".join(
         f"{key}={value}" for key, value in params.items() if key not in usual or value != usual[key]
     )
+
+
+def matched_boxes(boxes: Mapping[str, Any], theirs: str, ours: str) -> str:
+    """How many boxes match of those that two runtimes find, each by its name."""
+    how = f"the same class, IoU of {boxes['iou']:g} or more"
+    found = f"of {boxes['theirs']} {theirs} and {boxes['ours']} {ours} {boxes['matched']} match"
+    mean = boxes["mean_iou"]
+    return f"{found} ({how})" + (f", mean IoU {mean:.4f}" if mean is not None else "")

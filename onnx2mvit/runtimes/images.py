@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from onnx2mvit.base.png import png_uri
 from onnx2mvit.errors import UsageError
 from onnx2mvit.runtimes.preprocessing import open_image
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 Images = np.ndarray[Any, np.dtype[np.float32]]
 LARGEST = 1 << 28  # numbers in all of them
 FROM_FOLDER = 64  # images at most, unless somebody says otherwise
+THUMBNAIL = 192  # pixels along the longer side, at most
 SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
 
 
@@ -145,6 +147,17 @@ def some_images(
         return images, f"{len(images)} images from {Path(folder).name}"
     images = structured_images(count, height, width, channels, seed)
     return images, f"{count} structured images (seed {seed})"
+
+
+def thumbnail(pixels: Plane) -> str:
+    """A small picture of an image (H, W, C) of any range, as a data: URI."""
+    step = -(-max(pixels.shape[:2]) // THUMBNAIL)
+    height, width = (length // step for length in pixels.shape[:2])
+    cells = pixels[: height * step, : width * step].reshape(height, step, width, step, -1)
+    small = cells.astype(np.float64).mean((1, 3))
+    small = small if small.shape[-1] == 3 else small.mean(-1, keepdims=True).repeat(3, axis=-1)
+    small -= small.min()
+    return png_uri(np.round(255 * small / max(small.max(), 1e-12)))
 
 
 def _fitted(image: Image, height: int, width: int) -> Images:

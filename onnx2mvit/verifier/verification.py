@@ -13,8 +13,11 @@ from onnx2mvit.builder import block_weights, other_weights
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Value
 from onnx2mvit.ir.network import Network
+from onnx2mvit.lifter.detection import detections
 from onnx2mvit.lifter.head import mask_outputs
 from onnx2mvit.runtimes import Comparison, OnnxRuntimeRunner, Outputs, compare, worst
+from onnx2mvit.runtimes.boxes import agreement
+from onnx2mvit.runtimes.images import thumbnail
 from onnx2mvit.runtimes.layouts import as_the_file, to_keras
 from onnx2mvit.runtimes.masks import some_masks
 from onnx2mvit.runtimes.runner import answers_to
@@ -43,6 +46,8 @@ class Verification:
     value of the tensor. `noise_floor` is the absolute difference of onnxruntime to itself with
     its optimisations on and off. `top1_agreement` is a share, None if there are no classes, and
     `mean_iou` that of masks; `masks` are some of these, as `runtimes.masks.some_masks` has them.
+    `boxes` says how many boxes match, as `runtimes.boxes.Agreement` does, None if there are none;
+    `detections` has some of them, as `runtimes.boxes.agreement` gives them, with their images.
     `rewrite` has the error of the blocks as functions in ONNX, before Keras is in play.
     `begins` says which layer is the first that is wrong on onnxruntime's own tensors, None if
     none is; `first_divergence` is that layer with those tensors, and no part of the report.
@@ -63,6 +68,8 @@ class Verification:
     rewrite: dict[str, Any]
     mean_iou: float | None = None
     masks: list[dict[str, Any]] = field(default_factory=list)
+    boxes: dict[str, Any] | None = None
+    detections: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     float64: dict[str, Any] | None = None
     begins: dict[str, Any] | None = None
@@ -231,6 +238,7 @@ class _Proof:
         agreeing = [same for output in self.outputs.values() for same in output.agreeing]
         masks = [m for name, each in self.outputs.items() for m in some_masks(name, each.masks)]
         ious = [output.mean_iou for output in self.outputs.values()]
+        boxes, pictures = self.boxes()
         return Verification(
             verdict="passed" if compared and right else "failed",
             inputs=self.reference.count,
@@ -241,6 +249,8 @@ class _Proof:
             top1_agreement=sum(agreeing) / len(agreeing) if agreeing else None,
             mean_iou=min((iou for iou in ious if iou is not None), default=None),
             masks=masks,
+            boxes=boxes,
+            detections=pictures,
             noise_floor=self.noise,
             rewrite=self.reference.rewrite,
             blocks=[_row(value, self.blocks[value], border) for value, border in seen.items()],
@@ -250,6 +260,22 @@ class _Proof:
             begins=self.divergence.as_dict() if self.divergence is not None and not right else None,
             first_divergence=None if right else self.divergence,
         )
+
+    def boxes(self) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+        """How far the boxes of a detector match, and some of them with their images."""
+        how, image = detections(self.network), self.network.image
+        if how is None or image is None:
+            return None, []
+        height, width, _ = self.network.shape_of_image(image)
+        where, what = (self.outputs[name].pairs for name in (how.boxes, how.scores))
+        if len(where) != len(what):  # one has another shape, and was not kept
+            return None, []
+        total, pictures = agreement(where, what, how, (height, width))
+        inputs, _ = self.reference.part(0, self.reference.step * len(pictures))
+        images = to_keras(inputs[image.name], self.network.order(image))
+        for picture, pixels in zip(pictures, images, strict=False):
+            picture |= {"image": thumbnail(pixels), "aspect": height / width}
+        return total.as_dict(), pictures
 
 
 def weak(name: str, output: Comparison) -> list[str]:

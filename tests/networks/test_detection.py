@@ -62,6 +62,15 @@ def test_scores_and_boxes_are_those_of_torch_at_another_size(
         assert np.abs(ours - theirs).max() <= TOLERANCE * np.abs(theirs).max()
 
 
+def test_its_boxes_are_compared_and_drawn(detector: tuple[Detector, onnx2mvit.Conversion]) -> None:
+    _, result = detector
+    boxes = result.report["verification"]["boxes"]
+    assert boxes["theirs"] == boxes["ours"] == boxes["matched"] > 0
+    assert boxes["mean_iou"] == pytest.approx(1, abs=1e-4)
+    page = (result.folder / "report.html").read_text(encoding="utf-8")
+    assert page.count('<svg class="boxes"') == 4  # of two images by two runtimes
+
+
 @pytest.mark.parametrize(
     ("norm_first", "encoder", "decoder"),
     [

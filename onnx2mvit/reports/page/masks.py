@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import struct
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-Colour = tuple[int, int, int]
+import numpy as np
+
+from onnx2mvit.base.png import Colour, png_uri
+
 Rows = Sequence[Sequence[int]]
 SAME, DIFFERENT = (224, 224, 224), (208, 0, 0)
 
@@ -57,19 +57,5 @@ def class_colour(number: int) -> Colour:
 
 
 def picture(rows: Rows, colours: Sequence[Colour]) -> str:
-    """Rows of indices into colours, as a PNG in a data: URI; classes beyond 256 begin anew."""
-    width = len(rows[0]) if rows else 0
-    header = struct.pack(">IIBBBBB", width, len(rows), 8, 3, 0, 0, 0)  # eight bits, a palette
-    lines = b"".join(b"\0" + bytes(index % 256 for index in row) for row in rows)
-    palette = bytes(part for colour in colours for part in colour)
-    chunks = (
-        (b"IHDR", header),
-        (b"PLTE", palette),
-        (b"IDAT", zlib.compress(lines)),
-        (b"IEND", b""),
-    )
-    content = b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in chunks
-    )
-    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
+    """Rows of indices into colours as a data: URI; classes beyond 256 begin anew."""
+    return png_uri(np.array(rows) % 256, colours)

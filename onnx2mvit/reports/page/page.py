@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.errors import printable
 from onnx2mvit.reader.rules import all_rules
+from onnx2mvit.reports.page.boxes import detection_pictures
 from onnx2mvit.reports.page.diagram import diagram
 from onnx2mvit.reports.page.errors import histogram, scale_of
 from onnx2mvit.reports.page.groups import grouped, sections
@@ -67,6 +68,7 @@ def render(report: dict[str, Any], source: str) -> str:
             verification=verification,
             scale=scale,
             masks=mask_pictures(verification["masks"]) if verification else [],
+            detections=detection_pictures(verification["detections"]) if verification else [],
             rows=rows,
             sections=sections(rows, groups),
             compared=len(blocks),
