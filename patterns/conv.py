@@ -199,7 +199,7 @@ class ConvBnAct(Pattern):
 def conv_bn_act(
     x: KerasTensor,
     filters: int,
-    kernel_size: Any,  # a number, or without strides (rows, columns)
+    kernel_size: Any,
     strides: int = 1,
     dilation: int = 1,
     depthwise: bool = False,

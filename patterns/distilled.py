@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, p, require
 
-from .heads import average
+from .token_heads import average
 
 if TYPE_CHECKING:
     from keras import KerasTensor, layers, ops

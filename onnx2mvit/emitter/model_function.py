@@ -227,11 +227,11 @@ class ModelFunction:
             raise UnsupportedError(
                 f"block {block.name!r} ({block.kind}) stands where its {missing[0]} is not known"
             )
-        defaults = self._defaults(function)
+        defaults, left_out = self._defaults(function), self._left_out(function)
         options = {key: self._value(block, key) for key in must}
         first = [options.pop(key) for key in required[:1]]
         for key, value in block.params.items():
-            if key in must or key in function.left_out:
+            if key in must or key in left_out:
                 continue
             if value != defaults.get(key, _Missing):
                 options[key] = Literal(value)
@@ -245,6 +245,14 @@ class ModelFunction:
         """Those of a function, and of all to which it hands further arguments on."""
         further = (self._defaults(self.functions[name]) for name in function.forwards)
         return {key: value for each in further for key, value in each.items()} | function.defaults
+
+    def _left_out(self, function: Function) -> set[str]:
+        """What pruning took from a function, or from one to which it hands further arguments on."""
+        further = {
+            key for name in function.forwards for key in self._left_out(self.functions[name])
+        }
+        own = {*function.required, *function.keywords, *function.defaults}
+        return (further - own) | function.left_out
 
     def _value(self, block: Block, key: str) -> KerasExpr:
         named = key in ("num_classes", CLASSES.get(block.kind))

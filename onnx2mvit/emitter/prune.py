@@ -19,14 +19,20 @@ from onnx2mvit.ir.block import Block
 def forwarded(texts: Iterable[str], name: str) -> set[str]:
     """The arguments that the function `name` may be given by these functions.
 
-    A call that hands on `**arguments` may hold any that is given by name somewhere.
+    A call that hands on `**arguments` may hold any that is given by name somewhere, to a function
+    or in a dict.
     """
     every = [node for text in texts for node in ast.walk(ast.parse(text))]
     calls = [call for call in every if isinstance(call, ast.Call)]
     own = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == name]
+    held: set[str] = set()
     if any(keyword.arg is None for call in own for keyword in call.keywords):
         own = calls
-    return {keyword.arg for call in own for keyword in call.keywords if keyword.arg is not None}
+        keys = [key for node in every if isinstance(node, ast.Dict) for key in node.keys]
+        held = {str(key.value) for key in keys if isinstance(key, ast.Constant)}
+    return held | {
+        keyword.arg for call in own for keyword in call.keywords if keyword.arg is not None
+    }
 
 
 def arguments_of(text: str) -> list[str]:

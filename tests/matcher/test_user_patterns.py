@@ -131,6 +131,59 @@ def test_two_functions_of_one_name_are_refused(tmp_path: Path) -> None:
         onnx2mvit.convert(file, tmp_path / "out", patterns=[own])
 
 
+FORWARDED = '''"""Gates, and what stands on them."""
+
+from onnx2mvit.matcher import Pattern, p
+
+
+class Gate(Pattern):
+    """x · tanh(x), or x · sigmoid(x)."""
+
+    keras = "gate"
+
+    def onnx(self, op, x):
+        return op.Mul(x, op.Activation(x, role="act"))
+
+    def params(self, m):
+        return {"signed": m.act.activation == "tanh"}
+
+
+def gate(x, signed: bool = False, *, name):
+    """A gate."""
+    if signed:
+        y = ops.tanh(x)
+    else:
+        y = ops.sigmoid(x)
+    return layers.Multiply(name=name)([x, y])
+
+
+class NegatedGate(Pattern):
+    """−gate(x)"""
+
+    keras = "negated_gate"
+
+    def onnx(self, op, x):
+        return op.Neg(op.Gate(x, signed=p.signed))
+
+
+def negated_gate(x, *, name, **options):
+    """A gate, negated."""
+    {handed}
+    return ops.negative(gate(x, name=name, **options))
+'''
+
+
+@pytest.mark.parametrize("handed", ["", 'options = {"signed": options["signed"]}'])
+def test_what_a_function_hands_on_goes_where_it_is_left_out(tmp_path: Path, handed: str) -> None:
+    """That all gates are signed leaves nobody to say so, whoever would hand it on."""
+    text = "g (float[N,4] x) => (float[N,4] y) { t = Tanh(x)  g = Mul(x, t)  y = Neg(g) }"
+    own = written(tmp_path, FORWARDED.replace("{handed}", handed))
+    file = save(model(text), tmp_path, "net.onnx")
+    result = onnx2mvit.convert(file, tmp_path / "out", patterns=[own], inputs=2)
+    assert result.passed and [block.kind for block in result.blocks] == ["NegatedGate"]
+    assert ("signed" in result.source.read_text(encoding="utf-8")) is bool(handed)
+
+
 BROKEN = [
     ("class A(:\n", r"gated\.py:1: it cannot be imported: "),
     ("import nothing_here\n", r"gated\.py:1: it cannot be imported: ModuleNotFoundError"),

@@ -24,7 +24,8 @@ from onnx2mvit.lowering.operators import (  # noqa: F401 - importing them fills 
     space,
     transposed_convolution,
 )
-from onnx2mvit.lowering.operators.context import MixesBatch, OpContext
+from onnx2mvit.lowering.operators.context import OpContext
+from onnx2mvit.lowering.operators.operands import MixesBatch
 from onnx2mvit.lowering.operators.registry import REGISTRY, converter_for, operator, version_of
 
 __all__ = [

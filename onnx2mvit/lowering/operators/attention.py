@@ -9,7 +9,8 @@ import numpy as np
 from onnx2mvit.ir.code import KerasCode
 from onnx2mvit.ir.expr import KerasExpr, call
 from onnx2mvit.ir.layout import Order, plain
-from onnx2mvit.lowering.operators.context import MixesBatch, OpContext
+from onnx2mvit.lowering.operators.context import OpContext
+from onnx2mvit.lowering.operators.operands import MixesBatch
 from onnx2mvit.lowering.operators.registry import operator
 from onnx2mvit.matcher.rooted import Mismatch, require
 

@@ -12,6 +12,7 @@ from onnx2mvit.ir.code import KerasCode, Result
 from onnx2mvit.ir.expr import KerasExpr, LayerName, Literal, Operand, call, unless
 from onnx2mvit.ir.graph import Graph, Node, Value
 from onnx2mvit.ir.layout import BATCH, Layout, Order, Shape, axes_between, plain
+from onnx2mvit.lowering.operators.operands import MixesBatch, Operands
 from onnx2mvit.lowering.varying import Varying
 from onnx2mvit.matcher.rooted import Array, Mismatch, require
 
@@ -23,12 +24,8 @@ LARGEST_INDEX = 4096  # the same for integers, which are no weights
 LARGEST_FLOAT = 1 << 24  # up to which float32 has all integers
 
 
-class MixesBatch(Mismatch):
-    """Raised where images of one batch would see each other."""
-
-
-class OpContext:
-    """A node with its inputs' layouts; a converter reads it and answers `op.code(…)`."""
+class OpContext(Operands):
+    """What a converter is given: it reads the operands, and answers `op.code(…)`."""
 
     def __init__(
         self,
@@ -38,9 +35,7 @@ class OpContext:
         varying: Varying,
         trace_batch: int | None,
     ) -> None:
-        self.node = node
-        self.graph = graph
-        self.layouts = layouts
+        super().__init__(node, graph, layouts)
         self.varying_axes = varying
         self.varying = varying[node.output]
         self.image_lengths = varying.lengths
@@ -54,73 +49,6 @@ class OpContext:
             if value is not None and value.const is None
         )
         self.result_batch: int | None = ELEMENTWISE
-
-    @property
-    def attrs(self) -> dict[str, Any]:
-        """The node's attributes, defaults included."""
-        return self.node.attrs
-
-    def has(self, index: int) -> bool:
-        """True if the input is there."""
-        return index < len(self.node.inputs) and self.node.inputs[index] is not None
-
-    def value(self, index: int = 0) -> Value:
-        """An input; Mismatch if it is absent."""
-        require(self.has(index), f"it has no input {index}")
-        value = self.node.inputs[index]
-        assert value is not None
-        return value
-
-    def shape(self, index: int = 0) -> Shape:
-        """The ONNX shape of an input."""
-        shape = self.value(index).shape
-        require(shape is not None, f"input {index} has no known shape")
-        require(0 not in (shape or ()), f"input {index} is empty")
-        return shape or ()
-
-    def is_used(self, index: int) -> bool:
-        """True if the node has this output, and something reads it or it is the network's."""
-        if index >= len(self.node.outputs):
-            return False
-        output = self.node.outputs[index]
-        return self.graph.is_output(output) or bool(self.graph.consumers(output))
-
-    @property
-    def output_shape(self) -> Shape:
-        """The ONNX shape of the result, or of the first of several."""
-        shape = self.node.output.shape
-        require(shape is not None, "its output has no known shape")
-        require(0 not in (shape or ()), "its output is empty")
-        return shape or ()
-
-    def const(self, index: int) -> Array:
-        """A constant input; Mismatch if it is absent or computed."""
-        array = self.value(index).const
-        if array is None:
-            raise Mismatch(f"input {index} is not a constant")
-        return array
-
-    def integers(self, index: int) -> list[int] | None:
-        """A constant input of integers as a list, None if it is absent."""
-        return [int(n) for n in self.const(index).reshape(-1)] if self.has(index) else None
-
-    def layout(self, index: int = 0) -> Layout:
-        """The order and the batch axis of an input that is computed."""
-        value = self.value(index)
-        require(value.const is None, f"input {index} is a constant")
-        return self.layouts[value]
-
-    def axis(self, axis: int, index: int = 0) -> int:
-        """An ONNX axis counted from the front; Mismatch if the input has none such."""
-        rank = len(self.shape(index))
-        require(-rank <= axis < rank, f"axis {axis} is none of rank {rank}")
-        return axis % rank
-
-    def forbid_batch_reduction(self, axes: Sequence[int], index: int = 0) -> None:
-        """Raises MixesBatch if one of these ONNX axes of an input holds the batch."""
-        batch = self.layout(index).batch
-        if batch in axes:
-            raise MixesBatch(f"{self.node.op} over axis {batch} mixes the images")
 
     def data(self, index: int = 0, order: Order | None = None) -> KerasExpr:
         """An input in this order of its axes (its own by default)."""
@@ -241,11 +169,6 @@ class OpContext:
         numbers = [literal(item, array.dtype) for item in array.reshape(-1).tolist()]
         flat = call("ops.array", numbers, dtype=array.dtype.name)
         return flat if array.ndim == 1 else call("ops.reshape", flat, array.shape)
-
-    def varies(self, axes: Iterable[int], index: int = 0) -> bool:
-        """True if one of these ONNX axes of an input has a length that goes with the image's."""
-        value = self.value(index)
-        return value.const is None and not self.layouts[value].varying.isdisjoint(axes)
 
     def has_lengths_of(self, axes: Iterable[int], index: int = 0) -> None:
         """Notes that the lengths of these ONNX axes of an input are in the code."""

@@ -8,7 +8,8 @@ from onnx2mvit.ir.code import KerasCode
 from onnx2mvit.ir.expr import KerasExpr, call, layer
 from onnx2mvit.ir.layout import BATCH, Order, plain
 from onnx2mvit.lowering.operators.arithmetic import added
-from onnx2mvit.lowering.operators.context import MixesBatch, OpContext
+from onnx2mvit.lowering.operators.context import OpContext
+from onnx2mvit.lowering.operators.operands import MixesBatch
 from onnx2mvit.lowering.operators.registry import operator
 from onnx2mvit.matcher.rooted import require
 

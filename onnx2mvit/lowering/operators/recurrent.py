@@ -11,7 +11,8 @@ from onnx2mvit.ir.code import KerasCode
 from onnx2mvit.ir.expr import Call, KerasExpr, Operand, call, layer
 from onnx2mvit.ir.keras_layers import ACTIVATIONS
 from onnx2mvit.ir.layout import Order, plain
-from onnx2mvit.lowering.operators.context import MixesBatch, OpContext, Output
+from onnx2mvit.lowering.operators.context import OpContext, Output
+from onnx2mvit.lowering.operators.operands import MixesBatch
 from onnx2mvit.lowering.operators.registry import operator
 from onnx2mvit.matcher.rooted import Array, require
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from onnx2mvit.ir.code import KerasCode
 from onnx2mvit.ir.expr import call, unless
 from onnx2mvit.ir.layout import channels_last, plain
-from onnx2mvit.lowering.operators.context import MixesBatch, OpContext
+from onnx2mvit.lowering.operators.context import OpContext
+from onnx2mvit.lowering.operators.operands import MixesBatch
 from onnx2mvit.lowering.operators.registry import operator
 from onnx2mvit.matcher.rooted import require
 

@@ -10,7 +10,8 @@ import numpy as np
 from onnx2mvit.ir.code import KerasCode
 from onnx2mvit.ir.expr import Item, KerasExpr, Name, alone, call
 from onnx2mvit.ir.layout import plain
-from onnx2mvit.lowering.operators.context import MixesBatch, OpContext, literal
+from onnx2mvit.lowering.operators.context import OpContext, literal
+from onnx2mvit.lowering.operators.operands import MixesBatch
 from onnx2mvit.lowering.operators.registry import operator
 from onnx2mvit.matcher.rooted import Array, require
 

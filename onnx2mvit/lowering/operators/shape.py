@@ -18,7 +18,8 @@ from onnx2mvit.ir.layout import (
     transposed,
     without,
 )
-from onnx2mvit.lowering.operators.context import MixesBatch, OpContext
+from onnx2mvit.lowering.operators.context import OpContext
+from onnx2mvit.lowering.operators.operands import MixesBatch
 from onnx2mvit.lowering.operators.registry import operator
 from onnx2mvit.matcher.rooted import require
 
