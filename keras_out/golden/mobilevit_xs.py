@@ -16,7 +16,7 @@ from keras import layers, ops
 def conv_bn_act(
     x,
     filters,
-    kernel_size,  # a number, or without strides (rows, columns)
+    kernel_size,
     strides=1,
     dilation=1,
     depthwise=False,

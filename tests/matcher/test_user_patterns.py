@@ -151,10 +151,10 @@ class Gate(Pattern):
 def gate(x, signed: bool = False, *, name):
     """A gate."""
     if signed:
-        y = ops.tanh(x)
+        y = layers.Activation("tanh", name=f"{name}_act")(x)
     else:
-        y = ops.sigmoid(x)
-    return layers.Multiply(name=name)([x, y])
+        y = layers.Activation("sigmoid", name=f"{name}_act")(x)
+    return ops.multiply(x, y)
 
 
 class NegatedGate(Pattern):
@@ -163,13 +163,13 @@ class NegatedGate(Pattern):
     keras = "negated_gate"
 
     def onnx(self, op, x):
-        return op.Neg(op.Gate(x, signed=p.signed))
+        return op.Neg(op.Gate(x, role="gate", signed=p.signed))
 
 
 def negated_gate(x, *, name, **options):
     """A gate, negated."""
     {handed}
-    return ops.negative(gate(x, name=name, **options))
+    return ops.negative(gate(x, name=f"{name}_gate", **options))
 '''
 
 
