@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Graph, Node, Value
 from onnx2mvit.matcher import (
     Array,
@@ -169,6 +170,9 @@ class AdaptiveAveragePooling2D(Pattern):
             near = np.allclose(weights, windows_of(length, size), rtol=0, atol=1e-6)
             require(near, f"it is not the mean of {size} windows of {length} pixels")
         return {"size": size}
+
+    def windows(self, block: Block) -> tuple[int, ...]:
+        return ()
 
 
 def adaptive_average_pooling(x: KerasTensor, size: int) -> KerasTensor:

@@ -105,6 +105,7 @@ class WindowMask(Pattern):
 
     keras = "window_masked"
     inner = True
+    one_size = True
     order = staticmethod(plain)
 
     def onnx(self, op: Ops, x: Var) -> Expr:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.layout import plain
 from onnx2mvit.matcher import (
     Expr,
@@ -125,6 +126,9 @@ class SwinBlock(Pattern):
         require(whole, f"the image is rolled by {there}, and back by {back}")
         pairwise = {"pairwise": True} if m._biased is None else {}
         return {"grid": grid, "window_size": size, "shift": shift, **pairwise}
+
+    def windows(self, block: Block) -> tuple[int, ...]:
+        return tuple(length // block.window_size for length in block.grid)
 
 
 def swin_block(
@@ -306,6 +310,9 @@ class PatchMerging(Pattern):
             **stride_of_tokens(m, grid),
             **({"flat_output": True} if len(merged) == 3 else {}),
         }
+
+    def windows(self, block: Block) -> tuple[int, ...]:
+        return ()  # those of the blocks see to it that they can be halved
 
 
 def patch_merging(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.layout import plain
 from onnx2mvit.matcher import (
     Expr,
@@ -117,6 +118,9 @@ class TinyViTBlock(Pattern):
         zero = m.zero is None or not m.zero.const.any()
         require(pads in ([], [0] * 5 + [down, right, 0]) and zero, "it is padded otherwise")
         return {"window_size": size, **({"pairwise": True} if m._biased is None else {})}
+
+    def windows(self, block: Block) -> tuple[int, ...]:
+        return ()  # zeros fill the last ones
 
 
 def tiny_vit_block(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.window import window_of
 from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, p, require
 
@@ -122,6 +123,9 @@ class ViTEmbeddings(Pattern):
             **({"prefix_tokens": tokens} if tokens and with_position else {}),
             **({"tokens_without_position": tokens} if tokens and not with_position else {}),
         }
+
+    def windows(self, block: Block) -> tuple[int, ...]:
+        return ()  # positions are resampled
 
 
 def vit_embeddings(

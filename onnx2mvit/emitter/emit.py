@@ -7,6 +7,7 @@ as numbers and as names made of ASCII letters, digits, dots and underscores.
 
 from __future__ import annotations
 
+import operator
 import re
 import threading
 
@@ -21,7 +22,7 @@ from onnx2mvit.emitter.functions import (
 from onnx2mvit.emitter.model_function import RESERVED, ModelFunction
 from onnx2mvit.errors import UnsupportedError, UsageError
 from onnx2mvit.ir.graph import Source
-from onnx2mvit.ir.image_size import ImageSize
+from onnx2mvit.ir.image_size import ImageSize, multiples
 from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter.head import HeadChoice, check_choice, pyramid
 from onnx2mvit.lifter.naming import identifier, relative_names
@@ -130,7 +131,7 @@ def refuse_deep(network: Network) -> None:
 
 def refuse_other_sizes(network: Network, image_size: ImageSize | None) -> None:
     """Raises UnsupportedError if a block holds for the traced size alone."""
-    block, traced = network.fixed_by, network.traced_size
+    traced, steps = network.traced_size, network.size_steps
     if image_size is None:
         return
     if traced is None:
@@ -138,14 +139,19 @@ def refuse_other_sizes(network: Network, image_size: ImageSize | None) -> None:
             "an image size was asked for, and the network does not take one image whose height "
             "and width are known"
         )
-    if block is not None and image_size != traced:
+    if image_size == traced:
+        return
+    if network.fixed_by is not None:
         height, width = traced
         how = "Ask for" if network.graph.source.dynamic_size else "Export the network at"
-        unknown = ", which is not part of a known block," if block.code is not None else ""
         raise UnsupportedError(
-            f"the model can only be made for images of {height}×{width}: {block.name!r} "
-            f"({block.kind}){unknown} holds for that size alone. "
+            f"the model can only be made for images of {height}×{width}: {network.fixed_why}. "
             f"{how} the size that you need."
+        )
+    if steps != (1, 1) and (image_size == "any" or any(map(operator.mod, image_size, steps))):
+        raise UnsupportedError(
+            f"the model can only be made for images of sizes that its windows fill: ask for "
+            f"{multiples(steps)}"
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
-from onnx2mvit.ir.image_size import ImageSize
+from onnx2mvit.ir.image_size import ImageSize, multiples
 from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter.head import Head, HeadChoice
 from onnx2mvit.lifter.naming import interface_names
@@ -66,6 +66,10 @@ class Signature:
             meaning = "(height, width, channels) of the images; the weights fit any size."
             if self.network.fixed_by is not None:
                 meaning = "(height, width, channels): some operations hold for this one alone."
+            elif (steps := self.network.size_steps) != (1, 1):
+                meaning = (
+                    f"(height, width, channels) of the images; the weights fit {multiples(steps)}."
+                )
             yield Argument("input_shape", f"({size[0]}, {size[1]}, {channels})", meaning)
 
     def _of_head(self, forwarded: Collection[str]) -> Iterator[Argument]:

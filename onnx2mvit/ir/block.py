@@ -32,6 +32,8 @@ class BlockType:
             the default of the emitted function, so other functions must hand them on.
         inner: whether it is a part of others alone: where no block takes one, it is its operators
             again.
+        one_size: whether what it has for each place in an image fits no other size, whatever is
+            around it.
     """
 
     layer: ClassVar[str | None] = None
@@ -40,6 +42,7 @@ class BlockType:
     main: ClassVar[str | None] = None
     style: ClassVar[tuple[str, ...]] = ()
     inner: ClassVar[bool] = False
+    one_size: ClassVar[bool] = False
 
     @staticmethod
     def order(rank: int) -> Order:
@@ -56,6 +59,20 @@ class BlockType:
 
     def boxes(self, params: dict[str, Any]) -> BoxFormat | None:
         """How a block with these hyperparameters gives boxes, None if it gives none."""
+        return None
+
+    def windows(self, block: Block) -> tuple[int, ...] | None:
+        """Which other sizes of images its function takes, where the file has constants of one size.
+
+        These are numbers for each place in an image, such as positions.
+
+        Args:
+            block: one of this kind.
+
+        Returns:
+            The rows and columns of windows in an image of the traced size, of which others must be
+            whole numbers; none where any size will do. None where it is for the traced size alone.
+        """
         return None
 
     @property

@@ -27,6 +27,14 @@ def sizes_beside(
     return [(size[0] + more * is_open[0], size[1] + wider * is_open[1]) for more, wider in BESIDE]
 
 
+def multiples(steps: tuple[int, int]) -> str:
+    """The sizes whose height and width are multiples of these, in words."""
+    height, width = steps
+    if height == width:
+        return f"multiples of {height}"
+    return f"multiples of {height} in height and of {width} in width"
+
+
 def parse_size(text: str) -> tuple[int, int]:
     """ "320" is (320, 320), "192x256" is (192, 256): height and width.
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from onnx2mvit.ir.block import Block, BlockType
 from onnx2mvit.ir.graph import Graph, Node, Value
-from onnx2mvit.ir.layout import Axes, Layout, Order, interface_order
+from onnx2mvit.ir.layout import Axes, Layout, Order, Shape, interface_order
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Network:
         layouts: once lowered, the layout of every value that a block makes, and of the inputs.
         axes: once lowered, what the axes of its values are, where that is known.
         refused: once lowered, the nodes that cannot be converted, and why.
+        held: once lowered, the lengths in constants of blocks that go with the traced size, by what
+            the blocks give.
         batch: the number of images, where it is fixed because they see each other.
     """
 
@@ -46,6 +49,7 @@ class Network:
     layouts: Mapping[Value, Layout] = field(default_factory=dict)
     axes: Mapping[Value, Axes] = field(default_factory=dict)
     refused: Mapping[Node, str] = field(default_factory=dict)
+    held: Mapping[Value, Shape] = field(default_factory=dict)
     batch: int | None = None
 
     @property
@@ -82,8 +86,34 @@ class Network:
 
     @property
     def fixed_by(self) -> Block | None:
-        """The first block that is right for the traced height and width alone."""
-        return next((block for block in self.blocks if self.layouts[block.output].one_size), None)
+        """The first block that is right for the traced height and width alone, or what is in it."""
+        found, blocks = None, self.blocks
+        while blocks:
+            first = next((each for each in blocks if self.layouts[each.output].one_size), None)
+            found, blocks = first or found, first.children if first is not None else ()
+        return found
+
+    @property
+    def fixed_why(self) -> str:
+        """The same in words."""
+        block = self.fixed_by
+        if block is None:
+            return ""
+        places = "×".join(map(str, self.held.get(block.output, ())))
+        unknown = ", which is not part of a known block," if block.code is not None else ""
+        said = f"has numbers for {places} places, which are those of" if places else "holds for"
+        return f"{block.name!r} ({block.kind}){unknown} {said} that size alone"
+
+    @property
+    def size_steps(self) -> tuple[int, int]:
+        """The numbers of which height and width of images must be multiples, by their windows."""
+        steps = (1, 1)
+        for block in (each for top in self.blocks for each in top.walk()):
+            if self.traced_size and (windows := block.pattern.windows(block)):
+                pairs = zip(steps, self.traced_size, windows, strict=True)
+                height, width = (math.lcm(step, size // count) for step, size, count in pairs)
+                steps = height, width
+        return steps
 
     def order(self, value: Value) -> Order:
         """The order in which the model takes an input, or hands out an output."""

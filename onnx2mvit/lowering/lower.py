@@ -15,13 +15,13 @@ from onnx2mvit.errors import MALFORMED
 from onnx2mvit.ir.block import Block, BlockType
 from onnx2mvit.ir.code import KerasCode
 from onnx2mvit.ir.graph import Graph, Node, Value
-from onnx2mvit.ir.layout import Axes, Layout, Order, interface_order, plain
+from onnx2mvit.ir.layout import Axes, Layout, Order, Shape, interface_order, plain
 from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter import inline_fragments
 from onnx2mvit.lifter.naming import named
 from onnx2mvit.lowering.axes import named_axes
 from onnx2mvit.lowering.operators import MixesBatch, OpContext, converter_for
-from onnx2mvit.lowering.varying import Varying, varying_axes
+from onnx2mvit.lowering.varying import Varying, held_lengths, varying_axes
 from onnx2mvit.matcher.rooted import Mismatch, require
 
 
@@ -80,6 +80,7 @@ def _lowered(network: Network, batch_axis: int | None) -> Network:
         layouts=lowering.layouts,
         axes=axes,
         refused=lowering.refused,
+        held=lowering.held,
         batch=graph.batch_size if batch_axis is None else None,
     )
 
@@ -94,6 +95,7 @@ class _Lowering:
         self.layouts: dict[Value, Layout] = {}
         self.blocks: list[Block] = []
         self.refused: dict[Node, str] = {}
+        self.held: dict[Value, Shape] = {}
         self.mixes = False
         self.varying = varying_axes(graph, axes)
         for value in graph.inputs:
@@ -113,33 +115,33 @@ class _Lowering:
         """The layout of a value."""
         return Layout(order, batch, self.varying[value], one_size)
 
-    def follow(self, block: Block) -> None:
-        """Notes the layouts of what a recognised block, and every block in it, gives."""
+    def follow(self, block: Block, fits: bool = False) -> None:
+        """Notes the layouts of what a recognised block, and every block in it, gives.
+
+        `fits` says that one around it sees to the sizes of images.
+        """
         for value in block.inputs:  # in a block, an operator between two children has none yet
             if value not in self.layouts:
                 order = block.pattern.order(len(value.shape or ()))
                 self.layouts[value] = self.layout(value, order, self.batch_axis)
+        fits |= block.pattern.windows(block) is not None
         for child in block.children:
-            self.follow(child)
+            self.follow(child, fits)
         order, batch = block.pattern.gives(len(block.output.shape or ())), self.batch_axis
         if (block.output.shape or (0,))[0] % (self.trace_batch or 1):
             batch = None  # as a parameter's, which is one for all images
         for given in map(self.layouts.get, block.inputs[:1]):
             if given is not None and block.pattern.keeps(given.order):
                 order, batch = given.order, given.batch
-        one_size = any(self.layouts[value].one_size for value in block.inputs)
+        children = (child.output for child in block.children)
+        one_size = any(self.layouts[value].one_size for value in (*block.inputs, *children))
+        own = block.onnx_nodes() if block.pattern.is_leaf else block.matched
         traced = self.varying.traced
         one_size |= bool(traced) and not traced.isdisjoint(block.onnx_nodes())
-        one_size |= block.pattern.is_leaf and any(map(self.has_lengths, block.onnx_nodes()))
+        held = held_lengths(own, self.varying) if not fits or block.pattern.one_size else ()
+        if held:
+            self.held[block.output], one_size = held, True
         self.layouts[block.output] = self.layout(block.output, order, batch, one_size)
-
-    def has_lengths(self, node: Node) -> bool:
-        """True if weights of a leaf's node have the length of an axis that may be another."""
-        value = next(iter(node.inputs), None)
-        if value is None or node.op not in ("MatMul", "LayerNormalization"):
-            return False
-        weight, last = node.inputs[1], len(value.shape or ()) - 1
-        return weight is not None and weight.const is not None and last in self.varying[value]
 
     def convert(self, node: Node) -> None:
         """Makes a single operator of a node, or notes why it cannot be one."""

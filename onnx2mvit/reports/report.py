@@ -14,6 +14,7 @@ from typing import Any
 from onnx2mvit.base.user_files import reading, sha256_of
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Node, Value
+from onnx2mvit.ir.image_size import multiples
 from onnx2mvit.ir.layout import Layout
 from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter.detection import detections
@@ -259,12 +260,16 @@ def layout_transposes(network: Network) -> int:
 
 def by_rule(network: Network) -> str:
     """Which sizes the model can be made for."""
-    block = network.fixed_by
-    if block is None and network.coverage.single_ops:
+    steps = network.size_steps
+    if network.traced_size is None:
+        return "as in the file: what it takes is not one image"
+    if network.fixed_by is not None:
+        return f"none but the traced one: {network.fixed_why}"
+    if steps != (1, 1):
+        return f"{multiples(steps)}; one row or one column of windows cannot be shifted"
+    if network.coverage.single_ops:
         return "any height and width that the single operators take"
-    if block is None:
-        return "any height and width from 32"
-    return f"none but the traced one: {block.name} ({block.kind}) holds for it alone"
+    return "any height and width from 32"
 
 
 def batch_normalization(blocks: Iterable[Block]) -> str:

@@ -159,8 +159,8 @@ FIXED, FLAT = constants(
 def test_a_single_operator_may_hold_for_one_size_alone(tmp_path: Path) -> None:
     result = convert(tmp_path, FIXED, **FLAT)
     assert result.passed
-    assert result.report["sizes"]["by_rule"].startswith("none but the traced one: reshape")
-    assert "(Reshape) holds for it alone" in result.report["sizes"]["by_rule"]
+    assert result.report["sizes"]["by_rule"].startswith("none but the traced one: 'reshape")
+    assert "holds for that size alone" in result.report["sizes"]["by_rule"]
     assert "some operations hold for this one alone" in result.source.read_text(encoding="utf-8")
 
 
