@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, optional, p, require
+from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, optional, p, require
 
 from .conv import STYLE, PointwiseConv, conv_bn_act
+from .upsampling import resize_like
 
 if TYPE_CHECKING:
     import keras
@@ -21,25 +22,34 @@ class TopDown(Pattern):
     """(B, C, H, W), (B, d, h, w) → (B, d, H, W): a 1×1 of a map, and the next coarser one on it.
 
     arXiv:1612.03144, section 3 and figure 3. The coarser map is enlarged by the nearest pixel, as
-    torch does it: that at ⌊i · h / H⌋.
+    torch does it: that at ⌊i · h / H⌋; or by bilinear interpolation.
     """
 
     keras = "top_down"
     main = "lateral"
+    before = ("BilinearUpsampling", "ResizeToInput", "FillPatches")
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         own = {"filters": p.filters, "activation": None, **STYLE}
         lateral = PointwiseConv(x, role="lateral", **own)
         sizes = (optional("roi"), optional("scales"), optional("sizes"))
-        return op.Add(lateral, op.Resize(Var("coarse"), *sizes, role="enlarged", mode="nearest"))
+        coarse = Var("coarse")
+        enlarged = any_of(
+            op.Resize(coarse, *sizes, role="enlarged", mode="nearest"),
+            op.Resize(coarse, role="between", mode="linear"),
+        )
+        return op.Add(lateral, enlarged)
 
     def operands(self, m: Match) -> tuple[Any, ...]:
         return m.x, m.coarse
 
     def params(self, m: Match) -> dict[str, Any]:
-        before, after = m.shape("coarse", 4), m.shape("enlarged", 4)
+        bilinear = m.between is not None
+        before, after = m.shape("coarse", 4), m.shape("between" if bilinear else "enlarged", 4)
         require(after == m.lateral.output.shape, "it is enlarged to another size than the map's")
         require(after[:2] == before[:2], "it is enlarged over channels")
+        if bilinear:
+            return {"bilinear": True}
         how = m.enlarged.attrs
         pixels = how.get("coordinate_transformation_mode"), how.get("nearest_mode")
         require(pixels == ("asymmetric", "floor"), f"it takes other pixels than torch: {pixels}")
@@ -47,11 +57,18 @@ class TopDown(Pattern):
 
 
 def top_down(
-    x: KerasTensor, coarse: KerasTensor, filters: int, *, name: str, **conv: Any
+    x: KerasTensor,
+    coarse: KerasTensor,
+    filters: int,
+    bilinear: bool = False,
+    *,
+    name: str,
+    **conv: Any,
 ) -> KerasTensor:
-    """A 1×1 convolution of a map, and the coarser one on it, enlarged by the nearest pixel."""
+    """A 1×1 convolution of a map, and the coarser one on it, enlarged to the size of the map."""
     x = conv_bn_act(x, filters, 1, activation=None, name=name, **conv)
-    return layers.Add(name=f"{name}_add")([x, enlarged(coarse, x)])
+    large = resize_like(coarse, x, name=f"{name}_resize") if bilinear else enlarged(coarse, x)
+    return layers.Add(name=f"{name}_add")([x, large])
 
 
 def enlarged(x: KerasTensor, image: KerasTensor) -> KerasTensor:

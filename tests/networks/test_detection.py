@@ -12,7 +12,8 @@ import onnx2mvit
 from onnx2mvit.builder import build
 from onnx2mvit.exporter.torch_export import Request
 from tests.support.networks import TOLERANCE, converted, exported
-from tests.support.torch_detection import SIZE, Config, Detector, Transformer, seeded
+from tests.support.scenes import SIZE
+from tests.support.torch_detection import Config, Detector, Transformer, seeded
 
 DYNAMO, RAW = Request("dynamo", 20, True, True), Request("dynamo", 20, False, True)
 LEGACY, LEGACY_BN = Request("legacy", 17, True, True), Request("legacy", 17, False, True)

@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import onnx2mvit
 from onnx2mvit.exporter.torch_export import Request
 from tests.support.networks import exported
-from tests.support.torch_detection import SIZE, overlaps, scenes, trained
+from tests.support.scenes import SIZE, scenes
+from tests.support.torch_detection import CLASSES, overlaps, trained
 
 Boxes = np.ndarray[Any, Any]
 
@@ -35,9 +37,18 @@ def rows(answers: dict[str, Any], image: int) -> Boxes:
 def test_what_was_learned_is_found_by_keras_as_by_torch(tmp_path: Path) -> None:
     module = trained()
     file = exported(module, Request("legacy", 17, False, True), tmp_path, SIZE)
-    result = onnx2mvit.convert(file, tmp_path / "out", inputs=2)
-    assert result.passed
-    images, there = scenes(16, 100_000)
+    shown = scenes(16, 100_000, CLASSES - 1)
+    images, there = shown.images, shown.boxes
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number, image in enumerate(images):
+        Image.fromarray(np.round(255 * image).astype(np.uint8)).save(folder / f"{number:02}.png")
+    result = onnx2mvit.convert(file, tmp_path / "out", images=folder)
+    deployed = onnx2mvit.deploy(result.folder, tmp_path / "deployed", images=folder)
+    assert result.passed and deployed.passed
+    for agreed in (result.report["verification"]["boxes"], deployed.comparison.boxes):
+        assert agreed["matched"] == agreed["ours"] == agreed["theirs"] >= len(images)
+        assert agreed["mean_iou"] > 0.999
     model = onnx2mvit.detector(result.model, score_threshold=0.5, iou_threshold=0.45, max_boxes=20)
     found = model(images)
     with torch.no_grad():

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.support.texts import Text, conv, every, kinds
@@ -23,11 +24,24 @@ def test_a_coarser_map_is_added(old: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "how",
+    ['Resize<mode="linear">(k, , , size)', 'Resize<mode="linear">(k, , twice)'],
+    ids=["to a size", "by a factor"],
+)
+def test_it_may_be_interpolated(how: str, tmp_path: Path) -> None:
+    text = WHOLE.but(f"Resize<{NEAREST}>(k, , , size)", how, twice=np.float32([1, 1, 2, 2]))
+    (block,) = every(text.lifted(tmp_path), "TopDown")
+    assert block.params["bilinear"] is True
+
+
+@pytest.mark.parametrize(
     ("text", "reason"),
     [
         (WHOLE.but("floor", "ceil"), "other pixels than torch"),
         (WHOLE.but("asymmetric", "half_pixel"), "other pixels than torch"),
-        (WHOLE.but('mode="nearest", ', 'mode="linear", '), "mode is 'linear', not 'nearest'"),
+        (WHOLE.but('mode="nearest", ', 'mode="cubic", '), ""),
+        (WHOLE.but(NEAREST, 'mode="linear", coordinate_transformation_mode="align_corners"'),
+         ""),
         (LATERAL.but("lateral = ", "l = ") + COARSE + ENLARGED
          + Text("lateral = Relu(l)  y = Add(lateral, up)\n"), "activation is 'relu', not None"),
         (conv("x", "lateral", 6, 8, 3) + COARSE + ENLARGED + Text("y = Add(lateral, up)\n"),

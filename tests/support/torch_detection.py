@@ -9,8 +9,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from tests.support.scenes import scenes
+
 M = TypeVar("M", bound=nn.Module)
-SIZE = (64, 96)
 CLASSES = 3
 SCALES = (0.1, 0.4, 0.7, 1.05)
 RATIOS = ((2, 3), (2, 3), (2,))
@@ -165,33 +166,6 @@ class Transformer(nn.Module):
         return answer
 
 
-def scenes(count: int, seed: int) -> tuple[np.ndarray[Any, Any], list[np.ndarray[Any, Any]]]:
-    """Images (count, height, width, 3) of discs and squares, and of each its rows of what is there.
-
-    A row is the class, 1 for a disc and 2 for a square, and the corners as shares of the image.
-    """
-    rng = np.random.default_rng(seed)
-    height, width = SIZE
-    y, x = np.mgrid[:height, :width] + 0.5
-    images, found = [], []
-    for _ in range(count):
-        image = rng.uniform(0, 0.4, 3) + rng.normal(0, 0.05, (height, width, 3))
-        rows = []
-        for left in (0.0, width / 2):  # one in each half, so that none hides another
-            radius, kind = rng.uniform(9, 20), int(rng.integers(1, CLASSES))
-            column = left + rng.uniform(radius, max(width / 2 - radius, radius + 1))
-            row = rng.uniform(radius, height - radius)
-            down, right = y - row, x - column
-            far = np.hypot(down, right) if kind == 1 else np.maximum(abs(down), abs(right))
-            image[far < radius] = rng.uniform(0.6, 1, 3)
-            corners = (column - radius, row - radius, column + radius, row + radius)
-            sides = (width, height, width, height)
-            rows.append([kind, *(at / side for at, side in zip(corners, sides, strict=True))])
-        images.append(image.clip(0, 1).astype(np.float32))
-        found.append(np.array(rows, np.float32))
-    return np.stack(images), found
-
-
 def corners(boxes: torch.Tensor) -> torch.Tensor:
     """Boxes by their corners, from centre and size."""
     return torch.cat([boxes[..., :2] - boxes[..., 2:] / 2, boxes[..., :2] + boxes[..., 2:] / 2], -1)
@@ -227,9 +201,9 @@ def trained(steps: int = 350, batch: int = 16) -> Detector:
     optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-2, steps)
     for step in range(steps):
-        images, there = scenes(batch, step)
-        scores, offsets = model(torch.from_numpy(images).permute(0, 3, 1, 2))
-        targets = [wanted(rows, defaults) for rows in there]
+        shown = scenes(batch, step, CLASSES - 1)
+        scores, offsets = model(torch.from_numpy(shown.images).permute(0, 3, 1, 2))
+        targets = [wanted(rows, defaults) for rows in shown.boxes]
         labels, shifts = (torch.stack(each) for each in zip(*targets, strict=True))
         positive = labels > 0
         each = functional.cross_entropy(scores.transpose(1, 2), labels, reduction="none")

@@ -29,6 +29,9 @@ class Config:
     sizes: tuple[int, ...] = (1, 2, 3)
     align_corners: bool = False
     resize: str | None = "scale"  # or "size", of the input
+    classes: int = CLASSES
+    features: int = FEATURES
+    filters: int = FILTERS
 
 
 class Conv(nn.Module):
@@ -54,16 +57,17 @@ class ASPP(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        convs: list[nn.Module] = [Conv(FEATURES, FILTERS)]
+        features, filters = config.features, config.filters
+        convs: list[nn.Module] = [Conv(features, filters)]
         for rate in config.rates:
             if config.separable:
-                wide = Conv(FEATURES, FEATURES, 3, rate, groups=FEATURES)
-                convs.append(nn.Sequential(wide, Conv(FEATURES, FILTERS)))
+                wide = Conv(features, features, 3, rate, groups=features)
+                convs.append(nn.Sequential(wide, Conv(features, filters)))
             else:
-                convs.append(Conv(FEATURES, FILTERS, 3, rate))
+                convs.append(Conv(features, filters, 3, rate))
         self.convs = nn.ModuleList(convs)
-        self.pool = Conv(FEATURES, FILTERS)
-        self.project = Conv((len(convs) + 1) * FILTERS, FILTERS)
+        self.pool = Conv(features, filters)
+        self.project = Conv((len(convs) + 1) * filters, filters)
 
     def forward(self, x: Tensor) -> Tensor:
         pooled = self.pool(functional.adaptive_avg_pool2d(x, 1))
@@ -79,8 +83,8 @@ class PSP(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        self.psp_branches = nn.ModuleList(Conv(FEATURES, 4) for _ in config.sizes)
-        self.fusion = Conv(FEATURES + 4 * len(config.sizes), FILTERS, 3)
+        self.psp_branches = nn.ModuleList(Conv(config.features, 4) for _ in config.sizes)
+        self.fusion = Conv(config.features + 4 * len(config.sizes), config.filters, 3)
 
     def forward(self, x: Tensor) -> Tensor:
         levels = [x]
@@ -96,16 +100,17 @@ class PSP(nn.Module):
 class Head(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
+        features, filters = config.features, config.filters
         made: dict[str, Callable[[], nn.Module]] = {
             "deeplabv3": lambda: ASPP(config),
             "pspnet": lambda: PSP(config),
-            "fcn": lambda: Conv(FEATURES, FILTERS, 3),
+            "fcn": lambda: Conv(features, filters, 3),
             "simple": nn.Identity,
         }
         self.aspp = made[config.head]()
-        self.conv = Conv(FILTERS, FILTERS, 3) if config.conv else nn.Identity()
-        inputs = FEATURES if config.head == "simple" else FILTERS
-        self.classifier = nn.Conv2d(inputs, CLASSES, 1)
+        self.conv = Conv(filters, filters, 3) if config.conv else nn.Identity()
+        inputs = features if config.head == "simple" else filters
+        self.classifier = nn.Conv2d(inputs, config.classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.classifier(self.conv(self.aspp(x)))  # type: ignore[no-any-return]
