@@ -11,6 +11,7 @@ from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.box_format import BoxFormat
 from onnx2mvit.ir.graph import Value
 from onnx2mvit.matcher import (
+    Array,
     Expr,
     Match,
     Ops,
@@ -33,6 +34,32 @@ if TYPE_CHECKING:
 Shape = tuple[int | None, ...]
 
 
+def decoding(op: Ops, x: Var) -> Expr:
+    """(B, N, n) → (B, N, 4): what offsets make of the places and sizes of default boxes."""
+    last = {"axis": lambda axis: axis in (-1, 2)}
+    y: Expr = maybe(op.Slice(x, role="offsets", axis=2, start=0, end=4))
+    size = op.Exp(op.Mul(op.Slice(y, axis=2, start=2, end=4), scalar("size_variance")))
+    size = op.Mul(size, constant("sizes"))
+    centre = op.Mul(op.Slice(y, axis=2, start=0, end=2), scalar("centre_variance"))
+    centre = op.Add(op.Mul(centre, constant("lengths")), constant("centres"))
+    y = op.Concat(centre, size, **last)
+    # Exporters may cut the same piece off twice.
+    low, high = (op.Slice(y, axis=2, start=0, end=2) for _ in range(2))
+    less, more = (
+        op.Mul(op.Slice(y, axis=2, start=2, end=4), scalar(role, 0.5))
+        for role in ("half", "other_half")
+    )
+    corners = op.Concat(op.Sub(low, less), op.Add(high, more), role="corners", **last)
+    return any_of(corners, y)
+
+
+def decoding_params(m: Match) -> dict[str, Any]:
+    """The hyperparameters that every decoding has."""
+    variances = (float(m.bound[f"{of}_variance"].const.reshape(())) for of in ("centre", "size"))
+    corners = {} if m.corners is not None else {"corners": False}
+    return {"variances": tuple(map(short, variances)), **corners}
+
+
 class DecodedBoxes(Pattern):
     """(B, N, n) → (B, N, 4): corners, or centre and size, from offsets to default boxes.
 
@@ -41,24 +68,10 @@ class DecodedBoxes(Pattern):
     """
 
     keras = "decoded_boxes"
-    before = ("PositionEmbedding", "BoxOffsets")
+    before = ("TabledBoxes", "PositionEmbedding", "BoxOffsets")
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        last = {"axis": lambda axis: axis in (-1, 2)}
-        y: Expr = maybe(op.Slice(x, role="offsets", axis=2, start=0, end=4))
-        size = op.Exp(op.Mul(op.Slice(y, axis=2, start=2, end=4), scalar("size_variance")))
-        size = op.Mul(size, constant("sizes"))
-        centre = op.Mul(op.Slice(y, axis=2, start=0, end=2), scalar("centre_variance"))
-        centre = op.Add(op.Mul(centre, constant("lengths")), constant("centres"))
-        y = op.Concat(centre, size, **last)
-        # Exporters may cut the same piece off twice.
-        low, high = (op.Slice(y, axis=2, start=0, end=2) for _ in range(2))
-        less, more = (
-            op.Mul(op.Slice(y, axis=2, start=2, end=4), scalar(role, 0.5))
-            for role in ("half", "other_half")
-        )
-        corners = op.Concat(op.Sub(low, less), op.Add(high, more), role="corners", **last)
-        return any_of(corners, y)
+        return decoding(op, x)
 
     def boxes(self, params: dict[str, Any]) -> BoxFormat:
         return BoxFormat(corners=params.get("corners", True))
@@ -75,7 +88,10 @@ class DecodedBoxes(Pattern):
 
     def params(self, m: Match) -> dict[str, Any]:
         require(np.array_equal(m.sizes.const, m.lengths.const), "it has boxes of two sizes")
-        boxes = np.concatenate([m.centres.const, m.sizes.const], axis=-1)
+        parts = [m.centres.const, m.sizes.const]
+        require(all(part.shape[-1:] == (2,) for part in parts), "they are no places and sizes")
+        require(parts[0].shape == parts[1].shape, "there are more places than sizes, or fewer")
+        boxes = np.concatenate(parts, axis=-1)
         boxes = boxes.reshape(-1, boxes.shape[-2], 4)
         require(
             len(boxes) == 1 or bool((boxes == boxes[0]).all()), "boxes differ from image to image"
@@ -83,14 +99,7 @@ class DecodedBoxes(Pattern):
         found = self.heads(m)
         maps = [(block.inputs[0].shape or ())[2:] for block in found]
         rule = default_boxes_of(boxes[0], maps, [block.attrs["anchors"] for block in found])
-        variances = (
-            float(m.bound[f"{of}_variance"].const.reshape(())) for of in ("centre", "size")
-        )
-        return {
-            **rule,
-            "variances": tuple(map(short, variances)),
-            **({} if m.corners is not None else {"corners": False}),
-        }
+        return {**rule, **decoding_params(m)}
 
 
 def decoded_boxes(
@@ -105,8 +114,21 @@ def decoded_boxes(
     """(B, N, n) → (B, N, 4): corners of boxes from their offsets to the default boxes of maps."""
     defaults = default_boxes([image.shape[1:3] for image in maps], scales, aspect_ratios, clip)
     places, lengths = defaults[:, :2], defaults[:, 2:]
-    centre = x[..., :2] * variances[0] * lengths + places
-    size = ops.exp(x[..., 2:4] * variances[1]) * lengths
+    return moved_boxes(x, places, lengths, lengths, variances, corners)
+
+
+def moved_boxes(
+    x: KerasTensor,
+    places: KerasTensor,
+    lengths: KerasTensor,
+    sizes: KerasTensor,
+    variances: Sequence[float],
+    corners: bool = True,
+) -> KerasTensor:
+    """Corners of boxes: places moved by shares of lengths, and sizes times a power of e."""
+    by_place, by_size = np.array(variances, "float32")
+    centre = x[..., :2] * by_place * lengths + places
+    size = ops.exp(x[..., 2:4] * by_size) * sizes
     if not corners:
         return ops.concatenate([centre, size], axis=-1)
     return ops.concatenate([centre - size / 2, centre + size / 2], axis=-1)
@@ -146,10 +168,7 @@ def decoded_boxes_any_size() -> None:
             if self.clip:
                 defaults = ops.clip(defaults, 0, 1)
             places, lengths = defaults[:, :2], defaults[:, 2:]
-            centre = x[..., :2] * self.variances[0] * lengths + places
-            size = ops.exp(x[..., 2:4] * self.variances[1]) * lengths
-            pair = (centre - size / 2, centre + size / 2) if self.corners else (centre, size)
-            return ops.concatenate(pair, axis=-1)
+            return moved_boxes(x, places, lengths, lengths, self.variances, self.corners)
 
         def compute_output_shape(self, shapes: list[Shape]) -> Shape:
             return (*shapes[0][:2], 4)
@@ -173,3 +192,53 @@ def decoded_boxes_any_size() -> None:
             for k, ratios in enumerate(aspect_ratios)
         ]
         return DecodedBoxes(shapes, variances, clip, corners)([x, *maps])
+
+
+class TabledBoxes(Pattern):
+    """(B, N, n) → (B, N, 4): boxes from their offsets to the default boxes of a table.
+
+    arXiv:1512.02325, equation 2, backwards, where no scales and aspect ratios say which they are.
+    Keras: Embedding, a row for each box: centre, width and height. It is not trained.
+    """
+
+    keras = "tabled_boxes"
+    before = ("PositionEmbedding", "BoxOffsets")
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return decoding(op, x)
+
+    def boxes(self, params: dict[str, Any]) -> BoxFormat:
+        return BoxFormat(corners=params.get("corners", True))
+
+    def params(self, m: Match) -> dict[str, Any]:
+        _, count, _ = m.shape("x", 3)
+        tables = [m.centres.const, m.lengths.const, m.sizes.const]
+        require(all(table.size == 2 * count for table in tables), "its boxes are no table")
+        apart = {} if np.array_equal(*tables[1:]) else {"apart": True}
+        return {"boxes": count, **decoding_params(m), **apart}
+
+    def weights(self, m: Match) -> dict[str, Array]:
+        tables = [m.centres.const, m.sizes.const, m.lengths.const]
+        columns = 2 if np.array_equal(*tables[1:]) else 3
+        rows = [table.reshape(-1, 2) for table in tables[:columns]]
+        return {"embeddings": np.concatenate(rows, axis=-1)}
+
+
+def tabled_boxes(
+    x: KerasTensor,
+    boxes: int,
+    variances: tuple[float, float] = (0.1, 0.2),
+    apart: bool = False,
+    corners: bool = True,
+    *,
+    name: str,
+) -> KerasTensor:
+    """(B, N, n) → (B, N, 4): corners of boxes from their offsets to those of a table."""
+    if x.shape[1] != boxes:
+        raise ValueError(f"{name} is for {boxes} boxes, not {x.shape[1]}")
+    index = ops.zeros_like(x[:1, :, 0], dtype="int32") + np.arange(boxes, dtype="int32")
+    table = layers.Embedding(boxes, 6 if apart else 4, trainable=False, name=name)(index)
+    places, sizes = table[..., :2], table[..., 2:4]
+    # What offsets are shares of need not be the sizes.
+    lengths = table[..., 4:] if apart else sizes
+    return moved_boxes(x, places, lengths, sizes, variances, corners)

@@ -64,7 +64,7 @@ def lraspp_head(
 ) -> KerasTensor:
     """Logits of every pixel of `low`, from that map and from a coarser one."""
     inputs, finer = keras.Input(x.shape[1:]), keras.Input(low.shape[1:])
-    gate = {"activation": "sigmoid", "batch_norm": False, "use_bias": False}
+    gate: dict[str, Any] = {"activation": "sigmoid", "batch_norm": False, "use_bias": False}
     y = conv_bn_act(inputs, filters, 1, activation=activation, name="conv", **conv)
     scale = conv_bn_act(global_mean(inputs), filters, 1, name="scale", **gate)
     y = layers.Multiply(name="scaled")([y, scale])

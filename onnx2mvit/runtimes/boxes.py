@@ -15,6 +15,7 @@ Array = np.ndarray[Any, Any]
 SCORE = 0.01  # boxes below it are none, as in ml-cvnets
 IOU = 0.5  # from which two boxes are one thing, as in PASCAL VOC (doi:10.1007/s11263-009-0275-4)
 LOOKED_AT, MOST = 1000, 100  # so many scores of an image, and boxes of it, as COCO counts
+DIGITS = 5  # of a probability
 SHOWN, MOST_SHOWN = 2, 24  # images, and boxes in each
 
 
@@ -95,7 +96,8 @@ def found_in(boxes: Array, scores: Array, how: Detections, size: tuple[int, int]
         likely = np.where(likely == likely.max(-1, keepdims=True), likely, 0)
     usable = np.isfinite(corners).all(-1, keepdims=True)
     likely = np.where(usable & np.isfinite(likely), likely, 0)
-    order = np.argsort(-likely, axis=None, kind="stable")[:LOOKED_AT]
+    # Scores that differ by rounding alone keep the order of their boxes.
+    order = np.argsort(-np.round(likely, DIGITS), axis=None, kind="stable")[:LOOKED_AT]
     rows, labels = np.unravel_index(order, likely.shape)
     sure = likely[rows, labels] > SCORE
     rows, labels = rows[sure], labels[sure]

@@ -46,7 +46,7 @@ def test_what_was_learned_is_found_by_keras_as_by_torch(tmp_path: Path) -> None:
     result = onnx2mvit.convert(file, tmp_path / "out", images=folder)
     deployed = onnx2mvit.deploy(result.folder, tmp_path / "deployed", images=folder)
     assert result.passed and deployed.passed
-    for agreed in (result.report["verification"]["boxes"], deployed.comparison.boxes):
+    for agreed in (result.report["verification"]["boxes"], deployed.report["comparison"]["boxes"]):
         assert agreed["matched"] == agreed["ours"] == agreed["theirs"] >= len(images)
         assert agreed["mean_iou"] > 0.999
     model = onnx2mvit.detector(result.model, score_threshold=0.5, iou_threshold=0.45, max_boxes=20)

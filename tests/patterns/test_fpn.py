@@ -29,7 +29,9 @@ def test_a_coarser_map_is_added(old: str, tmp_path: Path) -> None:
     ids=["to a size", "by a factor"],
 )
 def test_it_may_be_interpolated(how: str, tmp_path: Path) -> None:
-    text = WHOLE.but(f"Resize<{NEAREST}>(k, , , size)", how, twice=np.float32([1, 1, 2, 2]))
+    text = WHOLE.but(
+        f"Resize<{NEAREST}>(k, , , size)", how, twice=np.array([1, 1, 2, 2], "float32")
+    )
     (block,) = every(text.lifted(tmp_path), "TopDown")
     assert block.params["bilinear"] is True
 

@@ -89,10 +89,30 @@ def test_boxes_as_centre_and_size_and_their_offsets(old: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
+    ("text", "apart"),
+    [
+        (WHOLE.having(sizes=OTHERS), False),
+        (WHOLE.but("m2 = Mul(m1, sizes)", "m2 = Mul(m1, others)", others=OTHERS), True),
+    ],
+)
+def test_boxes_that_no_rule_gives_are_a_table(text: Text, apart: bool, tmp_path: Path) -> None:
+    network = text.lifted(tmp_path, **BOTH)
+    assert not network.unrecognised
+    (boxes,) = every(network, "TabledBoxes")
+    assert boxes.params.get("apart", False) is apart
+    table = boxes.weights["embeddings"]
+    sizes = text.weights["sizes"].reshape(-1, 2)
+    assert (table[:, :2] == text.weights["centres"].reshape(-1, 2)).all()
+    assert (table[:, 2:4] == sizes).all()
+    assert (table[:, 4:] == OTHERS.reshape(-1, 2)).all() if apart else table.shape[1] == 4
+
+
+@pytest.mark.parametrize(
     ("text", "kind"),
     [
         (WHOLE.having(sizes=OTHERS), "DecodedBoxes"),
         (WHOLE.but("m2 = Mul(m1, sizes)", "m2 = Mul(m1, centres)"), "DecodedBoxes"),
+        (WHOLE.having(centres=np.array([0.5, 0.5], "float32")), "TabledBoxes"),
         (WHOLE.having(seven=[6]), "ClassScores"),
         (ALL.but("all = Concat<axis=1>(a, b)", "n = Neg(b)  y = Concat<axis=1>(a, n)"), "AllBoxes"),
     ],
