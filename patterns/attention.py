@@ -227,7 +227,7 @@ class TransformerLayer(Pattern):
         y = op.Dense(y, role="mlp_in", use_bias=True)
         y = any_of(
             op.Activation(y, role="act", activation=p.activation),
-            op.ApproximateGelu(y, role="approximate", gelu=p.gelu),
+            op.ApproximateGelu(y, role="act", activation=p.activation),
         )
         y = op.Dense(y, role="mlp_out", use_bias=True)
         y = any_of(y, op.LayerScale(y, role="scale_mlp"))
@@ -242,7 +242,6 @@ class TransformerLayer(Pattern):
         require(scaled == (m.scale_mlp is not None), "one of its branches alone is scaled")
         return {
             "mlp_ratio": mlp_ratio,
-            "activation": m.activation,
             **({"layer_scale": True} if scaled else {}),
         }
 
@@ -251,8 +250,7 @@ def transformer_layer(
     x: KerasTensor,
     num_heads: int,
     mlp_ratio: float = 2,
-    activation: str | None = "silu",
-    gelu: str | None = None,
+    activation: str = "silu",
     attention_bias: bool = True,
     causal: bool = False,
     layer_scale: bool = False,
@@ -276,9 +274,9 @@ def transformer_layer(
     x1 = layers.Add(name="add_attention")([inputs, y])
     y = layers.LayerNormalization(epsilon=epsilon, name="norm_after")(x1)
     y = layers.Dense(round(dim * mlp_ratio), name="mlp_in")(y)
-    if gelu:
-        y = approximate_gelu(y, gelu)
-    if activation:
+    if activation in ("gelu_tanh", "gelu_sigmoid"):
+        y = approximate_gelu(y, activation)
+    else:
         y = layers.Activation(activation, name="act")(y)
     y = layers.Dense(dim, name="mlp_out")(y)
     if layer_scale:

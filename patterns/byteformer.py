@@ -211,7 +211,7 @@ class WindowedTransformerLayer(Pattern):
         rolled = any_of(op.Roll(tokens, axes=(1,), shifts=p._there), tokens)
         windows = op.Rearrange("b (n w) d -> (b n) w d", rolled, role="windows", w=p._window)
         own = p("num_heads", "mlp_ratio", "activation", "attention_bias", "epsilon")
-        plain = {"causal": None, "layer_scale": None, "gelu": None}
+        plain = {"causal": None, "layer_scale": None}
         y: Expr = op.TransformerLayer(any_of(windows, rolled), role="layer", **own, **plain)
         y = any_of(op.Rearrange("(b n) w d -> b (n w) d", y, w=p._window), y)
         y = any_of(op.Roll(y, role="back", axes=(1,), shifts=p._back), y)

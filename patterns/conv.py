@@ -22,6 +22,8 @@ from onnx2mvit.matcher import (
     require,
 )
 
+from .layers import approximate_gelu
+
 if TYPE_CHECKING:
     from keras import KerasTensor, layers
 
@@ -185,7 +187,7 @@ class ConvBnAct(Pattern):
     def onnx(self, op: Ops, x: Var) -> Expr:
         y = any_of(op.Conv2D(x, role="conv"), op.DepthwiseConv2D(x, role="conv"))
         y = maybe(op.BatchNorm(y, role="bn"))
-        return maybe(op.Activation(y, role="act"))
+        return any_of(op.Activation(y, role="act"), op.ApproximateGelu(y, role="act"), y)
 
     def params(self, m: Match) -> dict[str, Any]:
         return {
@@ -229,6 +231,8 @@ def conv_bn_act(
     if batch_norm:
         bn = layers.BatchNormalization(epsilon=bn_epsilon, momentum=bn_momentum, name=f"{name}_bn")
         x = bn(x)
+    if activation in ("gelu_tanh", "gelu_sigmoid"):
+        return approximate_gelu(x, activation)
     if activation:
         x = layers.Activation(activation, name=f"{name}_act")(x)
     return x

@@ -9,6 +9,7 @@ from onnx2mvit.ir.layout import plain
 from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, p, require
 
 from .attention import layer_scaled
+from .layers import approximate_gelu
 
 if TYPE_CHECKING:
     from keras import KerasTensor, layers
@@ -26,7 +27,10 @@ class FeedForward(Pattern):
     def onnx(self, op: Ops, x: Var) -> Expr:
         y: Expr = op.LayerNorm(x, role="norm", epsilon=p.epsilon)
         y = op.Dense(y, role="hidden", use_bias=True)
-        y = op.Activation(y, role="act", activation=p.activation)
+        y = any_of(
+            op.Activation(y, role="act", activation=p.activation),
+            op.ApproximateGelu(y, role="act", activation=p.activation),
+        )
         y = op.Dense(y, role="out", use_bias=True)
         return op.Add(x, any_of(op.LayerScale(y, role="scale"), y))
 
@@ -52,7 +56,10 @@ def feed_forward(
     dim = x.shape[-1]
     y = layers.LayerNormalization(epsilon=epsilon, name=f"{name}_norm")(x)
     y = layers.Dense(round(dim * mlp_ratio), name=f"{name}_hidden")(y)
-    y = layers.Activation(activation, name=f"{name}_act")(y)
+    if activation in ("gelu_tanh", "gelu_sigmoid"):
+        y = approximate_gelu(y, activation)
+    else:
+        y = layers.Activation(activation, name=f"{name}_act")(y)
     y = layers.Dense(dim, name=f"{name}_out")(y)
     if layer_scale:
         y = layer_scaled(y, name=f"{name}_scale")

@@ -90,12 +90,13 @@ class ApproximateGelu(Pattern):
 
     def params(self, m: Match) -> dict[str, Any]:
         require(m.x.const is None, "it is applied to a constant")
-        return {"gelu": "tanh" if m.tanh is not None else "sigmoid"}
+        return {"activation": "gelu_tanh" if m.tanh is not None else "gelu_sigmoid"}
 
 
-def approximate_gelu(x: KerasTensor, gelu: str) -> KerasTensor:
-    """GELU by way of "tanh", or of the "sigmoid" ("quick GELU")."""
-    return ops.gelu(x, approximate=True) if gelu == "tanh" else x * ops.sigmoid(1.702 * x)
+def approximate_gelu(x: KerasTensor, activation: str) -> KerasTensor:
+    """GELU by way of tanh ("gelu_tanh"), or of the sigmoid ("gelu_sigmoid", quick GELU)."""
+    by_tanh = activation == "gelu_tanh"
+    return ops.gelu(x, approximate=True) if by_tanh else x * ops.sigmoid(1.702 * x)
 
 
 class BatchNorm(Pattern):

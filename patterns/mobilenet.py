@@ -67,6 +67,8 @@ def depthwise_separable(
 
 # The momentum of the first normalization may be another (Hugging Face's).
 STATIC = {name: param for name, param in STYLE.items() if name != "bn_momentum"}
+# All convolutions but the last may have biases where that is normalized.
+BIASED = {"batch_norm": p._batch_norm, "use_bias": p._use_bias}
 
 
 class InvertedResidual(Pattern):
@@ -75,6 +77,7 @@ class InvertedResidual(Pattern):
     With squeeze and excitation it is MobileNetV3's (arXiv:1905.02244, section 4) and
     EfficientNet's MBConv (arXiv:1905.11946, section 4). The input is added where stride and
     channels allow it. Without expansion there is no 1×1 convolution before the depthwise one.
+    EfficientViT's may normalize its last convolution alone (arXiv:2205.14756).
     """
 
     keras = "inverted_residual"
@@ -84,8 +87,8 @@ class InvertedResidual(Pattern):
     def onnx(self, op: Ops, x: Var) -> Expr:
         act = p("activation")
         own = p("strides", "kernel_size", "dilation")
-        y: Expr = maybe(PointwiseConv(x, role="expand", **act, **STATIC))
-        y = DepthwiseConv(y, role="depthwise", **own, **act, **STYLE)
+        y: Expr = maybe(PointwiseConv(x, role="expand", **act, **{**STATIC, **BIASED}))
+        y = DepthwiseConv(y, role="depthwise", **own, **act, **{**STYLE, **BIASED})
         y = any_of(y, op.SqueezeExcite(y, role="se", **SQUEEZED))
         y = PointwiseConv(y, role="project", filters=p.filters, activation=None, **STYLE)
         return any_of(op.Add(x, y, role="add"), y)
@@ -98,8 +101,12 @@ class InvertedResidual(Pattern):
         require(m.expand is not None or expansion == 1, "it expands without a convolution")
         residual = m.depthwise.strides == 1 and m.project.filters == channels
         require((m.add is not None) == residual, "the input is not added where it could be")
+        first, last = (m._batch_norm, m._use_bias), (m.batch_norm, m.use_bias)
+        fewer = first == (False, True) and last == (True, False)
+        require(first == last or fewer, "its convolutions are not normalized alike")
         return {
             "expansion": expansion if m.expand is not None else None,
+            **({"fewer_norm": True} if fewer else {}),
             **self.expand_momentum(m),
         }
 
@@ -125,6 +132,7 @@ def inverted_residual(
     squeeze_gate: str = "sigmoid",
     squeeze_bias: bool = True,
     expand_momentum: float | None = None,
+    fewer_norm: bool = False,
     *,
     name: str,
     **conv: Any,
@@ -133,6 +141,8 @@ def inverted_residual(
     inputs = keras.Input(x.shape[1:])
     channels = expanded = x.shape[-1]
     y = inputs
+    if fewer_norm:
+        conv |= {"batch_norm": False, "use_bias": True}
     if expansion is not None:
         expanded = round(channels * expansion)
         expand = {"activation": activation, **conv}
@@ -159,6 +169,8 @@ def inverted_residual(
             use_bias=squeeze_bias,
             name="se",
         )
+    if fewer_norm:
+        conv |= {"batch_norm": True, "use_bias": False}
     y = conv_bn_act(y, filters, 1, activation=None, name="project", **conv)
     if strides == 1 and channels == filters:
         y = layers.Add(name="add")([inputs, y])

@@ -125,8 +125,7 @@ def transformer_layer(
     x1 = layers.Add(name="add_attention")([inputs, y])
     y = layers.LayerNormalization(epsilon=epsilon, name="layernorm_after")(x1)
     y = layers.Dense(round(dim * mlp_ratio), name="intermediate_dense")(y)
-    if activation:
-        y = layers.Activation(activation, name="intermediate_intermediate_act_fn")(y)
+    y = layers.Activation(activation, name="intermediate_intermediate_act_fn")(y)
     y = layers.Dense(dim, name="output_dense")(y)
     if dropout:
         y = layers.Dropout(dropout, name="dropout_mlp")(y)

@@ -50,10 +50,10 @@ def prune(
 
     Left out are `if option:`, `if option is not None:` and joins of them by `and`, where the
     option is an argument that is false by default and never given, and arguments used there
-    alone; an else takes the place of its branch. So does the branch of `if option:` that all
-    blocks take, where it has an else. `a if option else b` is treated likewise. What other
-    functions hand on by name is `given`; the model function has what is `offered`, for those that
-    take it.
+    alone; an else takes the place of its branch. So is `if option in (a, b):` where no block has
+    one of these. So does the branch of `if option:` that all blocks take, where it has an else.
+    `a if option else b` is treated likewise. What other functions hand on by name is `given`; the
+    model function has what is `offered`, for those that take it.
     """
     (tree,) = ast.parse(text).body
     assert isinstance(tree, ast.FunctionDef)
@@ -74,8 +74,13 @@ def prune(
         and blocks
         and all(block.params.get(argument.arg) is True for block in blocks)
     }
+    taken = {
+        argument.arg: {repr(block.params.get(argument.arg, default.value)) for block in blocks}
+        for argument, default in optional_arguments(tree)
+        if isinstance(default, ast.Constant)
+    }
     before = _names(tree)
-    while (edit := _first_edit(text, unset, always)) is not None:
+    while (edit := _first_edit(text, unset, always, taken)) is not None:
         text = edited(text, [edit])
     (tree,) = ast.parse(text).body
     assert isinstance(tree, ast.FunctionDef)
@@ -88,22 +93,28 @@ def prune(
     return edited(text, cuts)
 
 
-def _first_edit(text: str, unset: Mapping[str, object], always: Collection[str]) -> Edit | None:
+def _first_edit(
+    text: str,
+    unset: Mapping[str, object],
+    always: Collection[str],
+    taken: Mapping[str, Collection[str]],
+) -> Edit | None:
     """What to change of the first branch that never or always is taken, or asks more than it need.
 
-    One that always is taken is left as it is, unless it has an else.
+    One that always is taken is left as it is, unless it has an else. Which values of its arguments
+    blocks have is in `taken`, as they are written.
     """
     at = Offsets(text)
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.IfExp):
-            never = _never_holds(node.test, unset)
+            never = _never_holds(node.test, unset, taken)
             if never or (isinstance(node.test, ast.Name) and node.test.id in always):
                 left = node.orelse if never else node.body
                 return at.start(node), at.end(node), text[at.start(left) : at.end(left)]
         if not isinstance(node, ast.If) or _is_elif(node.orelse):
             continue
         parts = node.test.values if _is_and(node.test) else [node.test]
-        if any(_never_holds(part, unset) for part in parts):
+        if any(_never_holds(part, unset, taken) for part in parts):
             return *at.statement(node), _moved(text, at, node, node.orelse)
         if node.orelse and isinstance(node.test, ast.Name) and node.test.id in always:
             return *at.statement(node), _moved(text, at, node, node.body)
@@ -133,9 +144,16 @@ def _is_and(test: ast.expr) -> TypeGuard[ast.BoolOp]:
     return isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And)
 
 
-def _never_holds(test: ast.expr, unset: Mapping[str, object]) -> bool:
-    """True for `option` and `option is not None` where it is never given."""
+def _never_holds(
+    test: ast.expr, unset: Mapping[str, object], taken: Mapping[str, Collection[str]]
+) -> bool:
+    """True for `option` and `option is not None` where it is never given.
+
+    And for `option in (…)` where no block has one of these.
+    """
     match test:
+        case ast.Compare(ast.Name(id=name), [ast.In()], [ast.Tuple(elts=values)]):
+            return name in taken and not {ast.unparse(value) for value in values} & {*taken[name]}
         case ast.Name(id=name):
             return name in unset
         case ast.Compare(ast.Name(id=name), [ast.IsNot()], [ast.Constant(value=None)]):

@@ -70,6 +70,16 @@ def test_branches_that_no_block_takes_go_with_their_arguments() -> None:
     )
 
 
+def test_a_branch_of_values_that_no_block_has_goes() -> None:
+    branch = """    if act in ("gelu_tanh", "gelu_sigmoid"):
+        return approximate(y, act)
+"""
+    text = FUNCTION.replace("    return y\n", f"{branch}    return y\n")
+    without = prune(text, blocks({}, {"act": "silu"}), {"act"})
+    assert branch not in without and without.endswith("    return y\n")
+    assert branch in prune(text, blocks({}, {"act": "gelu_tanh"}), {"act"})
+
+
 def test_an_else_takes_the_place_of_the_branch_that_no_block_takes() -> None:
     text = FUNCTION.replace(
         """    if bias:

@@ -22,6 +22,7 @@ BLOCKS = {  # by the start of the file's name
     "cvnets-swin_tiny": {"SwinStage": 4, "PatchMerging": 3},
     "timm-convnext_atto": {"ConvNeXtBlock": 12, "ConvNeXtDownsampling": 3},
     "timm-edgenext_xx_small": {"ConvNeXtBlock": 9, "SDTAEncoder": 3},
+    "timm-efficientvit_b0": {"InvertedResidual": 11, "LiteMLA": 4, "HiddenNormClassifier": 1},
     "timm-ghostnet_100": {"GhostBottleneck": 16},
     "timm-levit_128s": {"LeViTBlock": 9, "LeViTDownsample": 2},
     "timm-mobilenetv4_conv_small": {"UniversalInvertedBottleneck": 4, "InvertedResidual": 8},

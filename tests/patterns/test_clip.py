@@ -93,7 +93,10 @@ def test_a_text_encoder_is_in_blocks(result: onnx2mvit.Conversion) -> None:
     assert [block.kind for block in result.blocks] == KINDS
     embedding, layer, *_ = result.blocks
     assert embedding.params == {"vocabulary": VOCABULARY, "dim": 16}
-    assert layer.params.items() >= {"num_heads": 2, "causal": True, "gelu": "sigmoid"}.items()
+    assert (
+        layer.params.items()
+        >= {"num_heads": 2, "causal": True, "activation": "gelu_sigmoid"}.items()
+    )
     assert [block.params for block in result.blocks if block.kind == "EndOfText"] == [{"end": END}]
 
 

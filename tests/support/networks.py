@@ -14,7 +14,7 @@ from onnx2mvit.exporter.torch_export import Logits, Request, to_onnx
 from onnx2mvit.ir.block import Block
 
 # What depends on whether the file has BatchNormalization, or has it folded.
-BATCH_NORM = {"batch_norm", "use_bias", "bn_epsilon", "bn_momentum"}
+BATCH_NORM = {"batch_norm", "use_bias", "bn_epsilon", "bn_momentum", "fewer_norm"}
 TOLERANCE = 1e-5  # of the largest number in an answer
 Tree = list[tuple[str, dict[str, Any], Any]]
 
