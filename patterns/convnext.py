@@ -27,6 +27,7 @@ from onnx2mvit.matcher import (
 
 from .attention import layer_scaled
 from .conv import STYLE, Conv, DepthwiseConv, PointwiseConv, conv_bn_act
+from .rms_norm import rms_norm
 from .swin import normalized_patch_embedding
 
 if TYPE_CHECKING:
@@ -35,7 +36,23 @@ if TYPE_CHECKING:
 
 TO_NHWC, TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
 GRN_EPSILON = 1e-6  # of every ConvNeXt V2 there is
-LINEAR = {"batch_norm": False, "use_bias": True}  # a linear layer as a 1×1 convolution
+LINEAR = {"batch_norm": False, "use_bias": p.mlp_bias}  # a linear layer as a 1×1 convolution
+
+
+def normalized_pixels(op: Ops, x: Expr) -> Expr:
+    """The normalization of the channels of each pixel: layer normalization, or by their size."""
+    return any_of(
+        op.LayerNorm2d(x, role="norm", epsilon=p.epsilon),
+        op.RMSNorm2d(x, role="norm", **p("by_deviation", "epsilon")),
+    )
+
+
+def which_norm(m: Match) -> dict[str, Any]:
+    """Tells which of them it is."""
+    return {"rms": m.norm.kind == "RMSNorm2d"}
+
+
+RMS = ("rms", "by_deviation")  # what is usual of a network that has such
 
 
 class ScaleOfImage(Rule):
@@ -134,21 +151,24 @@ class ConvNeXtBlock(Pattern):
 
     keras = "convnext_block"
     nested = True
-    style = ("kernel_size", "activation", "conv_mlp", "grn", "layer_scale", "epsilon")
+    style = (
+        *("kernel_size", "activation", *RMS, "conv_mlp", "grn", "layer_scale"),
+        *("mlp_bias", "epsilon"),
+    )
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         own = p("kernel_size", "dilation")
         y: Expr = DepthwiseConv(x, role="conv", strides=1, activation=None, **own, **STYLE)
         active = p.activation.where(lambda how: how is not None)
-        z: Expr = op.LayerNorm2d(y, role="norm", epsilon=p.epsilon)
+        z: Expr = normalized_pixels(op, y)
         z = PointwiseConv(z, role="mlp_in", filters=p._hidden, activation=active, **LINEAR)
         z = any_of(op.GlobalResponseNorm2d(z, role="grn", epsilon=GRN_EPSILON), z)
         image = PointwiseConv(z, role="mlp_out", filters=p._dim, activation=None, **LINEAR)
         z = op.LayerNorm(op.Transpose(y, perm=TO_NHWC), role="norm", epsilon=p.epsilon)
-        z = op.Dense(z, role="mlp_in", units=p._hidden, use_bias=True)
+        z = op.Dense(z, role="mlp_in", units=p._hidden, use_bias=p.mlp_bias)
         z = op.Activation(z, role="act", activation=active)
         z = any_of(op.GlobalResponseNorm(z, role="grn", epsilon=GRN_EPSILON), z)
-        z = op.Dense(z, role="mlp_out", units=p._dim, use_bias=True)
+        z = op.Dense(z, role="mlp_out", units=p._dim, use_bias=p.mlp_bias)
         y = any_of(image, op.Transpose(z, perm=TO_NCHW, role="back"))
         return op.Add(x, any_of(op.ImageLayerScale(y, role="scale"), y))
 
@@ -159,6 +179,7 @@ class ConvNeXtBlock(Pattern):
         require(mlp_ratio is not None, f"{m._hidden} is no multiple of {dim} channels")
         return {
             "mlp_ratio": mlp_ratio,
+            **which_norm(m),
             "conv_mlp": m.back is None,
             "grn": m.grn is not None,
             "layer_scale": m.scale is not None,
@@ -174,6 +195,9 @@ def convnext_block(
     conv_mlp: bool = False,
     grn: bool = False,
     layer_scale: bool = False,
+    rms: bool = False,
+    by_deviation: bool = False,
+    mlp_bias: bool = True,
     epsilon: float = 1e-6,
     *,
     name: str,
@@ -184,9 +208,12 @@ def convnext_block(
     dim = x.shape[-1]
     conv |= {"dilation": dilation, "depthwise": True, "activation": None}
     y = conv_bn_act(inputs, dim, kernel_size, name="conv", **conv)
-    y = layers.LayerNormalization(epsilon=epsilon, name="norm")(y)
+    if rms:
+        y = rms_norm(y, by_deviation, epsilon, name="norm")
+    else:
+        y = layers.LayerNormalization(epsilon=epsilon, name="norm")(y)
     if conv_mlp:
-        linear: dict[str, Any] = {"batch_norm": False, "use_bias": True}
+        linear: dict[str, Any] = {"batch_norm": False, "use_bias": mlp_bias}
         y = conv_bn_act(
             y, round(dim * mlp_ratio), 1, activation=activation, name="mlp_in", **linear
         )
@@ -194,11 +221,11 @@ def convnext_block(
             y = global_response_norm(y, name="grn")
         y = conv_bn_act(y, dim, 1, activation=None, name="mlp_out", **linear)
     else:
-        y = layers.Dense(round(dim * mlp_ratio), name="mlp_in")(y)
+        y = layers.Dense(round(dim * mlp_ratio), use_bias=mlp_bias, name="mlp_in")(y)
         y = layers.Activation(activation, name="act")(y)
         if grn:
             y = global_response_norm(y, name="grn")
-        y = layers.Dense(dim, name="mlp_out")(y)
+        y = layers.Dense(dim, use_bias=mlp_bias, name="mlp_out")(y)
     if layer_scale:
         y = layer_scaled(y, name="scale")
     y = layers.Add(name="residual")([inputs, y])
@@ -213,16 +240,16 @@ class ConvNeXtDownsampling(Pattern):
 
     keras = "convnext_downsampling"
     nested = True
-    style = ("kernel_size", "strides", "epsilon")
+    style = ("kernel_size", "strides", *RMS, "epsilon")
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         own = p("kernel_size", "strides")
-        y = op.LayerNorm2d(x, role="norm", epsilon=p.epsilon)
+        y = normalized_pixels(op, x)
         return Conv(y, role="conv", filters=p.filters, activation=None, **own, **STYLE)
 
     def params(self, m: Match) -> dict[str, Any]:
         require(m.strides > 1, "it keeps the size")
-        return {}
+        return which_norm(m)
 
 
 def convnext_downsampling(
@@ -230,6 +257,8 @@ def convnext_downsampling(
     filters: int,
     kernel_size: int = 2,
     strides: int = 2,
+    rms: bool = False,
+    by_deviation: bool = False,
     epsilon: float = 1e-6,
     *,
     name: str,
@@ -237,6 +266,9 @@ def convnext_downsampling(
 ) -> KerasTensor:
     """Normalizes the channels of each pixel, and makes one pixel of 2×2."""
     inputs = keras.Input(x.shape[1:])
-    y = layers.LayerNormalization(epsilon=epsilon, name="norm")(inputs)
+    if rms:
+        y = rms_norm(inputs, by_deviation, epsilon, name="norm")
+    else:
+        y = layers.LayerNormalization(epsilon=epsilon, name="norm")(inputs)
     y = conv_bn_act(y, filters, kernel_size, strides, activation=None, name="conv", **conv)
     return keras.Model(inputs, y, name=name)(x)

@@ -16,7 +16,8 @@ pytestmark = pytest.mark.xdist_group("convnext")
 LEGACY = Request("legacy", 17, False, True)
 BLOCKS = [
     "PatchifyStem", "ConvNeXtBlock", "ConvNeXtBlock", "ConvNeXtDownsampling",
-    "ConvNeXtBlock", "ConvNeXtBlock", "ConvNeXtBlock", "NormalizedClassifier",
+    "ConvNeXtBlock", "ConvNeXtBlock", "ConvNeXtBlock", "ConvNeXtBlock", "ConvNeXtBlock",
+    "NormalizedClassifier",
 ]  # fmt: skip
 
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.xdist_group("poolformer")
 
 KINDS = [
     "OverlappingPatchEmbedding", "PoolFormerBlock", "ConvBnAct", "PoolFormerBlock",
-    "GroupNorm", "Classifier",
+    "ConvNeXtDownsampling", "PoolFormerBlock", "GroupNorm", "Classifier",
 ]  # fmt: skip
 
 

@@ -38,13 +38,37 @@ PLAIN = (
 )
 
 
-@pytest.mark.parametrize(("text", "scaled"), [(block(), True), (PLAIN, False)])
-def test_a_block(tmp_path: Path, text: Text, scaled: bool) -> None:
+# PoolFormerV2's.
+STAR = (
+    PLAIN.but("a = Gelu(fc1)", "r = Relu(fc1)  q = Pow(r, two)  i = Mul(q, star)  a = Add(i, off)")
+    .but("m = Add(x, s)", "k0 = Mul(x, first)  m = Add(k0, s)")
+    .but("y = Add(m, t)", "k1 = Mul(m, second)  y = Add(k1, t)")
+    .having(two=2.0, star=[0.5], off=[-0.25])
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        (block(), {"layer_scale": True}),
+        (PLAIN, {}),
+        (STAR, {"star": True, "residual_scale": True, "activation": "relu"}),
+    ],
+    ids=["scaled", "plain", "V2"],
+)
+def test_a_block(tmp_path: Path, text: Text, form: dict[str, Any]) -> None:
     network = lifted(tmp_path, text)
     assert [each.kind for each in network.blocks] == ["PoolFormerBlock"]
     assert network.blocks[0].params == {
-        "pool_size": 3, "mlp_ratio": 4, "activation": "gelu", "layer_scale": scaled,
-        "groups": 1, "epsilon": 1e-5,
+        "pool_size": 3, "mlp_ratio": 4, "activation": "gelu", "star": False, "layer_scale": False,
+        "residual_scale": False, "use_bias": True, "groups": 1, "epsilon": 1e-5,
+    } | form  # fmt: skip
+
+
+def test_the_numbers_of_a_starrelu_are_for_all_channels(tmp_path: Path) -> None:
+    weights = only(lifted(tmp_path, STAR), "ScaledSquare").weights
+    assert {name: (array.shape, set(array.ravel())) for name, array in weights.items()} == {
+        "kernel": ((1, 1, 32, 1), {0.5}), "bias": ((32,), {-0.25}),
     }  # fmt: skip
 
 
@@ -58,9 +82,14 @@ def test_a_block(tmp_path: Path, text: Text, scaled: bool) -> None:
         (block().but("pads=[1,1,1,1]", "pads=[1,1,1,1], count_include_pad=1"), ""),
         (block().but("y = Add(m, t)", "y = Add(x, t)"), ""),
         (block().but("a = Gelu(fc1)", "a = Identity(fc1)"), ""),
+        (STAR.having(two=3.0), ""),
+        (STAR.having(off=(32, 1, 1)), ""),
+        (STAR.but("y = Add(k1, t)", "y = Add(m, t)"),
+         "one of its branches alone is scaled"),
     ],
     ids=["the other way round", "less what is not normalized", "one scale", "zeros count",
-         "another residual", "no activation"],
+         "another residual", "no activation", "a cube", "an offset for each channel",
+         "one residual scaled"],
 )  # fmt: skip
 def test_no_block_by_one_detail(tmp_path: Path, text: Text, reason: str) -> None:
     assert "PoolFormerBlock" not in kinds(lifted(tmp_path, text))
@@ -72,7 +101,12 @@ STEM = "strides=[4,4], pads=[2,2,2,2]"
 
 def test_patches_that_overlap(tmp_path: Path) -> None:
     found = only(conv("x", "y", 16, 8, 7, STEM).lifted(tmp_path), "OverlappingPatchEmbedding")
-    assert found.params == {"dim": 16, "patch_size": 7, "strides": 4, "padding": 2}
+    usual = {"dim": 16, "patch_size": 7, "strides": 4, "padding": 2}
+    assert found.params == {**usual, "use_bias": True}
+    found = only(
+        conv("x", "y", 16, 8, 7, STEM, bias=False).lifted(tmp_path), "OverlappingPatchEmbedding"
+    )
+    assert found.params == {**usual, "use_bias": False}
 
 
 @pytest.mark.parametrize(

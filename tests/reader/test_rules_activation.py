@@ -13,6 +13,7 @@ COVERS = {
     "HardSigmoidFromParts",
     "HardSwishFromParts",
     "LayerNormFromParts",
+    "LayerNormWithoutBias",
     "ResizeBySize",
 }
 
@@ -225,6 +226,15 @@ def test_a_layer_norm_in_parts_becomes_one(form: dict[str, str]) -> None:
     assert norm.attrs["axis"] == -1
     assert np.float32(norm.attrs["epsilon"]) == np.float32(1e-3)
     assert [value.shape for value in norm.inputs if value is not None] == [(2, 5, 6), (6,), (6,)]
+
+
+def test_a_layer_norm_without_a_bias_has_one_that_is_zero() -> None:
+    body = "(float[2,5,6] x) => (float y) { y = LayerNormalization<epsilon=1e-3>(x, gamma) }"
+    norm = only(unified(body, gamma=(6,)), "LayerNormalization")
+    assert norm.attrs["epsilon"] == pytest.approx(1e-3)
+    _, gamma, beta = norm.inputs
+    assert gamma is not None and beta is not None and beta.const is not None
+    assert beta.const.shape == gamma.shape == (6,) and not beta.const.any()
 
 
 @pytest.mark.parametrize(

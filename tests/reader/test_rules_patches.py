@@ -207,6 +207,14 @@ def test_a_group_norm_in_parts_becomes_one(groups: int, shape: tuple[int, ...]) 
     assert [value and value.shape for value in node.inputs] == [(2, 6, 4, 5), (6,), (6,)]
 
 
+def test_a_group_norm_may_be_without_a_bias() -> None:
+    graph = unified(PARTS, **parts(2, beta=np.zeros(1)))
+    assert ops(graph) == ["GroupNormalization"]
+    _, _, beta = only(graph, "GroupNormalization").inputs
+    assert beta is not None and beta.const is not None
+    assert beta.const.shape == (6,) and not beta.const.any()
+
+
 def test_a_sum_after_a_group_norm_reads_what_it_reads() -> None:
     """Where an optimiser made one Reshape of two, norm and sum read another value than one."""
     body = """(float[2,24,5] x) => (float y) {
@@ -228,11 +236,12 @@ def test_a_sum_after_a_group_norm_reads_what_it_reads() -> None:
         {"gamma": (5,)},
         {"beta": (4, 5)},
         {"gamma": (1,)},
+        {"beta": np.ones(1)},
         {"groups": [1, 4, -1], "ones": np.ones(4), "zeros": np.zeros(4)},
         {"groups": [2, 4, -1], "ones": np.ones(4), "zeros": np.zeros(4)},
         {"whole": [2, 6, 20], "gamma": (20,), "beta": (20,)},
     ],
-    ids=["scale", "shift", "columns", "places", "one", "batch", "groups", "other axis"],
+    ids=["scale", "shift", "columns", "places", "one", "a number", "batch", "groups", "other axis"],
 )
 def test_what_differs_from_a_group_norm_stays(change: dict[str, Any]) -> None:
     assert "InstanceNormalization" in ops(unified(PARTS, **(parts(2) | change)))

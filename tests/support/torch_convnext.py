@@ -12,6 +12,22 @@ class LayerNorm2d(nn.LayerNorm):
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
+class RMSNorm2d(nn.Module):
+    """By the root mean square of a pixel's channels, or by their deviation; timm has both."""
+
+    def __init__(self, dim: int, by_deviation: bool) -> None:
+        super().__init__()
+        self.weight, self.by_deviation = nn.Parameter(torch.ones(dim)), by_deviation
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.by_deviation:
+            x = x.permute(0, 2, 3, 1)
+            x = x * torch.rsqrt(torch.var(x, dim=-1, keepdim=True) + 1e-6)
+            return x.permute(0, 3, 1, 2) * self.weight.reshape(-1, 1, 1)
+        x = x * torch.rsqrt(x.pow(2).mean(dim=1, keepdim=True) + 1e-6)
+        return x * self.weight.reshape(1, -1, 1, 1)
+
+
 class GlobalResponseNorm(nn.Module):
     def __init__(self, dim: int, channels_last: bool) -> None:
         super().__init__()
@@ -33,7 +49,7 @@ class Block(nn.Module):
         super().__init__()
         self.conv_mlp, self.scale = conv_mlp, scale
         self.conv_dw = nn.Conv2d(dim, dim, 7, padding=3, groups=dim)
-        self.norm = (LayerNorm2d if conv_mlp else nn.LayerNorm)(dim, 1e-6)
+        self.norm: nn.Module = (LayerNorm2d if conv_mlp else nn.LayerNorm)(dim, 1e-6)
         self.fc1 = nn.Conv2d(dim, 4 * dim, 1) if conv_mlp else nn.Linear(dim, 4 * dim)
         self.grn = GlobalResponseNorm(4 * dim, not conv_mlp) if grn else nn.Identity()
         self.fc2 = nn.Conv2d(4 * dim, dim, 1) if conv_mlp else nn.Linear(4 * dim, dim)
@@ -54,6 +70,16 @@ class Block(nn.Module):
         return cast(Tensor, y + x)
 
 
+class RMSBlock(Block):
+    """Its layers have no bias."""
+
+    def __init__(self, dim: int, by_deviation: bool) -> None:
+        super().__init__(dim, True, False, "after")
+        self.norm: nn.Module = RMSNorm2d(dim, by_deviation)
+        self.conv_dw = nn.Conv2d(dim, dim, 7, padding=3, groups=dim, bias=False)
+        self.fc1, self.fc2 = (nn.Conv2d(n, m, 1, bias=False) for n, m in ((dim, 64), (64, dim)))
+
+
 class ConvNeXt(nn.Module):
     """Every form of a block once, and what normalizes and makes smaller between stages.
 
@@ -71,6 +97,8 @@ class ConvNeXt(nn.Module):
             Block(16, True, True, None),
             Block(16, False, True, None),
             Block(16, False, False, "after"),
+            RMSBlock(16, False),
+            RMSBlock(16, True),
         )
         self.norm = (LayerNorm2d if head == "pixel" else nn.LayerNorm)(16, 1e-6)
         self.fc = nn.Linear(16, 5)

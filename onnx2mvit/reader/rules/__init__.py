@@ -80,6 +80,7 @@ RULES: tuple[Rule, ...] = (
     activation.HardSigmoidFromParts(),
     activation.HardSwishFromParts(),
     normalization.LayerNormFromParts(),
+    normalization.LayerNormWithoutBias(),
     # Attention: one MatMul of query and key, and then the one scale.
     attention.AttentionIsMatMuls(),
     attention.MaskOfNothing(),

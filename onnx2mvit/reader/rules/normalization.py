@@ -38,6 +38,22 @@ class LayerNormFromParts(Rule):
         return new.like_root(m.x, m.gamma, m.beta, op="LayerNormalization", **attrs)
 
 
+class LayerNormWithoutBias(Rule):
+    """A bias that is absent is zero.
+
+    LayerNormalization(x, gamma) → LayerNormalization(x, gamma, 0)
+    """
+
+    needed_by = "networks without it by dynamo, as MetaFormer by timm; legacy writes zeros"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.LayerNormalization(x, constant("gamma"))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        zeros = new.constant(np.zeros_like(m.gamma.const), "beta")
+        return new.like_root(m.x, m.gamma, zeros, **m.root.attrs)
+
+
 class GroupNormFromParts(Rule):
     """Below opset 21 there is none with a scale for each channel: it is InstanceNormalization.
 
@@ -61,9 +77,11 @@ class GroupNormFromParts(Rule):
         require(shape[1] % divided[1] == 0, "the groups are not of channels")
         require((m.ones.const == 1).all() and not m.zeros.const.any(), "it has a scale of its own")
         per_channel = (shape[1], *(1 for _ in shape[2:]))
-        for role in ("gamma", "beta"):
+        absent = m.beta.const.size == 1 and not m.beta.const.any()
+        for role in ("gamma",) if absent else ("gamma", "beta"):
             require(m.shape(role) in (per_channel, (1, *per_channel)), f"{role} is for more")
-        gamma, beta = (new.constant(getattr(m, r).const.reshape(-1), r) for r in ("gamma", "beta"))
+        bias = np.zeros(shape[1], np.float32) if absent else m.beta.const.reshape(-1)
+        gamma, beta = new.constant(m.gamma.const.reshape(-1), "gamma"), new.constant(bias, "beta")
         # Where two Reshape nodes became one, x is in the shape that was before both.
         whole = m.x if m.x.shape == shape else new.Reshape(m.x, shape=shape)
         return new.like_root(
