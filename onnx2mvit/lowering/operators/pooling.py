@@ -119,6 +119,8 @@ def average_pool(op: OpContext) -> KerasCode:
         return finish(op, pool_layer(w, "AveragePooling", "same")(x))
     if is_turned(op, w) and not counted:
         return finish(op, turned(pool_layer(w, "AveragePooling", "same")(turned(x, w)), w))
+    if counted and (total := _same_sums(op, x, w)) is not None:
+        return finish(op, call("ops.divide", total, math.prod(w.size)))
     explicit(op, w)
     if w.padded and counted:
         x = zero_padded(x, w.pads)
@@ -139,16 +141,28 @@ def _mean(x: KerasExpr, w: Window) -> KerasExpr:
     return call("ops.average_pool", x, size, strides=unless(strides, size))
 
 
+def _same_sums(op: OpContext, x: KerasExpr, w: Window) -> KerasExpr | None:
+    """The sum of every window, zeros around the image, of which Keras knows how many; else None."""
+    back, apart = is_turned(op, w), len(w.size) > 2 or len(set(w.strides)) > 1
+    if apart or max(w.dilations) > 1 or not (back or (w.pads_by_size and w.same)) or w.ceil_mode:
+        return None
+    ones = call("ops.ones", (*w.size, op.shape()[1], 1))
+    how = {"strides": w.strides[0], "padding": "same"}
+    total = call("ops.depthwise_conv", turned(x, w) if back else x, ones, **how)
+    return turned(total, w) if back else total
+
+
 @operator("LpPool", 11, 18, 22)
 def lp_pool(op: OpContext) -> KerasCode:
     """The p-norm of every window."""
     w, beyond = pooling_window(op)
-    x, pads = image(op), join(w.pads, beyond)
-    explicit(op, w)
-    if any(map(any, pads)):
-        x = zero_padded(x, pads)
-    power = op.attrs.get("p", 2)
-    total = call("ops.multiply", _mean(powers(x, power), w), math.prod(w.size))
+    x, pads, power = image(op), join(w.pads, beyond), op.attrs.get("p", 2)
+    total = _same_sums(op, powers(x, power), w)
+    if total is None:
+        explicit(op, w)
+        if any(map(any, pads)):
+            x = zero_padded(x, pads)
+        total = call("ops.multiply", _mean(powers(x, power), w), math.prod(w.size))
     return finish(op, root(total, power))
 
 
