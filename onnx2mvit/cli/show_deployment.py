@@ -48,6 +48,8 @@ def _compared(found: Fidelity) -> list[Row]:
         ("against", f"{found.against}, on {found.images}"),
         ("error", f"{off}; signal to noise {noise}"),
     ]
+    if found.float64 is not None:
+        rows.append(("float64", found.float64["words"]))
     if found.mean_iou is not None:
         said = f"mean IoU {found.mean_iou:.4f} with the original's, of {found.answers} classes"
         rows.append(("masks", said))

@@ -26,7 +26,8 @@ class Fidelity:
     `median_margin` how far its first class is before its second, and `differing` the margin of
     each image whose answer differs. For masks `mean_iou` is how far they are the same, and
     `answers` how many different classes their pixels have. For detectors `boxes` says how many
-    match, as `runtimes.boxes.Agreement` does.
+    match, as `runtimes.boxes.Agreement` does. `float64` is what float64 says where a file in
+    float32 is too far off.
     """
 
     against: str
@@ -41,9 +42,12 @@ class Fidelity:
     differing: dict[int, float]
     mean_iou: float | None = None
     boxes: dict[str, Any] | None = None
+    float64: dict[str, Any] | None = None
 
     def passes(self, precision: str) -> bool:
         """Whether that is near enough for this precision."""
+        if self.float64 is not None:
+            return bool(self.float64["verdict"] == "right")
         if precision in MAX_REL_ERROR:
             return self.max_rel_error <= MAX_REL_ERROR[precision]
         return self.sqnr_db is None or self.sqnr_db >= INT8_SQNR

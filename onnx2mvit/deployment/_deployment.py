@@ -15,6 +15,7 @@ from onnx2mvit.base.json_text import json_text
 from onnx2mvit.base.output import whole_folder
 from onnx2mvit.deployment import _int8, _litert, _onnx, _saved_model
 from onnx2mvit.deployment._comparison import Fidelity, fidelity
+from onnx2mvit.deployment._float64 import judged
 from onnx2mvit.deployment._interface import Interface, describe_model, feature_extractor
 from onnx2mvit.deployment._original import Original, find_original, keras_original
 from onnx2mvit.deployment._request import (
@@ -226,7 +227,12 @@ def _compare(
     masks = [name for name, output in told if output.get("mask")]
     given = {output["name"]: name for name, output in told}
     boxes = _detections(job, given)
-    return fidelity(ours, expected, original.name, described, masks, boxes)
+    found = fidelity(ours, expected, original.name, described, masks, boxes)
+    if job.precision == "float32" and not found.passes(job.precision):
+        found = replace(
+            found, float64=judged(job.model, original, inputs, ours, expected, axes).as_dict()
+        )
+    return found
 
 
 def _detections(job: _Job, given: Mapping[str, str]) -> tuple[Detections, tuple[int, int]] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnx2mvit.base.user_files import sha256_of
+from onnx2mvit.builder import in_float64
 from onnx2mvit.deployment._interface import Interface
 from onnx2mvit.errors import UsageError
 from onnx2mvit.runtimes import (
+    Float64Runner,
     InBatches,
     Inputs,
     KerasLayout,
@@ -25,13 +28,19 @@ from onnx2mvit.stages import inspect
 if TYPE_CHECKING:
     import keras
 
+    from onnx2mvit.ir.network import Network
+
 
 @dataclass(frozen=True)
 class Original:
-    """Gives the right answers, in the order of the model's outputs and in Keras's layout."""
+    """Gives the right answers, in the order of the model's outputs and in Keras's layout.
+
+    `float64` makes a runner of the same in float64, which is slow.
+    """
 
     name: str
     runner: Runner
+    float64: Callable[[], Runner]
     notes: tuple[str, ...] = ()
 
 
@@ -64,8 +73,19 @@ def find_original(
             "{} was exported for {}×{}: leave --onnx out to compare a file for {}×{} with the "
             "Keras model".format(path, *(network.traced_size or ()), *size)
         )
-    session = OnnxRuntimeRunner(path, outputs=network.graph.source.outputs)
-    in_batches = InBatches(session, network.file_batch, network.batch_axes)
+    names = network.graph.source.outputs
+    session = OnnxRuntimeRunner(path, outputs=names)
+
+    def float64() -> Runner:
+        return _in_keras_layout(Float64Runner(path, outputs=names), network)
+
+    runner = _in_keras_layout(session, network)
+    return Original(f"onnxruntime on {path.name}", runner, float64)
+
+
+def _in_keras_layout(runner: Runner, network: Network) -> Runner:
+    """Runs a file on inputs in the order of the model, by whatever names."""
+    in_batches = InBatches(runner, network.file_batch, network.batch_axes)
     file = KerasLayout(in_batches, network)
     names = [value.name for value in network.graph.inputs]
 
@@ -74,7 +94,7 @@ def find_original(
         assert not isinstance(inputs, np.ndarray)
         return file(dict(zip(names, inputs.values(), strict=True)))
 
-    return Original(f"onnxruntime on {path.name}", run)
+    return run
 
 
 def keras_original(model: keras.Model, interface: Interface) -> Original:
@@ -83,7 +103,8 @@ def keras_original(model: keras.Model, interface: Interface) -> Original:
         f"compared with the Keras model: no ONNX file for {interface.size} was given or found "
         "(--onnx FILE)"
     )
-    return Original("the Keras model", KerasRunner(model), (note,))
+    runner = KerasRunner(model)
+    return Original("the Keras model", runner, lambda: KerasRunner(in_float64(model)), (note,))
 
 
 def _usual_place(target: Path, known: dict[str, Any]) -> Path | None:

@@ -21,6 +21,11 @@ FLOAT64 = 1e-6
 """Keras against the file, both in float64: constants of the file are written as decimals of a
 float32 (up to 6e-8), and TensorFlow resizes in float32."""
 
+BY_CHANCE = 4
+"""So many times as far as other runtimes may one be from the float64 answer, all in float32: two
+right ones seldom differ by more than two. What is wrong by 1e-4 is farther off unless these are
+off by 2.5e-5 themselves."""
+
 INT8_SQNR = 20.0
 """Signal to quantization noise in dB: int8 has errors in proportion to the answer, and 20 dB is a
 tenth of it."""

@@ -3,6 +3,8 @@
 In: the file, the network, the model. Out: `Verification`. Begin with `verification`.
 """
 
+from onnx2mvit.verifier.deployed import Answers, judge_file
+from onnx2mvit.verifier.float64 import Judgement
 from onnx2mvit.verifier.mismatch import FOLDER, renew_repro, repro_folder, write_repro
 from onnx2mvit.verifier.other_size import look_elsewhere
 from onnx2mvit.verifier.proof import INPUTS, inspect_for, load_traced, prove, run_reference
@@ -11,8 +13,11 @@ from onnx2mvit.verifier.verification import Verification
 __all__ = [
     "FOLDER",
     "INPUTS",
+    "Answers",
+    "Judgement",
     "Verification",
     "inspect_for",
+    "judge_file",
     "load_traced",
     "look_elsewhere",
     "prove",

@@ -142,6 +142,30 @@ def test_another_size_and_batch_are_compared_with_keras_and_that_is_said(
     assert LiteRTRunner(made.file.read_bytes()).batch == 3
 
 
+# What stands out of a thousand is taken off: no two runtimes agree on what is left to 1e-5.
+ILL_CONDITIONED = """g (float[N,3,12,12] x) => (float[N,4,12,12] y) {
+    c = Conv<pads=[1,1,1,1]>(x, w, b)  m = ReduceMean<axes=[2,3]>(c)
+    d = Sub(c, m)  y = Conv<pads=[1,1,1,1]>(d, v) }"""
+
+
+def test_float64_tells_rounding_from_a_wrong_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = model(ILL_CONDITIONED, opset=17, w=(4, 3, 3, 3), b=np.full(4, 1e3), v=(4, 4, 3, 3))
+    folder = onnx2mvit.convert(save(made, tmp_path), tmp_path, verify=False).folder
+    right = onnx2mvit.deploy(folder, tmp_path / "right", inputs=2)
+    assert right.comparison.max_rel_error > 1e-5
+    assert right.passed and right.comparison.float64 is not None
+    assert "it is rounding" in right.comparison.float64["words"]
+    run = LiteRTRunner.__call__
+
+    def wrong(self: LiteRTRunner, inputs: Inputs) -> Outputs:
+        return {name: answer * 1.01 for name, answer in run(self, inputs).items()}
+
+    monkeypatch.setattr(LiteRTRunner, "__call__", wrong)
+    assert not onnx2mvit.deploy(folder, tmp_path / "wrong", inputs=2).passed
+
+
 def test_float16_weights_are_float16_and_the_answers_near(small: Path, output: Path) -> None:
     made = onnx2mvit.deploy(small, output, precision="float16", inputs=4)
     assert made.passed
