@@ -50,6 +50,19 @@ def unproven(
     return convert
 
 
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, "onnx2mvit.Conversion"]:
+    """A file of a MobileViT of one block of each kind, and what it became, called `net`."""
+    import onnx2mvit
+    from onnx2mvit.exporter.torch_export import Request
+    from tests.support.networks import exported
+    from tests.support.torch_mobilevit import Config, MobileViT
+
+    folder = tmp_path_factory.mktemp("small")
+    file = exported(MobileViT(Config()), Request("legacy", 17, False, True), folder)
+    return file, onnx2mvit.convert(file, folder, verify=False)
+
+
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
     """run("inspect", path) runs a command line in this process."""

@@ -1,6 +1,7 @@
 """Networks for segmentation of `export --list`: what they are made as, exported and recognised."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -37,7 +38,8 @@ def test_others_still_classify_images() -> None:
 
 def test_one_is_exported_and_all_of_it_recognised(tmp_path: Path) -> None:
     file, size = tmp_path / "net.onnx", (64, 96)
-    export("deeplabv3_mobilevit_xxs", file, weights="random", image_size=size, num_labels=3)
+    options: dict[str, Any] = {"weights": "random", "exporter": "legacy"}
+    export("deeplabv3_mobilevit_xxs", file, image_size=size, num_labels=3, **options)
     network = onnx2mvit.inspect(file)
     assert network.coverage.percent == 100
     head = network.blocks[-1]

@@ -117,7 +117,7 @@ def test_it_answers_as_torch_and_is_trained(result: onnx2mvit.Conversion) -> Non
     found = keras.ops.convert_to_numpy(model(tokens.numpy()))
     assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
     before = np.array(model.get_layer("embeddings").trainable_weights[0])
-    model.compile(keras.optimizers.SGD(1.0), "mse")
+    model.compile(keras.optimizers.SGD(1.0), "mse", run_eagerly=True)
     model.fit(tokens.numpy(), np.eye(2, 8), verbose=0)
     changed = (np.array(model.get_layer("embeddings").trainable_weights[0]) != before).any(axis=1)
     seen = {int(token) for text in tokens for token in text[: list(text).index(END) + 1]}

@@ -78,7 +78,7 @@ def test_both_heads_are_made_anew_and_all_is_trained(converted: onnx2mvit.Conver
     assert len([weight for weight in weights if weight.path.endswith("embeddings")]) == 2
     assert [tuple(weight.shape) for weight in weights[-4:]] == [(12, 3), (3,), (12, 3), (3,)]
     images = np.random.default_rng(0).uniform(size=(2, *SIZE, 3))
-    model.compile(keras.optimizers.SGD(0.1), "mse")
+    model.compile(keras.optimizers.SGD(0.1), "mse", run_eagerly=True)
     model.fit(images, np.ones((2, 3)), verbose=0)
     # A bias of the keys has no gradient: softmax does not mind what all scores have.
     pairs = zip(weights, before, strict=True)

@@ -135,7 +135,7 @@ def test_it_trains(usual: Path, tmp_path: Path) -> None:
     model = onnx2mvit.convert(usual, tmp_path, verify=False, image_size=UNEVEN).model
     before = [keras.ops.convert_to_numpy(variable) for variable in model.trainable_variables]
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(0.01), loss)
+    model.compile(keras.optimizers.Adam(0.01), loss, run_eagerly=True)
     images = np.random.default_rng(0).uniform(size=(4, *UNEVEN, 3)).astype(np.float32)
     model.fit(images, np.arange(4), verbose=0)
     for variable, old in zip(model.trainable_variables, before, strict=True):

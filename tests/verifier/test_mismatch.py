@@ -19,11 +19,10 @@ from onnx2mvit.verifier.reference_outputs import reference_outputs
 from onnx2mvit.verifier.verification import Verification, verify_model
 from tests.support.command_line import exit_code
 from tests.support.graphs import model, save
-from tests.support.skeletons import USUAL
 from tests.support.texts import mobilevit
 from tests.verifier.test_verify import QUERY, spoil
 
-pytestmark = pytest.mark.xdist_group("mismatch")
+pytestmark = pytest.mark.xdist_group("verify")  # test_verify has the same network
 
 IMAGE = "float[N,8,8,8]"
 
@@ -151,13 +150,10 @@ def test_a_folder_of_somebody_else_of_that_name_stays(
 
 
 def test_the_repro_shows_the_difference_with_keras_and_numpy_alone(
-    filled: Callable[[str], Path],
-    unproven: Callable[[str], onnx2mvit.Conversion],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    small: tuple[Path, onnx2mvit.Conversion], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = filled(USUAL)
-    wrong = spoil(unproven(USUAL).folder, tmp_path / "wrong", QUERY, lambda bias: bias + 0.05)
+    file, right = small
+    wrong = spoil(right.folder, tmp_path / "wrong", QUERY, lambda bias: bias + 0.05)
     assert exit_code("verify", file, wrong, "--inputs", 1) == 5
     shown = capsys.readouterr()
     layer_path = QUERY.removesuffix("/query/bias")
@@ -173,5 +169,5 @@ runpy.run_path({str(wrong / "mismatch" / "repro.py")!r})
         [sys.executable, "-c", code], capture_output=True, text=True, cwd="/", check=True
     )
     first, second = done.stdout.splitlines()
-    assert first == "keras (4, 64, 80) onnxruntime (4, 64, 80)"
+    assert first == "keras (4, 16, 24) onnxruntime (4, 16, 24)"
     assert float(second.split()[2]) > 1e-3 * float(second.split()[4])
