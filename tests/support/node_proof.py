@@ -124,7 +124,7 @@ class Runs:
     def add(self, case: Case) -> None:
         """Runs one version; it passes with all tensors computed, or with one of them alone.
 
-        The body of a function is large: the first form that is converted will do.
+        The body of a function is large: the first form that is converted will do, of these two.
 
         Raises:
             Refused: it is converted in no form.
@@ -132,7 +132,8 @@ class Runs:
         """
         passed: list[Converted] = []
         refused: list[Refused] = []
-        forms = [case] if self.one_form else [case, *case.with_weights()]
+        weights = case.with_weights()[: 1 if case.is_body else None]
+        forms = [case] if self.one_form else [case, *weights]
         for form in forms:
             if passed and case.is_body:
                 break
