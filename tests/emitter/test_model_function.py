@@ -49,7 +49,7 @@ def converted(
 ) -> Callable[[str], onnx2mvit.Conversion]:
     @cache
     def convert(name: str) -> onnx2mvit.Conversion:
-        result = onnx2mvit.convert(file(name), tmp_path_factory.mktemp("out"))
+        result = onnx2mvit.convert(file(name), tmp_path_factory.mktemp("out"), inputs=2)
         assert result.passed
         return result
 
@@ -177,14 +177,24 @@ def test_its_answer_may_be_probabilities(name: str, converted: Convert) -> None:
     np.testing.assert_allclose(answer(model, pixels), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_without_weights_it_is_fresh_and_can_learn(name: str, converted: Convert) -> None:
+@pytest.mark.parametrize(
+    ("name", "eagerly"),
+    [
+        ("mobilevit", False),  # has the layers of both others; to compile a step takes seconds
+        *((name, True) for name in ("mobilenet", "vit")),
+        *(pytest.param(name, False, marks=pytest.mark.slow) for name in ("mobilenet", "vit")),
+    ],
+)
+def test_without_weights_it_is_fresh_and_can_learn(
+    name: str, eagerly: bool, converted: Convert
+) -> None:
     result = converted(name)
     model = getattr(module_of(result), name)(weights=None)
     pixels = images(model, 4)
     found = answer(model, pixels, training=True)  # with the statistics of the batch
     assert np.isfinite(found).all() and 1e-2 < found.std() < 10
-    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", loss, run_eagerly=eagerly)
     before = [keras.ops.convert_to_numpy(each) for each in model.trainable_variables]
     history = model.fit(pixels, np.arange(4) % 2, epochs=2, verbose=0).history["loss"]
     assert np.isfinite(history).all()
@@ -231,7 +241,7 @@ def test_building_says_which_of_arguments_and_weights_is_wrong(
 def test_a_conversion_may_come_with_another_head(
     choice: Any, file: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    result = onnx2mvit.convert(file("mobilevit"), tmp_path, head=choice)
+    result = onnx2mvit.convert(file("mobilevit"), tmp_path, head=choice, inputs=2)
     assert result.passed  # of the head that the file has
     assert result.report["model"]["head"] == choice
     output = (None, 7) if choice == 7 else (None, 16, 16, 32)
@@ -240,7 +250,7 @@ def test_a_conversion_may_come_with_another_head(
     stored = keras.models.load_model(result.folder / "mobilevit.keras")
     pixels = images(stored)
     assert (answer(stored, pixels) == answer(result.model, pixels)).all()
-    assert onnx2mvit.verify(file("mobilevit"), result.folder).passed
+    assert onnx2mvit.verify(file("mobilevit"), result.folder, inputs=1).passed
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "ten", "", "10000000000", "1.5"])

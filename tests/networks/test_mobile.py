@@ -34,18 +34,24 @@ def written(config: Config, request: Request, folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def converted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], onnx2mvit.Conversion]:
+def file(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    return cache(lambda case: written(*CASES[case], tmp_path_factory.mktemp(case)))
+
+
+@pytest.fixture(scope="module")
+def converted(file: Callable[[str], Path]) -> Callable[[str], onnx2mvit.Conversion]:
     @cache
     def convert(case: str) -> onnx2mvit.Conversion:
-        folder = tmp_path_factory.mktemp(case)
-        return onnx2mvit.convert(written(*CASES[case], folder), folder, image_size="any", inputs=2)
+        return onnx2mvit.convert(file(case), file(case).parent, image_size="any", inputs=2)
 
     return convert
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_however_it_is_written_it_is_the_same_network(case: str, tmp_path: Path) -> None:
-    network = onnx2mvit.inspect(written(*CASES[case], tmp_path))
+def test_however_it_is_written_it_is_the_same_network(
+    case: str, file: Callable[[str], Path]
+) -> None:
+    network = onnx2mvit.inspect(file(case))
     assert not network.refused
     kinds = ["ConvBnAct", "DepthwiseSeparable", "DepthwiseSeparable", *3 * ["InvertedResidual"]]
     head = ["GlobalMean", "ConvBnAct"] if case == "timm" else []
