@@ -70,7 +70,7 @@ def test_where_patches_do_not_fill_the_image_it_is_the_same_network(
 def test_it_answers_as_torch_at_any_size(code_base: str, usual: Path, tmp_path: Path) -> None:
     config, file = CODE_BASES[code_base], usual
     if code_base == "hf":
-        file = written(config, Request("legacy", 17, False, False), tmp_path)
+        file = written(config, Request("dynamo", 20, False, False), tmp_path)
     torch_model = MobileViTV2(config)
     any_size = onnx2mvit.convert(file, tmp_path / "any", verify=False, image_size="any")
     fixed = onnx2mvit.convert(file, tmp_path / "fixed", verify=False, image_size=UNEVEN)
