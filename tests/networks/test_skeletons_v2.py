@@ -87,7 +87,7 @@ def test_hugging_faces_classes_leave_out_what_patches_do_not_cover(tmp_path: Pat
     module = Logits()
     randomize(module, 0, (64, 64))
     module.eval()
-    file = exported(module, Request("legacy", 17, True, False), tmp_path, (64, 64))
+    file = exported(module, Request("dynamo", 20, True, False), tmp_path, (64, 64))
     size = (100, 72)  # the last maps are 13×9, 7×5 and 4×3
     model = onnx2mvit.convert(file, tmp_path, verify=False, image_size=size).model
     assert_answers_alike(model, module, size)
