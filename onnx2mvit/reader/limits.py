@@ -12,7 +12,9 @@ from onnx2mvit.errors import InvalidModelError, UnsupportedError
 
 MOST_NODES = 100_000  # that a file may have, or that its local functions may expand to
 MOST_WORK = 1 << 32  # operations on numbers in all constant expressions of a file: seconds
-MOST_MADE = 1 << 26  # bytes that they may become, beside twice those of the constants in the file
+MOST_MADE = (
+    1 << 26
+)  # bytes that they may become, beside four times those of the constants in the file
 MOST_LOOPS = 1 << 33  # nanoseconds in the loops of onnx's reference implementation
 LARGEST_TENSOR = 1 << 25  # elements of what is computed for the images that are compared,
 GROWTH = 1 << 7  # or for each element of the inputs, if that is more
@@ -33,7 +35,7 @@ GROWING = frozenset(
 LOOPS = {"GridSample": 500_000, "Col2Im": 8_000, "ConvTranspose": 600, "Conv": 6}
 LOOPS |= dict.fromkeys(("DeformConv", "RoiAlign", "LSTM", "GRU", "RNN"), 50_000)
 LOOPS |= dict.fromkeys(("MaxPool", "AveragePool", "LpPool", "MaxUnpool"), 4_000)
-LOOPS |= dict.fromkeys(("ScatterND", "ScatterElements", "GatherND", "NonMaxSuppression"), 4_000)
+LOOPS |= dict.fromkeys(("ScatterND", "ScatterElements", "NonMaxSuppression"), 4_000)
 LOOPS |= dict.fromkeys(("TfIdfVectorizer", "StringNormalizer", "StringSplit"), 4_000)
 LOOPS |= dict.fromkeys(("Resize", "Erf", "Cast", "CastLike", "Unique", "Pow"), 100)
 
@@ -133,7 +135,7 @@ class Budget:
 
     def __init__(self, model: ir.Model) -> None:
         constants = [value.const_value for value in model.graph.initializers.values()]
-        self.made = MOST_MADE + 2 * sum(each.nbytes for each in constants if each is not None)
+        self.made = MOST_MADE + 4 * sum(each.nbytes for each in constants if each is not None)
         self.work, self.loops = MOST_WORK, MOST_LOOPS
 
     def allows(self, node: ir.Node) -> bool:

@@ -13,6 +13,7 @@ from onnx2mvit.base.quiet import one_line
 from onnx2mvit.errors import MALFORMED, InvalidModelError
 from onnx2mvit.reader.dequantize import dequantize
 from onnx2mvit.reader.limits import Budget, refuse_expansion
+from onnx2mvit.reader.lookups import look_up
 
 STAND_INS = {
     "GroupNormalization": "InstanceNormalization",
@@ -34,7 +35,7 @@ def simplify(model: ir.Model, file: str) -> None:
         passes.InlinePass()(model)
         passes.IdentityEliminationPass()(model)
         _fold(model, budget)
-        if dequantize(model):
+        if dequantize(model) + look_up(model, budget):
             _fold(model, budget)
         outputs = (output for node in model.graph for output in node.outputs)
         if any(value.shape is None or not value.shape.is_static() for value in outputs):
@@ -76,7 +77,7 @@ def _known_shapes(model: ir.Model) -> Iterator[None]:
 
 
 def _may_fold(node: ir.Node, budget: Budget) -> bool | None:
-    if node.op_type in STAND_INS.values() or not budget.allows(node):
+    if node.op_type in (*STAND_INS.values(), "GatherND") or not budget.allows(node):
         return False
     # onnxscript leaves it alone by default; legacy computes the sizes of a Pad with it.
     return True if node.op_type == "ConstantOfShape" else None

@@ -248,6 +248,13 @@ def test_a_bias_of_zeros_goes() -> None:
     assert conv.attrs == FULL_CONV
 
 
+def test_a_bias_of_zeros_stays_where_it_is_a_parameter_of_torch() -> None:
+    """A network that was not trained has some; what dynamo adds is called otherwise."""
+    body = '(float[1,2,8,8] x) => (float y) { y = Conv(x, w, "stem.conv.bias") }'
+    weights: dict[str, Any] = {"w": (4, 2, 3, 3), "stem.conv.bias": np.zeros(4, np.float32)}
+    assert len(only(unified(body, **weights), "Conv").inputs) == 3
+
+
 def test_a_bias_of_one_tiny_number_stays() -> None:
     graph = unified(
         "(float[1,2,8,8] x) => (float y) { y = Conv(x, w, b) }",

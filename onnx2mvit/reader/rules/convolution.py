@@ -81,7 +81,7 @@ class PadIntoConv(Rule):
 class DropZeroBias(Rule):
     """A bias of zeros is none: dynamo adds one to every Conv that has none in torch.
 
-    Conv(x, w, 0) → Conv(x, w)
+    Conv(x, w, 0) → Conv(x, w), where the zeros are no parameter of torch, as `stem.conv.bias`
     """
 
     needed_by = "dynamo with `optimize=False`"
@@ -91,6 +91,7 @@ class DropZeroBias(Rule):
 
     def rewrite(self, m: Match, new: Builder) -> Value:
         require(not m.bias.const.any(), "the bias is not zero")
+        require(not m.bias.name.endswith(".bias"), "it is a parameter of torch")
         return new.like_root(m.x, m.weight, **m.root.attrs)
 
 
