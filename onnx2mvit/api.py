@@ -108,6 +108,14 @@ class Conversion:
                 f"the ONNX file declares any height and width, but at {height}×{width} onnxruntime "
                 f"{elsewhere['onnxruntime']}; the model goes by the rule of its blocks there"
             )
+        sizes, made = self.report["sizes"], self.report["model"]["input_shape"]
+        if sizes["counted"] and sizes["traced"] != made[1:3]:
+            found += [
+                f"{name} counts {', '.join(map(str, places))} from a border of the image at every "
+                "size, as the file does: if that is a share of the height or the width, export the "
+                "network at the size that you need"
+                for name, places in sizes["counted"].items()
+            ]
         if self.report["onnx"]["dynamic_size"] and self.report["sizes"]["traced"] is None:
             shapes = ", ".join(f"{each['name']} {each['shape']}" for each in self.report["inputs"])
             found.append(f"the ONNX file leaves lengths open; the model takes these: {shapes}")

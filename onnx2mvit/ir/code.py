@@ -33,7 +33,8 @@ class KerasCode:
 
     Every input is wanted in an order of its axes. Where an operator has several outputs that are
     used, its expression gives a tuple, `parts` are names for what is in it, and `results` the
-    outputs; the layout is that of the first output then, whether it is used or not.
+    outputs; the layout is that of the first output then, whether it is used or not. `counted` are
+    places in an image that the file counts from a border, negative ones from the end.
     """
 
     expr: KerasExpr
@@ -42,6 +43,7 @@ class KerasCode:
     weights: dict[str, Array] = field(default_factory=dict)
     parts: tuple[str, ...] = ()
     results: tuple[Result, ...] = ()
+    counted: tuple[int, ...] = ()
 
     @property
     def is_layer(self) -> bool:

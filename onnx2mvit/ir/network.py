@@ -105,6 +105,12 @@ class Network:
         return f"{block.name!r} ({block.kind}){unknown} {said} that size alone"
 
     @property
+    def counted(self) -> dict[str, tuple[int, ...]]:
+        """The places in an image that a file of one size counts from a border, by operators."""
+        codes = ((block.name, block.code) for block in self.blocks)
+        return {name: code.counted for name, code in codes if code is not None and code.counted}
+
+    @property
     def size_steps(self) -> tuple[int, int]:
         """The numbers of which height and width of images must be multiples, by their windows."""
         steps = (1, 1)

@@ -72,6 +72,7 @@ def conversion_report(
             "traced": traced,
             "proven": [traced, *agreeing] if proven and traced else [],
             "by_rule": by_rule(network),
+            "counted": {name: list(places) for name, places in network.counted.items()},
             "file_elsewhere": elsewhere if network.graph.source.dynamic_size else None,
         },
         "verification": verification.as_dict() if verification is not None else None,

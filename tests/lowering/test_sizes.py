@@ -128,3 +128,18 @@ def test_where_the_file_says_otherwise_at_another_size_it_is_refused(tmp_path: P
     made = network(("a = Slice(x, n0, width, a3) {y} = Tanh(a)",), tmp_path, SIZE)
     with pytest.raises(UnsupportedError, match="at 48×60 onnxruntime differs"):
         onnx2mvit.convert(made, tmp_path / "out", inputs=1, image_size=(48, 60))
+
+
+def test_a_place_that_may_be_a_share_of_the_image_is_told_at_another_size(tmp_path: Path) -> None:
+    rows = ("a = Slice(x, n2, far, a2) {y} = Tanh(a)", "a = Slice(x, m4, far, a3) {y} = Tanh(a)")
+    file = network(rows, tmp_path, SIZE)
+    there = onnx2mvit.convert(file, tmp_path / "out", verify=False, image_size=(48, 60))
+    places = there.report["sizes"]["counted"]
+    assert sorted(places.values()) == [[-4], [2]]
+    assert sorted(text.split(" from a border")[0] for text in there.warnings()) == sorted(
+        f"{name} counts {place}" for name, (place,) in places.items()
+    )
+    here = onnx2mvit.convert(file, tmp_path / "here", verify=False)
+    assert not here.warnings()
+    is_open = network(rows, tmp_path, ("H", "W"))
+    assert not onnx2mvit.inspect(is_open).counted

@@ -48,6 +48,7 @@ class OpContext(Operands):
             for value in node.inputs
             if value is not None and value.const is None
         )
+        self.counted: list[int] = []
         self.result_batch: int | None = ELEMENTWISE
 
     def data(self, index: int = 0, order: Order | None = None) -> KerasExpr:
@@ -186,6 +187,17 @@ class OpContext(Operands):
         """
         if position * MARGIN >= self.shape()[axis]:
             self.has_lengths_of([axis])
+        return self.from_a_border(position, axis)
+
+    def from_a_border(self, position: int, axis: int) -> int:
+        """Notes a place that a file of one size counts from either end of an ONNX axis.
+
+        It holds as it stands at other sizes, as the file says, though the exporter may have made
+        the number of a share of an image's height or width.
+        """
+        is_open = self.graph.source.dynamic_size
+        if abs(position) > 1 and self.varies([axis]) and not is_open:
+            self.counted.append(position)
         return position
 
     def code(
@@ -204,7 +216,8 @@ class OpContext(Operands):
         require(len(order) == len(self.output_shape), "it changes the rank")
         named = sum(1 for _ in expr.find(LayerName))
         require(named < 2, "it would be several layers of one name")
-        return KerasCode(expr, tuple(self.taken), self.layout_of(order, batch), self.weights)
+        layout, taken = self.layout_of(order, batch), tuple(self.taken)
+        return KerasCode(expr, taken, layout, self.weights, counted=tuple(self.counted))
 
     def layout_of(self, order: Order, batch: int | None) -> Layout:
         """The layout of a result."""

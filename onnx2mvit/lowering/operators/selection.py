@@ -57,8 +57,7 @@ def _part(op: OpContext) -> KerasCode:
 
 def _place(op: OpContext, position: int, axis: int, by: int) -> int:
     """A bound of a slice, counted from the end that the file counts from."""
-    if position >= 0:
-        op.from_the_front(position, axis)
+    (op.from_the_front if position >= 0 else op.from_a_border)(position, axis)
     return position if by > 0 else -1 - position
 
 
