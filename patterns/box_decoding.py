@@ -101,6 +101,9 @@ class DecodedBoxes(Pattern):
         rule = default_boxes_of(boxes[0], maps, [block.attrs["anchors"] for block in found])
         return {**rule, **decoding_params(m)}
 
+    def windows(self, block: Block) -> tuple[int, ...]:
+        return ()  # the default boxes are those of any map
+
 
 def decoded_boxes(
     x: KerasTensor,

@@ -131,7 +131,7 @@ def test_where_the_file_says_otherwise_at_another_size_it_is_refused(tmp_path: P
 
 
 def test_a_place_that_may_be_a_share_of_the_image_is_told_at_another_size(tmp_path: Path) -> None:
-    rows = ("a = Slice(x, n2, far, a2) {y} = Tanh(a)", "a = Slice(x, m4, far, a3) {y} = Tanh(a)")
+    rows = ("a = Slice(x, n2, far, a2) {y} = Tanh(a)", "b = Slice(x, m4, far, a3) {y} = Tanh(b)")
     file = network(rows, tmp_path, SIZE)
     there = onnx2mvit.convert(file, tmp_path / "out", verify=False, image_size=(48, 60))
     places = there.report["sizes"]["counted"]

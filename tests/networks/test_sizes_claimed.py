@@ -17,6 +17,8 @@ from onnx2mvit.ir.network import Network
 from onnx2mvit.reports.report import by_rule
 from tests.support.networks import exported
 from tests.support.torch_coatnet import CoAtNet, MBConv, Transformer
+from tests.support.torch_detection import Config as DetectorConfig
+from tests.support.torch_detection import Detector
 from tests.support.torch_detection import Transformer as EncoderDecoder
 from tests.support.torch_edgenext import EdgeNeXt
 from tests.support.torch_efficientformer import efficientformer
@@ -71,6 +73,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, int], str]] = {
     "ViT with a stem": (lambda: ViT(ViTConfig(stem="convs")), (32, 48), ANY),
     "MobileViT": (lambda: MobileViT(MobileViTConfig()), (64, 64), ANY),
     "encoder and decoder": (lambda: EncoderDecoder(True), (32, 32), ANY),
+    "SSD": (lambda: Detector(DetectorConfig()), (64, 64), ANY),
     "MLP-Mixer": (Mixer, (32, 32), "Dense"),
 }
 
