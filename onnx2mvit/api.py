@@ -39,6 +39,7 @@ from onnx2mvit.lifter.merge import merge_branches as merged
 from onnx2mvit.lowering import lower
 from onnx2mvit.matcher.user_patterns import all_patterns, building, own_rules
 from onnx2mvit.reader import read
+from onnx2mvit.reader.preprocessing import Given
 from onnx2mvit.reports import (
     NODE_DATA,
     conversion_report,
@@ -152,6 +153,7 @@ def convert(
     outputs: Sequence[str] = (),
     merge_branches: bool = False,
     blocks: bool = False,
+    preprocessing: Given = None,
     progress: Progress | None = None,
 ) -> Conversion:
     """Converts an ONNX file to a Keras model, in `output`/`name`/.
@@ -178,6 +180,12 @@ def convert(
     convolution, as are convolutions with their normalization: the form for inference. What is
     compared with the file is the merged model.
 
+    `preprocessing` says what photographs must become before the network sees them: the path of a
+    configuration (of Hugging Face, timm or ml-cvnets), values by name as `ir.Preprocessing` has
+    them, or such an object; by default what the file says of itself. What the network does itself
+    to its pixels is not done twice. It stands in the module and the report, and is what the images
+    of a folder get.
+
     With `blocks` the folder gets NAME.blocks.onnx as well: the rewritten graph, whose blocks are
     functions in ONNX, with the weights once more. A proof comes with node_data.json, the errors
     as an overlay for Model Explorer.
@@ -198,7 +206,7 @@ def convert(
     own = all_patterns(patterns)
     with stages("read"):
         size = image_size if isinstance(image_size, tuple) else None
-        graph = read(path, size, own_rules(own), outputs)
+        graph = read(path, size, own_rules(own), outputs, preprocessing)
     with stages("rewrite"):
         graph = merged(graph) if merge_branches else graph
         network = at_sizes(path, lower(lift(graph, own)), own, image_size)

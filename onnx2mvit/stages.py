@@ -15,6 +15,7 @@ from onnx2mvit.lowering import compared, lower
 from onnx2mvit.matcher.pattern import Pattern
 from onnx2mvit.matcher.user_patterns import all_patterns, own_rules
 from onnx2mvit.reader import read
+from onnx2mvit.reader.preprocessing import Given
 
 
 def inspect(
@@ -23,6 +24,7 @@ def inspect(
     size: tuple[int, int] | None = None,
     outputs: Sequence[str] = (),
     merge_branches: bool = False,
+    preprocessing: Given = None,
 ) -> Network:
     """Reads, lifts and lowers a file, without Keras.
 
@@ -32,6 +34,7 @@ def inspect(
         size: height and width to read it at, where the file leaves them open.
         outputs: tensors at which it is cut, by their names in the file; none for all of it.
         merge_branches: make one convolution of every sum of branches, the form for inference.
+        preprocessing: what its images want, as `convert` takes it.
 
     Returns:
         The network, with what no pattern took as single operators, and what cannot be converted.
@@ -43,7 +46,8 @@ def inspect(
         UnsupportedError: its opset, inputs or data types are not converted.
     """
     check_arguments(locals())
-    return _inspected(Path(path), all_patterns(patterns), size, outputs, merge_branches)
+    own = all_patterns(patterns)
+    return _inspected(Path(path), own, size, outputs, merge_branches, preprocessing)
 
 
 def _inspected(
@@ -52,8 +56,9 @@ def _inspected(
     size: tuple[int, int] | None,
     outputs: Sequence[str],
     merge: bool,
+    preprocessing: Given,
 ) -> Network:
-    graph = read(path, size, own_rules(patterns), outputs)
+    graph = read(path, size, own_rules(patterns), outputs, preprocessing)
     return lower(lift(merged(graph) if merge else graph, patterns))
 
 
@@ -77,19 +82,19 @@ def at_sizes(
         UnsupportedError: it is to be for any size, and cannot be converted at another.
     """
     traced, source = network.traced_size, network.graph.source
-    outputs, merge = source.outputs, bool(source.merged)
+    how = source.outputs, bool(source.merged), source.preprocessing
     if not network.graph.source.dynamic_size or traced is None:
         return network
     if network.refused:
         usual = network
         if isinstance(asked, tuple):
-            usual = _inspected(path, patterns, None, outputs, merge)
+            usual = _inspected(path, patterns, None, *how)
         return network if usual.refused else usual
     others: list[Network] = []
     beside = sizes_beside(traced, network.open_size)
     for size in beside if asked == "any" else beside[:1]:
         try:
-            other = _inspected(path, patterns, size, outputs, merge)
+            other = _inspected(path, patterns, size, *how)
         except UnsupportedError:
             continue
         if not other.refused:

@@ -51,6 +51,29 @@ def convert(
     blocks: Annotated[
         bool, typer.Option("--blocks", help="Write NAME.blocks.onnx: each block a function.")
     ] = False,
+    preprocessing: Annotated[
+        Path | None,
+        typer.Option(
+            help="What photographs must become: a preprocessor_config.json, timm's config.json, "
+            "ml-cvnets' YAML, a JSON file, or a folder; by default what the file says.",
+        ),
+    ] = None,
+    mean: Annotated[
+        str | None, typer.Option(help="One number, or three for RGB: 0.5,0.5,0.5")
+    ] = None,
+    std: Annotated[str | None, typer.Option(help="Likewise, what the rest is divided by.")] = None,
+    scale: Annotated[
+        str | None, typer.Option(help="What bytes are multiplied by: 1/255, or 1.")
+    ] = None,
+    bgr: Annotated[
+        bool | None, typer.Option("--bgr/--rgb", help="The order of the channels.")
+    ] = None,
+    crop: Annotated[
+        float | None, typer.Option(help="The share of the shorter side that is cut out: 0.875")
+    ] = None,
+    interpolation: Annotated[
+        str | None, typer.Option(help="bilinear, bicubic, … by which photographs are resized.")
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -65,12 +88,24 @@ def convert(
       onnx2mvit convert exported_onnx/mobilevit_xs.onnx --quiet --json
       onnx2mvit convert detector.onnx --outputs boxes scores
       onnx2mvit convert repvgg_a0.onnx --merge-branches
+      onnx2mvit convert mobilevit_xs.onnx --preprocessing preprocessor_config.json
+      onnx2mvit convert resnet.onnx --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --crop 0.875
     """
     from onnx2mvit.api import convert as run
     from onnx2mvit.cli.show import show_conversion
     from onnx2mvit.lifter.head import parse_head
+    from onnx2mvit.reader.preprocessing import chosen
 
     size = parse_image_size(image_size) if image_size is not None else None
+    how = chosen(
+        preprocessing,
+        mean=mean,
+        std=std,
+        scale=scale,
+        channels=None if bgr is None else ("rgb", "bgr")[bgr],
+        crop=crop,
+        interpolation=interpolation,
+    )
     with live_progress(quiet=quiet) as progress:
         result = run(
             file,
@@ -85,6 +120,7 @@ def convert(
             outputs=outputs or (),
             merge_branches=merge_branches,
             blocks=blocks,
+            preprocessing=how,
             progress=progress,
         )
     for warning in result.warnings():

@@ -13,7 +13,14 @@ from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.network import Network
 from onnx2mvit.reader.cut import advice
 from onnx2mvit.reports import batch_normalization, leftovers
-from onnx2mvit.reports.wording import FIXED_BATCH, NOTES, matched_boxes, shown_params, tensor
+from onnx2mvit.reports.wording import (
+    FIXED_BATCH,
+    NOTES,
+    matched_boxes,
+    pixels,
+    shown_params,
+    tensor,
+)
 
 if TYPE_CHECKING:
     from onnx2mvit.api import Conversion
@@ -148,6 +155,9 @@ def _made(report: dict[str, Any]) -> list[Row]:
     rows: list[Row] = [("model", f"{size}, weights: {report['onnx']['weights']}")]
     for verb, tensors in (("takes", report["inputs"]), ("gives", report["outputs"])):
         rows += [(verb, f"{each['name']} {tensor(each)}") for each in tensors]
+    if report["preprocessing"] is not None:
+        style = "" if report["preprocessing"]["origin"] else "yellow"
+        rows.append(("pixels", Text(pixels(report["preprocessing"]), style)))
     rows.append(("coverage", covered))
     if note := NOTES.get(report["batch_normalization"]):
         rows.append(("note", Text(note, "yellow")))

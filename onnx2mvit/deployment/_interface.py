@@ -11,6 +11,7 @@ import numpy as np
 from onnx2mvit.builder import image_input
 from onnx2mvit.builder.calls import calls_of
 from onnx2mvit.errors import UnsupportedError
+from onnx2mvit.ir.preprocessing import ASSUMED, Preprocessing, from_dict
 from onnx2mvit.lifter.naming import identifier
 from onnx2mvit.runtimes.images import some_images, structured_images
 from onnx2mvit.runtimes.inputs import as_pixels, drawn
@@ -53,13 +54,15 @@ class Tensor:
 class Interface:
     """All that a file takes and gives, in the order of the model.
 
-    `batched` says which inputs have a batch, `batch` is its length, None for any.
+    `batched` says which inputs have a batch, `batch` is its length, None for any;
+    `preprocessing` is what photographs become before they are the one that is an image.
     """
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     batched: tuple[bool, ...]
     batch: int | None
+    preprocessing: Preprocessing = ASSUMED
 
     @property
     def size(self) -> str:
@@ -91,7 +94,10 @@ class Interface:
         what = f"{count} inputs (seed {seed})"
         if len(images) == 1:
             height, width, channels = map(int, filter(None, images[0].shape[1:]))
-            pixels, what = some_images(folder, count, height, width, channels, seed, most)
+            how = self.preprocessing
+            if np.dtype(images[0].dtype).kind != "f":
+                how = how.of_bytes()
+            pixels, what = some_images(folder, count, height, width, channels, seed, most, how)
             found, count = {images[0].name: pixels}, len(pixels)
         made = {}
         for number, (tensor, batched) in enumerate(zip(self.inputs, self.batched, strict=True)):
@@ -149,7 +155,8 @@ def describe_model(
             model.outputs, names, _entries(names, known.get("outputs", ())), strict=True
         )
     ]
-    return Interface(tuple(inputs), tuple(outputs), batched, batch)
+    how = from_dict(known.get("preprocessing") or {})
+    return Interface(tuple(inputs), tuple(outputs), batched, batch, how)
 
 
 def _tensor(

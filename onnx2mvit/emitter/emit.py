@@ -34,6 +34,7 @@ EXPLAINED = 60  # of the nodes that no pattern took, so many are looked into for
 # ast.parse fails now and then where two threads call it (CPython 3.11.7, gh-106905).
 ONE_AT_A_TIME = threading.Lock()
 LEVELS = "# The last blocks at the strides 4 to 32; onnx2mvit.features(model, PYRAMID) gives them."
+PHOTOGRAPHS = "# Of photographs: onnx2mvit.preprocess(files, preprocessing=PREPROCESSING)."
 MOST_LAYERS = 3_000  # at the top of a model, wherever they stand
 DEEPEST = 800  # Keras calls itself for each, and Python stops at 1,000 calls
 STYLE = black.Mode(line_length=100, magic_trailing_comma=False)
@@ -85,6 +86,11 @@ def unformatted(
     levels = pyramid(network)
     if levels:
         parts.append(f"{LEVELS}\nPYRAMID = {levels!r}\n")
+    if not network.preprocessing.is_assumed and network.image is not None:
+        how = network.preprocessing.as_dict()
+        if isinstance(image_size, tuple):
+            how["size"] = list(image_size)
+        parts.append(f"{PHOTOGRAPHS}\nPREPROCESSING = {how!r}\n")
     body = "\n\n".join([*parts, model, *called_model_functions(model)])
     keras_parts = ", ".join(part for part in ("layers", "ops") if f"{part}." in body)
     head_lines = [f'"""{_docstring(network, name, version)}"""\n']

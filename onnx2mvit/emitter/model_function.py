@@ -11,7 +11,7 @@ from typing import Any
 
 from onnx2mvit.emitter.functions import FORWARDED, Function, model_functions
 from onnx2mvit.emitter.loops import Statement, loops
-from onnx2mvit.emitter.signature import Signature
+from onnx2mvit.emitter.signature import LAYERS, Signature, pixel_layers
 from onnx2mvit.errors import UnsupportedError
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.code import KerasCode
@@ -24,9 +24,15 @@ from onnx2mvit.lifter.head import CLASSES, HeadChoice, head_of
 from onnx2mvit.lifter.naming import flat_name, interface_names, layer_name
 from onnx2mvit.lowering import wanted_orders
 
-GLOBAL = ("PYRAMID", "json", "keras", "layers", "np", "ops", "pathlib", *model_functions())
-LOCAL = ("i", "inputs", "model", "x", *FORWARDED)
-ARGUMENTS = ("input_shape", "num_classes", "include_top", "pooling", "nested", "weights", "name")
+GLOBAL = (
+    *("PREPROCESSING", "PYRAMID", "json", "keras", "layers", "np", "ops", "pathlib"),
+    *model_functions(),
+)
+LOCAL = ("i", "inputs", "model", "pixels", "x", *FORWARDED)
+ARGUMENTS = (
+    *("input_shape", "preprocessing", "num_classes", "include_top", "pooling"),
+    *("nested", "weights", "name"),
+)
 # Not to be the name of the model function, and not to be that of a variable in it.
 RESERVED = frozenset({*GLOBAL, *keyword.kwlist, *dir(builtins)})
 TAKEN = RESERVED | {*LOCAL, *ARGUMENTS}
@@ -55,6 +61,7 @@ class ModelFunction:
         depends = any(function.depends_on_size for function in functions.values())
         self.needs_size = image_size != "any" and depends
         self.variables: dict[Value, str] = {}
+        self.taken_in: dict[Value, str] = {}  # the variables of the inputs
         names = [value.name for value in self.graph.inputs]
         self.input_names = interface_names(network.blocks, names, "input")
         self.output_names = interface_names(network.blocks, self.graph.output_names, "output")
@@ -85,7 +92,7 @@ class ModelFunction:
         else:
             answer = self._answer()
             answer = f"pooled({answer}, pooling)" if signature.pools else answer
-        names = ", ".join(self.variables[value] for value in self.graph.inputs)
+        names = ", ".join(self.taken_in[value] for value in self.graph.inputs)
         inputs = names if len(self.graph.inputs) == 1 else f"[{names}]"
         lines += [
             f"model = keras.Model({inputs}, {answer}, name=name)",
@@ -179,7 +186,14 @@ class ModelFunction:
                 shown = repr(tuple(shape[axis] for axis in order[1:]))
             dtype = value.dtype if value.dtype is not None and value.dtype.kind != "f" else None
             typed = f", dtype={dtype.name!r}" if dtype is not None else ""
+            self.taken_in[value] = variable
             yield f"{variable} = keras.Input({shown}{typed}, name={name!r})"
+            if value is self.network.image and self.signature.preprocessed:
+                self.variables[value] = "pixels"
+                made = pixel_layers(self.network, "pixels")
+                yield f"pixels = {variable}"
+                yield f"if {LAYERS}:"
+                yield from (f"    {line}" for line in made)
 
     def _variable(self, block: Block) -> str:
         return "x" if "x" not in self._held() else self._free(_stem(block))

@@ -17,6 +17,7 @@ CHECKED = {
     "classifier_activation": "None",
     "dropout": "0.0",
 }
+LAYERS = "preprocessing == 'layers'"  # the condition of them in the model function
 
 
 class Argument(NamedTuple):
@@ -48,7 +49,10 @@ class Signature:
         self.separable = head is not None and head.features is not None
         maps = len(outputs) == 1 and len(outputs[0].shape or ()) in (3, 4)
         self.pools = self.separable or (head is None and maps and self.is_image)
+        self.preprocessed = network.image is not None and bool(pixel_layers(network, ""))
         self.arguments = [*self._of_images(image_size), *self._of_head(forwarded)]
+        if self.preprocessed:
+            self.arguments.append(Argument("preprocessing", "'none'", PREPROCESSING))
         self.arguments += [
             Argument("nested", "True", "False for a flat model, without models for its blocks."),
             Argument("weights", f"'{name}.safetensors'", WEIGHTS),
@@ -108,6 +112,9 @@ class Signature:
         if not self.names.isdisjoint(CHECKED):
             values = [name if name in self.names else value for name, value in CHECKED.items()]
             yield f"check_arguments({', '.join(values)})"
+        if self.preprocessed:
+            yield "if preprocessing not in ('none', 'layers'):"
+            yield "    raise ValueError(\"preprocessing is 'none' or 'layers'\")"
         if self.is_image and self.network.fixed_by is not None:
             yield f"if tuple(input_shape[:2]) != {self.network.traced_size}:"
             yield "    raise ValueError('some operations hold for the default input_shape alone')"
@@ -116,6 +123,30 @@ class Signature:
             yield f"    raise ValueError({ANY_SIZE!r})"
 
 
+def pixel_layers(network: Network, x: str) -> list[str]:
+    """The lines that make of RGB from 0 to 255 in the variable `x` what the network takes.
+
+    None where nothing is known of that, or nothing is to be done.
+    """
+    how, image = network.preprocessing, network.image
+    if how.is_assumed or image is None:
+        return []
+    lines = []
+    if image.dtype is None or image.dtype.kind == "f":
+        if how.scale != 1:
+            lines.append("layers.Rescaling(PREPROCESSING['scale'], name='rescaling')({x})")
+        if any(how.mean) or set(how.std) != {1}:
+            variance = "[std**2 for std in PREPROCESSING['std']]"
+            lines.append(
+                f"layers.Normalization(mean=PREPROCESSING['mean'], variance={variance}, "
+                "name='normalization')({x})"
+            )
+    if how.channels == "bgr":
+        lines.append("ops.flip({x}, axis=-1)")
+    return [f"{x} = {line.format(x=x)}" for line in lines]
+
+
+PREPROCESSING = '"layers" to take RGB from 0 to 255, and begin with what it wants.'
 REFUSED = "arguments do not go together, or the weights do not fit."
 INCLUDE_TOP = "False for the features that the head reads, without it."
 POOLING = 'of those features: None, or "avg" or "max" for a vector.'

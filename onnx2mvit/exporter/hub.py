@@ -5,12 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, hf_hub_download
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from onnx2mvit.base.quiet import one_line, quiet
 from onnx2mvit.errors import InvalidModelError, Onnx2mvitError, UnsupportedError
 from onnx2mvit.exporter.variants import CLASSIFIERS
+from onnx2mvit.ir.preprocessing import Preprocessing
+from onnx2mvit.reader.preprocessing import read_preprocessing as read_preprocessing_of
 
 _T = TypeVar("_T")
 _SECONDS = 10.0
@@ -82,6 +84,21 @@ def read_model(repository: str, classifier: type[PreTrainedModel]) -> PreTrained
             f"{repository} lacks {len(missing)} weights: {', '.join(missing[:20])}"
         )
     return model
+
+
+def read_preprocessing(repository: str) -> Preprocessing | None:
+    """What a repository, or a folder on this machine, says of preprocessing, if it does."""
+    name = "preprocessor_config.json"
+
+    def read(cached: bool) -> str:
+        return hf_hub_download(repository, name, local_files_only=cached)
+
+    try:
+        if Path(repository).is_dir():
+            return read_preprocessing_of(Path(repository) / name)
+        return read_preprocessing_of(_from_cache_or_hub(read, repository))
+    except Onnx2mvitError:  # there is none, or it says nothing that we know
+        return None
 
 
 def _from_cache_or_hub(read: Callable[[bool], _T], repository: str) -> _T:

@@ -11,16 +11,19 @@ from onnx2mvit.base.quiet import one_line
 from onnx2mvit.errors import UnsupportedError, UsageError
 from onnx2mvit.exporter import hub
 from onnx2mvit.exporter.checkpoint import classes_in, load_checkpoint, read_checkpoint
+from onnx2mvit.exporter.preprocessing import published
 from onnx2mvit.exporter.random_weights import randomize
 from onnx2mvit.exporter.variants import VARIANTS
+from onnx2mvit.ir.preprocessing import ASSUMED, Preprocessing
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model in eval mode, and where its weights come from."""
+    """A model in eval mode, where its weights come from, and what it wants of photographs."""
 
     model: PreTrainedModel
     weights: str
+    preprocessing: Preprocessing = ASSUMED
 
 
 def own_size(model: PreTrainedModel) -> tuple[int, int]:
@@ -77,13 +80,13 @@ def _published(name: str) -> Loaded:
     folder = Path(repository)
     # Of a folder on this machine, the file's metadata give no more than the name.
     source = f"folder {folder.name}" if folder.is_dir() else f"hub {repository}"
-    return Loaded(model, source)
+    return Loaded(model, source, hub.read_preprocessing(repository) or published(name))
 
 
 def _random(name: str, seed: int, num_labels: int | None) -> Loaded:
     model = _build(name, num_labels)
     randomize(model, seed)
-    return Loaded(model, f"random (seed {seed})")
+    return Loaded(model, f"random (seed {seed})", published(name))
 
 
 def _from_file(name: str, path: Path, num_labels: int | None) -> Loaded:
@@ -93,7 +96,7 @@ def _from_file(name: str, path: Path, num_labels: int | None) -> Loaded:
     # A fine-tuned checkpoint knows how many labels it has.
     model = _build(name, num_labels if num_labels is not None else classes_in(state))
     load_checkpoint(model, state, path.name)
-    return Loaded(model, f"checkpoint {path.name}")
+    return Loaded(model, f"checkpoint {path.name}", published(name))
 
 
 def _build(name: str, num_labels: int | None) -> PreTrainedModel:

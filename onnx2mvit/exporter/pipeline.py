@@ -1,5 +1,6 @@
 """From options to a checked file: load, export, compare, write."""
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from onnx2mvit.errors import (
 from onnx2mvit.exporter.models import Loaded, load, own_size
 from onnx2mvit.exporter.result import ExportResult
 from onnx2mvit.exporter.torch_export import Logits, Request, check_opset, opset_of, to_onnx
+from onnx2mvit.reader.preprocessing import METADATA
 from onnx2mvit.runtimes import Comparison, OnnxRuntimeRunner
 from onnx2mvit.runtimes.tolerances import EXPORT
 
@@ -118,7 +120,9 @@ def _images(loaded: Loaded, batch: int, size: tuple[int, int]) -> torch.Tensor:
 def _metadata(model: str, loaded: Loaded, request: Request) -> dict[str, str]:
     # A model given as a folder goes in by its name alone: files must not name this machine's paths.
     name = Path(model).name if Path(model).is_dir() else model
-    return {
+    how = loaded.preprocessing
+    known = {} if how.is_assumed else {METADATA: json.dumps(how.as_dict())}
+    return known | {
         "onnx2mvit.model": name,
         "onnx2mvit.weights": loaded.weights,
         "onnx2mvit.source": (

@@ -16,6 +16,8 @@ from typing import Any, Self
 import networkx
 import numpy as np
 
+from onnx2mvit.ir.preprocessing import ASSUMED, Preprocessing
+
 LEAST_OPSET = 11
 position = attrgetter("position")  # by which nodes are sorted
 
@@ -83,6 +85,7 @@ class Source:
     of all that its nodes compute. `precision` is the coarsest type of floats that it computes in;
     a graph has float32 throughout. `merged` is how many sums of branches were made one convolution.
     `open_axes` are the axes of its first image that it leaves open, save for the batch.
+    `preprocessing` is what its images want, as it says itself, or a user; else an assumption.
     """
 
     file: str
@@ -98,6 +101,7 @@ class Source:
     open_axes: tuple[int, ...] = ()
     precision: str = "float32"
     merged: int = 0
+    preprocessing: Preprocessing = ASSUMED
 
     @property
     def operators(self) -> int:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from onnx2mvit.ir.block import Block, BlockType
 from onnx2mvit.ir.graph import Graph, Node, Value
 from onnx2mvit.ir.layout import Axes, Layout, Order, Shape, interface_order
+from onnx2mvit.ir.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,11 @@ class Network:
     def traced_size(self) -> tuple[int, int] | None:
         """Height and width of that image."""
         return None if self.image_shape is None else self.image_shape[:2]
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What the image that it takes wants, at the size that the graph was read for."""
+        return replace(self.graph.source.preprocessing, size=self.traced_size)
 
     @property
     def file_batch(self) -> int | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import onnx_ir as ir
@@ -19,6 +20,8 @@ from onnx2mvit.ir.window import window_of
 from onnx2mvit.matcher import Rule
 from onnx2mvit.reader.as_graph import as_graph
 from onnx2mvit.reader.file import check_file, load, source_of, upgraded
+from onnx2mvit.reader.leading import without_leading
+from onnx2mvit.reader.preprocessing import Given, given_preprocessing
 from onnx2mvit.reader.rules import unify
 from onnx2mvit.reader.shapes import batch_axes, channel_axes, forget_shapes, make_concrete
 from onnx2mvit.reader.simplify import simplify
@@ -34,6 +37,7 @@ def read(
     size: tuple[int, int] | None = None,
     rules: Sequence[Rule] = (),
     outputs: Sequence[str] = (),
+    preprocessing: Given = None,
 ) -> Graph:
     """Reads an ONNX file.
 
@@ -43,6 +47,7 @@ def read(
             `shapes.TRACE_SIZE` each.
         rules: a user's, which are applied beside our own.
         outputs: tensors at which it is cut, by their names in the file; none for all of it.
+        preprocessing: what a user says that its images want; by default what the file says.
 
     Returns:
         The graph, in float32 and the file's order of axes, with concrete shapes throughout: a
@@ -66,6 +71,8 @@ def read(
     graph = graph_of(model, source, rules)
     graph.batch_axes = {value: batch[value.name] for value in graph.inputs}
     graph.channel_axes = {v: channels[v.name] for v in graph.inputs if v.name in channels}
+    wanted = given_preprocessing(preprocessing, source.preprocessing)
+    graph.source = replace(graph.source, preprocessing=without_leading(graph, wanted))
     return graph
 
 

@@ -17,6 +17,7 @@ from onnx2mvit.ir.graph import LEAST_OPSET, Source
 from onnx2mvit.reader.cut import cut
 from onnx2mvit.reader.formats import by_content, by_name
 from onnx2mvit.reader.limits import refuse_many
+from onnx2mvit.reader.preprocessing import of_metadata
 from onnx2mvit.reader.shapes import is_dynamic, open_axes
 from onnx2mvit.reader.validation import BROKEN_DATA, check_places
 
@@ -162,4 +163,5 @@ def source_of(path: Path, model: ir.Model, digest: str = "", outputs: Sequence[s
         dynamic_batch=is_dynamic(model, of_batch=True),
         dynamic_size=is_dynamic(model, of_batch=False),
         open_axes=open_axes(model),
+        preprocessing=of_metadata(model.metadata_props),
     )

@@ -62,15 +62,19 @@ def how_read(target: Path, path: Path) -> dict[str, Any]:
     """How a file was read for a converted model, as far as its report says so.
 
     Returns:
-        Arguments of `stages.inspect`: `outputs` at which it was cut, and `merge_branches`. None of
-        them where that is another file.
+        Arguments of `stages.inspect`: `outputs` at which it was cut, `merge_branches`, and
+        `preprocessing`. None of them where that is another file.
     """
-    known = report_beside(target).get("onnx", {})
-    outputs, merged = tuple(known.get("outputs", ())), bool(known.get("merged_branches"))
-    if not (outputs or merged) or not path.is_file():
+    report = report_beside(target)
+    known, pixels = report.get("onnx", {}), report.get("preprocessing") or {}
+    given = {
+        "outputs": tuple(known.get("outputs", ())),
+        "merge_branches": bool(known.get("merged_branches")),
+        "preprocessing": pixels if pixels.get("origin") else None,
+    }
+    if not any(given.values()) or not path.is_file():
         return {}
-    same = sha256_of(path) == known["sha256"]
-    return {"outputs": outputs, "merge_branches": merged} if same else {}
+    return given if sha256_of(path) == known["sha256"] else {}
 
 
 def describe(network: Network) -> dict[str, Any]:
@@ -91,6 +95,7 @@ def describe(network: Network) -> dict[str, Any]:
             "dynamic_size": source.dynamic_size,
         },
         **interface(network),
+        "preprocessing": network.preprocessing.as_dict() if network.image is not None else None,
         "detections": boxes.as_dict() if boxes is not None else None,
         "coverage": asdict(network.coverage),
         "simplification": {

@@ -36,6 +36,28 @@ def tensor(entry: Mapping[str, Any]) -> str:
     return ", ".join(told)
 
 
+def pixels(how: Mapping[str, Any]) -> str:
+    """What is done to photographs, and from where that is known."""
+    order = str(how["channels"]).upper()
+    if how["scale"] == 1:
+        told = f"{order} in [0, 255]"
+    else:
+        told = f"{order} in [0, {255 * how['scale']:g}]"
+    if any(how["mean"]) or any(each != 1 for each in how["std"]):
+        mean, std = (
+            ", ".join(f"{number:g}" for number in numbers) for numbers in (how["mean"], how["std"])
+        )
+        told += f", minus ({mean}), over ({std})"
+    if how["crop"] is not None and how["crop"] < 1:
+        told += f", the centre {how['crop']:.1%} of the shorter side"
+    return f"{told}, {how['interpolation']}; from {how['origin']}" if how["origin"] else ASSUMED
+
+
+ASSUMED = (
+    "nothing says what the network was trained on: RGB in [0, 1] is an assumption (--preprocessing)"
+)
+
+
 def shown_params(params: dict[str, Any], usual: Mapping[str, Any]) -> str:
     """The hyperparameters that are not at their usual values."""
     return ", ".join(

@@ -6,16 +6,14 @@ They are as Keras takes them, NHWC; `layouts` brings them into the layout of a f
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from onnx2mvit.base.png import png_uri
 from onnx2mvit.errors import UsageError
-from onnx2mvit.runtimes.preprocessing import open_image
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from onnx2mvit.ir.preprocessing import ASSUMED, Preprocessing
+from onnx2mvit.runtimes.preprocessing import prepared
 
 Images = np.ndarray[Any, np.dtype[np.float32]]
 LARGEST = 1 << 28  # numbers in all of them
@@ -103,11 +101,16 @@ def _clouds(rng: np.random.Generator, y: Plane, x: Plane) -> Plane:
 
 
 def load_images(
-    folder: Path, height: int, width: int, channels: int, limit: int = FROM_FOLDER
+    folder: Path,
+    height: int,
+    width: int,
+    channels: int,
+    limit: int = FROM_FOLDER,
+    how: Preprocessing = ASSUMED,
 ) -> Images:
-    """The images of a folder, RGB or grey, as (count, height, width, channels) in [0, 1].
+    """The images of a folder, as (count, height, width, channels); at most `limit` are read.
 
-    The shorter side is brought to the size and the centre cut out; at most `limit` are read.
+    They are as `how` makes them: by default the centre, as RGB or grey in [0, 1].
 
     Raises:
         UsageError: no folder, no images in it, or one that cannot be read.
@@ -123,9 +126,7 @@ def load_images(
         raise UsageError(f"{folder} cannot be read: {error.strerror}") from error
     if not paths:
         raise UsageError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))})")
-    mode = "RGB" if channels == 3 else "L"
-    images = [_fitted(open_image(path, mode), height, width) for path in paths]
-    return np.stack(images)
+    return prepared(paths, how, (height, width), channels)
 
 
 def some_images(
@@ -136,14 +137,15 @@ def some_images(
     channels: int,
     seed: int = 0,
     limit: int = FROM_FOLDER,
+    how: Preprocessing = ASSUMED,
 ) -> tuple[Images, str]:
-    """The images of `folder`, or `count` structured ones without it, and what they are.
+    """The images of `folder` by `how`, or without it `count` structured ones, and what they are.
 
     Raises:
         UsageError: as `load_images`.
     """
     if folder is not None:
-        images = load_images(Path(folder), height, width, channels, limit)
+        images = load_images(Path(folder), height, width, channels, limit, how)
         return images, f"{len(images)} images from {Path(folder).name}"
     images = structured_images(count, height, width, channels, seed)
     return images, f"{count} structured images (seed {seed})"
@@ -158,12 +160,3 @@ def thumbnail(pixels: Plane) -> str:
     small = small if small.shape[-1] == 3 else small.mean(-1, keepdims=True).repeat(3, axis=-1)
     small -= small.min()
     return png_uri(np.round(255 * small / max(small.max(), 1e-12)))
-
-
-def _fitted(image: Image, height: int, width: int) -> Images:
-    from PIL import ImageOps
-
-    pixels: Images = np.array(ImageOps.fit(image, (width, height)), dtype=np.float32)
-    pixels = pixels.reshape(height, width, -1)
-    pixels /= 255
-    return pixels

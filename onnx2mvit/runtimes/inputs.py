@@ -39,8 +39,9 @@ def some_inputs(
     """Inputs by name in the layout of the file, and what they are.
 
     Args:
-        network: its images are in [0, 1], or 0 to 255 where they are integers; all else is drawn
-            from a normal distribution, or from the numbers that it may hold.
+        network: its images are in [0, 1], or 0 to 255 where they are integers; those of a folder
+            are as its preprocessing makes them. All else is drawn from a normal distribution, or
+            from the numbers that it may hold.
         folder: of images for the network's image; without it structured ones are made.
         count: so many of each, along the axis of the batch.
         size: height and width of the images, by default as the network was read.
@@ -58,7 +59,10 @@ def some_inputs(
         if network.image is None:
             raise UsageError("--images: the network does not take one image")
         height, width, channels = _image_shape(network, network.image, size)
-        images = load_images(Path(folder), height, width, channels, limit)
+        how = network.graph.source.preprocessing
+        if network.image.dtype is not None and network.image.dtype.kind != "f":
+            how = how.of_bytes()
+        images = load_images(Path(folder), height, width, channels, limit, how)
         count, what = len(images), f"{len(images)} images from {Path(folder).name}"
     elif network.graph.inputs == [network.image]:
         also = ", also negative, large and whole" if beyond else ""

@@ -1,7 +1,11 @@
 """From photographs to what a network takes, once and for all networks.
 
-The defaults are those of MobileViT's published weights: the shorter side to 288, the centre of
-256×256, values in [0, 1], and the channels as blue, green, red.
+A converted model knows what it takes, as far as anybody has said so:
+
+    preprocess("cat.jpg", preprocessing=mobilevit_xs.PREPROCESSING)
+
+Without that the defaults are those of MobileViT's published weights: the shorter side to 288, the
+centre of 256×256, values in [0, 1], and the channels as blue, green, red.
 
     preprocess("cat.jpg")                                                 # MobileViT
     preprocess("cat.jpg", size=256, bgr=False)                            # MobileViTv2
@@ -13,7 +17,7 @@ The defaults are those of MobileViT's published weights: the shorter side to 288
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +26,7 @@ import numpy as np
 from onnx2mvit.base.optional import optional
 from onnx2mvit.base.user_files import reading
 from onnx2mvit.errors import UsageError
+from onnx2mvit.ir.preprocessing import BYTE, Preprocessing, from_dict
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -45,6 +50,7 @@ def preprocess(
     bgr: bool = True,
     mean: float | Sequence[float] | None = None,
     std: float | Sequence[float] | None = None,
+    preprocessing: Preprocessing | Mapping[str, Any] | None = None,
 ) -> Pixels:
     """Images as a network takes them: float32 (images, height, width, 3).
 
@@ -58,6 +64,9 @@ def preprocess(
     Values are divided by 255; then, in the order red, green, blue, `mean` is taken off and the
     rest divided by `std`; `bgr` turns the channels around in the end.
 
+    `preprocessing` says all of this instead, at the `size` in it: PREPROCESSING of a converted
+    module, what its report.json has under that name, or an object of that class.
+
     Raises:
         UsageError: something is no image, the images come out at different sizes, or an argument
             makes no sense.
@@ -67,17 +76,61 @@ def preprocess(
     sources = [images] if _is_one(images) else list(images)
     if not sources:
         raise UsageError("There are no images to preprocess")
-    arrays = [_pixels(_resized(open_image(each), size, resample), crop) for each in sources]
-    shapes = sorted({array.shape[:2] for array in arrays})
-    if len(shapes) > 1:
-        listed = ", ".join(f"{height}×{width}" for height, width in shapes)
+    if preprocessing is not None:
+        given = preprocessing
+        how = given if isinstance(given, Preprocessing) else from_dict(given)
+        if how.size is None:
+            raise UsageError("preprocessing: it has no size; give it one")
+        return prepared(sources, how, how.size)
+    found = [_cut(_resized(open_image(each), size, resample), crop) for each in sources]
+    sizes = sorted({image.size[::-1] for image in found})
+    if len(sizes) > 1:
+        listed = ", ".join(f"{height}×{width}" for height, width in sizes)
         raise UsageError(f"The images come out as {listed}: give `crop`, or `size` as a pair")
-    stacked = np.stack(arrays)
-    if scales[0] is not None:
-        stacked -= scales[0]
-    if scales[1] is not None:
-        stacked /= scales[1]
-    return np.ascontiguousarray(stacked[..., ::-1]) if bgr else stacked
+    return _normalized(found, BYTE, *scales, bgr=bgr)
+
+
+def prepared(
+    images: Sequence[Source], how: Preprocessing, size: tuple[int, int], channels: int = 3
+) -> Pixels:
+    """Images as a network takes them: float32 (images, height, width, channels).
+
+    Args:
+        images: as those of `preprocess`.
+        how: what is done to them; of its `size` nothing is asked.
+        size: height and width of what comes out.
+        channels: 3, or 1 for grey.
+
+    Raises:
+        UsageError: something is no image, or one of three channels is to be made grey.
+        MissingDependencyError: pillow is not installed.
+    """
+    mean, std = (np.asarray(each, np.float32) for each in (how.mean, how.std))
+    if channels == 1 and max(mean.size, std.size) > 1:
+        raise UsageError("preprocessing: the model takes grey images, and mean or std are for RGB")
+    mode = "RGB" if channels == 3 else "L"
+    found = [_covering(open_image(each, mode), how, size) for each in images]
+    return _normalized(found, how.scale, mean, std, bgr=how.channels == "bgr" and channels == 3)
+
+
+def _covering(image: Image, how: Preprocessing, size: tuple[int, int]) -> Image:
+    """The centre of an image, as large as `size`, or all of it where nothing is cut off."""
+    from PIL.Image import Resampling
+
+    method, (height, width) = Resampling[how.interpolation.upper()], size
+    if how.crop is None:
+        return image.resize((width, height), method)
+    # Of what covers both, one side fits; the other is rounded down, as in `_resized`.
+    wanted = [int(side / how.crop + 1e-6) for side in size]
+    tall = wanted[0] * image.width >= wanted[1] * image.height
+    side, own = (wanted[0], image.height) if tall else (wanted[1], image.width)
+    other = side * (image.width if tall else image.height) // own
+    rows, columns = (side, max(other, width)) if tall else (max(other, height), side)
+    if rows * columns > LARGEST:
+        raise UsageError(f"An image would come out at {rows}×{columns}")
+    left, top = (columns - width) // 2, (rows - height) // 2
+    resized = image.resize((columns, rows), method)
+    return resized.crop((left, top, left + width, top + height))
 
 
 def open_image(source: Source, mode: str = "RGB") -> Image:
@@ -176,13 +229,25 @@ def _resized(image: Image, size: Size | None, resample: str) -> Image:
     return image.resize((width, height), method)
 
 
-def _pixels(image: Image, crop: Size | None) -> Pixels:
-    """The centre of a picture in [0, 1]; pillow puts black around what is too small."""
+def _cut(image: Image, crop: Size | None) -> Image:
+    """The centre of a picture; pillow puts black around what is too small."""
     if crop is not None:
         height, width = _pair("crop", crop)
         if height * width > LARGEST:
             raise UsageError(f"An image would come out at {height}×{width}")
         left, top = (image.width - width) // 2, (image.height - height) // 2
         image = image.crop((left, top, left + width, top + height))
-    wide: Pixels = (np.asarray(image, np.float64) * (1 / 255)).astype(np.float32)
-    return wide
+    return image
+
+
+def _normalized(
+    images: Sequence[Image], scale: float, mean: Pixels | None, std: Pixels | None, *, bgr: bool
+) -> Pixels:
+    """Pictures of one size as float32 (images, height, width, channels)."""
+    arrays = [(np.asarray(image, np.float64) * scale).astype(np.float32) for image in images]
+    stacked: Pixels = np.stack([array.reshape(*array.shape[:2], -1) for array in arrays])
+    if mean is not None:
+        stacked -= mean
+    if std is not None:
+        stacked /= std
+    return np.ascontiguousarray(stacked[..., ::-1]) if bgr else stacked

@@ -1,5 +1,6 @@
 """Exports: both exporters write what was asked for, and it answers as torch does."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,8 @@ from onnx2mvit.errors import (
 from onnx2mvit.exporter import ExportResult, export, hub, pipeline, torch_export
 from onnx2mvit.exporter.models import load
 from onnx2mvit.exporter.random_weights import randomize
+from onnx2mvit.exporter.variants import VARIANTS
+from onnx2mvit.reader.preprocessing import METADATA
 
 pytestmark = pytest.mark.xdist_group("export")  # its fixtures are slow to make
 
@@ -179,6 +182,12 @@ def test_result_and_metadata(exported: Exported, tiny: str) -> None:
     assert [value.name for value in model.graph.input] == ["pixel_values"]
     assert [value.name for value in model.graph.output] == ["logits"]
     metadata = {entry.key: entry.value for entry in model.metadata_props}
+    pixels = json.loads(metadata.pop(METADATA, "null"))
+    if network is REAL:
+        assert (pixels["channels"], pixels["crop"]) == ("bgr", 256 / 288)
+        assert pixels["origin"] == f"{VARIANTS[MODEL].repository}, as published"
+    else:
+        assert pixels is None, "a folder without a preprocessor_config.json says nothing"
     version = torch.__version__.split("+")[0]
     assert metadata == {
         "onnx2mvit.model": MODEL if network is REAL else Path(tiny).name,
@@ -189,6 +198,16 @@ def test_result_and_metadata(exported: Exported, tiny: str) -> None:
             f"BatchNormalization {'folded' if kind.fold else 'kept'}"
         ),
     }
+
+
+def test_a_folder_says_what_it_wants_of_photographs(tiny: str, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny, tmp_path / "tiny")
+    config = {"image_processor_type": "ViTImageProcessor", "size": {"height": 64, "width": 64}}
+    (folder / "preprocessor_config.json").write_text(json.dumps(config))
+    loaded = load(str(folder), "hub", seed=0, num_labels=None, warn=print)
+    how = loaded.preprocessing
+    assert (how.crop, how.size, how.origin) == (None, (64, 64), "preprocessor_config.json")
+    assert load(tiny, "hub", seed=0, num_labels=None, warn=print).preprocessing.is_assumed
 
 
 def test_no_path_of_this_machine(exported: Exported) -> None:

@@ -16,7 +16,7 @@ from onnx2mvit.reports.page.errors import histogram, scale_of
 from onnx2mvit.reports.page.groups import grouped, sections
 from onnx2mvit.reports.page.masks import mask_pictures
 from onnx2mvit.reports.page.tree import Row, rows_of
-from onnx2mvit.reports.wording import FIXED_BATCH, NOTES, tensor
+from onnx2mvit.reports.wording import FIXED_BATCH, NOTES, pixels, tensor
 from onnx2mvit.version import __version__
 
 if TYPE_CHECKING:
@@ -127,7 +127,9 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(error=_error, share=_share, shape=_shape, tensor=tensor)
+    environment.filters.update(
+        error=_error, share=_share, shape=_shape, tensor=tensor, pixels=pixels
+    )
     return environment
 
 
