@@ -202,7 +202,9 @@ class Search:
                 yield from self._operands(expr, tuple(rest), now, part)
         count = len(values) + sum(map(len, found))
         nested = node is not None and node.op in expr.ops and node.output is value
-        if node is not None and nested and node not in bound.nodes and count < MOST_OPERANDS:
+        # What is an operand as it stands is no sum of others as well.
+        nested = nested and not any(node in nodes for nodes in (bound.nodes, *found))
+        if node is not None and nested and count < MOST_OPERANDS:
             taken = bound._replace(nodes=(*bound.nodes, node), nested=bound.nested + 1)
             yield from self._operands(expr, (*node.inputs, *rest), found, taken)
 
