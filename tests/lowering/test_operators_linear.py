@@ -52,7 +52,8 @@ def test_attention_is_computed_in_the_order_that_is_there(tmp_path: Path) -> Non
         ('Einsum<equation="bnc,cd->bnd">(t, k)', "ops.einsum('bnc,cd->bnd', $0, parameter("),
         ('Einsum<equation="bcn,cd->bnd">(f, k)', "ops.einsum('bnc,cd->bnd', $0, parameter("),
         ('Einsum<equation="b i c, b j c -> b i j">(t, t)', "ops.einsum('bic,bjc->bij', $0, $1)"),
-        ('Einsum<equation="...c,dc">(t, w)', "ops.einsum('ABc,dc->ABd', $0, parameter($1"),
+        ('Einsum<equation="B I C, B i C -> B I i">(t, t)', "ops.einsum('bac,bic->bai', $0, $1)"),
+        ('Einsum<equation="...c,dc">(t, w)', "ops.einsum('abc,dc->abd', $0, parameter($1"),
     ],
 )
 def test_what_a_product_becomes(node: str, expected: str, tmp_path: Path) -> None:
@@ -70,9 +71,10 @@ def test_products_answer_as_onnxruntime(tmp_path: Path) -> None:
         m = ReduceMean<axes=[1], keepdims=0>(t)
         i = Transpose(m)                     d = Gemm<alpha=0.5, transA=1>(i, u, row)
         e = Gemm<transB=1, beta=2.0>(m, u, col)
+        g = Einsum<equation="...HI, ...hI -> ...Hh">(q, q)
         """,
         tmp_path,
-        outputs="a b c d e",
+        outputs="a b c d e g",
         opset=17,
         few=(3, 120),
         u=(8, 8),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from string import ascii_lowercase
+
 import numpy as np
 
 from onnx2mvit.ir.code import KerasCode
@@ -158,9 +160,20 @@ def einsum(op: OpContext) -> KerasCode:
             op.one_size |= any(map(op.is_length, array.shape))
             operands.append(op.constant(array))
         written.append(term)
-    equation = f"{','.join(written)}->{result}"
+    equation = _lower_case(f"{','.join(written)}->{result}")
     axis = result.index(batch.pop()) if batch else None
     return op.code(call("ops.einsum", equation, *operands), plain(len(result)), axis)
+
+
+def _lower_case(equation: str) -> str:
+    """The same equation in small letters, which are all that Keras knows."""
+    given = list(dict.fromkeys(filter(str.isalpha, equation)))
+    require(len(given) <= len(ascii_lowercase), "its equation has more letters than Keras knows")
+    names = {letter: letter for letter in given if letter.islower()}
+    for letter in given:
+        free = (each for each in (letter.lower(), *ascii_lowercase) if each not in names.values())
+        names.setdefault(letter, next(free, letter))
+    return "".join(names.get(character, character) for character in equation)
 
 
 def letters(op: OpContext) -> tuple[list[str], str]:
