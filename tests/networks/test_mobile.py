@@ -4,18 +4,14 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-import keras
-import numpy as np
 import pytest
-import torch
 from torch import nn
 
 import onnx2mvit
 from onnx2mvit.builder.build import build
 from onnx2mvit.exporter.torch_export import Request
-from onnx2mvit.runtimes.images import structured_images
-from tests.support.networks import exported
-from tests.support.torch_mobile import Config, MobileNet, answers
+from tests.support.networks import assert_answers_alike, exported
+from tests.support.torch_mobile import Config, MobileNet
 
 pytestmark = pytest.mark.xdist_group("mobile")  # its fixtures are slow to make
 
@@ -71,12 +67,8 @@ def test_it_answers_as_onnxruntime_and_at_any_size_as_torch(
 ) -> None:
     result = converted(case)
     assert result.passed
-    pixels = structured_images(2, 45, 38, 3)
-    images = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
-    expected = answers(CASES[case][0], torch.from_numpy(images)).numpy()
     for model in (result.model, build(result.folder, input_shape=(45, 38, 3))):
-        found = keras.ops.convert_to_numpy(model(pixels))
-        assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+        assert_answers_alike(model, MobileNet(CASES[case][0]), (45, 38))
 
 
 def test_the_emitted_module_says_how_it_pads(

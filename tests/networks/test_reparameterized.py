@@ -1,20 +1,15 @@
 """MobileOne and RepVGG as torch's exporters write them, with their branches and merged."""
 
 from pathlib import Path
-from typing import cast
 
-import keras
-import numpy as np
-import onnx
 import pytest
-import torch
 
 import onnx2mvit
 from onnx2mvit.emitter.emit import emit
 from onnx2mvit.errors import UsageError
-from onnx2mvit.exporter.torch_export import Logits, Request, to_onnx
-from onnx2mvit.runtimes.images import structured_images
-from tests.support.torch_reparameterized import SIZE, Config, Network, answers
+from onnx2mvit.exporter.torch_export import Request
+from tests.support import networks
+from tests.support.torch_reparameterized import SIZE, Config, Network
 
 REQUESTS = {
     "dynamo": Request("dynamo", 20, True, True),
@@ -45,10 +40,7 @@ CASES = {
 
 
 def exported(config: Config, request: Request, folder: Path) -> Path:
-    images = torch.rand(2 if request.dynamic_batch else 1, 3, *SIZE)
-    made = to_onnx(cast(Logits, Network(config)), images, request)
-    onnx.save(made, folder / "net.onnx")
-    return folder / "net.onnx"
+    return networks.exported(Network(config), request, folder, SIZE)
 
 
 # Dynamo takes seconds for each: these are of all parts, and three more are converted below.
@@ -97,11 +89,7 @@ def test_it_answers_as_onnxruntime_and_as_torch(case: str, how: str, tmp_path: P
     result = onnx2mvit.convert(exported(config, REQUESTS[how], tmp_path), tmp_path, inputs=2)
     assert result.passed
     assert [block.kind for block in result.blocks] == [*kinds, "Classifier"]
-    images = structured_images(2, *SIZE, 3)
-    first = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
-    expected = answers(config, torch.from_numpy(first)).numpy()
-    found = keras.ops.convert_to_numpy(result.model(images))
-    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+    networks.assert_answers_alike(result.model, Network(config), SIZE)
 
 
 @pytest.mark.parametrize(

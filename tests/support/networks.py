@@ -68,6 +68,22 @@ def assert_trains(model: Any, idle: str = "") -> None:
         assert np.isfinite(new).all() and changed, weight.path
 
 
+def assert_tables_train_and_are_saved(
+    model: Any, shapes: Sequence[tuple[int, ...]], folder: Path
+) -> None:
+    """Its tables of biases have these shapes and are learned; what is saved answers the same."""
+    tables = [each for each in model.trainable_weights if each.path.endswith("embeddings")]
+    assert [tuple(table.shape) for table in tables] == [*shapes]
+    before = [np.array(table) for table in tables]
+    images = np.random.default_rng(0).uniform(size=(2, *model.input_shape[1:]))
+    model.compile(keras.optimizers.SGD(1.0), "mse")
+    model.fit(images, np.zeros((2, *model.output_shape[1:])), verbose=0)
+    assert all((np.array(t) != old).any() for t, old in zip(tables, before, strict=True))
+    model.save(folder / "again.keras")
+    again = keras.models.load_model(folder / "again.keras")
+    assert (np.asarray(again(images)) == np.asarray(model(images))).all()
+
+
 def assert_deploys(result: onnx2mvit.Conversion, folder: Path) -> None:
     """LiteRT answers as onnxruntime does on the file."""
     made = onnx2mvit.deploy(result.folder, folder / "deployed", inputs=2)

@@ -6,7 +6,6 @@ Modules are named as in Apple's ml-cvnets, so that module paths are real ones.
 from dataclasses import dataclass
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -147,9 +146,3 @@ class MobileNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.layer_3(self.layer_2(self.layer_1(self.conv_1(x))))
         return cast(Tensor, self.classifier(self.conv_1x1_exp(x)))
-
-
-def answers(config: Config, images: Tensor) -> Tensor:
-    """What the network makes of images in torch."""
-    with torch.no_grad():
-        return cast(Tensor, MobileNet(config)(images))

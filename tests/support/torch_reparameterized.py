@@ -7,7 +7,6 @@ ones.
 from dataclasses import dataclass
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 
 from tests.support.torch_mobile import Config as Mobile
@@ -132,9 +131,3 @@ class Network(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return cast(Tensor, self.classifier(self.layer_3(self.layer_2(self.conv_1(x)))))
-
-
-def answers(config: Config, images: Tensor) -> Tensor:
-    """What the network makes of images in torch."""
-    with torch.no_grad():
-        return cast(Tensor, Network(config)(images))
