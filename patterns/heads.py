@@ -145,15 +145,18 @@ class MeanClassifier(Pattern):
 
     keras = "mean_classifier"
     main = "dense"
-    before = ("GlobalAveragePooling2D", "TokenPooling")
+    before = ("GlobalAveragePooling2D", "GlobalMean", "TokenPooling")
     order = staticmethod(plain)
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         image, tokens = op.Transpose(x, perm=(0, 3, 1, 2)), op.Transpose(x, perm=(0, 2, 1))
+        # AdaptiveAvgPool1d(1), as torch's exporter takes it apart.
+        row = op.ReduceMean(op.Rearrange("b n c -> b c 1 n", x), axes=(2, 3), keepdims=1)
         y = any_of(
             op.ReduceMean(x, role="mean", axes=(1, 2), keepdims=0),
             op.ReduceMean(image, role="mean", axes=(2, 3), keepdims=0),
             op.ReduceMean(tokens, role="mean", axes=(2,), keepdims=0),
+            op.ReduceMean(row, role="mean", axes=(2, 3), keepdims=0),
         )
         return op.Dense(y, role="dense", units=p.num_classes, use_bias=p.use_bias)
 

@@ -279,13 +279,11 @@ class PatchMerging(Pattern):
         own: dict[str, Any] = {"r": p._rows, "c": p._columns, "p": 2, "q": 2}
         tokens = op.Rearrange("b (h w) d -> b h w d", x, h=p._height, w=p._width)
         image = any_of(x, tokens)
-        even, odd = every_second(image, "even", 0, 1), every_second(image, "odd", 1, 1)
-        parts = (
-            every_second(even, "top_left", 0, 2),
-            every_second(odd, "bottom_left", 0, 2),
-            every_second(even, "top_right", 1, 2),
-            every_second(odd, "bottom_right", 1, 2),
-        )
+        # Exporters may take the same rows twice.
+        parts = [
+            every_second(every_second(image, f"rows_{at}", at % 2, 1), f"part_{at}", at // 2, 2)
+            for at in range(4)
+        ]
         together = op.Concat(*parts, axis=lambda axis: axis in (-1, 3))
         y: Expr = any_of(
             together,
@@ -305,7 +303,6 @@ class PatchMerging(Pattern):
             grid = (m._height, m._width) if m._height else (2 * m._rows, 2 * m._columns)
         halves = (grid[0] // 2, grid[1] // 2)
         require(merged[1:-1] in (halves, (halves[0] * halves[1],)), "it leaves out pixels")
-        require(rank == 3 or len(merged) == 4, "it makes tokens of an image")
         return {
             **stride_of_tokens(m, grid),
             **({"flat_output": True} if len(merged) == 3 else {}),

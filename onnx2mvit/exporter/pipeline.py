@@ -21,7 +21,7 @@ from onnx2mvit.exporter.models import Loaded, load, own_size
 from onnx2mvit.exporter.result import ExportResult
 from onnx2mvit.exporter.torch_export import Logits, Request, check_opset, opset_of, to_onnx
 from onnx2mvit.reader.preprocessing import METADATA
-from onnx2mvit.runtimes import Comparison, OnnxRuntimeRunner
+from onnx2mvit.runtimes import Comparison, OnnxRuntimeRunner, worst
 from onnx2mvit.runtimes.tolerances import EXPORT
 
 Say = Callable[[str], object]
@@ -54,7 +54,8 @@ def run(
 
     progress(f"exporting with torch's {exporter} exporter, opset {request.opset}")
     # Not the batch of the comparison, so that a batch size baked in shows there.
-    proto = to_onnx(module, _images(loaded, 3 if dynamic_batch else 1, size), request)
+    traced = _images(loaded, 3 if dynamic_batch else 1, size)
+    proto = to_onnx(module, traced, request, module.outputs)
     onnx.helper.set_model_props(proto, _metadata(model, loaded, request))
 
     progress("comparing onnxruntime with torch")
@@ -78,26 +79,31 @@ def run(
 def compare(module: Logits, content: bytes, images: torch.Tensor) -> tuple[float, float]:
     """Return the largest error of the file `content` against torch, and torch's largest logit.
 
+    Of several outputs the error is that of the farthest, as a share of its largest value.
+
     Raises:
         UnsupportedError: onnxruntime cannot run the file.
         VerificationError: the error is above `EXPORT`.
     """
     try:
         runner = OnnxRuntimeRunner(content)
-        got = runner(images.numpy())[runner.outputs[0]]
+        got = list(runner(images.numpy()).values())
     except InvalidModelError as error:
         raise UnsupportedError(f"onnxruntime cannot run the export: {one_line(error)}") from error
     with torch.no_grad():
-        expected = module(images).numpy()
-    if got.shape != expected.shape:
-        raise VerificationError(f"the export answers {got.shape}, torch {expected.shape}")
-    comparison = Comparison().add(got, expected)
+        answer = module(images)
+    expected = [each.numpy() for each in (answer if isinstance(answer, tuple) else (answer,))]
+    shapes = [[each.shape for each in answers] for answers in (got, expected)]
+    if shapes[0] != shapes[1]:
+        raise VerificationError(f"the export answers {shapes[0]}, torch {shapes[1]}")
+    compared = [Comparison().add(*pair) for pair in zip(got, expected, strict=True)]
+    comparison = worst(compared)
     if not comparison.within(EXPORT):
         raise VerificationError(
             f"the export differs from torch by {comparison.error:.2e} where the largest logit is "
             f"{comparison.largest:.2e}; nothing was written"
         )
-    return comparison.error, comparison.largest
+    return comparison.error, compared[0].largest
 
 
 def _check(output: Path, seed: int, size: tuple[int, int] | None, num_labels: int | None) -> None:

@@ -1,7 +1,7 @@
 """Calls the exporters of torch."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -15,7 +15,7 @@ from onnx2mvit.errors import UnsupportedError, UsageError
 from onnx2mvit.exporter.models import own_size
 
 INPUT = "pixel_values"
-OUTPUT = "logits"
+LOGITS = "logits"
 
 DEFAULT_OPSETS = {"dynamo": 20, "legacy": 17}
 
@@ -27,7 +27,10 @@ _STACK_TRACE = "pkg.torch.onnx.stack_trace"
 
 
 class Logits(nn.Module):
-    """Returns nothing but the logits, in eval mode like everything inside it."""
+    """Returns nothing but the logits, in eval mode like everything inside it.
+
+    A detector returns the boxes that they are of as well; `outputs` names what there is.
+    """
 
     def __init__(self, model: PreTrainedModel, size: tuple[int, int]) -> None:
         super().__init__()
@@ -35,13 +38,19 @@ class Logits(nn.Module):
         # ViT has a position for every patch of one size; for others it interpolates if asked to.
         asked = model.config.model_type in ("vit", "deit") and size != own_size(model)
         self.options = {"interpolate_pos_encoding": True} if asked else {}
+        boxes = ("pred_boxes",) if model.config.model_type == "detr" else ()
+        self.outputs = (LOGITS, *boxes)
+        if model.config.model_type == "swin":  # dynamo fails on the others
+            model.set_attn_implementation("eager")
         # A wrapper left in training mode makes the legacy exporter leave its BatchNormalization
         # in training mode, too.
         self.eval()
 
-    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """Return the logits of a batch of images, NCHW."""
-        return cast(torch.Tensor, self.model(pixel_values=pixel_values, **self.options).logits)
+    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
+        """Return the logits of a batch of images, NCHW, and the boxes if there are any."""
+        answer = self.model(pixel_values=pixel_values, **self.options)
+        first, *others = (cast(torch.Tensor, answer[name]) for name in self.outputs)
+        return (first, *others) if others else first
 
 
 @dataclass(frozen=True)
@@ -79,8 +88,10 @@ def check_opset(exporter: str, opset: int | None) -> int:
     return opset
 
 
-def to_onnx(module: Logits, images: torch.Tensor, request: Request) -> onnx.ModelProto:
-    """Export `module` at the size of `images`.
+def to_onnx(
+    module: Logits, images: torch.Tensor, request: Request, outputs: Sequence[str] = (LOGITS,)
+) -> onnx.ModelProto:
+    """Export `module` at the size of `images`; its outputs get these names.
 
     Raises:
         UnsupportedError: the exporter failed, or wrote another opset than was asked for.
@@ -88,7 +99,7 @@ def to_onnx(module: Logits, images: torch.Tensor, request: Request) -> onnx.Mode
     write = _dynamo if request.exporter == "dynamo" else _legacy
     try:
         with quiet():
-            model = write(module, images, request)
+            model = write(module, images, request, list(outputs))
     # Exporters fail with errors of any kind, from each of the layers below them.
     except Exception as error:
         raise UnsupportedError(
@@ -113,7 +124,9 @@ def opset_of(model: onnx.ModelProto) -> int:
 _export: Callable[..., Any] = torch.onnx.export
 
 
-def _dynamo(module: Logits, images: torch.Tensor, request: Request) -> onnx.ModelProto:
+def _dynamo(
+    module: Logits, images: torch.Tensor, request: Request, outputs: list[str]
+) -> onnx.ModelProto:
     program = _export(
         module,
         (images,),
@@ -122,16 +135,18 @@ def _dynamo(module: Logits, images: torch.Tensor, request: Request) -> onnx.Mode
         optimize=request.fold_bn,
         opset_version=request.opset,
         input_names=[INPUT],
-        output_names=[OUTPUT],
+        output_names=outputs,
         dynamic_shapes=({0: torch.export.Dim("batch", min=1)},) if request.dynamic_batch else None,
         verbose=False,
     )
     return cast(onnx.ModelProto, program.model_proto)
 
 
-def _legacy(module: Logits, images: torch.Tensor, request: Request) -> onnx.ModelProto:
+def _legacy(
+    module: Logits, images: torch.Tensor, request: Request, outputs: list[str]
+) -> onnx.ModelProto:
     mode = torch.onnx.TrainingMode
-    axes = {INPUT: {0: "batch"}, OUTPUT: {0: "batch"}}
+    axes = {name: {0: "batch"} for name in (INPUT, *outputs)}
     buffer = io.BytesIO()
     _export(
         module,
@@ -142,7 +157,7 @@ def _legacy(module: Logits, images: torch.Tensor, request: Request) -> onnx.Mode
         do_constant_folding=request.fold_bn,
         opset_version=request.opset,
         input_names=[INPUT],
-        output_names=[OUTPUT],
+        output_names=outputs,
         dynamic_axes=axes if request.dynamic_batch else None,
     )
     return onnx.load_model_from_string(buffer.getvalue())

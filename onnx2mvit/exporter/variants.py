@@ -13,7 +13,7 @@ import transformers
 from transformers import PreTrainedConfig, PreTrainedModel
 
 # model_type → the classes of transformers, in the order of the architectures that we take: they
-# classify images, or pixels.
+# classify images, or pixels, or find what is in them.
 CLASSIFIERS: dict[str, tuple[type[PreTrainedModel], ...]] = {
     "mobilevit": (
         transformers.MobileViTForImageClassification,
@@ -34,6 +34,13 @@ CLASSIFIERS: dict[str, tuple[type[PreTrainedModel], ...]] = {
     "convnextv2": (transformers.ConvNextV2ForImageClassification,),
     "efficientnet": (transformers.EfficientNetForImageClassification,),
     "vit": (transformers.ViTForImageClassification,),
+    "swin": (transformers.SwinForImageClassification,),
+    "poolformer": (transformers.PoolFormerForImageClassification,),
+    "levit": (
+        transformers.LevitForImageClassificationWithTeacher,
+        transformers.LevitForImageClassification,
+    ),
+    "detr": (transformers.DetrForObjectDetection,),
     "deit": (
         transformers.DeiTForImageClassificationWithTeacher,
         transformers.DeiTForImageClassification,
@@ -172,6 +179,42 @@ def _table() -> dict[str, Variant]:
         fields = {"depths": depths, "hidden_sizes": widths}
         repository = f"facebook/convnextv2-{name}-1k-224"
         found[f"convnextv2_{name}"] = Variant("convnextv2", repository, fields, 224)
+    for name, (depth, dim, heads) in {
+        "tiny": (6, 96, 3),
+        "small": (18, 96, 3),
+        "base": (18, 128, 4),
+    }.items():
+        fields = {"depths": [2, 2, depth, 2], "num_heads": [heads << at for at in range(4)]}
+        repository = f"microsoft/swin-{name}-patch4-window7-224"
+        found[f"swin_{name}_patch4_window7_224"] = Variant(
+            "swin", repository, {**fields, "embed_dim": dim}, 224
+        )
+    for name, (blocks, widths) in {
+        "s12": (1, [64, 128, 320, 512]),
+        "s24": (2, [64, 128, 320, 512]),
+        "s36": (3, [64, 128, 320, 512]),
+        "m36": (3, [96, 192, 384, 768]),
+    }.items():
+        depths = [2 * blocks, 2 * blocks, 6 * blocks, 2 * blocks]
+        fields, repository = {"depths": depths, "hidden_sizes": widths}, f"sail/poolformer_{name}"
+        found[f"poolformer_{name}"] = Variant("poolformer", repository, fields, 224)
+    for name, (widths, levels, depths, key_dim) in {
+        "128S": ([128, 256, 384], [4, 6, 8], [2, 3, 4], 16),
+        "128": ([128, 256, 384], [4, 8, 12], [4, 4, 4], 16),
+        "192": ([192, 288, 384], [3, 5, 6], [4, 4, 4], 32),
+        "256": ([256, 384, 512], [4, 6, 8], [4, 4, 4], 32),
+        "384": ([384, 512, 768], [6, 9, 12], [4, 4, 4], 32),
+    }.items():
+        fields = {"hidden_sizes": widths, "num_attention_heads": levels, "depths": depths}
+        fields |= {"key_dim": 3 * [key_dim]}
+        found[f"levit_{name.lower()}"] = Variant("levit", f"facebook/levit-{name}", fields, 224)
+    # Trained on COCO, whose numbers of classes go to 90; none is one more.
+    for number, depths in {50: [3, 4, 6, 3], 101: [3, 4, 23, 3]}.items():
+        backbone = {"model_type": "resnet", "depths": depths, "out_features": ["stage4"]}
+        fields = {"use_timm_backbone": False, "use_pretrained_backbone": False, "backbone": None}
+        fields |= {"backbone_config": backbone, "num_queries": 100}
+        repository = f"facebook/detr-resnet-{number}"
+        found[f"detr_resnet_{number}"] = Variant("detr", repository, fields, 800, num_labels=91)
     for size_name, dim in {"tiny": 192, "small": 384, "base": 768}.items():
         fields = {
             "hidden_size": dim,
