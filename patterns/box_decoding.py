@@ -237,8 +237,6 @@ def tabled_boxes(
     name: str,
 ) -> KerasTensor:
     """(B, N, n) → (B, N, 4): corners of boxes from their offsets to those of a table."""
-    if x.shape[1] != boxes:
-        raise ValueError(f"{name} is for {boxes} boxes, not {x.shape[1]}")
     index = ops.zeros_like(x[:1, :, 0], dtype="int32") + np.arange(boxes, dtype="int32")
     table = layers.Embedding(boxes, 6 if apart else 4, trainable=False, name=name)(index)
     places, sizes = table[..., :2], table[..., 2:4]

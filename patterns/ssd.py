@@ -87,7 +87,7 @@ class SSDHead(Pattern):
             for y in (x, projected)
         )
         alone = Conv(x, role="predict", dilation=1, **own, **LAST)
-        boxes: dict[str, Any] = {"a": p.anchors.where(lambda count: count > 1), "k": p.outputs}
+        boxes: dict[str, Any] = {"a": p.anchors.where(lambda count: count > 1), "k": p._outputs}
         said = any_of(separable, plain, alone)
         return op.Rearrange("b (a k) h w -> b (h w a) k", said, **boxes)
 
@@ -98,24 +98,50 @@ class SSDHead(Pattern):
         source = m.graph.producer(m.x)
         separated = source is not None and source.op == "ConvBnAct" and source.attrs["depthwise"]
         require(not (m.project and separated), "its 1×1 belongs to the convolution before it")
-        return {} if m.depthwise is None else {"separable": True}
+        boxes, classes = parts_of(m.graph, m.root.output)
+        return {
+            "num_classes": m._outputs - 4 * boxes if classes else 0,
+            **({} if boxes else {"with_boxes": False}),
+            **({} if m.depthwise is None else {"separable": True}),
+        }
+
+
+def parts_of(graph: Graph, said: Value) -> tuple[bool, bool]:
+    """Whether what is said of boxes has offsets, and whether it has scores of classes.
+
+    It has both where the first four of more numbers are cut off. Otherwise four are offsets,
+    unless they are made probabilities.
+    """
+    *_, outputs = said.shape or (0,)
+    readers = graph.consumers(said)
+    if joined := [node.output for node in readers if node.op == "Concat"]:
+        return parts_of(graph, joined[0])
+    if any(node.op == "Slice" and node.attrs.get("end") == 4 < outputs for node in readers):
+        return True, True
+    probable = any(node.op in ("Softmax", "Sigmoid", "Activation") for node in readers)
+    return (True, False) if outputs == 4 and not probable else (False, True)
 
 
 def ssd_head(
     x: KerasTensor,
-    outputs: int,
+    num_classes: int,
     anchors: int,
     kernel_size: int = 3,
     projection: int | None = None,
     separable: bool = False,
+    with_boxes: bool = True,
     activation: str | None = "relu",
     depthwise_activation: str | None = None,
     *,
     name: str,
     **conv: Any,
 ) -> KerasTensor:
-    """(B, H, W, C) → (B, H·W·anchors, outputs): what is said of boxes at every place of a map."""
+    """(B, H, W, C) → (B, H·W·anchors, n): what is said of boxes at every place of a map.
+
+    It is four offsets and a score for each class, or one of the two alone.
+    """
     inputs = keras.Input(x.shape[1:])
+    outputs = num_classes + (4 if with_boxes else 0)
     y = inputs
     last: dict[str, Any] = {"activation": None, "batch_norm": False, "use_bias": True}
     if projection is not None:

@@ -6,7 +6,7 @@ import builtins
 import itertools
 import keyword
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from onnx2mvit.emitter.functions import FORWARDED, Function, model_functions
@@ -79,15 +79,18 @@ class ModelFunction:
         """The source of the function."""
         signature, head = self.signature, self.head
         lines = [*signature.checks(self.needs_size), *self._inputs()]
-        last = head.blocks if head is not None and signature.separable else ()
+        last, read = (
+            ((), ()) if head is None or not signature.separable else (head.blocks, head.features)
+        )
         lines += self._lines(block for block in self.network.blocks if block not in last)
         if last:
-            features = source(self._in_order(*wanted_orders(self.network, last[0])[0]))
+            orders = dict(pair for block in last for pair in wanted_orders(self.network, block))
+            features = [self._in_order(value, orders[value]) for value in read]
             made = self._lines(last)
             answer = self._answer()
             made += [f"x = {answer}"] if answer != "x" else []
             lines += ["if include_top:", *(f"    {line}" for line in made)]
-            lines += ["else:", f"    x = pooled({features}, pooling)"]
+            lines += ["else:", f"    x = {self._features(features)}"]
             answer = "x"
         else:
             answer = self._answer()
@@ -104,6 +107,13 @@ class ModelFunction:
         ]
         body = "\n    ".join([f'"""{signature.docstring()}"""', *lines])
         return f"def {self.name}({signature.defaults()}):\n    {body}\n"
+
+    def _features(self, features: Sequence[KerasExpr]) -> str:
+        """What the model gives without its head."""
+        first, *others = map(source, features)
+        if not others:
+            return f"pooled({first}, pooling)"
+        return f"[pooled(y, pooling) for y in [{', '.join([first, *others])}]]"
 
     def _fresh(self) -> str:
         if self.head is None:
@@ -270,7 +280,8 @@ class ModelFunction:
 
     def _value(self, block: Block, key: str) -> KerasExpr:
         named = key in ("num_classes", CLASSES.get(block.kind))
-        if named and self.head is not None and block in self.head.blocks:
+        ours = self.head is not None and block in self.head.blocks
+        if named and ours and block.params[key]:  # what says nothing of classes has none
             return Name("num_classes")
         return Literal(block.params[key])
 

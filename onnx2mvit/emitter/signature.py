@@ -46,7 +46,7 @@ class Signature:
         outputs = network.graph.outputs
         self.network, self.head, self.choice = network, head, choice
         self.is_image = network.image is not None
-        self.separable = head is not None and head.features is not None
+        self.separable = head is not None and bool(head.features)
         maps = len(outputs) == 1 and len(outputs[0].shape or ()) in (3, 4)
         self.pools = self.separable or (head is None and maps and self.is_image)
         self.preprocessed = network.image is not None and bool(pixel_layers(network, ""))

@@ -8,7 +8,7 @@ activations keep about unit variance, so that every part has a say in the logits
 import torch
 from torch import nn
 from torch.nn import functional
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.models.detr.modeling_detr import DetrFrozenBatchNorm2d
 
 # SiLU leaves 0.36 of a unit normal's second moment, a convolution after it makes up for that.
@@ -16,15 +16,11 @@ _CONV = 0.3557**-0.5
 # Sharpens attention and spreads the logits.
 _LINEAR = 1.3
 
-BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
-ONE_SIZE = ("levit",)  # whose attention is for images of one size
-
 
 def randomize(model: PreTrainedModel, seed: int) -> None:
     """Redraw every parameter and buffer of `model`; the same `seed` gives the same weights."""
     generator = torch.Generator().manual_seed(seed)
-    norms = [module for module in model.modules() if isinstance(module, BATCH_NORMS)]
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
@@ -32,7 +28,7 @@ def randomize(model: PreTrainedModel, seed: int) -> None:
                 fan_in = module.weight[0].numel()
                 module.weight.normal_(0.0, gain / fan_in**0.5, generator=generator)
                 _draw_bias(module.bias, generator)
-            elif isinstance(module, nn.LayerNorm | nn.GroupNorm | BATCH_NORMS):
+            elif isinstance(module, nn.LayerNorm | nn.BatchNorm2d | nn.GroupNorm):
                 module.weight.uniform_(0.8, 1.2, generator=generator)
                 _draw_bias(module.bias, generator)
             elif isinstance(module, DetrFrozenBatchNorm2d):  # it has buffers alone
@@ -44,7 +40,7 @@ def randomize(model: PreTrainedModel, seed: int) -> None:
                 for parameter in module.parameters(recurse=False):
                     parameter.normal_(0.0, 0.5, generator=generator)
         if norms:
-            _measure(model, norms, _images(model.config, generator))
+            _measure(model, norms, _images(model.config.num_channels, generator))
         for norm in norms:
             _blur(norm, generator)
 
@@ -54,15 +50,14 @@ def _draw_bias(bias: torch.Tensor | None, generator: torch.Generator) -> None:
         bias.normal_(0.0, 0.1, generator=generator)
 
 
-def _images(config: PreTrainedConfig, generator: torch.Generator) -> torch.Tensor:
+def _images(channels: int, generator: torch.Generator) -> torch.Tensor:
     """Return images in [0, 1], half of them smooth and half of them noise."""
-    size = (config.image_size if config.model_type in ONE_SIZE else 128,) * 2
-    smooth = torch.rand(4, config.num_channels, 8, 8, generator=generator)
-    noise = torch.rand(4, config.num_channels, *size, generator=generator)
-    return torch.cat([functional.interpolate(smooth, size, mode="bilinear"), noise])
+    smooth = torch.rand(4, channels, 8, 8, generator=generator)
+    noise = torch.rand(4, channels, 128, 128, generator=generator)
+    return torch.cat([functional.interpolate(smooth, (128, 128), mode="bilinear"), noise])
 
 
-def _measure(model: PreTrainedModel, norms: list[BatchNorm], images: torch.Tensor) -> None:
+def _measure(model: PreTrainedModel, norms: list[nn.BatchNorm2d], images: torch.Tensor) -> None:
     """Give `norms` the statistics of `images`, as training does.
 
     Drawn ones would let activations grow or die out from layer to layer.
@@ -76,7 +71,7 @@ def _measure(model: PreTrainedModel, norms: list[BatchNorm], images: torch.Tenso
         norm.eval().momentum = momentum
 
 
-def _blur(norm: BatchNorm, generator: torch.Generator) -> None:
+def _blur(norm: nn.BatchNorm2d, generator: torch.Generator) -> None:
     """Move measured statistics a little, so that they cannot be had from the data again."""
     mean, variance, count = norm.running_mean, norm.running_var, norm.num_batches_tracked
     # All three are None only in a BatchNorm without statistics, which none of these networks has.

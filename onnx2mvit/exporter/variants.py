@@ -36,10 +36,6 @@ CLASSIFIERS: dict[str, tuple[type[PreTrainedModel], ...]] = {
     "vit": (transformers.ViTForImageClassification,),
     "swin": (transformers.SwinForImageClassification,),
     "poolformer": (transformers.PoolFormerForImageClassification,),
-    "levit": (
-        transformers.LevitForImageClassificationWithTeacher,
-        transformers.LevitForImageClassification,
-    ),
     "detr": (transformers.DetrForObjectDetection,),
     "deit": (
         transformers.DeiTForImageClassificationWithTeacher,
@@ -198,16 +194,6 @@ def _table() -> dict[str, Variant]:
         depths = [2 * blocks, 2 * blocks, 6 * blocks, 2 * blocks]
         fields, repository = {"depths": depths, "hidden_sizes": widths}, f"sail/poolformer_{name}"
         found[f"poolformer_{name}"] = Variant("poolformer", repository, fields, 224)
-    for name, (widths, levels, depths, key_dim) in {
-        "128S": ([128, 256, 384], [4, 6, 8], [2, 3, 4], 16),
-        "128": ([128, 256, 384], [4, 8, 12], [4, 4, 4], 16),
-        "192": ([192, 288, 384], [3, 5, 6], [4, 4, 4], 32),
-        "256": ([256, 384, 512], [4, 6, 8], [4, 4, 4], 32),
-        "384": ([384, 512, 768], [6, 9, 12], [4, 4, 4], 32),
-    }.items():
-        fields = {"hidden_sizes": widths, "num_attention_heads": levels, "depths": depths}
-        fields |= {"key_dim": 3 * [key_dim]}
-        found[f"levit_{name.lower()}"] = Variant("levit", f"facebook/levit-{name}", fields, 224)
     # Trained on COCO, whose numbers of classes go to 90; none is one more.
     for number, depths in {50: [3, 4, 6, 3], 101: [3, 4, 23, 3]}.items():
         backbone = {"model_type": "resnet", "depths": depths, "out_features": ["stage4"]}

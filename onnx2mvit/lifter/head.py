@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from onnx2mvit.errors import UsageError
 from onnx2mvit.ir.block import Block, onnx_nodes_of
 from onnx2mvit.ir.graph import Graph, Value
+from onnx2mvit.lifter.detection import detections
 from onnx2mvit.lifter.naming import layer_name
 
 if TYPE_CHECKING:
@@ -24,21 +25,23 @@ ELEMENTWISE = ("Activation", "HardSigmoid", "Sigmoid", "Tanh")
 OVER_CLASSES = ("LogSoftmax", "Softmax")
 CLASSES = {"Dense": "units", "ConvBnAct": "filters"}  # where a linear layer has their number
 LARGER = ("BilinearUpsampling", "ResizeToInput")  # the same logits for more pixels
+JOINED = ("AllBoxes", "BoxOffsets", "ClassScores")  # the same logits, or a part of them
 
 
 @dataclass(frozen=True)
 class Head:
-    """The last blocks of a network, which answer with classes: of the image, or of every pixel.
+    """The last blocks of a network, which answer with classes: of images, of pixels or of boxes.
 
-    `blocks` are the classifiers and what follows them, such as a softmax, in their order.
-    `features` is what they read, None where they cannot be left out: where they read different
-    tensors, or a vector, or the network answers with something else as well. `layers` are the paths
-    of those whose weights are for the classes. `logits` says that the answers are logits.
+    `blocks` are the classifiers and what follows them, such as a softmax, in their order; of a
+    detector also what says where boxes are. `features` is what they read, one tensor or several,
+    none where they cannot be left out: where they read a vector, or the network answers with
+    something else as well. `layers` are the paths of those whose weights are for the classes.
+    `logits` says that the answers are logits.
     """
 
     blocks: tuple[Block, ...]
     num_classes: int
-    features: Value | None
+    features: tuple[Value, ...]
     layers: tuple[str, ...]
     logits: bool
 
@@ -48,39 +51,65 @@ def head_of(network: Network) -> Head | None:
     graph = network.graph
     makers = {block.output: block for block in network.blocks}
     found = [_last_blocks(makers, value) for value in graph.outputs]
-    heads = [blocks for blocks in found if blocks and _classes(blocks[0], graph) is not None]
-    classes = {_classes(blocks[0], graph) for blocks in heads}
-    if len(classes) != 1:
+    boxes = detections(network)
+    scores = boxes.scores if boxes is not None else None
+    of_boxes = [name == scores for name in graph.output_names]
+    classes: dict[Block, int] = {}
+    for last, wide in zip(found, of_boxes, strict=True):
+        for block in last:
+            number = _classes(block, graph, wide)
+            if number:
+                classes[block] = number
+    if len(set(classes.values())) != 1:
         return None
-    num_classes = classes.pop()
-    assert num_classes is not None
+    (num_classes,) = set(classes.values())
+    heads = [last for last in found if not classes.keys().isdisjoint(last)]
     ours = {block for blocks in heads for block in blocks}
+    ours |= {block for last in found if last and _gives_boxes(last[-1]) for block in last}
     blocks = tuple(block for block in network.blocks if block in ours)
     made = {value for block in blocks for value in block.outputs}
-    read = {value for block in blocks for value in _operands(block)} - made
-    alone = (
-        network.blocks[-len(blocks) :] == blocks
-        and made.issuperset(graph.outputs)
-        and len(read) == 1
+    read = dict.fromkeys(value for block in blocks for value in _operands(block))
+    features = tuple(value for value in read if value not in made)
+    others = (block for block in network.blocks if block not in ours)
+    alone = made.issuperset(graph.outputs) and made.isdisjoint(
+        value for block in others for value in block.inputs
     )
-    features = read.pop() if alone else None
-    if features is None or len(features.shape or ()) not in (3, 4):
-        features = None
-    layers = [leaf.path for block in blocks for leaf in _last_layers(block)]
-    logits = all(block.kind in LARGER for head in heads for block in head[1:])
+    if not alone or any(len(value.shape or ()) not in (3, 4) for value in features):
+        features = ()
+    layers = [leaf.path for block in blocks if block in classes for leaf in _last_layers(block)]
+    logits = not any(_changes(block) for blocks in heads for block in blocks)
     return Head(blocks, num_classes, features, tuple(dict.fromkeys(layers)), logits)
 
 
 def _last_blocks(makers: Mapping[Value, Block], output: Value) -> list[Block]:
     """What gives an output, with what is before it and makes nothing but another scale of it."""
     blocks: list[Block] = []
-    while output in makers:
-        block = makers[output]
+    wanted = [output]
+    while wanted:
+        block = makers.get(wanted.pop())
+        if block is None or block in blocks:
+            continue
         blocks.insert(0, block)
-        if block.kind not in LARGER and not _keeps_classes(block):
-            break
-        output = block.inputs[0]
+        if block.kind in JOINED:
+            wanted += block.inputs
+        elif block.kind in LARGER or _keeps_classes(block) or _decodes(block):
+            wanted.append(block.inputs[0])
     return blocks
+
+
+def _decodes(block: Block) -> bool:
+    """True for boxes that are worked out of what maps say, which is their first input."""
+    return not block.children and block.pattern.boxes(block.params) is not None
+
+
+def _gives_boxes(block: Block) -> bool:
+    """True for what says where boxes are."""
+    return block.kind in JOINED or block.pattern.boxes(block.params) is not None
+
+
+def _changes(block: Block) -> bool:
+    """True for what makes another scale of logits."""
+    return _keeps_classes(block) or bool(block.params.get("softmax"))
 
 
 def _keeps_classes(block: Block) -> bool:
@@ -108,9 +137,14 @@ def _last_layers(block: Block) -> list[Block]:
     return [leaf for leaf in linear if leaf.output not in read]
 
 
-def _classes(block: Block, graph: Graph) -> int | None:
-    """How many classes a block has logits for: a classifier, or one linear layer in the end."""
+def _classes(block: Block, graph: Graph, of_boxes: bool) -> int | None:
+    """How many classes a block has logits for: a classifier, or one linear layer in the end.
+
+    `of_boxes` says that its output has the scores of boxes.
+    """
     size = CLASSES.get(block.kind)
+    if of_boxes and block.kind == "Dense":
+        return int(block.params["units"])
     if size is not None and len(graph.outputs) == 1 and _is_linear(block):
         return int(block.params[size])
     return block.params.get("num_classes")
@@ -159,7 +193,7 @@ def check_choice(network: Network, choice: HeadChoice) -> None:
             f"the network has no classifier at its end, where {ends} is, or several for different "
             "classes: only `--head keep` is possible"
         )
-    if choice == "none" and head.features is None:
+    if choice == "none" and not head.features:
         raise UsageError("the classifier cannot be left out: it is not all that stands at the end")
 
 

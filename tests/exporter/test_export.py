@@ -248,6 +248,27 @@ def test_static_batch_and_odd_size(
     assert (out, err) == ("", "")
 
 
+def test_a_detector_gives_boxes_as_well(tmp_path: Path) -> None:
+    backbone = {"model_type": "resnet", "embedding_size": 8, "hidden_sizes": [8, 16]}
+    backbone |= {"depths": [1, 1], "layer_type": "basic", "out_features": ["stage2"]}
+    sizes: dict[str, Any] = {
+        "d_model": 16,
+        "encoder_layers": 1,
+        "decoder_layers": 1,
+        "num_queries": 7,
+    }
+    sizes |= {"encoder_attention_heads": 2, "decoder_attention_heads": 2}
+    sizes |= {"use_timm_backbone": False, "use_pretrained_backbone": False}
+    config = transformers.DetrConfig(backbone_config=backbone, **sizes)
+    network = transformers.DetrForObjectDetection(config)
+    randomize(network, 6)
+    network.save_pretrained(tmp_path / "tiny")
+    result = quick(tmp_path / "m.onnx", model=str(tmp_path / "tiny"), weights="hub",
+                   image_size=(64, 96))  # fmt: skip
+    outputs = [each.name for each in onnx.load(result.path).graph.output]
+    assert outputs == ["logits", "pred_boxes"]
+
+
 def test_seed() -> None:
     made = (load(MODEL, "random", seed=seed, num_labels=None, warn=print) for seed in (1, 1, 2))
     first, again, other = (each.model.state_dict() for each in made)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import onnx2mvit
-from onnx2mvit.builder import build
+from onnx2mvit.builder.build import build, import_module
 from onnx2mvit.exporter.torch_export import Request
 from tests.support.networks import TOLERANCE, converted, exported
 from tests.support.scenes import SIZE
@@ -71,6 +71,21 @@ def test_its_boxes_are_compared_and_drawn(detector: tuple[Detector, onnx2mvit.Co
     assert boxes["mean_iou"] == pytest.approx(1, abs=1e-4)
     page = (result.folder / "report.html").read_text(encoding="utf-8")
     assert page.count('<svg class="boxes"') == 4  # of two images by two runtimes
+
+
+def test_its_heads_are_for_other_classes_or_none(
+    detector: tuple[Detector, onnx2mvit.Conversion],
+) -> None:
+    _, result = detector
+    other, bare = build(result.folder, num_classes=5), build(result.folder, include_top=False)
+    shapes = [each.shape for each in result.model.outputs]
+    assert [each.shape for each in other.outputs] == [(*shapes[0][:2], 5), shapes[1]]
+    pairs = zip(other.weights, result.model.weights, strict=True)
+    fresh = [ours.path for ours, own in pairs if not np.array_equal(np.array(ours), np.array(own))]
+    assert fresh == 3 * ["predict_conv/kernel", "predict_conv/bias"]
+    assert [each.shape[1:3] for each in bare.outputs] == [(8, 12), (4, 6), (1, 1)]
+    pyramid = onnx2mvit.features(result.model, import_module(result.source).PYRAMID)
+    assert [each.shape[1:3] for each in pyramid.outputs] == [(8, 12), (4, 6)]
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def test_heads_and_boxes(tmp_path: Path) -> None:
     assert not network.unrecognised
     first, second = every(network, "SSDHead")
     assert {"anchors": 6, "projection": 12, "separable": True}.items() <= first.params.items()
-    assert {"anchors": 4, "outputs": 7, "kernel_size": 3}.items() <= second.params.items()
+    assert {"anchors": 4, "num_classes": 3, "kernel_size": 3}.items() <= second.params.items()
     assert "separable" not in second.params
     (scores,), (boxes,) = every(network, "ClassScores"), every(network, "DecodedBoxes")
     assert scores.params == {"start": 4, "softmax": True}
