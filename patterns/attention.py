@@ -9,6 +9,7 @@ import numpy as np
 
 from onnx2mvit.base.numbers import ratio
 from onnx2mvit.ir.graph import Value
+from onnx2mvit.ir.layout import plain
 from onnx2mvit.matcher import (
     Array,
     Expr,
@@ -157,6 +158,7 @@ class LayerScale(Pattern):
     """
 
     keras = "layer_scaled"
+    rank: ClassVar[int] = 3
 
     @property
     def is_leaf(self) -> bool:
@@ -166,7 +168,7 @@ class LayerScale(Pattern):
         return op.Mul(x, constant("gamma"))
 
     def params(self, m: Match) -> dict[str, Any]:
-        *_, channels = m.shape("x", 3)
+        *_, channels = m.shape("x", self.rank)
         require(m.x.const is None, "it is applied to a constant")
         gamma = m.gamma.const
         one_each = gamma.shape[-1:] == (channels,) and gamma.size == channels
@@ -176,6 +178,14 @@ class LayerScale(Pattern):
     def weights(self, m: Match) -> dict[str, Array]:
         gamma: Array = m.gamma.const
         return {"kernel": gamma.reshape((*[1] * (len(m.x.shape) - 2), -1, 1))}
+
+
+class PixelLayerScale(LayerScale):
+    """Pixels (B, H, W, C) times (C,), as images lie between the parts of a transformer's block."""
+
+    inner = True  # it may be a standardization as well
+    rank = 4
+    order = staticmethod(plain)
 
 
 class ImageLayerScale(LayerScale):

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 BIAS = p("grid", "stride", "absolute")  # how it is looked up
 MASK = p("shift", "windows", "mask_windows")  # of windows whose pixels attend to each other
 # Tokens, or pixels, with the channels of all heads; normalized tokens of all images are in a row.
-TOKENS = (("b t (h k)", "t"), ("(b t) (h k)", "t"), ("b (h k) r c", "(r c)"))
+PIXELS: dict[str, Any] = {"r": p._rows, "c": p._columns}
+TOKENS: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("b t (h k)", "t", {}),
+    ("(b t) (h k)", "t", {}),
+    ("b (h k) r c", "(r c)", {}),
+    ("b r c (h k)", "(r c)", PIXELS),
+)
 TALK: dict[str, Any] = {"activation": None, "batch_norm": False, "use_bias": True}
 MASKS = ("ShiftMask", "WindowMask")
 
@@ -30,7 +36,7 @@ class BiasedAttention(Pattern):
     """(B, N, h·k), (B, M, h·k), (B, M, h·d) → (B, N, h·d): softmax(q·kᵀ/√k + bias)·v in h heads.
 
     arXiv:2103.14030, equation 4. Talking heads (arXiv:2003.02436) are mixed before the softmax and
-    after it. All may be images, as (B, h·k, H, W), too.
+    after it. All may be images, as (B, h·k, H, W) or (B, H, W, h·k), too.
     """
 
     keras = "biased_attention"
@@ -42,9 +48,9 @@ class BiasedAttention(Pattern):
         keys: dict[str, Any] = {"h": p.num_heads, "k": p._key_dim}
         values: dict[str, Any] = {"h": p.num_heads, "k": p._value_dim}
         q, k, v = x, Var("key"), Var("value")
-        query = any_of(*(op.Rearrange(f"{y} -> b h {t} k", q, **keys) for y, t in TOKENS))
-        key = any_of(*(op.Rearrange(f"{y} -> b h k {t}", k, **keys) for y, t in TOKENS))
-        value = any_of(*(op.Rearrange(f"{y} -> b h {t} k", v, **values) for y, t in TOKENS))
+        query = any_of(*(op.Rearrange(f"{y} -> b h {t} k", q, **keys, **s) for y, t, s in TOKENS))
+        key = any_of(*(op.Rearrange(f"{y} -> b h k {t}", k, **keys, **s) for y, t, s in TOKENS))
+        value = any_of(*(op.Rearrange(f"{y} -> b h {t} k", v, **values, **s) for y, t, s in TOKENS))
         y: Expr = op.Mul(op.MatMul(query, key), scalar("scale"))
         y = op.ScoreBias(y, role="bias", **BIAS, **MASK)
         shifted, masked = (getattr(op, kind)(y, role="mask", **MASK) for kind in MASKS)
@@ -52,7 +58,9 @@ class BiasedAttention(Pattern):
         y = op.Softmax(any_of(PointwiseConv(y, role="talk_before", **TALK), y), axis=-1)
         y = op.MatMul(any_of(PointwiseConv(y, role="talk_after", **TALK), y), value)
         tokens = op.Rearrange("b h t k -> b t (h k)", y, **values)
-        return any_of(tokens, op.Rearrange("b h (r c) k -> b (h k) r c", y, **values))
+        image = op.Rearrange("b h (r c) k -> b (h k) r c", y, **values)
+        pixels = op.Rearrange("b h (r c) k -> b r c (h k)", y, **values, **PIXELS)
+        return any_of(tokens, image, pixels)
 
     def operands(self, m: Match) -> tuple[Value, ...]:
         return m.x, m.key, m.value
@@ -111,7 +119,10 @@ def mixed_heads(x: KerasTensor, *, name: str) -> KerasTensor:
 
 
 class BiasedSelfAttention(Pattern):
-    """(B, N, C) → (B, N, C): biased attention of what linear layers make of the same tokens."""
+    """(B, N, C) → (B, N, C): biased attention of what linear layers make of the same tokens.
+
+    They may be the pixels of windows (B, H, W, C).
+    """
 
     keras = "biased_self_attention"
     inner = True
@@ -125,7 +136,8 @@ class BiasedSelfAttention(Pattern):
         return op.Dense(y, role="proj", use_bias=True)
 
     def params(self, m: Match) -> dict[str, Any]:
-        *_, channels = m.shape("x", 3)
+        *places, channels = m.shape("x")
+        require(len(places) in (2, 3), "it is of no tokens")
         require(m.proj.units == channels, "it changes the channels")
         keys, values = m.query.units // m.num_heads, m.value.units // m.num_heads
         return {

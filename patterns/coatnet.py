@@ -185,7 +185,7 @@ class RelativeAttention(Pattern):
             op.Rearrange("b h k (r c) -> b (h k) r c", mixed, **heads),
             op.Rearrange("b h (r c) k -> b (h k) r c", tokens, **heads),
         )
-        return PointwiseConv(y, role="proj", filters=p.dim, use_bias=True, **ALONE)
+        return PointwiseConv(y, role="proj", filters=p.dim, use_bias=p.proj_bias, **ALONE)
 
     def params(self, m: Match) -> dict[str, Any]:
         _, _, height, width = m.shape("x", 4)
@@ -202,6 +202,7 @@ def relative_attention(
     num_heads: int,
     head_dim: int,
     qkv_bias: bool = True,
+    proj_bias: bool = True,
     *,
     name: str,
     **bias: Any,
@@ -220,9 +221,8 @@ def relative_attention(
     scores = score_bias(scores, name=f"{name}_bias", **bias)
     y = ops.einsum("bhts,bshk->bthk", layers.Softmax()(scores), value)
     y = ops.reshape(y, (-1, height, width, num_heads * head_dim))
-    return conv_bn_act(
-        y, dim, 1, activation=None, batch_norm=False, use_bias=True, name=f"{name}_proj"
-    )
+    alone["use_bias"] = proj_bias
+    return conv_bn_act(y, dim, 1, name=f"{name}_proj", **alone)
 
 
 class RelativeTransformer(Pattern):
@@ -233,10 +233,13 @@ class RelativeTransformer(Pattern):
 
     keras = "relative_transformer"
     nested = True
-    style = ("head_dim", "qkv_bias", "mlp_ratio", "activation", "shortcut_bias", "epsilon")
+    style = (
+        *("head_dim", "qkv_bias", "proj_bias", "mlp_ratio", "activation", "shortcut_bias"),
+        "epsilon",
+    )
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        own = p("dim", "num_heads", "head_dim", "qkv_bias")
+        own = p("dim", "num_heads", "head_dim", "qkv_bias", "proj_bias")
         y: Expr = op.LayerNorm2d(x, role="norm1", epsilon=p.epsilon)
         y = any_of(op.AveragePooling2D(y, role="down", **HALF), y)
         y = op.RelativeAttention(y, role="attn", **own, **BIAS)
@@ -266,6 +269,7 @@ def relative_transformer(
     strides: int = 1,
     head_dim: int = 32,
     qkv_bias: bool = True,
+    proj_bias: bool = True,
     mlp_ratio: float = 4,
     activation: str = "gelu",
     shortcut_bias: bool = True,
@@ -280,7 +284,7 @@ def relative_transformer(
     y = layers.LayerNormalization(epsilon=epsilon, name="norm1")(inputs)
     if strides > 1:
         y = layers.AveragePooling2D(2, name="down")(y)
-    y = relative_attention(y, dim, num_heads, head_dim, qkv_bias=qkv_bias, name="attn", **bias)
+    y = relative_attention(y, dim, num_heads, head_dim, qkv_bias, proj_bias, name="attn", **bias)
     if layer_scale:
         y = layer_scaled(y, name="scale1")
     short = shortened(inputs, dim, strides, shortcut_bias)

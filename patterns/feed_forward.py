@@ -32,7 +32,9 @@ class FeedForward(Pattern):
             op.ApproximateGelu(y, role="act", activation=p.activation),
         )
         y = op.Dense(y, role="out", use_bias=True)
-        return op.Add(x, any_of(op.LayerScale(y, role="scale"), y))
+        return op.Add(
+            x, any_of(op.LayerScale(y, role="scale"), op.PixelLayerScale(y, role="scale"), y)
+        )
 
     def params(self, m: Match) -> dict[str, Any]:
         dim = m.x.shape[-1]

@@ -26,7 +26,7 @@ def in_windows(op: Ops, image: Expr, tokens: Expr) -> Expr:
 
 def window_size_of(m: Match) -> int:
     """How many pixels wide its windows are, which are square, and its bias with them."""
-    _, pixels, _ = m.shape("attn", 3)
+    pixels = math.prod(m.shape("attn")[1:-1])
     size: int = m.window_size or math.isqrt(pixels)
     require(pixels == size * size > 1, "its windows are not square")
     require(m._biased in (None, (size, size)), "the bias is not for its windows")
@@ -47,3 +47,19 @@ def window_reverse(x: KerasTensor, height: int, width: int, window_size: int) ->
     rows, columns = height // window_size, width // window_size
     x = ops.reshape(x, (-1, rows, columns, window_size, window_size, dim))
     return ops.reshape(ops.transpose(x, (0, 1, 3, 2, 4, 5)), (-1, height, width, dim))
+
+
+def grid_partition(x: KerasTensor, grid_size: int) -> KerasTensor:
+    """(B, H, W, C) → (B·n, N, C): pixels as far from each other as a grid of so many allows."""
+    _, height, width, dim = x.shape
+    rows, columns = height // grid_size, width // grid_size
+    x = ops.reshape(x, (-1, grid_size, rows, grid_size, columns, dim))
+    return ops.reshape(ops.transpose(x, (0, 2, 4, 1, 3, 5)), (-1, grid_size**2, dim))
+
+
+def grid_reverse(x: KerasTensor, height: int, width: int, grid_size: int) -> KerasTensor:
+    """(B·n, N, C) → (B, H, W, C): the image of which these are the grids."""
+    dim = x.shape[-1]
+    rows, columns = height // grid_size, width // grid_size
+    x = ops.reshape(x, (-1, rows, columns, grid_size, grid_size, dim))
+    return ops.reshape(ops.transpose(x, (0, 3, 1, 4, 2, 5)), (-1, height, width, dim))

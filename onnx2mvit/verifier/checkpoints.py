@@ -123,6 +123,8 @@ class CheckedModel:
             order = self.orders[checkpoint.value]
             if array.ndim == len(order) + 1:  # pixels or tokens that stand in a row in the file
                 array = array.reshape(*array.shape[: len(order) - 2], -1, array.shape[-1])
+            elif array.ndim == len(order) - 1:  # tokens of which the file makes pixels
+                array = array.reshape(len(array), *(checkpoint.value.shape or ())[1:])
             look(checkpoint, to_onnx(array, order))
 
         for call in self.calls.calls:
