@@ -43,13 +43,15 @@ def normalized_pixels(op: Ops, x: Expr) -> Expr:
     """The normalization of the channels of each pixel: layer normalization, or by their size."""
     return any_of(
         op.LayerNorm2d(x, role="norm", epsilon=p.epsilon),
-        op.RMSNorm2d(x, role="norm", **p("by_deviation", "epsilon")),
+        op.RMSNorm2d(x, role="norm", epsilon=p.epsilon),
+        op.SimpleNorm2d(x, role="norm", epsilon=p.epsilon),
     )
 
 
 def which_norm(m: Match) -> dict[str, Any]:
     """Tells which of them it is."""
-    return {"rms": m.norm.kind == "RMSNorm2d"}
+    kind = m.norm.kind
+    return {"rms": kind in ("RMSNorm2d", "SimpleNorm2d"), "by_deviation": kind == "SimpleNorm2d"}
 
 
 RMS = ("rms", "by_deviation")  # what is usual of a network that has such

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from onnx2mvit.base.numbers import ratio
 from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, maybe, p, require
 
-from .conv import STYLE, Conv, PointwiseConv, conv_bn_act
+from .conv import STYLE, GroupConv, PointwiseConv, conv_bn_act
 from .masks import is_mask
 from .squeeze_excite import SQUEEZE, SQUEEZED, squeeze_excite
 
@@ -20,7 +20,8 @@ class FusedMBConv(Pattern):
     """EfficientNetV2's Fused-MBConv (arXiv:2104.00298, section 3.2 and figure 2).
 
     The inverted residual with one k×k convolution in the place of expansion and depthwise one.
-    Without expansion that is the only one, and it is this block where its input is added.
+    Without expansion that is the only one, and it is this block where its input is added. The
+    first convolution of MobileNet-EdgeTPU-V2 is in groups.
     """
 
     keras = "fused_mbconv"
@@ -28,11 +29,12 @@ class FusedMBConv(Pattern):
     style = ("activation", *SQUEEZE)
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        own = {
+        own: dict[str, Any] = {
             "kernel_size": p.kernel_size.where(lambda size: size > 1),
             "activation": p.activation.where(lambda how: how is not None),
         }
-        y = Conv(x, role="expand", strides=p.strides, dilation=1, **own, **STYLE)
+        own |= {"strides": p.strides, "dilation": 1, "groups": p._groups}
+        y = GroupConv(x, role="expand", **own, **STYLE)
         alone = op.Add(x, y, role="alone")
         squeezed = maybe(op.SqueezeExcite(y, role="se", **SQUEEZED))
         y = PointwiseConv(squeezed, role="project", activation=None, **STYLE)
@@ -54,6 +56,7 @@ class FusedMBConv(Pattern):
         return {
             "filters": filters,
             "expansion": expansion if m.project is not None else None,
+            "groups": m._groups if m._groups > 1 else None,
         }
 
 
@@ -64,6 +67,7 @@ def fused_mbconv(
     strides: int = 1,
     kernel_size: int = 3,
     activation: str = "silu",
+    groups: int | None = None,
     squeeze: int | None = None,
     squeeze_activation: str = "silu",
     squeeze_gate: str = "sigmoid",
@@ -76,15 +80,10 @@ def fused_mbconv(
     inputs = keras.Input(x.shape[1:])
     channels = x.shape[-1]
     expanded = filters if expansion is None else round(channels * expansion)
-    y = conv_bn_act(
-        inputs,
-        expanded,
-        kernel_size,
-        strides=strides,
-        activation=activation,
-        name="expand",
-        **conv,
-    )
+    expand = {"strides": strides, "activation": activation, **conv}
+    if groups is not None:
+        expand["groups"] = groups
+    y = conv_bn_act(inputs, expanded, kernel_size, name="expand", **expand)
     if squeeze is not None:
         y = squeeze_excite(
             y,

@@ -205,6 +205,10 @@ ALONE = conv_silu("x", "only", 8, 8, 3) + Text("y = Add(only, x)")
             },
         ),
         (ALONE, {"expansion": None}),
+        (
+            fused().but("group=1 ,strides", "group=2 ,strides").having(expand_c_w=(32, 4, 3, 3)),
+            {"groups": 2},
+        ),
     ],
 )  # fmt: skip
 def test_a_fused_block(tmp_path: Path, text: Text, changed: dict[str, Any]) -> None:
@@ -212,7 +216,7 @@ def test_a_fused_block(tmp_path: Path, text: Text, changed: dict[str, Any]) -> N
     (block,) = network.blocks
     assert (block.kind, block.params) == ("FusedMBConv", {
         "filters": 8, "expansion": 4, "strides": 1, "kernel_size": 3, "activation": "silu",
-        **USUAL, **changed,
+        "groups": None, **USUAL, **changed,
     })  # fmt: skip
     assert not network.unrecognised
 
