@@ -89,7 +89,7 @@ def convert(
       onnx2mvit convert detector.onnx --outputs boxes scores
       onnx2mvit convert repvgg_a0.onnx --merge-branches
       onnx2mvit convert mobilevit_xs.onnx --preprocessing preprocessor_config.json
-      onnx2mvit convert resnet.onnx --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --crop 0.875
+      onnx2mvit convert net.onnx --mean 0.5,0.5,0.5 --std 0.5,0.5,0.5 --crop 0.875
     """
     from onnx2mvit.api import convert as run
     from onnx2mvit.cli.show import show_conversion

@@ -79,7 +79,7 @@ def test_inspect_gives_json(run: Run, filled: Fill) -> None:
     told = json.loads(ran.out)
     assert set(told) == {
         *("onnx", "coverage", "simplification", "batch_normalization", "blocks", "connections"),
-        *("inputs", "outputs"),
+        *("inputs", "outputs", "preprocessing", "detections"),
         "leftovers",
     }
     assert set(told["onnx"]) == {

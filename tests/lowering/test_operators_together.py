@@ -8,12 +8,12 @@ from tests.support.operators import converted
 
 
 def test_a_convnext_block_stays_in_nhwc(tmp_path: Path) -> None:
-    """LayerNorm and linear layers on pixels, LayerScale (arXiv:2201.03545)."""
+    """LayerNorm, linear layers of pixels and LayerScale (arXiv:2201.03545) around a sine."""
     found = converted(
         """
         a = Conv<group=8, pads=[3,3,3,3]>(x, k)  t = Transpose<perm=[0,2,3,1]>(a)
         b = LayerNormalization<axis=-1>(t, g, o) c = MatMul(b, w1)
-        d = Gelu(c)                              e = MatMul(d, w2)
+        d = Sin(c)                               e = MatMul(d, w2)
         f = Mul(e, scale)                        h = Transpose<perm=[0,3,1,2]>(f)
         y = Add(x, h)
         """,

@@ -67,7 +67,7 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> onnx2mvit.Conversion:
 
 
 def test_another_size_has_no_biases(converted: onnx2mvit.Conversion) -> None:
-    with pytest.raises(UnsupportedError, match="is for 6 keys in a grid, not 8"):
+    with pytest.raises(UnsupportedError, match="hold for the default input_shape alone"):
         build(converted.folder, input_shape=(8, 4, 3))
 
 

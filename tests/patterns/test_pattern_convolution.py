@@ -183,7 +183,7 @@ PROJECT = "project = Conv<pads=[0,0,0,0], group={}"
         ),
         (
             residual().but("(x, expand_c_w, expand_c_b)", "(x, expand_c_w)"),
-            "expand has use_bias False, project has True",
+            "expand has use_bias False, depthwise has True",
         ),
     ],
 )

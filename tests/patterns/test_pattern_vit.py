@@ -188,16 +188,16 @@ QUICK = Text("m = Mul(t, slope)  s = Sigmoid(m)  y = Mul(t, s)", {"slope": 1.702
 
 
 @pytest.mark.parametrize(
-    ("text", "gelu"),
+    ("text", "activation"),
     [
-        (Text('y = Gelu<approximate="tanh">(t)'), "tanh"),
-        (QUICK, "sigmoid"),
-        (QUICK.but("Mul(t, slope)", "Mul(slope, t)").but("Mul(t, s)", "Mul(s, t)"), "sigmoid"),
+        (Text('y = Gelu<approximate="tanh">(t)'), "gelu_tanh"),
+        (QUICK, "gelu_sigmoid"),
+        (QUICK.but("Mul(t, slope)", "Mul(slope, t)").but("Mul(t, s)", "Mul(s, t)"), "gelu_sigmoid"),
     ],
 )
-def test_an_approximate_gelu(tmp_path: Path, text: Text, gelu: str) -> None:
+def test_an_approximate_gelu(tmp_path: Path, text: Text, activation: str) -> None:
     network = (TOKENS + text).lifted(tmp_path, image=VECTORS)
-    assert only(network, "ApproximateGelu").params == {"gelu": gelu}
+    assert only(network, "ApproximateGelu").params == {"activation": activation}
 
 
 @pytest.mark.parametrize(
