@@ -314,6 +314,7 @@ class Hub:
         classifier = transformers.MobileViTForImageClassification
         monkeypatch.setattr(classifier, "from_pretrained", self.read)
         monkeypatch.setattr(transformers.PreTrainedConfig, "get_config_dict", self.read)
+        monkeypatch.setattr(hub, "hf_hub_download", self.download)
         monkeypatch.setattr(hub, "probe", self.probe)
 
     def read(self, name: str, *, local_files_only: bool, **_options: object) -> object:
@@ -321,6 +322,11 @@ class Hub:
         if local_files_only:
             raise OSError("not in the cache")
         return self.model, {"missing_keys": self.missing}
+
+    def download(self, name: str, file: str, *, local_files_only: bool) -> str:
+        """It has the network alone, and no other file."""
+        self.calls.append((name, local_files_only))
+        raise OSError(f"no {file}")
 
     def probe(self, _name: str) -> None:
         if self.model is None:
@@ -364,6 +370,8 @@ def test_hub_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     hub = Hub(monkeypatch, model)
     result = quick(tmp_path / "model.onnx", weights="hub", image_size=(64, 64), warn=pytest.fail)
     assert result.weights == "hub apple/mobilevit-xx-small"
+    # The network and its preprocessing, each from the cache, then from the hub.
+    assert [cached for _, cached in hub.calls] == [True, False, True, False]
     auto = load(MODEL, "auto", seed=0, num_labels=None, warn=pytest.fail)
     assert auto.weights == result.weights
     got = answer(result.path, images(1, 64, 64))
