@@ -67,7 +67,7 @@ def build(folder: str | Path, name: str | None = None, **arguments: Any) -> kera
         ) from error
     except OSError as error:
         raise InvalidModelError(f"{folder}: its weights cannot be read: {error}") from error
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         if any(frame.name == "load_weights" for frame in traceback.extract_tb(error.__traceback__)):
             raise InvalidModelError(f"{folder}: {one_line(error)}") from error
         raise UnsupportedError(f"{name} cannot be made so: {one_line(error)}") from error

@@ -23,7 +23,7 @@ def single_operators_fit(network: Network, size: ImageSize | None) -> Iterator[N
     """Turns Keras's complaint that a single operator does not fit a size into one for the user."""
     try:
         yield
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         if size in (None, network.traced_size) or not network.coverage.single_ops:
             raise
         wanted = size if isinstance(size, str) else "×".join(map(str, size or ()))

@@ -85,7 +85,7 @@ def _others(network: Network, asked: ImageSize | None) -> Iterator[tuple[int, in
 
 def _refusal(network: Network, looked: dict[str, Any]) -> str:
     own, there = ("×".join(map(str, size)) for size in (network.traced_size or (), looked["size"]))
-    error = f"off by {looked.get('max_rel_error', 0):.1%}"
+    error = f"off by {looked.get('max_rel_error', 0):.1e} of the largest value"
     return (
         f"the model can only be made for images of {own}: at {there} onnxruntime "
         f"{looked['onnxruntime']} ({looked.get('why', error)})"

@@ -3,8 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
+import pytest
 
+import onnx2mvit
+from tests.support.graphs import model, save
 from tests.support.operators import code, converted, network, reason
 
 BATCH = 3
@@ -81,3 +85,24 @@ def test_what_is_no_list_of_places_for_each_axis_is_refused(tmp_path: Path) -> N
     assert reason(nodes, tmp_path, **how(diagonal)) == expected
     # What picks images holds for the batch of the file.
     assert network(nodes, tmp_path, **how(places(slice(2)))).batch == BATCH
+
+
+@pytest.mark.parametrize("rows", [ODD, slice(1)])
+def test_it_is_for_images_of_any_size(tmp_path: Path, rows: slice) -> None:
+    start, stop, step = rows.start or 0, rows.stop or 2**62, rows.step or 1
+    file = save(
+        model(
+            "g (float[N,8,12,10] x) => (float[N,8,12,10] y) { "
+            "a = Conv(x, one) b = Slice(a, from, to, rows, by) n = Neg(b) y = ScatterND(a, i, n) }",
+            one=np.eye(8)[:, :, None, None],
+            i=places(WHOLE, WHOLE, rows),
+            **{"from": [start], "to": [stop], "rows": [2], "by": [step]},
+        ),
+        tmp_path,
+    )
+    made = onnx2mvit.convert(file, tmp_path, verify=False, image_size="any").model
+    for size in ((12, 10), (33, 15)):
+        right = np.random.default_rng(0).normal(size=(2, *size, 8)).astype("float32")
+        answer = keras.ops.convert_to_numpy(made(right))
+        right[:, rows] *= -1
+        np.testing.assert_allclose(answer, right, rtol=1e-6)

@@ -93,9 +93,19 @@ def assign(x, index, values):
     axis = next((at for at, part in enumerate(index) if part != slice(None)), None)
     if axis is None:
         return values
+    inside = (slice(None),) * (axis + 1) + index[axis + 1 :]
+    if x.shape[axis] is None:
+        if not isinstance(index[axis], slice):
+            raise ValueError("the height and the width of what is written to must be known")
+        values = assign(x[(slice(None),) * axis + (index[axis],)], inside, values)
+        ones = ops.ones_like(x[(0,) * axis + (slice(None),) + (0,) * (len(x.shape) - axis - 1)])
+        numbers = ops.cumsum(ops.cast(ones, "int32")) - 1
+        places, length = numbers[(index[axis],)], ops.sum(ops.cast(ones, "int32"))
+        there = ops.equal(numbers[:, None], places)
+        order = ops.where(ops.any(there, axis=1), length + ops.argmax(there, axis=1), numbers)
+        return ops.take(ops.concatenate([x, values], axis=axis), order, axis=axis)
     order = list(range(x.shape[axis]))
     places = order[index[axis]] if isinstance(index[axis], slice) else index[axis]
-    inside = (slice(None),) * (axis + 1) + index[axis + 1 :]
     values = assign(ops.take(x, places, axis=axis), inside, values)
     for number, place in enumerate(places):
         order[place] = x.shape[axis] + number
