@@ -90,13 +90,13 @@ def test_what_is_no_list_of_places_for_each_axis_is_refused(tmp_path: Path) -> N
 @pytest.mark.parametrize("rows", [ODD, slice(1)])
 def test_it_is_for_images_of_any_size(tmp_path: Path, rows: slice) -> None:
     start, stop, step = rows.start or 0, rows.stop or 2**62, rows.step or 1
+    weights: dict[str, Any] = {"one": np.eye(8)[:, :, None, None], "i": places(WHOLE, WHOLE, rows)}
+    weights |= {"from": [start], "to": [stop], "rows": [2], "by": [step]}
     file = save(
         model(
             "g (float[N,8,12,10] x) => (float[N,8,12,10] y) { "
             "a = Conv(x, one) b = Slice(a, from, to, rows, by) n = Neg(b) y = ScatterND(a, i, n) }",
-            one=np.eye(8)[:, :, None, None],
-            i=places(WHOLE, WHOLE, rows),
-            **{"from": [start], "to": [stop], "rows": [2], "by": [step]},
+            **weights,
         ),
         tmp_path,
     )
