@@ -1,0 +1,27 @@
+"""README's table of networks has a row for each family of blocks."""
+
+import re
+
+import pytest
+
+from tests.support.networks_table import README, ROWS, families, networks
+
+FAMILIES = families()
+
+
+def rows() -> list[str]:
+    table = ROWS.search(README.read_text(encoding="utf-8"))
+    assert table is not None
+    return table.group().splitlines()[2:]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_has_a_network_in_it(family: str) -> None:
+    shown = {kind for row in rows() for kind in re.findall(r"`(\w+)`", row)}
+    assert FAMILIES[family] & shown
+
+
+def test_every_export_is_in_it_and_all_of_its_nodes_are_in_blocks() -> None:
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows()]
+    named = {network: (int(exports), share) for network, exports, _, _, share, *_ in cells}
+    assert named == {network: (len(files), "100 %") for network, files in networks().items()}
