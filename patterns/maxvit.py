@@ -119,7 +119,8 @@ def partition_attention(
     if dropout:
         y = layers.Dropout(dropout, name="dropout")(y)
     y = layers.Add(name="add_attn")([inputs, y])
-    y = feed_forward(y, mlp_ratio, activation, layer_scale, epsilon, dropout, name="mlp")
+    options: dict[str, Any] = {"epsilon": epsilon, "dropout": dropout}
+    y = feed_forward(y, mlp_ratio, activation, layer_scale=layer_scale, **options, name="mlp")
     return keras.Model(inputs, y, name=name)(x)
 
 
