@@ -103,9 +103,15 @@ def families() -> dict[str, set[str]]:
 
 
 def _papers() -> dict[str, list[str]]:
-    """The papers that each kind of block names, or the first paragraph of its file."""
-    found = {}
+    """The papers that each kind of block names, or the first paragraph of its file.
+
+    Layers, as batch normalization, are in networks of all papers and have none.
+    """
+    found: dict[str, list[str]] = {}
     for pattern in builtin_patterns():
+        if pattern.is_leaf:
+            found[pattern.kind] = []
+            continue
         module = inspect.getmodule(type(pattern))
         first = ((module and module.__doc__) or "").partition("\n\n")[0]
         found[pattern.kind] = ARXIV.findall(type(pattern).__doc__ or "") or ARXIV.findall(first)
