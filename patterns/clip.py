@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 
 
 class UnitNormalization(Pattern):
-    """Vectors (…, d) over their length, which is at least 1e-12.
+    """Vectors (…, d), or the channels of an image, over their length, which is at least 1e-12.
 
     arXiv:2103.00020, figure 3; torch's `functional.normalize`, or a division by the norm alone.
+    Of an image it is ParseNet's (arXiv:1506.04579, section 3.3), and SSD's of its first map.
     """
 
     layer = "UnitNormalization"
@@ -42,9 +43,10 @@ class UnitNormalization(Pattern):
 
     def params(self, m: Match) -> dict[str, Any]:
         rank = len(m.shape("x"))
-        require(rank in (2, 3), f"x has rank {rank}")
+        require(rank in (2, 3, 4), f"x has rank {rank}")
         axes = tuple(m.length.attrs.get("axes", ()))
-        require(axes == (rank - 1,), "it is not the length of vectors along the last axis")
+        last = axes == ((1,) if rank == 4 else (rank - 1,))
+        require(last, "it is not the length of vectors along the last axis")
         require(m.root.output.shape == m.shape("x"), "it grows")
         return {}
 

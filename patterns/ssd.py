@@ -21,6 +21,7 @@ from onnx2mvit.matcher import (
     require,
 )
 
+from .attention import layer_scaled
 from .conv import Conv, DepthwiseConv, PointwiseConv, conv_bn_act
 
 if TYPE_CHECKING:
@@ -57,6 +58,25 @@ class PartsOfJoined(Rule):
         batch, _, channels = shapes[0]
         joined = (batch, sum(shape[1] for shape in shapes), channels)
         return new.like_root(new.Concat(*wholes, axis=1, shape=joined), op="Slice", **attrs)
+
+
+class L2Norm(Pattern):
+    """(B, C, H, W): the channels of each pixel over their length, times a learned factor each.
+
+    arXiv:1512.02325, section 3.1: of the first map, whose values are larger than those of others.
+    """
+
+    keras = "l2_norm"
+    main = "scale"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.ImageLayerScale(op.UnitNormalization(x, role="norm"), role="scale")
+
+
+def l2_norm(x: KerasTensor, *, name: str) -> KerasTensor:
+    """The channels of each pixel over their length, times a learned factor for each."""
+    x = layers.UnitNormalization(name=f"{name}_norm")(x)
+    return layer_scaled(x, name=name)
 
 
 class SSDHead(Pattern):

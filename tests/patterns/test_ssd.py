@@ -138,6 +138,23 @@ def test_near_misses_of_a_head(text: Text, reason: str, tmp_path: Path) -> None:
     assert reason in text.reason(tmp_path, "SSDHead")
 
 
+NORM = Text(
+    "n = ReduceL2<keepdims=1>(x, first)  c = Clip(n, least)  u = Div(x, c)  y = Mul(u, scale)",
+    {"first": [1], "least": 1e-12, "scale": (1, 8, 1, 1)},
+)
+
+
+def test_channels_over_their_length_with_a_factor_each(tmp_path: Path) -> None:
+    (block,) = NORM.lifted(tmp_path).blocks
+    assert block.kind == "L2Norm"
+    assert [leaf.kind for leaf in block.children] == ["UnitNormalization", "ImageLayerScale"]
+
+
+@pytest.mark.parametrize("changed", [{"first": [2]}, {"least": 1e-3}, {"scale": (1, 1, 8, 8)}])
+def test_near_misses_of_l2_norm(changed: dict[str, Any], tmp_path: Path) -> None:
+    assert "L2Norm" not in kinds(NORM.having(**changed).lifted(tmp_path))
+
+
 def test_other_corners_are_no_part_of_it(tmp_path: Path) -> None:
     network = WHOLE.having(half=np.float32(0.4)).lifted(tmp_path, **BOTH)
     (boxes,) = every(network, "DecodedBoxes")
