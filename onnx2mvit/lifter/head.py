@@ -115,7 +115,7 @@ def _changes(block: Block) -> bool:
 def _keeps_classes(block: Block) -> bool:
     """True for a function of each logit, or of all logits that an image or a pixel has."""
     shape = block.output.shape or ()
-    if block.inputs[0].shape != shape:
+    if not block.inputs or block.inputs[0].shape != shape:
         return False
     classes = 1 if len(shape) == 4 else len(shape) - 1
     over = block.kind in OVER_CLASSES and block.params.get("axis", -1) % len(shape) == classes
