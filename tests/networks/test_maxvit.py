@@ -70,6 +70,12 @@ class Changed(nn.Module):
         return y
 
 
+def test_a_block_without_layer_scale_is_proven(tmp_path: Path) -> None:
+    model = Changed(lambda _: None)
+    randomize(model, 0)
+    networks.converted(networks.exported(model.eval(), LEGACY, tmp_path, (16, 16)), tmp_path)
+
+
 def swapped(block: Block) -> None:
     block.attn_block, block.attn_grid = block.attn_grid, block.attn_block
 
