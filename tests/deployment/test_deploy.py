@@ -68,7 +68,7 @@ def network(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         file = request.getfixturevalue("filled")(USUAL)
         folder = request.getfixturevalue("unproven")(USUAL).folder
         blocks = {"conv_stem", "encoder.layer.2", "classifier"}
-        return Network(file, folder, 30, ("input", "classifier"), (13, blocks), 0.4)
+        return Network(file, folder, 28, ("input", "classifier"), (13, blocks), 0.4)
     output = tmp_path_factory.mktemp("mobilevit")
     file = exported(MobileViT(Config(("hf",))), Request("legacy", 17, False, True), output)
     folder = onnx2mvit.convert(file, output, verify=False).folder
