@@ -11,6 +11,8 @@ import numpy as np
 from onnx2mvit.builder.calls import Call, calls_of
 from onnx2mvit.errors import InvalidModelError
 from onnx2mvit.ir.block import Block
+from onnx2mvit.ir.expr import Call as Expression
+from onnx2mvit.ir.expr import KerasExpr, Name, Operand
 from onnx2mvit.ir.graph import Value
 from onnx2mvit.ir.layout import Order
 from onnx2mvit.runtimes.layouts import to_keras, to_onnx
@@ -42,14 +44,19 @@ Look = Callable[[Checkpoint, Array], None]
 class CheckedModel:
     """A model, and the checkpoints in it and in the models in it.
 
-    `inputs` are the values that it takes, in its order, and in which order of axes.
+    `inputs` are the values that it takes, in its order, and in which order of axes; `outputs` those
+    that it gives.
 
     Raises:
         InvalidModelError: the model has not the layers of these blocks.
     """
 
     def __init__(
-        self, model: keras.Model, blocks: Sequence[Block], inputs: Mapping[Value, Order]
+        self,
+        model: keras.Model,
+        blocks: Sequence[Block],
+        inputs: Mapping[Value, Order],
+        outputs: Sequence[Value] = (),
     ) -> None:
         self.calls = calls_of(model)
         self.inputs = dict(zip(map(id, self.calls.inputs), inputs, strict=True))
@@ -76,6 +83,41 @@ class CheckedModel:
             if block.pattern.nested:
                 orders = {value: block.pattern.order(_rank(value)) for value in block.inputs}
                 self.nested[call] = CheckedModel(call.layer, block.children, orders)
+        makers = {value: block for block in blocks for value in block.outputs}
+        for value, tensor in zip(outputs, self.calls.outputs, strict=False):
+            self._look_behind(value, tensor, makers)
+
+    def _look_behind(self, value: Value, tensor: Any, makers: Mapping[Value, Block]) -> None:
+        """Sees the floats that an output of integers is made of: a mask hides how far off they are.
+
+        They may be made by operations that are no layers, which are seen nowhere else.
+        """
+        block = makers.get(value)
+        if block is None or block.code is None or value.dtype is None or value.dtype.kind == "f":
+            return
+        while (maker := self.calls.maker(tensor)) and type(maker.layer).__name__ == "Identity":
+            tensor = maker.inputs[0]
+        for index, read in self._operands(block.code.expr, tensor):
+            source, order = block.code.inputs[index]
+            call, made_by = self.calls.maker(read), makers.get(source)
+            if call is None or made_by is None or call in self.made:
+                continue
+            if source.dtype is None or source.dtype.kind != "f":
+                self._look_behind(source, read, makers)
+            elif self.orders.setdefault(source, order) == order:
+                self.made[call] = Checkpoint(self, read, source, made_by)
+
+    def _operands(self, expr: KerasExpr, tensor: Any) -> Iterator[tuple[int, Any]]:
+        """Keras's tensors for the operands in an expression that gives a tensor."""
+        if isinstance(expr, Operand):
+            yield expr.index, tensor
+        maker = self.calls.maker(tensor)
+        if not isinstance(expr, Expression) or not isinstance(expr.function, Name) or not maker:
+            return
+        name = expr.function.text.removeprefix("ops.").replace("_", "")
+        if type(maker.layer).__name__.lower() == name:
+            for argument, given in zip(expr.arguments, maker.args, strict=False):
+                yield from self._operands(argument, given)
 
     def _order(self, block: Block) -> Order:
         if block.code is not None:

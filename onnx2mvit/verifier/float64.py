@@ -174,7 +174,7 @@ class _Both:
                     wrong.append(_where(where, array, theirs))
 
         orders = {value: self.network.order(value) for value in self.network.graph.inputs}
-        checked = CheckedModel(self.model, self.network.blocks, orders)
+        checked = CheckedModel(self.model, self.network.blocks, orders, self.network.graph.outputs)
         inputs = keras_inputs(self.network, widened(doubt.inputs))
         checked.run(list(inputs.values()), tensors, look)
         return wrong[0] if wrong else None

@@ -111,7 +111,7 @@ def verify_model(
         path, outputs=network.graph.source.outputs, inner=[value.name for value in proof.blocks]
     )
     orders = {value: network.order(value) for value in network.graph.inputs}
-    checked = CheckedModel(model, network.blocks, orders)
+    checked = CheckedModel(model, network.blocks, orders, network.graph.outputs)
     proof.end_to_end(model)
     for start in sorted({*range(0, min(LOOKED_INTO, count), reference.step), *proof.missed}):
         progress(start, count)

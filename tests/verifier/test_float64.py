@@ -194,3 +194,25 @@ def test_which_of_two_that_are_alike_is_the_largest_is_rounding(tmp_path: Path) 
     ours["mask"][0] += 1  # but never in all places
     found = judge(file, network, made, [Doubt(one, other, theirs, ours, tensors, [])])
     assert found.verdict == "wrong"
+
+
+def test_a_scale_before_a_mask_is_seen_though_the_mask_is_the_same(tmp_path: Path) -> None:
+    """The border before the mask is compared, and judged by itself."""
+    text = MASK.replace("mask = ArgMax<axis=1, keepdims=0>(c)", "")
+    text = text.replace("}", "s = Sin(c)  mask = ArgMax<axis=1, keepdims=0>(s) }")
+    file = save(model(text, w=(4, 3, 3, 3)), tmp_path)
+    network = onnx2mvit.inspect(file)
+    folder = onnx2mvit.convert(file, tmp_path, name="net", verify=False).folder
+    images = np.random.default_rng(0).normal(size=(2, 3, 8, 8)).astype(np.float32)
+    reference = reference_outputs(file, network, {"x": images}, "two images")
+    assert verify_model(file, network, build(folder), reference).passed
+    source = (folder / "net.py").read_text()
+    assert "ops.sin(" in source
+    wrong = tmp_path / "wrong"
+    wrong.mkdir()
+    (wrong / "net.py").write_text(source.replace("ops.sin(", "ops.sin(1.0001 * "))
+    (wrong / "net.safetensors").write_bytes((folder / "net.safetensors").read_bytes())
+    found = verify_model(file, network, build(wrong), reference)
+    assert found.max_abs_error == 0  # of the mask
+    assert not found.passed and found.float64 is not None
+    assert found.float64["verdict"] == "wrong"
