@@ -271,7 +271,9 @@ def by_rule(network: Network) -> str:
     if network.fixed_by is not None:
         return f"none but the traced one: {network.fixed_why}"
     if steps != (1, 1):
-        return f"{multiples(steps)}; one row or one column of windows cannot be shifted"
+        shifted = any(block.params.get("shift") for top in network.blocks for block in top.walk())
+        alone = "; one row or one column of windows cannot be shifted" if shifted else ""
+        return multiples(steps) + alone
     if network.coverage.single_ops:
         return "any height and width that the single operators take"
     return "any height and width from 32"
