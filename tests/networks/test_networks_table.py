@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.support.networks_table import README, ROWS, families, networks
+from tests.support.networks_table import README, ROWS, families, networks, papers
 
 FAMILIES = families()
 
@@ -21,7 +21,15 @@ def test_every_family_has_a_network_in_it(family: str) -> None:
     assert FAMILIES[family] & shown
 
 
+def cells() -> list[list[str]]:
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows()]
+
+
+def test_the_papers_are_those_of_the_blocks() -> None:
+    shown = {blocks: named for _, _, blocks, named, *_ in cells()}
+    assert shown == {blocks: papers(re.findall(r"`(\w+)`", blocks)) for blocks in shown}
+
+
 def test_every_export_is_in_it() -> None:
-    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows()]
-    named = {network: int(exports) for network, exports, *_ in cells}
+    named = {network: int(exports) for network, exports, *_ in cells()}
     assert named == {network: len(files) for network, files in networks().items()}

@@ -14,7 +14,7 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ HEAD = (
 )
 ROWS = re.compile(re.escape(HEAD) + r"\n(?:\|.*\n)*")
 ARXIV = re.compile(r"arXiv:(\d{4}\.\d{5})")
-SHOWN = 4  # kinds of block, and papers, that a row names
+SHOWN = 4  # kinds of block that a row names
 
 
 def networks() -> dict[str, list[Path]]:
@@ -52,13 +52,18 @@ def row(network: str, exports: list[Path]) -> str:
         network,
         str(len(exports)),
         ", ".join(f"`{kind}`" for kind in kinds[:SHOWN]),
-        ", ".join(list(dict.fromkeys(paper for kind in kinds for paper in PAPERS[kind]))[:SHOWN]),
+        papers(kinds[:SHOWN]),
         f"{100 * min(shares):.0f} %",
         f"{error:.1e}",
         str(max(lines for _, lines, _ in made)),
         f"{max(seconds for *_, seconds in made):.0f}",
     )
     return f"| {' | '.join(cells)} |"
+
+
+def papers(kinds: Iterable[str]) -> str:
+    """The paper that each kind of block is from, the first that it names."""
+    return ", ".join(dict.fromkeys(PAPERS[kind][0] for kind in kinds))
 
 
 def converted(path: Path, folder: Path) -> tuple[dict[str, Any], int, float]:
