@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 # Two processes share two cores: where each has threads for both, they wait for one another, and
 # torch's, which wait busily, take ten times the processor's time.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+for library in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+    os.environ.setdefault(library, "1")
 
 
 @pytest.fixture(scope="session")

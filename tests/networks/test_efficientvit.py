@@ -61,9 +61,11 @@ def test_other_sizes_answer_as_torch(converted: onnx2mvit.Conversion) -> None:
     networks.assert_answers_alike(converted.model, torch_model(), (40, 56))
 
 
+@pytest.mark.slow
 def test_it_deploys_and_trains(converted: onnx2mvit.Conversion, tmp_path: Path) -> None:
     networks.assert_deploys(converted, tmp_path)
-    networks.assert_trains(build(converted.folder, input_shape=(32, 32, 3)))
+    # Behind it a convolution is normalized again, which takes away what it adds.
+    networks.assert_trains(build(converted.folder, input_shape=(32, 32, 3)), idle="main_2_bn/beta")
 
 
 class Changed(nn.Module):

@@ -52,6 +52,7 @@ def test_another_size_answers_as_torch(converted: onnx2mvit.Conversion) -> None:
     networks.assert_answers_alike(model, torch_model(), (64, 32))
 
 
+@pytest.mark.slow
 def test_it_deploys_and_trains(converted: onnx2mvit.Conversion, tmp_path: Path) -> None:
     networks.assert_deploys(converted, tmp_path)
     networks.assert_trains(build(converted.folder), idle="key/bias")
