@@ -86,7 +86,7 @@ def test_its_pyramid_is_found_where_it_has_images(
 ) -> None:
     """Images are NHWC in the file as well; timm's first stage gives tokens."""
     source, result = converted
-    assert import_module(result.source).PYRAMID == PYRAMIDS[source]
+    assert PYRAMIDS[source] == import_module(result.source).PYRAMID
 
 
 @pytest.mark.parametrize("size", [64, 96])
