@@ -100,7 +100,7 @@ class CheckedModel:
         for index, read in self._operands(block.code.expr, tensor):
             source, order = block.code.inputs[index]
             call, made_by = self.calls.maker(read), makers.get(source)
-            if call is None or made_by is None or call in self.made:
+            if call is None or made_by is None or call in self.made or len(call.outputs) > 1:
                 continue
             if source.dtype is None or source.dtype.kind != "f":
                 self._look_behind(source, read, makers)
