@@ -94,9 +94,7 @@ class Interface:
         what = f"{count} inputs (seed {seed})"
         if len(images) == 1:
             height, width, channels = map(int, filter(None, images[0].shape[1:]))
-            how = self.preprocessing
-            if np.dtype(images[0].dtype).kind != "f":
-                how = how.of_bytes()
+            how = self.preprocessing.for_input(np.dtype(images[0].dtype))
             pixels, what = some_images(folder, count, height, width, channels, seed, most, how)
             found, count = {images[0].name: pixels}, len(pixels)
         made = {}

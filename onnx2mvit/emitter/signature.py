@@ -126,7 +126,7 @@ class Signature:
 def pixel_layers(network: Network, x: str) -> list[str]:
     """The lines that make of RGB from 0 to 255 in the variable `x` what the network takes.
 
-    None where nothing is known of that, or nothing is to be done.
+    There are none where nothing is known of that, or nothing is to be done.
     """
     how, image = network.preprocessing, network.image
     if how.is_assumed or image is None:

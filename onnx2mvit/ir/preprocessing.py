@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+import numpy as np
+
 from onnx2mvit.errors import UsageError
 
 INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
@@ -81,8 +83,10 @@ class Preprocessing:
         factors = tuple(self.scale / std for std in stds)
         return factors, tuple(-mean / std for mean, std in zip(means, stds, strict=True))
 
-    def of_bytes(self) -> Preprocessing:
-        """For an input of integers, which takes bytes as they are: no more than size and order."""
+    def for_input(self, dtype: np.dtype[Any] | None) -> Preprocessing:
+        """For an input of this type: integers are bytes as they are, of a size and an order."""
+        if dtype is None or dtype.kind == "f":
+            return self
         return replace(self, scale=BYTE, mean=(0.0,), std=(1.0,))
 
     def as_dict(self) -> dict[str, Any]:

@@ -195,7 +195,7 @@ def _of_hugging_face(config: Config, origin: str) -> Preprocessing:
         made["std"] = [a * b for a, b in zip(deviations, config["image_std"], strict=True)]
     if config.get("do_flip_channel_order"):
         made["channels"] = "bgr"
-    return from_dict({**made, "size": list(made["size"])} if made.get("size") else made)
+    return from_dict(made)
 
 
 def _sides(size: Any) -> tuple[int, int] | None:

@@ -59,9 +59,7 @@ def some_inputs(
         if network.image is None:
             raise UsageError("--images: the network does not take one image")
         height, width, channels = _image_shape(network, network.image, size)
-        how = network.graph.source.preprocessing
-        if network.image.dtype is not None and network.image.dtype.kind != "f":
-            how = how.of_bytes()
+        how = network.graph.source.preprocessing.for_input(network.image.dtype)
         images = load_images(Path(folder), height, width, channels, limit, how)
         count, what = len(images), f"{len(images)} images from {Path(folder).name}"
     elif network.graph.inputs == [network.image]:
