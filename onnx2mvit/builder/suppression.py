@@ -20,7 +20,6 @@ class NonMaxSuppression(keras.layers.Layer):  # type: ignore[misc]
         iou_threshold: the intersection as a share of the union, above which one of two boxes goes.
         top_k: how many boxes of each class are looked at, the best ones.
         max_boxes: how many boxes an image has at most.
-        background: whether the first class is none.
     """
 
     def __init__(
@@ -29,12 +28,11 @@ class NonMaxSuppression(keras.layers.Layer):  # type: ignore[misc]
         iou_threshold: float = 0.5,
         top_k: int = 400,
         max_boxes: int = 200,
-        background: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.score_threshold, self.iou_threshold = score_threshold, iou_threshold
-        self.top_k, self.max_boxes, self.background = top_k, max_boxes, background
+        self.top_k, self.max_boxes = top_k, max_boxes
 
     def call(self, inputs: list[Any]) -> dict[str, Any]:
         """Boxes (B, N, 4) by their corners, scores (B, N, classes) → the best, the best first.
@@ -44,8 +42,7 @@ class NonMaxSuppression(keras.layers.Layer):  # type: ignore[misc]
             many as there are; places that are left over have the label -1 and zeros.
         """
         boxes, scores = inputs
-        first = int(self.background)
-        each = ops.transpose(scores[..., first:], (0, 2, 1))
+        each = ops.transpose(scores, (0, 2, 1))
         _, classes, count = each.shape
         k = min(self.top_k, count)
         best, index = ops.top_k(each, k)
@@ -67,7 +64,7 @@ class NonMaxSuppression(keras.layers.Layer):  # type: ignore[misc]
         there = found > 0
         boxes = ops.reshape(boxes, (-1, classes * k, 4))
         boxes = ops.take_along_axis(boxes, ops.repeat(place[..., None], 4, axis=-1), axis=1)
-        labels = ops.cast(place // k + first, "int32")
+        labels = ops.cast(place // k, "int32")
         return {
             "labels": ops.where(there, labels, -1),
             "scores": found,
@@ -79,7 +76,7 @@ class NonMaxSuppression(keras.layers.Layer):  # type: ignore[misc]
         _, (batch, count, classes) = shapes
         assert count is not None
         assert classes is not None
-        n = min(self.max_boxes, (classes - int(self.background)) * min(self.top_k, count))
+        n = min(self.max_boxes, classes * min(self.top_k, count))
         return {"labels": (batch, n), "scores": (batch, n), "boxes": (batch, n, 4)}
 
     def compute_output_spec(self, inputs: list[Any]) -> dict[str, Any]:
@@ -90,7 +87,7 @@ class NonMaxSuppression(keras.layers.Layer):  # type: ignore[misc]
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that it was made with."""
-        names = ("score_threshold", "iou_threshold", "top_k", "max_boxes", "background")
+        names = ("score_threshold", "iou_threshold", "top_k", "max_boxes")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 

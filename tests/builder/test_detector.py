@@ -1,4 +1,4 @@
-"""Non-max suppression on a detector's boxes, against onnxruntime's."""
+"""Non-max suppression on a detector's boxes, against onnxruntime's; other kinds of detectors."""
 
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,9 @@ import pytest
 
 import onnx2mvit
 from onnx2mvit.errors import UsageError
+from onnx2mvit.ir.box_format import BoxFormat
+from onnx2mvit.lifter.detection import Detections
+from onnx2mvit.runtimes.boxes import found_in
 
 PLACES, CLASSES, KEPT = 60, 4, 12
 SCORE, IOU = 0.3, 0.4
@@ -24,14 +27,28 @@ def boxes_and_scores(seed: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, A
     return boxes.astype("float32"), rng.uniform(size=(2, PLACES, CLASSES)).astype("float32")
 
 
-def detector_of(classes: int = CLASSES, **options: Any) -> keras.Model:
+SSD = BoxFormat(corners=True)
+RETINANET = BoxFormat(corners=True, background=None)
+DETR = BoxFormat(corners=False, background=-1, overlapping=False)
+
+
+def detector_of(
+    how: BoxFormat = SSD, activation: str | None = None, classes: int = CLASSES, **options: Any
+) -> keras.Model:
     """A model that gives what it gets, with the suppression behind it."""
     scores, boxes = keras.Input((PLACES, classes)), keras.Input((PLACES, 4))
     outputs = [
-        keras.layers.Identity(name="scores")(scores),
-        keras.layers.Identity(name="boxes")(boxes),
+        keras.layers.Identity(name="class_scores")(scores),
+        keras.layers.Identity(name="where")(boxes),
     ]
-    return onnx2mvit.detector(keras.Model([scores, boxes], outputs), **options)
+    report = {
+        "outputs": [
+            {"name": "scores", "keras_name": "class_scores"},
+            {"name": "boxes", "keras_name": "where"},
+        ],
+        "detections": Detections("boxes", "scores", how, activation).as_dict(),
+    }
+    return onnx2mvit.detector(keras.Model([scores, boxes], outputs), report, **options)
 
 
 def by_onnxruntime(boxes: Any, scores: Any) -> list[list[tuple[int, float, int]]]:
@@ -63,9 +80,8 @@ def test_what_stays_is_what_onnxruntime_keeps(background: bool) -> None:
     first = int(background)
     expected = by_onnxruntime(boxes, scores[..., first:].transpose(0, 2, 1).copy())
     assert all(len(each) > KEPT for each in expected)
-    model = detector_of(
-        score_threshold=SCORE, iou_threshold=IOU, max_boxes=KEPT, background=background
-    )
+    limits: dict[str, Any] = {"score_threshold": SCORE, "iou_threshold": IOU, "max_boxes": KEPT}
+    model = detector_of(SSD if background else RETINANET, **limits)
     found = {name: np.asarray(each) for name, each in model([scores, boxes]).items()}
     assert found["labels"].shape == (2, KEPT)
     for image, wanted in enumerate(expected):
@@ -110,8 +126,39 @@ def test_arguments_that_make_no_sense(options: dict[str, Any], complaint: str) -
         detector_of(**options)
 
 
-def test_boxes_are_told_by_their_name_where_there_are_four_classes() -> None:
-    assert detector_of(4).output["boxes"].shape[-1] == 4
-    x = keras.Input((PLACES, 5))
-    with pytest.raises(UsageError, match="gives no boxes"):
-        onnx2mvit.detector(keras.Model(x, keras.layers.Identity()(x)))
+@pytest.mark.parametrize(
+    ("how", "activation"),
+    [
+        pytest.param(SSD, "softmax", id="logits of classes, the first of them none"),
+        pytest.param(RETINANET, "sigmoid", id="logits of classes by themselves"),
+        pytest.param(DETR, "softmax", id="DETR: centres and sizes, one box a thing"),
+        pytest.param(DETR, None, id="probabilities"),
+    ],
+)
+def test_what_is_found_is_what_the_report_shows(how: BoxFormat, activation: str | None) -> None:
+    """The proof counts boxes by a function of its own, on arrays."""
+    rng = np.random.default_rng(3)
+    boxes, scores = boxes_and_scores(3)
+    if activation is not None:
+        scores = rng.normal(scale=3, size=scores.shape).astype("float32")
+    model = detector_of(how, activation, max_boxes=100)
+    found = {name: np.asarray(each) for name, each in model([scores, boxes]).items()}
+    for image in range(len(boxes)):
+        known = Detections("boxes", "scores", how, activation)
+        wanted = found_in(boxes[image], scores[image], known, (1, 1))
+        there = found["labels"][image] >= 0
+        assert 20 < there.sum() == len(wanted.labels)
+        assert found["labels"][image][there].tolist() == wanted.labels.tolist()
+        assert np.allclose(found["scores"][image][there], wanted.scores, atol=1e-5)
+        assert np.allclose(found["boxes"][image][there], wanted.boxes, atol=1e-6)
+
+
+def test_without_a_block_that_gives_boxes_there_is_no_detector() -> None:
+    x = keras.Input((PLACES, 4))
+    model = keras.Model(x, keras.layers.Identity(name="boxes")(x), name="m")
+    with pytest.raises(UsageError, match="m: its report names no outputs that are boxes"):
+        onnx2mvit.detector(model, {"detections": None})
+    known = Detections("boxes", "scores", SSD, None).as_dict()
+    outputs = [{"name": "boxes", "keras_name": "boxes"}, {"name": "scores", "keras_name": "s"}]
+    with pytest.raises(UsageError, match="m has no output 's', as its report says"):
+        onnx2mvit.detector(model, {"detections": known, "outputs": outputs})

@@ -11,6 +11,8 @@ import torch
 import onnx2mvit
 from onnx2mvit.builder.build import build, import_module
 from onnx2mvit.exporter.torch_export import Request
+from onnx2mvit.lifter.detection import Detections
+from onnx2mvit.runtimes.boxes import found_in
 from tests.support.networks import TOLERANCE, converted, exported
 from tests.support.scenes import SIZE
 from tests.support.torch_detection import Config, Detector, Transformer, seeded
@@ -71,6 +73,21 @@ def test_its_boxes_are_compared_and_drawn(detector: tuple[Detector, onnx2mvit.Co
     assert boxes["mean_iou"] == pytest.approx(1, abs=1e-4)
     page = (result.folder / "report.html").read_text(encoding="utf-8")
     assert page.count('<svg class="boxes"') == 4  # of two images by two runtimes
+
+
+def test_the_suppression_behind_it_finds_what_the_proof_counts(
+    detector: tuple[Detector, onnx2mvit.Conversion],
+) -> None:
+    _, result = detector
+    images = np.random.default_rng(1).uniform(size=(2, *SIZE, 3)).astype(np.float32)
+    how = Detections.from_dict(result.report["detections"])
+    scores, boxes = (np.asarray(each) for each in result.model(images))
+    found = onnx2mvit.detector(result.model, result.report, max_boxes=100)(images)
+    for image in range(len(images)):
+        wanted = found_in(boxes[image], scores[image], how, SIZE)
+        there = np.asarray(found["labels"])[image] >= 0
+        assert there.sum() == len(wanted.labels) > 0
+        assert np.allclose(np.asarray(found["boxes"])[image][there], wanted.boxes, atol=1e-5)
 
 
 def test_its_heads_are_for_other_classes_or_none(
