@@ -14,8 +14,14 @@ from pathlib import Path
 from types import FunctionType, MappingProxyType
 from typing import Any
 
-from onnx2mvit.emitter.prune import arguments_of, forwarded, optional_arguments, prune
-from onnx2mvit.emitter.source_edits import Edit, Offsets, edited
+from onnx2mvit.emitter.prune import forwarded, prune
+from onnx2mvit.emitter.syntax import (
+    arguments_of,
+    as_emitted,
+    defaults_of,
+    parsed,
+    without_annotations,
+)
 from onnx2mvit.errors import UsageError
 from onnx2mvit.ir.block import Block, BlockType
 from onnx2mvit.lifter.naming import Roles
@@ -89,7 +95,7 @@ def functions_of(
         siblings = [block for block in blocks if block.pattern is pattern] or siblings
         made = _function(text, python, pattern, siblings, roles)
         made.layers, made.depends_on_size = layers, depends_on_size
-        made.left_out = frozenset(arguments_of(whole)) - {*arguments_of(text)}
+        made.left_out = frozenset(arguments_of(parsed(whole))) - {*arguments_of(parsed(text))}
         for callee in made.calls:
             add(python.__globals__[callee])
         found[name] = made
@@ -112,7 +118,7 @@ def any_size_source(function: Python) -> tuple[str, str]:
     (tree,) = ast.parse(inspect.getsource(holder)).body
     assert isinstance(tree, ast.FunctionDef)
     classes, functions = _definitions(inspect.getsource(holder), tree.body)
-    layers = "\n\n".join(_without_annotations(text) for text in classes.values())
+    layers = "\n\n".join(without_annotations(text) for text in classes.values())
     return layers, functions[function.__name__]
 
 
@@ -181,36 +187,27 @@ def _function(
     blocks: Sequence[Block] = (),
     roles: Mapping[tuple[str, str], str] = MappingProxyType({}),
 ) -> Function:
-    (tree,) = ast.parse(text).body
-    assert isinstance(tree, ast.FunctionDef)
-    edits: list[Edit] = []
-    at = Offsets(text)
+    function = parsed(text)
     kind, style = ("", ()) if pattern is None else (pattern.kind, pattern.style)
-    defaults: dict[str, Any] = {}
-    for argument, value in optional_arguments(tree):
-        written = default = ast.literal_eval(value)
-        if argument.arg in style:
-            default = _commonest(blocks, argument.arg, written)
-        if default != written:
-            edits.append((at.start(value), at.end(value), repr(default)))
-        defaults[argument.arg] = default
-    edits += _annotations(text, tree)
-    called = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    called.sort(key=lambda call: (call.lineno, call.col_offset))
-    for keyword in (keyword for call in called for keyword in call.keywords):
-        if keyword.arg == "name" and (new := _renamed(keyword.value, kind, roles)):
-            edits.append((at.start(keyword.value), at.end(keyword.value), new))
-    every = arguments_of(text)
+    defaults = {
+        name: _commonest(blocks, name, written) if name in style else written
+        for name, written in defaults_of(function).items()
+    }
+    names = {role: name for (owner, role), name in roles.items() if owner == kind}
+    tree = ast.parse(text)
+    every = arguments_of(function)
     stored = (node for node in ast.walk(tree) if isinstance(node, ast.Name))
     local = {*every, *(node.id for node in stored if isinstance(node.ctx, ast.Store))}
     own = {name for name, value in python.__globals__.items() if inspect.isfunction(value)} - local
+    called = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    called.sort(key=lambda call: (call.lineno, call.col_offset))
     calls = [(call.func.id, call) for call in called if isinstance(call.func, ast.Name)]
     calls = [(name, call) for name, call in calls if name in own]
     required = [name for name in every if name not in defaults and name != "name"]
-    by_name = {argument.arg for argument in tree.args.kwonlyargs}
+    by_name = {argument.name.value for argument in function.params.kwonly_params}
     return Function(
-        name=tree.name,
-        text=edited(text, edits),
+        name=function.name.value,
+        text=as_emitted(function, defaults, names),
         required=tuple(name for name in required if name not in by_name),
         keywords=tuple(name for name in required if name in by_name),
         defaults=defaults,
@@ -226,42 +223,9 @@ def _function(
     )
 
 
-def _without_annotations(text: str) -> str:
-    return edited(text, _annotations(text, ast.parse(text)))
-
-
-def _annotations(text: str, tree: ast.AST) -> list[Edit]:
-    """The edits that take the annotations from all functions, and variables, in a text."""
-    at, edits = Offsets(text), []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.AnnAssign) and node.value is not None:
-            edits.append((at.end(node.target), at.end(node.annotation), ""))
-        if isinstance(node, ast.arg) and node.annotation is not None:
-            edits.append((at.start(node) + len(node.arg), at.end(node.annotation), ""))
-        if isinstance(node, ast.FunctionDef) and node.returns is not None:
-            edits.append((text.rindex("->", 0, at.start(node.returns)), at.end(node.returns), ""))
-    return edits
-
-
 def _commonest(blocks: Iterable[Block], name: str, otherwise: Any) -> Any:
     counts = Counter(block.params[name] for block in blocks if name in block.params)
     most = max(counts.values(), default=0)
     if counts[otherwise] == most:
         return otherwise
     return next(value for value, count in counts.items() if count == most)
-
-
-def _renamed(value: ast.expr, kind: str, roles: Mapping[tuple[str, str], str]) -> str | None:
-    """The text of a layer's name with the role in it replaced by torch's name."""
-    match value:
-        case ast.Constant(value=str(role)):
-            return repr(roles[kind, role]) if (kind, role) in roles else None
-        case ast.JoinedStr(values=[ast.FormattedValue(value=ast.Name("name")), ast.Constant(rest)]):
-            role = str(rest).removeprefix("_")
-            return f'f"{{name}}_{roles[kind, role]}"' if (kind, role) in roles else None
-        case ast.JoinedStr(
-            values=[ast.Constant(str(stem)), ast.FormattedValue(value=ast.Name("i"))]
-        ):
-            role = stem + "{i}"
-            return f'f"{roles[kind, role]}"' if (kind, role) in roles else None
-    return None

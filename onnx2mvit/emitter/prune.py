@@ -1,18 +1,18 @@
 """Leaves out of a Keras function what the network at hand has no use for.
 
 A pattern with options is one function with branches, `if squeeze is not None: …`. A network in
-which no block has the option gets the function without it, as one would write it by hand.
+which no block has the option gets the function without it, as one would write it by hand. What is
+left keeps its comments: libcst changes a text, ast only reads it.
 """
 
 from __future__ import annotations
 
 import ast
-import re
-import textwrap
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TypeGuard
 
-from onnx2mvit.emitter.source_edits import Edit, Offsets, edited
+import libcst as cst
+
+from onnx2mvit.emitter.syntax import code_of, defaults_of, parsed
 from onnx2mvit.ir.block import Block
 
 
@@ -35,14 +35,6 @@ def forwarded(texts: Iterable[str], name: str) -> set[str]:
     }
 
 
-def arguments_of(text: str) -> list[str]:
-    """The names of a function's arguments."""
-    (tree,) = ast.parse(text).body
-    assert isinstance(tree, ast.FunctionDef)
-    every = [*tree.args.posonlyargs, *tree.args.args, *tree.args.kwonlyargs]
-    return [argument.arg for argument in every]
-
-
 def prune(
     text: str, blocks: Sequence[Block], given: Collection[str], offered: Collection[str] = ()
 ) -> str:
@@ -55,132 +47,160 @@ def prune(
     `a if option else b` is treated likewise. What other functions hand on by name is `given`; the
     model function has what is `offered`, for those that take it.
     """
-    (tree,) = ast.parse(text).body
-    assert isinstance(tree, ast.FunctionDef)
+    function = parsed(text)
+    defaults = defaults_of(function)
+    free = {name: default for name, default in defaults.items() if name not in {*given, *offered}}
     never = {
-        argument.arg: default.value
-        for argument, default in optional_arguments(tree)
-        if isinstance(default, ast.Constant)
-        and argument.arg not in {*given, *offered}
-        and all(block.params.get(argument.arg, default.value) == default.value for block in blocks)
+        name: default
+        for name, default in free.items()
+        if all(block.params.get(name, default) == default for block in blocks)
     }
-    unset = {name: value for name, value in never.items() if value in (None, False)}
     always = {
-        argument.arg
-        for argument, default in optional_arguments(tree)
-        if isinstance(default, ast.Constant)
-        and default.value is False
-        and argument.arg not in {*given, *offered}
-        and blocks
-        and all(block.params.get(argument.arg) is True for block in blocks)
+        name
+        for name, default in free.items()
+        if default is False and blocks and all(block.params.get(name) is True for block in blocks)
     }
     taken = {
-        argument.arg: {repr(block.params.get(argument.arg, default.value)) for block in blocks}
-        for argument, default in optional_arguments(tree)
-        if isinstance(default, ast.Constant)
+        name: [block.params.get(name, default) for block in blocks]
+        for name, default in defaults.items()
     }
-    before = _names(tree)
-    while (edit := _first_edit(text, unset, always, taken)) is not None:
-        text = edited(text, [edit])
-    (tree,) = ast.parse(text).body
-    assert isinstance(tree, ast.FunctionDef)
-    gone = (before - _names(tree)) & {*never, *always, *offered} - set(given)
-    at, cuts = Offsets(text), []
-    for argument, default in optional_arguments(tree):
-        if argument.arg in gone:
-            start, end = at.start(argument), at.end(default)
-            cuts.append((len(text[:start].rstrip()), text.index(",", end) + 1, ""))
-    return edited(text, cuts)
+    unset = {name: value for name, value in never.items() if value in (None, False)}
+    left = cst.ensure_type(function.visit(_Branches(unset, always, taken)), cst.FunctionDef)
+    gone = (_names(text) - _names(code_of(left))) & {*never, *always, *offered} - set(given)
+    return code_of(_without(left, gone))
 
 
-def _first_edit(
-    text: str,
-    unset: Mapping[str, object],
-    always: Collection[str],
-    taken: Mapping[str, Collection[str]],
-) -> Edit | None:
-    """What to change of the first branch that never or always is taken, or asks more than it need.
+class _Branches(cst.CSTTransformer):
+    """Takes out the branches that are never taken, and the conditions that always hold.
 
-    One that always is taken is left as it is, unless it has an else. Which values of its arguments
-    blocks have is in `taken`, as they are written.
+    `unset` are arguments that are never given, with their defaults, `always` those that are true
+    in every block; which values blocks have is in `taken`.
     """
-    at = Offsets(text)
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.IfExp):
-            never = _never_holds(node.test, unset, taken)
-            if never or (isinstance(node.test, ast.Name) and node.test.id in always):
-                left = node.orelse if never else node.body
-                return at.start(node), at.end(node), text[at.start(left) : at.end(left)]
-        if not isinstance(node, ast.If) or _is_elif(node.orelse):
-            continue
-        parts = node.test.values if _is_and(node.test) else [node.test]
-        if any(_never_holds(part, unset, taken) for part in parts):
-            return *at.statement(node), _moved(text, at, node, node.orelse)
-        if node.orelse and isinstance(node.test, ast.Name) and node.test.id in always:
-            return *at.statement(node), _moved(text, at, node, node.body)
-        needed = [part for part in parts if not _always_holds(part, unset)]
-        if needed and len(needed) < len(parts):
-            asked = " and ".join(ast.unparse(part) for part in needed)
-            return at.start(node.test), at.end(node.test), asked
-    return None
+
+    def __init__(
+        self,
+        unset: Mapping[str, object],
+        always: Collection[str],
+        taken: Mapping[str, Collection[object]],
+    ) -> None:
+        super().__init__()
+        self.unset, self.always, self.taken = unset, always, taken
+        self.elifs: set[cst.If] = set()
+
+    def visit_If(self, node: cst.If) -> None:
+        """Remembers which statement is written as an `elif`."""
+        if isinstance(node.orelse, cst.If):
+            self.elifs.add(node.orelse)
+
+    def leave_If(
+        self, original_node: cst.If, updated_node: cst.If
+    ) -> cst.BaseStatement | cst.FlattenSentinel[cst.BaseStatement] | cst.RemovalSentinel:
+        """Puts what is left of its branches in the place of the statement."""
+        if original_node in self.elifs:
+            return updated_node
+        match self._left_of(updated_node):
+            case None:
+                return cst.RemoveFromParent()
+            case cst.Else(body=body):
+                return _statements(updated_node, body)
+            case left:
+                return left
+
+    def _left_of(self, branch: cst.If | cst.Else | None) -> cst.If | cst.Else | None:
+        if not isinstance(branch, cst.If):
+            return branch
+        rest = self._left_of(branch.orelse)
+        if self._never_holds(branch.test):
+            return rest
+        if rest is not None and self._is_always(branch.test):
+            return cst.Else(branch.body)
+        return branch.with_changes(orelse=rest)
+
+    def leave_IfExp(self, original_node: cst.IfExp, updated_node: cst.IfExp) -> cst.BaseExpression:
+        """Puts the value that is taken in the place of the expression."""
+        if self._never_holds(updated_node.test):
+            return _in_parentheses_of(updated_node, updated_node.orelse)
+        if self._is_always(updated_node.test):
+            return _in_parentheses_of(updated_node, updated_node.body)
+        return updated_node
+
+    def leave_BooleanOperation(
+        self, original_node: cst.BooleanOperation, updated_node: cst.BooleanOperation
+    ) -> cst.BaseExpression:
+        """Takes out of a join what always holds."""
+        if isinstance(updated_node.operator, cst.And):
+            for one, other in (
+                (updated_node.left, updated_node.right),
+                (updated_node.right, updated_node.left),
+            ):
+                if self._always_holds(one):
+                    return _in_parentheses_of(updated_node, other)
+        return updated_node
+
+    def _never_holds(self, test: cst.BaseExpression) -> bool:
+        """True for `option` and `option is not None` where it is never given, and joins of these.
+
+        And for `option in (…)` where no block has one of these.
+        """
+        match test:
+            case cst.Name(value=name):
+                return name in self.unset
+            case cst.BooleanOperation(left=left, operator=cst.And(), right=right):
+                return self._never_holds(left) or self._never_holds(right)
+            case cst.Comparison(
+                left=cst.Name(value=name),
+                comparisons=[cst.ComparisonTarget(cst.IsNot(), cst.Name("None"))],
+            ):
+                return self.unset.get(name, False) is None
+            case cst.Comparison(
+                left=cst.Name(value=name),
+                comparisons=[cst.ComparisonTarget(cst.In(), cst.Tuple() as values)],
+            ) if name in self.taken:
+                named = ast.literal_eval(code_of(values))
+                return not any(value in named for value in self.taken[name])
+        return False
+
+    def _always_holds(self, test: cst.BaseExpression) -> bool:
+        """True for `not option` where it is never given."""
+        match test:
+            case cst.UnaryOperation(operator=cst.Not(), expression=cst.Name(value=name)):
+                return name in self.unset
+        return False
+
+    def _is_always(self, test: cst.BaseExpression) -> bool:
+        return isinstance(test, cst.Name) and test.value in self.always
 
 
-def _moved(text: str, at: Offsets, node: ast.If, body: Sequence[ast.stmt]) -> str:
-    """One of the two bodies of a statement as it is in the statement's place, comments as well."""
-    if not body:
-        return ""
-    last = node.body[-1] if body is node.orelse else node.test
-    rest = text[at.end(last) : at.statement(body[-1])[1]]
-    _, inside = re.split(r":\n", rest, maxsplit=1)
-    return textwrap.indent(textwrap.dedent(inside), " " * node.col_offset)
+def _statements(statement: cst.If, body: cst.BaseSuite) -> cst.FlattenSentinel[cst.BaseStatement]:
+    """What is in a branch, in the place of its statement, with the comments before that."""
+    if isinstance(body, cst.SimpleStatementSuite):  # it stands in the line of the condition
+        return cst.FlattenSentinel([cst.SimpleStatementLine(body.body, statement.leading_lines)])
+    assert isinstance(body, cst.IndentedBlock)
+    first, *others = body.body
+    assert isinstance(first, cst.SimpleStatementLine | cst.BaseCompoundStatement)
+    lines = (*statement.leading_lines, *first.leading_lines)
+    return cst.FlattenSentinel([first.with_changes(leading_lines=lines), *others])
 
 
-def _is_elif(orelse: Sequence[ast.stmt]) -> bool:
-    """True for what may be an `elif`, which is written like no other statement."""
-    return len(orelse) == 1 and isinstance(orelse[0], ast.If)
+def _in_parentheses_of(whole: cst.BaseExpression, part: cst.BaseExpression) -> cst.BaseExpression:
+    return part.with_changes(lpar=(*whole.lpar, *part.lpar), rpar=(*part.rpar, *whole.rpar))
 
 
-def _is_and(test: ast.expr) -> TypeGuard[ast.BoolOp]:
-    return isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And)
+def _without(function: cst.FunctionDef, gone: Collection[str]) -> cst.FunctionDef:
+    """A function without some of its arguments."""
+    every = function.params
+    rest = [argument for argument in every.params if argument.name.value not in gone]
+    by_name = [argument for argument in every.kwonly_params if argument.name.value not in gone]
+    star = every.star_arg
+    if not by_name and isinstance(star, cst.ParamStar):
+        star = cst.MaybeSentinel.DEFAULT
+    params = every.with_changes(params=rest, kwonly_params=by_name, star_arg=star)
+    return function.with_changes(params=params)
 
 
-def _never_holds(
-    test: ast.expr, unset: Mapping[str, object], taken: Mapping[str, Collection[str]]
-) -> bool:
-    """True for `option` and `option is not None` where it is never given.
-
-    And for `option in (…)` where no block has one of these.
-    """
-    match test:
-        case ast.Compare(ast.Name(id=name), [ast.In()], [ast.Tuple(elts=values)]):
-            return name in taken and not {ast.unparse(value) for value in values} & {*taken[name]}
-        case ast.Name(id=name):
-            return name in unset
-        case ast.Compare(ast.Name(id=name), [ast.IsNot()], [ast.Constant(value=None)]):
-            return name in unset and unset[name] is None
-    return False
-
-
-def _always_holds(test: ast.expr, unset: Mapping[str, object]) -> bool:
-    """True for `not option` where it is never given."""
-    match test:
-        case ast.UnaryOp(op=ast.Not(), operand=ast.Name(id=name)):
-            return name in unset
-    return False
-
-
-def _names(tree: ast.FunctionDef) -> set[str]:
-    parts = (part for statement in tree.body for part in ast.walk(statement))
+def _names(text: str) -> set[str]:
+    """The names of variables in the body of a function."""
+    (function,) = ast.parse(text).body
+    assert isinstance(function, ast.FunctionDef)
+    parts = (part for statement in function.body for part in ast.walk(statement))
     return {part.id for part in parts if isinstance(part, ast.Name)}
-
-
-def optional_arguments(tree: ast.FunctionDef) -> list[tuple[ast.arg, ast.expr]]:
-    """The arguments that have a default, with it."""
-    with_default = tree.args.args[len(tree.args.args) - len(tree.args.defaults) :]
-    pairs = list(zip(with_default, tree.args.defaults, strict=True))
-    pairs += [
-        (argument, default)
-        for argument, default in zip(tree.args.kwonlyargs, tree.args.kw_defaults, strict=True)
-        if default is not None
-    ]
-    return pairs

@@ -147,7 +147,7 @@ def test_an_argument_that_a_block_gives_stays_even_if_unused() -> None:
     "body",
     [
         "if squeeze is None:\n        y = 1",
-        "if squeeze:\n        y = 1\n    elif name:\n        y = 2",
+        "if name:\n        y = 1\n    elif squeeze is None:\n        y = 2",
         "if squeeze == 0:\n        y = 1",
         "if not squeeze:\n        y = 1",
     ],
@@ -155,6 +155,23 @@ def test_an_argument_that_a_block_gives_stays_even_if_unused() -> None:
 def test_other_conditions_stay(body: str) -> None:
     text = f"def block(x, squeeze=None, *, name):\n    {body}\n    return y\n"
     assert prune(text, blocks({}), set()) == text
+
+
+@pytest.mark.parametrize(
+    ("body", "left"),
+    [
+        ("if squeeze:\n        y = 1\n    elif name:\n        y = 2", "if name:\n        y = 2"),
+        ("if name:\n        y = 1\n    elif squeeze:\n        y = 2", "if name:\n        y = 1"),
+        (
+            "if name:\n        y = 1\n    elif squeeze:\n        y = 2\n    else:\n        y = 3",
+            "if name:\n        y = 1\n    else:\n        y = 3",
+        ),
+        ("y = (1 if squeeze else x or 2) + 1", "y = (x or 2) + 1"),
+    ],
+)
+def test_of_several_branches_those_stay_that_may_be_taken(body: str, left: str) -> None:
+    text = "def block(x, {}*, name):\n    {}\n    return y\n"
+    assert prune(text.format("squeeze=None, ", body), blocks({}), set()) == text.format("", left)
 
 
 def branch(condition: str, options: str) -> str:
