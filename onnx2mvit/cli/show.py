@@ -23,7 +23,7 @@ from onnx2mvit.reports.wording import (
 )
 
 if TYPE_CHECKING:
-    from onnx2mvit.api import Conversion
+    from onnx2mvit.conversion import Conversion
 
 SHOWN_LEFTOVERS = 20
 

@@ -9,13 +9,8 @@ from onnx2mvit.reports.conversion import conversion_report
 from onnx2mvit.reports.node_data import NAME as NODE_DATA
 from onnx2mvit.reports.node_data import node_data
 from onnx2mvit.reports.page import render
-from onnx2mvit.reports.report import (
-    batch_normalization,
-    describe,
-    how_read,
-    leftovers,
-    report_beside,
-)
+from onnx2mvit.reports.read_report import how_read, report_beside
+from onnx2mvit.reports.report import batch_normalization, describe, leftovers
 
 __all__ = [
     "NODE_DATA",

@@ -1,6 +1,6 @@
 """Stage six, verify: the Keras model against onnxruntime, block by block and at its outputs.
 
-In: the file, the network, the model. Out: `Verification`. Begin with `verification`.
+In: the file, the network, the model. Out: `Verification`. Begin with `verify_model`.
 """
 
 from onnx2mvit.verifier.deployed import Answers, judge_file

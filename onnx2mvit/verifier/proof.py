@@ -12,7 +12,8 @@ from onnx2mvit.lifter.head import own_head
 from onnx2mvit.runtimes import some_inputs
 from onnx2mvit.stages import inspect
 from onnx2mvit.verifier.reference_outputs import ReferenceOutputs, reference_outputs
-from onnx2mvit.verifier.verification import Verification, verify_model
+from onnx2mvit.verifier.verification import Verification
+from onnx2mvit.verifier.verify_model import verify_model
 
 if TYPE_CHECKING:
     import keras

@@ -6,7 +6,7 @@ import pytest
 
 from onnx2mvit.base.json_text import json_text
 from onnx2mvit.errors import InvalidModelError
-from onnx2mvit.reports.report import read_report
+from onnx2mvit.reports.read_report import read_report
 
 ONNX = {"file": "a.onnx", "sha256": "ab", "weights": "hub"}
 REPORT = {"onnx": ONNX, "sizes": {"traced": [8, 8]}, "blocks": [{"path": "stem"}]}

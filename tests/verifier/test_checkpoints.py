@@ -10,7 +10,7 @@ from onnx2mvit.api import inspect
 from onnx2mvit.builder import build
 from onnx2mvit.runtimes import some_inputs
 from onnx2mvit.verifier.reference_outputs import reference_outputs
-from onnx2mvit.verifier.verification import verify_model
+from onnx2mvit.verifier.verify_model import verify_model
 from tests.support.graphs import model, save
 
 CHAIN = """g (float[N,3,32,32] x) => (float[N,8,32,32] y) {

@@ -17,7 +17,7 @@ from onnx2mvit.verifier.reference_outputs import (
     ReferenceTensors,
     reference_outputs,
 )
-from onnx2mvit.verifier.verification import verify_model
+from onnx2mvit.verifier.verify_model import verify_model
 from tests.support.graphs import model, save
 
 # What stands out of a thousand is taken off and the rest normalized: four digits are left of it.

@@ -16,7 +16,8 @@ from onnx2mvit.builder import build
 from onnx2mvit.ir.network import Network
 from onnx2mvit.runtimes import some_inputs
 from onnx2mvit.verifier.reference_outputs import reference_outputs
-from onnx2mvit.verifier.verification import Verification, verify_model
+from onnx2mvit.verifier.verification import Verification
+from onnx2mvit.verifier.verify_model import verify_model
 from tests.support.command_line import exit_code
 from tests.support.graphs import model, save
 from tests.support.texts import mobilevit

@@ -14,7 +14,7 @@ from PIL import Image
 import onnx2mvit
 from onnx2mvit.errors import InvalidModelError, UsageError
 from onnx2mvit.runtimes import Comparison
-from onnx2mvit.verifier.verification import weak
+from onnx2mvit.verifier.verify_model import weak
 from tests.support.command_line import exit_code
 from tests.support.graphs import save, with_tensors
 

@@ -1,0 +1,52 @@
+"""The result of a conversion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from onnx2mvit.ir.block import Block
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What `convert` made: the model, where it came from, and the proof."""
+
+    model: keras.Model
+    blocks: tuple[Block, ...]
+    folder: Path
+    source: Path
+    report: dict[str, Any]
+
+    @property
+    def passed(self) -> bool | None:
+        """Whether the numbers agree; None if that was not asked for."""
+        verification = self.report["verification"]
+        return verification["verdict"] == "passed" if verification else None
+
+    def warnings(self) -> list[str]:
+        """What a user should know although the conversion succeeded."""
+        found = []
+        elsewhere = self.report["sizes"]["file_elsewhere"]
+        if elsewhere is not None and elsewhere["onnxruntime"] != "agrees":
+            height, width = elsewhere["size"]
+            found.append(
+                f"the ONNX file declares any height and width, but at {height}×{width} onnxruntime "
+                f"{elsewhere['onnxruntime']}; the model goes by the rule of its blocks there"
+            )
+        sizes, made = self.report["sizes"], self.report["model"]["input_shape"]
+        if sizes["counted"] and sizes["traced"] != made[1:3]:
+            found += [
+                f"{name} counts {', '.join(map(str, places))} from a border of the image at every "
+                "size, as the file does: if that is a share of the height or the width, export the "
+                "network at the size that you need"
+                for name, places in sizes["counted"].items()
+            ]
+        if self.report["onnx"]["dynamic_size"] and self.report["sizes"]["traced"] is None:
+            shapes = ", ".join(f"{each['name']} {each['shape']}" for each in self.report["inputs"])
+            found.append(f"the ONNX file leaves lengths open; the model takes these: {shapes}")
+        return found
