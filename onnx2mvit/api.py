@@ -29,6 +29,7 @@ from onnx2mvit.conversion import Conversion
 from onnx2mvit.deployment import Deployment, deploy
 from onnx2mvit.emitter import block_model, emit, model_name
 from onnx2mvit.errors import UnsupportedError, UsageError
+from onnx2mvit.evaluation import Evaluation, evaluate
 from onnx2mvit.exporter import export
 from onnx2mvit.ir.image_size import ImageSize
 from onnx2mvit.ir.network import Network
@@ -68,10 +69,12 @@ if TYPE_CHECKING:
 __all__ = [
     "Conversion",
     "Deployment",
+    "Evaluation",
     "benchmark",
     "convert",
     "deploy",
     "detector",
+    "evaluate",
     "export",
     "features",
     "inspect",

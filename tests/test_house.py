@@ -23,7 +23,8 @@ HOUSE = (
         "lowering",
     ),
     *("stages", "emitter", "builder", "runtimes", "verifier", "reports"),
-    *("exporter", "deployment", "benchmarks", "conversion", "api", "__init__", "cli", "__main__"),
+    *("exporter", "deployment", "benchmarks", "evaluation", "conversion", "api", "__init__"),
+    *("cli", "__main__"),
 )
 # Imported where they are called, so that what does not need them need not wait for them.
 LATE = {

@@ -45,19 +45,20 @@ def _several(test: Test) -> Test:
 # What each argument must be, and how that is said; None is allowed where it is the default.
 KINDS: dict[str, tuple[Test, str]] = {
     **dict.fromkeys(
-        ("path", "target", "output", "images", "calibration", "labels", "onnx"),
+        ("path", "target", "output", "images", "calibration", "labels", "onnx", "data"),
         (_is_path, "a path"),
     ),
-    **dict.fromkeys(("name", "format", "precision", "exporter"), (_is_text, "a text")),
+    **dict.fromkeys(("name", "format", "precision", "exporter", "engine"), (_is_text, "a text")),
     **dict.fromkeys(
         ("verify", "blocks", "trust_module", "fold_bn", "dynamic_batch", "bgr"),
         (_is_flag, "True or False"),
     ),
     **dict.fromkeys(
-        ("inputs", "batch", "threads", "rounds", "timed", "num_labels"),
+        ("inputs", "batch", "threads", "rounds", "timed", "num_labels", "limit"),
         (_is_count, "a whole number from 1 on"),
     ),
     **dict.fromkeys(("seed", "opset", "warm_up"), (_is_whole, "a whole number")),
+    "workers": (lambda value: _is_whole(value) and value >= 0, "a whole number from 0 on"),
     "image_size": (
         lambda value: value == "any" or _is_size(value),
         '(height, width) in pixels, or "any" where one model is to take all sizes',
@@ -70,6 +71,7 @@ KINDS: dict[str, tuple[Test, str]] = {
     ),
     "batches": (_several(_is_count), "whole numbers from 1 on"),
     "patterns": (_several(_is_path), "a list of paths"),
+    "targets": (lambda value: _is_path(value) or _several(_is_path)(value), "paths"),
     "outputs": (_several(_is_text), "a list of names"),
     "progress": (callable, "a function"),
     "warn": (callable, "a function"),

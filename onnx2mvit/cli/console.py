@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, Protocol
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -22,6 +23,7 @@ from onnx2mvit.ending import say, writing_stdout
 from onnx2mvit.errors import printable
 
 Row = tuple[str, str | Text]
+BAR = 30  # letters
 
 
 class Say(Protocol):
@@ -87,12 +89,13 @@ class _Lines:
         stage = message.partition(" (")[0]
         if total > 1:
             message = f"{stage} ({done} of {total})"
-        if stage == self.stage:
-            self.lines.update(self.lines.task_ids[-1], description=message)
-            return
-        self.finish()
-        self.stage = stage
-        self.lines.add_task(message, total=1)
+        if stage != self.stage:
+            self.finish()
+            self.stage = stage
+            self.lines.add_task(message, total=None)
+        share = done / total if total > 1 else None
+        last = self.lines.task_ids[-1]
+        self.lines.update(last, description=message, total=1, completed=share or 0, share=share)
 
     def finish(self) -> None:
         """The stage that was running is done."""
@@ -109,10 +112,24 @@ class _Seconds(ProgressColumn):
         return Text(f"{seconds or 0:6.1f} s", style="dim")
 
 
+class _Bar(ProgressColumn):
+    """How far a stage is that knows it, and how long the rest will take."""
+
+    def render(self, task: Task) -> Text:
+        share = task.fields.get("share")
+        if task.finished or not share or not task.elapsed:
+            return Text()
+        left = task.time_remaining
+        told = "" if left is None else f" {timedelta(seconds=round(left))} left"
+        whole = round(BAR * share)
+        return Text.assemble(("━" * whole, "green"), ("━" * (BAR - whole), "dim"), (told, "dim"))
+
+
 COLUMNS = (
     SpinnerColumn(finished_text="[green]✓"),
     _Seconds(),
     TextColumn("{task.description}", markup=False),
+    _Bar(),
 )
 
 

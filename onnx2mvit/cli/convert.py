@@ -8,7 +8,21 @@ from typing import Annotated
 import typer
 
 from onnx2mvit.cli.console import live_progress, print_json, results, warn
-from onnx2mvit.cli.options import Debug, Json, Outputs, Patterns, Quiet
+from onnx2mvit.cli.options import (
+    Bgr,
+    Crop,
+    Debug,
+    Interpolation,
+    Json,
+    Mean,
+    Outputs,
+    Patterns,
+    PreprocessingFile,
+    Quiet,
+    Scale,
+    Std,
+    how_given,
+)
 from onnx2mvit.errors import VerificationError
 from onnx2mvit.ir.image_size import parse_image_size
 
@@ -51,29 +65,13 @@ def convert(
     blocks: Annotated[
         bool, typer.Option("--blocks", help="Write NAME.blocks.onnx: each block a function.")
     ] = False,
-    preprocessing: Annotated[
-        Path | None,
-        typer.Option(
-            help="What photographs must become: a preprocessor_config.json, timm's config.json, "
-            "ml-cvnets' YAML, a JSON file, or a folder; by default what the file says.",
-        ),
-    ] = None,
-    mean: Annotated[
-        str | None, typer.Option(help="One number, or three for RGB: 0.5,0.5,0.5")
-    ] = None,
-    std: Annotated[str | None, typer.Option(help="Likewise, what the rest is divided by.")] = None,
-    scale: Annotated[
-        str | None, typer.Option(help="What bytes are multiplied by: 1/255, or 1.")
-    ] = None,
-    bgr: Annotated[
-        bool | None, typer.Option("--bgr/--rgb", help="The order of the channels.")
-    ] = None,
-    crop: Annotated[
-        float | None, typer.Option(help="The share of the shorter side that is cut out: 0.875")
-    ] = None,
-    interpolation: Annotated[
-        str | None, typer.Option(help="bilinear, bicubic, … by which photographs are resized.")
-    ] = None,
+    preprocessing: PreprocessingFile = None,
+    mean: Mean = None,
+    std: Std = None,
+    scale: Scale = None,
+    bgr: Bgr = None,
+    crop: Crop = None,
+    interpolation: Interpolation = None,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -94,18 +92,9 @@ def convert(
     from onnx2mvit.api import convert as run
     from onnx2mvit.cli.show import show_conversion
     from onnx2mvit.lifter.head import parse_head
-    from onnx2mvit.reader.preprocessing import chosen
 
     size = parse_image_size(image_size) if image_size is not None else None
-    how = chosen(
-        preprocessing,
-        mean=mean,
-        std=std,
-        scale=scale,
-        channels=None if bgr is None else ("rgb", "bgr")[bgr],
-        crop=crop,
-        interpolation=interpolation,
-    )
+    how = how_given(preprocessing, mean, std, scale, bgr, crop, interpolation)
     with live_progress(quiet=quiet) as progress:
         result = run(
             file,

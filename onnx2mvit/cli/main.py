@@ -12,6 +12,7 @@ from onnx2mvit.cli.benchmark import benchmark
 from onnx2mvit.cli.console import show_lines
 from onnx2mvit.cli.convert import convert
 from onnx2mvit.cli.deploy import deploy
+from onnx2mvit.cli.evaluate import evaluate
 from onnx2mvit.cli.export import export
 from onnx2mvit.cli.inspect import inspect
 from onnx2mvit.cli.options import Command
@@ -47,7 +48,7 @@ def _options(
         raise typer.Exit(2)
 
 
-for command in (export, inspect, convert, verify, benchmark, deploy, patterns):
+for command in (export, inspect, convert, verify, evaluate, benchmark, deploy, patterns):
     app.command(cls=Command)(command)
 
 

@@ -24,6 +24,23 @@ Patterns = Annotated[
     list[Path] | None,
     typer.Option("--patterns", help="A Python file with patterns of your own; it is executed."),
 ]
+PreprocessingFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="What photographs must become: a preprocessor_config.json, timm's config.json, "
+        "ml-cvnets' YAML, a JSON file, or a folder; by default what the file says.",
+    ),
+]
+Mean = Annotated[str | None, typer.Option(help="One number, or three for RGB: 0.5,0.5,0.5")]
+Std = Annotated[str | None, typer.Option(help="Likewise, what the rest is divided by.")]
+Scale = Annotated[str | None, typer.Option(help="What bytes are multiplied by: 1/255, or 1.")]
+Bgr = Annotated[bool | None, typer.Option("--bgr/--rgb", help="The order of the channels.")]
+Crop = Annotated[
+    float | None, typer.Option(help="The share of the shorter side that is cut out: 0.875")
+]
+Interpolation = Annotated[
+    str | None, typer.Option(help="bilinear, bicubic, … by which photographs are resized.")
+]
 Quiet = Annotated[
     bool,
     typer.Option(
@@ -39,6 +56,33 @@ TrustModule = Annotated[
         help="Run the NAME.py beside a NAME.keras, which a model for any size needs.",
     ),
 ]
+
+
+def how_given(
+    preprocessing: Path | None,
+    mean: str | None,
+    std: str | None,
+    scale: str | None,
+    bgr: bool | None,
+    crop: float | None,
+    interpolation: str | None,
+) -> Any:
+    """What these options say of preprocessing, as `convert` and `evaluate` take it.
+
+    Raises:
+        UsageError: as `reader.preprocessing.chosen`.
+    """
+    from onnx2mvit.reader.preprocessing import chosen
+
+    return chosen(
+        preprocessing,
+        mean=mean,
+        std=std,
+        scale=scale,
+        channels=None if bgr is None else ("rgb", "bgr")[bgr],
+        crop=crop,
+        interpolation=interpolation,
+    )
 
 
 class Command(TyperCommand):

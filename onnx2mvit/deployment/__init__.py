@@ -6,7 +6,7 @@ Importing this package imports neither Keras, nor TensorFlow, nor LiteRT.
 from onnx2mvit.deployment._comparison import Fidelity
 from onnx2mvit.deployment._deployment import Deployment, deploy
 from onnx2mvit.deployment._interface import describe_model
-from onnx2mvit.deployment._litert import litert_model
+from onnx2mvit.deployment._litert import litert_metadata, litert_model
 from onnx2mvit.deployment._request import FORMATS, PRECISIONS
 
 __all__ = [
@@ -16,5 +16,6 @@ __all__ = [
     "Fidelity",
     "deploy",
     "describe_model",
+    "litert_metadata",
     "litert_model",
 ]

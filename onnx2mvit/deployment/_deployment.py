@@ -96,6 +96,7 @@ class _Job:
             "inputs": {tensor.name: tensor.axes for tensor in self.interface.inputs},
             "outputs": {tensor.name: tensor.axes for tensor in self.interface.outputs},
             "compared_range": [0, 1],
+            "preprocessing": self.interface.preprocessing.as_dict(),
         }
         return entries | ({"labels": self.labels} if self.labels else {})
 

@@ -103,3 +103,14 @@ def add_metadata(content: bytes, interface: Interface, entries: dict[str, Any]) 
         setattr(signature, kind, ordered)
         setattr(graph, kind, [each.tensorIndex for each in ordered])
     return bytes(tools.convert_object_to_bytearray(model))
+
+
+def litert_metadata(content: bytes) -> dict[str, Any]:
+    """What `add_metadata` wrote into a file; empty where it did not."""
+    tools = optional("ai_edge_litert.tools.flatbuffer_utils", extra="deploy")
+    model = tools.read_model_from_bytearray(bytearray(content))
+    for entry in model.metadata or ():
+        if entry.name in (METADATA, METADATA.encode()):
+            found = json.loads(bytes(model.buffers[entry.buffer].data))
+            return dict(found)
+    return {}

@@ -8,7 +8,7 @@ overlay.
 from onnx2mvit.reports.conversion import conversion_report
 from onnx2mvit.reports.node_data import NAME as NODE_DATA
 from onnx2mvit.reports.node_data import node_data
-from onnx2mvit.reports.page import render
+from onnx2mvit.reports.page import render, render_evaluation
 from onnx2mvit.reports.read_report import how_read, report_beside
 from onnx2mvit.reports.report import batch_normalization, describe, leftovers
 
@@ -21,5 +21,6 @@ __all__ = [
     "leftovers",
     "node_data",
     "render",
+    "render_evaluation",
     "report_beside",
 ]

@@ -71,3 +71,13 @@ def matched_boxes(boxes: Mapping[str, Any], theirs: str, ours: str) -> str:
     found = f"of {boxes['theirs']} {theirs} and {boxes['ours']} {ours} {boxes['matched']} match"
     mean = boxes["mean_iou"]
     return f"{found} ({how})" + (f", mean IoU {mean:.4f}" if mean is not None else "")
+
+
+def percent(share: float | None) -> str:
+    """A share of images; – where there is none to be had."""
+    return "–" if share is None else f"{share:.2%}"
+
+
+def rate(images: float | None) -> str:
+    """Images per second."""
+    return "–" if images is None else f"{images:,.1f}" if images < 100 else f"{images:,.0f}"

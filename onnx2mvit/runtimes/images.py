@@ -5,6 +5,8 @@ They are as Keras takes them, NHWC; `layouts` brings them into the layout of a f
 
 from __future__ import annotations
 
+import base64
+import io
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import numpy as np
 from onnx2mvit.base.png import png_uri
 from onnx2mvit.errors import UsageError
 from onnx2mvit.ir.preprocessing import ASSUMED, Preprocessing
-from onnx2mvit.runtimes.preprocessing import prepared
+from onnx2mvit.runtimes.preprocessing import open_image, prepared
 
 Images = np.ndarray[Any, np.dtype[np.float32]]
 LARGEST = 1 << 28  # numbers in all of them
@@ -160,3 +162,16 @@ def thumbnail(pixels: Plane) -> str:
     small = small if small.shape[-1] == 3 else small.mean(-1, keepdims=True).repeat(3, axis=-1)
     small -= small.min()
     return png_uri(np.round(255 * small / max(small.max(), 1e-12)))
+
+
+def photograph(path: Path) -> str:
+    """A small picture of a photograph, as a data: URI of a JPEG.
+
+    Raises:
+        UsageError: it is no image, or not any more.
+        MissingDependencyError: pillow is not installed.
+    """
+    image, content = open_image(path), io.BytesIO()
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    image.save(content, "JPEG", quality=80)
+    return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"

@@ -26,7 +26,8 @@ def import_litert(extra: str = "deploy") -> ModuleType:
 class LiteRTRunner:
     """The signature of a LiteRT file that has one; inputs and outputs are in Keras's layout.
 
-    `batch` is the number of images that the file takes.
+    `batch` is the number of images that the file takes; `takes` and `gives` are what LiteRT says of
+    inputs and outputs, by name: `shape`, `dtype`, ….
     """
 
     def __init__(self, content: bytes, threads: int = THREADS) -> None:
@@ -35,9 +36,10 @@ class LiteRTRunner:
             interpreter.allocate_tensors()
             (signature,) = interpreter.get_signature_list()
             self.signature = interpreter.get_signature_runner(signature)
-        self.inputs = list(self.signature.get_input_details())
-        self.outputs = sorted(self.signature.get_output_details())
-        shapes = [each["shape"] for each in self.signature.get_input_details().values()]
+        self.takes = self.signature.get_input_details()
+        self.gives = self.signature.get_output_details()
+        self.inputs, self.outputs = list(self.takes), sorted(self.gives)
+        shapes = [each["shape"] for each in self.takes.values()]
         self.batch = int(next((shape[0] for shape in shapes if len(shape)), 1))
 
     def __call__(self, inputs: Inputs) -> Outputs:

@@ -37,6 +37,10 @@ WRONG: list[tuple[Callable[..., Any], dict[str, Any]]] = [
     (onnx2mvit.deploy, {"inputs": "8"}),
     (onnx2mvit.benchmark, {"target": "net", "batches": 8}),
     (onnx2mvit.benchmark, {"target": "net", "rounds": 0}),
+    (onnx2mvit.evaluate, {"data": "photos", "batch": 0}),
+    (onnx2mvit.evaluate, {"data": "photos", "workers": -1}),
+    (onnx2mvit.evaluate, {"data": "photos", "limit": "10"}),
+    (onnx2mvit.evaluate, {"data": 3}),
     (onnx2mvit.export, {"output": "net.onnx", "image_size": 320}),
     (onnx2mvit.export, {"output": "net.onnx", "num_labels": "10"}),
 ]

@@ -13,10 +13,11 @@ from onnx2mvit.reader.rules import all_rules
 from onnx2mvit.reports.page.boxes import detection_pictures
 from onnx2mvit.reports.page.diagram import diagram
 from onnx2mvit.reports.page.errors import histogram, scale_of
+from onnx2mvit.reports.page.evaluation import evaluation_view
 from onnx2mvit.reports.page.groups import grouped, sections
 from onnx2mvit.reports.page.masks import mask_pictures
 from onnx2mvit.reports.page.tree import Row, rows_of
-from onnx2mvit.reports.wording import FIXED_BATCH, NOTES, pixels, tensor
+from onnx2mvit.reports.wording import FIXED_BATCH, NOTES, percent, pixels, rate, tensor
 from onnx2mvit.version import __version__
 
 if TYPE_CHECKING:
@@ -88,10 +89,17 @@ def render(report: dict[str, Any], source: str) -> str:
             source_style=_source_style(),
             note=NOTES.get(report["batch_normalization"], ""),
             fixed_batch=FIXED_BATCH,
+            evaluation=evaluation_view(found) if (found := report.get("evaluation")) else None,
             lines=source.count("\n"),
             version=__version__,
         )
     )
+
+
+def render_evaluation(evaluation: dict[str, Any]) -> str:
+    """The page of an evaluation alone, of what evaluation.json holds; it is as `render` has it."""
+    page = _environment().get_template("evaluation_page.html.j2")
+    return page.render(evaluation=evaluation_view(evaluation), version=__version__)
 
 
 def applied_rules(fired: dict[str, int]) -> list[AppliedRule]:
@@ -130,6 +138,7 @@ def _environment() -> jinja2.Environment:
     environment.filters.update(
         error=_error, share=_share, shape=_shape, tensor=tensor, pixels=pixels
     )
+    environment.filters.update(share_of=percent, rate=rate)
     return environment
 
 

@@ -1,0 +1,284 @@
+"""`onnx2mvit evaluate`: accuracies that are known, in each form of a network, by either engine."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+import onnx2mvit
+from onnx2mvit.errors import UnsupportedError, UsageError
+from onnx2mvit.evaluation.targets import shortest_names
+from tests.support.command_line import Run
+from tests.support.graphs import model, save
+
+pytest.importorskip("PIL")
+from tests.support.photographs import NAMES, colour_network, folder_of_classes
+
+pytestmark = pytest.mark.xdist_group("evaluate")
+EACH = 3  # images of a colour
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save(colour_network(), tmp_path_factory.mktemp("network"), "colours.onnx")
+
+
+@pytest.fixture(scope="module")
+def converted(network: Path) -> Path:
+    return onnx2mvit.convert(network, network.parent / "keras_out", verify=False).folder
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return folder_of_classes(tmp_path_factory.mktemp("photos"), EACH)
+
+
+def figures(report: dict[str, Any]) -> dict[str, Any]:
+    """Without what the clock says."""
+    kept = {key: value for key, value in report.items() if "second" not in key and key != "engine"}
+    kept["targets"] = [
+        {key: value for key, value in each.items() if key != "images_per_second"}
+        for each in report["targets"]
+    ]
+    return kept
+
+
+def test_every_form_of_a_network_is_counted_and_the_report_gets_a_section(
+    network: Path, converted: Path, photos: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("ai_edge_litert")
+    litert = onnx2mvit.deploy(converted, tmp_path, inputs=1).file
+    result = onnx2mvit.evaluate([network, converted, litert], photos, batch=5, workers=0)
+    report = result.report
+    assert [each["runtime"] for each in report["targets"]] == ["onnxruntime", "Keras", "LiteRT"]
+    for each in report["targets"]:
+        assert each["top1"] == 7 / 8  # yellow ones are white
+        assert each["top5"] == 1  # of the six next corners, one is as far as another
+        assert each["images_per_second"] > 0
+    assert [each["agreement"] for each in report["targets"]] == [None, 1, 1]
+    assert report["differing"]["count"] == 0 and report["wrong"]["count"] == EACH
+    assert {each["image"] for each in report["wrong"]["images"]} == {
+        f"6_yellow/{number}.jpg" for number in range(EACH)
+    }
+    assert result.pages == (converted / "report.html",)
+    assert json.loads((converted / "report.json").read_text())["evaluation"] == report
+    page = result.pages[0].read_text()
+    assert "On photographs" in page and page.count("data:image/jpeg") == EACH
+    assert not list(converted.glob("evaluation*"))
+
+
+def test_networks_that_differ_are_told_apart_image_by_image(
+    network: Path, photos: Path, tmp_path: Path, run: Run
+) -> None:
+    other = colour_network()
+    weights = onnx.numpy_helper.to_array(other.graph.initializer[3]).copy()
+    weights[NAMES.index("green")] = 9  # is never second to another
+    other.graph.initializer[3].CopyFrom(onnx.numpy_helper.from_array(weights, "v"))
+    file = save(other, tmp_path, "green.onnx")
+    ran = run("evaluate", network, file, "--data", photos, "--workers", 0, "-o", tmp_path, "--json")
+    assert ran.code == 0, ran.err
+    report = json.loads(ran.out)
+    wrong = EACH * (len(NAMES) - 1)
+    assert report["targets"][1]["top1"] == 1 / 8
+    assert report["targets"][1]["differ"] == report["differing"]["count"] == wrong
+    first = report["differing"]["images"][0]
+    assert first == {
+        "image": "0_black/0.jpg",
+        "class": "0_black",
+        "answers": ["0_black", "2_green"],
+    }
+    page = (tmp_path / "evaluation.html").read_text()
+    assert "onnxruntime: 2_green" in page and "green.onnx" in page
+    assert json.loads((tmp_path / "evaluation.json").read_text()) == report
+
+
+def test_pixels_are_those_that_the_network_wants(
+    network: Path, photos: Path, tmp_path: Path, run: Run
+) -> None:
+    command = ("evaluate", network, "--data", photos, "--workers", 0, "-o", tmp_path)
+    ran = run(*command)
+    assert "87.50%" in ran.out and "an assumption" in ran.err
+    turned = run(*command, "--bgr", "--json")
+    assert turned.code == 0 and "an assumption" not in turned.err
+    # Red is taken for blue, and yellow, which is white here, for white; the rest is its own mirror.
+    right = {"black", "green", "magenta", "white"}
+    assert json.loads(turned.out)["targets"][0]["top1"] == len(right) / 8
+    read = onnx.load(network)
+    onnx.helper.set_model_props(read, {"onnx2mvit.preprocessing": json.dumps({"channels": "bgr"})})
+    onnx.save(read, tmp_path / "bgr.onnx")
+    told = onnx2mvit.evaluate([tmp_path / "bgr.onnx"], photos, output=tmp_path, workers=0).report
+    assert told["targets"][0]["top1"] == len(right) / 8
+    assert told["targets"][0]["preprocessing"]["origin"] == "the ONNX file"
+
+
+def test_damaged_images_are_counted_named_and_left_out(
+    network: Path, tmp_path: Path, run: Run
+) -> None:
+    photos = folder_of_classes(tmp_path / "photos", 1)
+    whole = (photos / "4_red" / "0.jpg").read_bytes()
+    (photos / "4_red" / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (photos / "4_red" / "text.png").write_text("no picture")
+    ran = run("evaluate", network, "--data", photos, "--workers", 0, "-o", tmp_path, "--json")
+    report = json.loads(ran.out)
+    assert report["images"] == len(NAMES) and report["targets"][0]["top1"] == 7 / 8
+    assert report["damaged"]["count"] == 2
+    assert [each["image"] for each in report["damaged"]["images"]] == [
+        "4_red/cut.jpg",
+        "4_red/text.png",
+    ]
+    assert "warning: 2 images could not be read" in ran.err
+    assert str(photos) not in ran.out
+    for path in photos.rglob("0.jpg"):
+        path.write_text("")
+    ran = run("evaluate", network, "--data", photos, "--workers", 0, "-o", tmp_path)
+    assert ran.code == 2 and "none of the images can be read; 0_black/0.jpg: " in ran.err
+
+
+def test_what_was_interrupted_goes_on_where_it_was(
+    network: Path, photos: Path, tmp_path: Path
+) -> None:
+    """In processes, too: the answers are those of one run in this one."""
+    told: list[tuple[str, int]] = []
+
+    def interrupt(stage: str, done: int, total: int) -> None:
+        told.append((stage, done))
+        if stage == "evaluate" and done == 8:
+            raise KeyboardInterrupt
+
+    def go(**options: Any) -> dict[str, Any]:
+        return onnx2mvit.evaluate([network], photos, batch=4, **options).report
+
+    once = go(output=tmp_path / "once", workers=0)
+    for _ in range(2):  # the second time it has those 8 and is interrupted before any other
+        with pytest.raises(KeyboardInterrupt):
+            go(output=tmp_path, workers=2, progress=interrupt)
+    part = tmp_path / "evaluation.part"
+    part.write_bytes(part.read_bytes() + b'{"start": 8, "na')  # killed while it wrote
+    told.clear()
+    again = go(output=tmp_path, workers=1, progress=lambda *each: told.append(each[:2]))
+    assert figures(again) == figures(once)
+    assert [done for stage, done in told if stage == "evaluate"] == [8, 12, 16, 20, 24]
+    assert not part.exists()
+    # Of another evaluation it is no part.
+    with pytest.raises(KeyboardInterrupt):
+        go(output=tmp_path, workers=0, progress=interrupt)
+    told.clear()
+    go(output=tmp_path, workers=0, limit=16, progress=lambda *each: told.append(each[:2]))
+    assert ("evaluate", 0) in told
+
+
+@pytest.mark.parametrize(
+    ("text", "weights", "says"),
+    [
+        (
+            "g (float[N,3,32,32] x) => (float[N,4,32,32] y) { y = Conv(x, w, b) }",
+            {"w": (4, 3, 1, 1), "b": (4,)},
+            r"net.onnx is no classifier: it gives \[.*, 32, 32, 4\], not a score of each class",
+        ),
+        (
+            "g (float[N,8] x) => (float[N,4] y) { y = Gemm(x, w, b) }",
+            {"w": (8, 4), "b": (4,)},
+            "net.onnx is no classifier: it does not take one image alone",
+        ),
+    ],
+)
+def test_what_is_no_classifier_is_refused(
+    tmp_path: Path, photos: Path, text: str, weights: dict[str, Any], says: str
+) -> None:
+    file = save(model(text, **weights), tmp_path, "net.onnx")
+    with pytest.raises(UnsupportedError, match=says):
+        onnx2mvit.evaluate([file], photos, output=tmp_path, workers=0)
+
+
+def test_arguments_that_make_no_sense_are_one_line(
+    network: Path, converted: Path, photos: Path, tmp_path: Path, run: Run
+) -> None:
+    (tmp_path / "x.tflite").write_text("no flatbuffer")
+    ten = save(
+        model(
+            """g (float[N,3,32,32] x) => (float[N,10] y) {
+            c = Conv(x, w, b)  p = GlobalAveragePool(c)  y = Flatten(p) }""",
+            w=(10, 3, 1, 1),
+            b=(10,),
+        ),
+        tmp_path,
+        "ten.onnx",
+    )
+    for targets, options, code, says in (
+        ([network, network], (), 2, "given twice"),
+        ([network, ten], (), 2, "colours.onnx has 8 classes, ten.onnx 10"),
+        ([ten], (), 2, "8 class folders, the network 10: give --labels"),
+        ([tmp_path / "x.tflite"], (), 3, "x.tflite cannot be read as a LiteRT file"),
+        ([tmp_path], (), 3, "is not a folder that `onnx2mvit convert` wrote"),
+        ([network], ("--mean", "1,2"), 2, "mean is one number, or three"),
+    ):
+        ran = run("evaluate", *targets, "--data", photos, "-q", *options)
+        assert (ran.code, ran.out) == (code, ""), ran
+        assert says in ran.err and ran.err.count("\n") == 1
+    with pytest.raises(UsageError, match="engine 'spark': choose from local, ray"):
+        onnx2mvit.evaluate([network], photos, engine="spark")
+
+
+def test_a_killed_evaluation_leaves_no_process_behind(
+    network: Path, photos: Path, tmp_path: Path
+) -> None:
+    """What reads images ends with what began it."""
+    table = tmp_path / "many.csv"
+    table.write_text("4_red/0.jpg,4\n" * 200_000)
+    command = [sys.executable, "-m", "onnx2mvit", "evaluate", network, "--data", photos]
+    options = ["--labels", table, "--workers", "1", "-o", tmp_path, "-q"]
+    started = subprocess.Popen([*map(str, [*command, *options])], start_new_session=True)
+    part = tmp_path / "evaluation.part"
+    while not part.exists() or part.read_text().count("\n") < 2:
+        assert started.poll() is None
+        time.sleep(0.05)
+    started.send_signal(signal.SIGKILL)
+    started.wait()
+    with pytest.raises(ProcessLookupError):
+        for _ in range(1000):
+            os.killpg(started.pid, 0)
+            time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_a_local_ray_of_two_workers_gives_the_same_answers(
+    network: Path, converted: Path, photos: Path, tmp_path: Path
+) -> None:
+    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'onnx2mvit[ray]'")
+    (photos / "4_red" / "text.png").write_text("no picture")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        local, others = (
+            onnx2mvit.evaluate(
+                [network, converted],
+                photos,
+                batch=4,
+                engine=engine,
+                workers=2 * (engine == "ray"),
+                output=tmp_path / engine,
+            ).report
+            for engine in ("local", "ray")
+        )
+    finally:
+        ray.shutdown()
+    assert figures(local) == figures(others)
+    assert others["damaged"]["count"] == 1
+
+
+def test_names_are_as_long_as_need_be() -> None:
+    paths = [Path("a/x.tflite"), Path("b/x.tflite"), Path("a/y.onnx")]
+    assert shortest_names(paths) == ["a/x.tflite", "b/x.tflite", "y.onnx"]
+
+
+def test_equal_scores_are_in_the_order_of_classes() -> None:
+    from onnx2mvit.evaluation.tally import best
+
+    assert best(np.array([[1, 3, 3, 0, 3, 2, 1]])) == [[1, 2, 4, 5, 0]]
