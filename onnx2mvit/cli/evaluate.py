@@ -100,10 +100,10 @@ def evaluate(
     \b
     Examples:
       onnx2mvit evaluate keras_out/mobilevit_xs --data imagenet/val
-      onnx2mvit evaluate mobilevit_xs.onnx keras_out/mobilevit_xs int8.tflite --data imagenet/val
+      onnx2mvit evaluate net.onnx keras_out/net net.tflite --data imagenet/val
       onnx2mvit evaluate net.onnx --data photos --labels names.txt --limit 1000
       onnx2mvit evaluate net.onnx --data photos --labels photos.csv --json
-      onnx2mvit evaluate net.onnx --data imagenet/val --engine ray --workers 16
+      onnx2mvit evaluate net.onnx --data imagenet/val --engine ray
     """
     from onnx2mvit.evaluation import evaluate as run
 
