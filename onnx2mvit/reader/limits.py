@@ -20,6 +20,7 @@ LARGEST_TENSOR = 1 << 25  # elements of what is computed for the images that are
 GROWTH = 1 << 7  # or for each element of the inputs, if that is more
 
 HELD = 4  # so many times the largest tensor may have to be kept at a time
+MOST_AXES = 64  # of a tensor in numpy
 WINDOWS = ("MaxPool", "AveragePool", "LpPool", "LRN")
 # Their output may be of any size, and where it is not known before, it is not made.
 GROWING = frozenset(
@@ -144,6 +145,12 @@ class Budget:
         Raises:
             UnsupportedError: it is too much, for whoever computes it.
         """
+        if node.op_type == "Unsqueeze" and _unsqueezed(node) > MOST_AXES:
+            # numpy looks for each axis among all of those that are new
+            raise UnsupportedError(
+                f"node {node.name or node.outputs[0].name!r} (Unsqueeze) makes a constant of "
+                f"more than {MOST_AXES} axes"
+            )
         given = sum(_elements(value) or 0 for value in node.inputs if value is not None)
         made = [_elements(value) for value in node.outputs]
         if node.op_type == "NonZero" and node.inputs[0] is not None:
@@ -175,6 +182,13 @@ def _elements(value: ir.Value) -> int | None:
     if value.shape is None or not value.shape.is_static():
         return None
     return math.prod(value.shape.numpy())
+
+
+def _unsqueezed(node: ir.Node) -> int:
+    """How many axes an Unsqueeze adds; ONNX before operator version 13 has them as an attribute."""
+    if len(node.inputs) > 1 and node.inputs[1] is not None:
+        return _elements(node.inputs[1]) or 0
+    return len(node.attributes.get_ints("axes", ()))
 
 
 def _rows(node: ir.Node) -> int | None:

@@ -144,14 +144,22 @@ def check_attributes(node: Node) -> None:
 def check_node(node: Node) -> None:
     """Raises InvalidModelError if a node contradicts the shapes around it, and ONNX lets it pass.
 
-    A convolution for another number of channels, or an order of axes that is none.
+    A convolution for another number of channels, an order of axes that is none, or a shape of
+    more or fewer numbers than there are.
     """
-    shapes = [value.shape if value is not None else None for value in node.inputs[:2]]
+    shapes = [value.shape if value is not None else None for value in node.inputs]
     complaint = None
     if node.op in PADDED and node.attrs.get("auto_pad", "NOTSET") not in AUTO_PAD:
         complaint = f"has the auto_pad {node.attrs['auto_pad']!r:.40}"
-    elif node.op == "Conv" and len(shapes) == 2:
+    elif node.op == "Conv" and len(shapes) > 1:
         complaint = _channels(shapes[0], shapes[1], node.attrs.get("group"))
+        weight, bias = shapes[1], shapes[2] if len(shapes) > 2 else None
+        if complaint is None and weight and bias is not None and bias != weight[:1]:
+            complaint = f"has a bias {list(bias)} for {weight[0]} filters"
+    elif node.op == "Reshape" and shapes and None not in (shapes[0], node.output.shape):
+        have, make = math.prod(shapes[0] or ()), math.prod(node.output.shape or ())
+        if have != make:
+            complaint = f"makes {make:,} numbers of {have:,}"
     elif node.op == "Transpose" and shapes and shapes[0] is not None and node.attrs.get("perm"):
         perm, rank = node.attrs["perm"], len(shapes[0])
         if sorted(perm) != list(range(rank)):

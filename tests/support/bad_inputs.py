@@ -132,6 +132,12 @@ def _graphs() -> Iterator[Bad]:
     )
     wrong = graph(CONV, w=(4, 4, 1, 1))
     yield Bad("a convolution of 4 channels on an image of 3", INVALID, "", wrong)
+    biased = graph(f"{GOOD} {{ y = Conv(x, w, b) }}", w=(4, 3, 1, 1), b=(5,))
+    says = "has a bias [5] for 4 filters"
+    yield Bad("a convolution of 4 filters with 5 biases", INVALID, says, biased)
+    body = "g (float[1,3,8,8] x) => (float[1,3,5] y) { y = Reshape(x, shape) }"
+    says = "makes 15 numbers of 192"
+    yield Bad("a shape of fewer numbers", INVALID, says, graph(body, shape=[1, 3, 5]))
 
 
 def _inputs() -> Iterator[Bad]:
@@ -185,6 +191,9 @@ def _growing() -> Iterator[Bad]:
     }.items():
         body = f"{GOOD} {{ c = {node}  y = Add(x, c) }}"
         yield Bad(f"2⁴⁰ elements by {what}", UNSUPPORTED, "too large", graph(body, **big))
+    many: dict[str, Any] = {"one": np.ones((), np.float32), "axes": list(range(20_000))}
+    body = f"{GOOD} {{ u = Unsqueeze(one, axes)  c = ReduceSum<keepdims=0>(u)  y = Add(x, c) }}"
+    yield Bad("a constant of 20,000 axes", UNSUPPORTED, "than 64 axes", graph(body, **many))
     body = f"{GOOD} {{ y = Resize(x, , scales) }}"
     scales: dict[str, Any] = {"scales": np.array([1.0, 1.0, 1e5, 1e5], np.float32)}
     yield Bad("an image enlarged to 2³⁹ pixels", UNSUPPORTED, "too large", graph(body, **scales))
