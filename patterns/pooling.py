@@ -13,9 +13,16 @@ if TYPE_CHECKING:
     from keras import KerasTensor, layers, ops
 
 
+def require_floats(m: Match) -> None:
+    """The mean of integers is an integer in ONNX, and their smallest is not minus infinity."""
+    dtype = m.root.output.dtype
+    require(dtype is None or dtype.kind == "f", f"it computes {dtype}, not floats")
+
+
 def pooling_window(m: Match) -> tuple[int, int, int]:
     """Size and stride of a square window, and its padding, which is alike on every side."""
     m.shape("x", 4)
+    require_floats(m)
     window = window_of(m.pool)
     size, stride, dilation = square(window)
     require(dilation == 1, "the window is dilated")
@@ -107,6 +114,7 @@ class GlobalAveragePooling2D(Pattern):
 
     def params(self, m: Match) -> dict[str, Any]:
         m.shape("x", 4)
+        require_floats(m)
         return {}
 
 
@@ -124,6 +132,7 @@ class GlobalMean(Pattern):
 
     def params(self, m: Match) -> dict[str, Any]:
         m.shape("x", 4)
+        require_floats(m)
         return {}
 
 

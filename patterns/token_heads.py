@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, maybe, p, require, scalar
 
+from .pooling import require_floats
+
 if TYPE_CHECKING:
     from keras import KerasTensor, layers, ops
 
@@ -28,6 +30,7 @@ class TokenPooling(Pattern):
             index = m.token.attrs["index"]
             # Reading counts from the front; at another size the last token is another.
             return {"pooling": "token", "start": index if index < tokens - 1 else -1}
+        require_floats(m)
         part = m.patches.attrs if m.patches is not None else {"start": 0, "end": tokens}
         require(part.get("end") == tokens, "it leaves out the last token")
         return {"pooling": "mean", "start": part["start"]}

@@ -15,7 +15,7 @@ from onnx2mvit.reader.precision import FLOATS
 TRACE_BATCH = 3
 TRACE_SIZE = 256
 TRACE_TOKENS = 16  # a table of positions may have few rows
-LARGEST_IMAGES = 1 << 28
+LARGEST_IMAGES = 1 << 27
 OF_BATCH = ("b", "bs", "n")  # what exporters call it, beside all that begins with "batch"
 OTHERS = (
     *(ir.DataType.BOOL, ir.DataType.INT8, ir.DataType.INT16, ir.DataType.INT32, ir.DataType.INT64),

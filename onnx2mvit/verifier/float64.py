@@ -150,12 +150,12 @@ class _Both:
 
     def _wrong_part(self, doubt: Doubt) -> str | None:
         """A place where float32 missed that is wrong by itself, on onnxruntime's tensors."""
-        for part, answer, rounding in self._parts(doubt):
+        for part, answer, near in self._parts(doubt):
             inputs = [array.astype(np.float64) for array in part.inputs]
             ours = replace(part, model=in_float64(part.model), inputs=inputs).answer
-            if not _right(ours, answer, rounding):
+            if not _right(ours, answer, near.rounding):
                 return _where(part.layer.path, ours, answer)
-            if self._lost(part.answer, answer, rounding):
+            if self._lost(part.answer, answer, near, near.rounding):
                 return _lost(part.layer.path, part.answer, answer)
         return None
 
@@ -168,8 +168,8 @@ class _Both:
             if theirs is None or wrong or checkpoint.value not in self.borders:
                 return
             if not _right(array, theirs):
-                rounding = self._rounding(tensors.at_hand, checkpoint.value.name, theirs)
-                if not _right(array, theirs, rounding):
+                near = _Near(self.file, tensors.at_hand, checkpoint.value.name, theirs)
+                if not _right(array, theirs, near.rounding):
                     where = checkpoint.block.path if checkpoint.block is not None else "the input"
                     wrong.append(_where(where, array, theirs))
 
@@ -195,10 +195,9 @@ class _Both:
         for name, answer in ours.items():
             if not _right(answer, right[name], noise[name].error):
                 return _where(f"output {name}", answer, right[name])
-            rounding = self._rounding(tensors.at_hand, name, right[name])
-            if right[name].dtype.kind in "biu":
-                rounding = self._ties(tensors.at_hand, name, right[name]) / MANY_ROUNDINGS
-            if self._lost(doubt.ours[name], right[name], max(rounding, noise[name].error)):
+            near = _Near(self.file, tensors.at_hand, name, right[name])
+            rounding = max(near.rounding, noise[name].error)
+            if self._lost(doubt.ours[name], right[name], near, rounding):
                 return _lost(f"output {name}", doubt.ours[name], right[name])
         return None
 
@@ -207,11 +206,16 @@ class _Both:
         network = self.network
         return InBatches(self.file, network.file_batch, network.batch_axes)(doubt.inputs)
 
-    def _lost(self, ours: Array, answer: Array, rounding: float) -> bool:
+    def _lost(self, ours: Array, answer: Array, near: _Near, rounding: float) -> bool:
         """Whether an answer in float32 is farther off than any rounding explains."""
         found = Comparison().add(ours, answer)
         tolerance = OF_PRECISION[self.network.graph.source.precision]
-        return not (found.within(tolerance) or found.max_abs_error <= MANY_ROUNDINGS * rounding)
+        explained = max(MANY_ROUNDINGS * rounding, tolerance * found.largest)
+        if found.within(tolerance) or found.max_abs_error <= explained:
+            return False
+        if ours.shape != answer.shape:
+            return True
+        return _far(ours, answer, explained) > near.jumps(explained, tolerance)
 
     def distances(self, doubt: Doubt) -> list[Distance]:
         """How far both runtimes are off in the outputs, and where they were too far apart."""
@@ -224,8 +228,8 @@ class _Both:
             found.append(_distance(part.layer.path, part.expected, part.answer, answer))
         return found
 
-    def _parts(self, doubt: Doubt) -> Iterator[tuple[SubModel, Array, float]]:
-        """What ends where float32 missed, its float64 answer, and how far that is for rounding."""
+    def _parts(self, doubt: Doubt) -> Iterator[tuple[SubModel, Array, _Near]]:
+        """What ends where float32 missed, its float64 answer, and what that is near to."""
         for checkpoint in doubt.checkpoints:
             part = sub_model_before(checkpoint, self.network.blocks, doubt.tensors)
             if part is None:
@@ -234,22 +238,47 @@ class _Both:
             known = {name: array for name, array in read.items() if array is not None}
             before = doubt.inputs | known
             answer = self.file.near(before, checkpoint.value.name)
-            rounding = self._rounding(before, checkpoint.value.name, answer)
-            yield part, to_keras(answer, checkpoint.model.orders[checkpoint.value]), rounding
+            near = _Near(self.file, before, checkpoint.value.name, answer)
+            yield part, to_keras(answer, checkpoint.model.orders[checkpoint.value]), near
 
-    def _ties(self, before: Mapping[str, Array], name: str, right: Array) -> float:
-        """The share of a mask or an index that may differ: where two values are nearly alike.
 
-        One place may always; all others change as well if what is before is off by the tolerance,
-        a quarter of them in one try, as both values go up or down.
+@dataclass(frozen=True)
+class _Near:
+    """What becomes of a tensor of the file where those before it are off.
+
+    `right` is the tensor `name`, in float64, as it follows from those in `before`.
+    """
+
+    file: Float64Runner
+    before: Mapping[str, Array]
+    name: str
+    right: Array
+
+    @cached_property
+    def rounding(self) -> float:
+        """How far it changes if those before it are rounded as float32 would."""
+        near = self.file.near(self.before, self.name, HALF_A_PLACE)
+        return Comparison().add(near, self.right).max_abs_error
+
+    def jumps(self, distance: float, tolerance: float) -> float:
+        """The share of places at which it may be farther off than `distance`.
+
+        A mask, an index, or what is rounded to whole numbers jumps where two values are nearly
+        alike: it changes if what is before is off by the tolerance, in a quarter of these places
+        in one try, as both values go up or down. One place of a mask or an index may always.
         """
-        tolerance = OF_PRECISION[self.network.graph.source.precision]
-        changed = Comparison().add(self.file.near(before, name, tolerance), right).max_abs_error
-        return 4 * changed + 1 / max(right.size, 1)
+        changed = _far(self.file.near(self.before, self.name, tolerance), self.right, distance)
+        always = 1 / max(self.right.size, 1) if self.right.dtype.kind in "biu" else 0.0
+        return 4 * changed + always
 
-    def _rounding(self, before: Mapping[str, Array], name: str, right: Array) -> float:
-        """How far a tensor changes if those before it are rounded as float32 would."""
-        return Comparison().add(self.file.near(before, name, HALF_A_PLACE), right).max_abs_error
+
+def _far(ours: Array, theirs: Array, distance: float) -> float:
+    """The share of places at which two tensors of one shape are farther apart than this."""
+    if theirs.dtype.kind in "biu":
+        return float((ours != theirs).mean())
+    with np.errstate(invalid="ignore"):
+        near = (np.abs(ours - theirs) <= distance) | (ours == theirs)
+    return 1.0 - float((near | (np.isnan(ours) & np.isnan(theirs))).mean())
 
 
 def _right(ours: Array, theirs: Array, rounding: float = 0.0) -> bool:

@@ -123,3 +123,19 @@ def test_it_is_onnxruntimes_at_any_size(tmp_path: Path, pool: str) -> None:
         (expected,) = session.run(None, {"x": images})
         found = np.asarray(result.model(images.transpose(0, 2, 3, 1))).transpose(0, 3, 1, 2)
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("node", "kind"),
+    [
+        ("y = ReduceMean<keepdims=0>(i, space)", "GlobalAveragePooling2D"),
+        ("y = ReduceMean(i, space)", "GlobalMean"),
+        ("r = Reshape(i, rows)  y = ReduceMean<keepdims=0>(r, one)", "TokenPooling"),
+        ("u = Cast<to=2>(i)  y = MaxPool<kernel_shape=[2,2]>(u)", "MaxPooling2D"),
+    ],
+)
+def test_integers_are_pooled_by_no_layer(tmp_path: Path, node: str, kind: str) -> None:
+    numbers = {"space": [2, 3], "rows": [0, 8, -1], "one": [1]}
+    text = Text(f"i = Cast<to=6>(x)  {node}", numbers)
+    assert kind not in kinds(text.lifted(tmp_path))
+    assert "not floats" in text.reason(tmp_path, kind)

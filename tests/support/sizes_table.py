@@ -24,6 +24,7 @@ CONSTANTS: dict[str, Any] = {
     **{"double": [1.0, 1.0, 2.0, 2.0], "down": [1.0, 1.0, 0.5, 0.5], "part": [1.0, 1.0, 1.5, 1.5]},
     **{
         "flat": [0, 8, -1],
+        "of_channels": [-1, 8],
         "twice": [1, 1, 2, 1],
         "split": [16, 16],
         "middle": [16],
@@ -38,7 +39,13 @@ CONSTANTS: dict[str, Any] = {
         "over": (40, 4),
         "area": (32, 40),
     },
-    **{"grid": [0, 2, 4, 32, 40], "share": np.float32(1 / 1280), "side": np.float32(1 / 40)},
+    **{
+        "groups": [0, 0, 0, 2, 4],
+        "channels": [0, 0, 0, 8],
+        "windows": [0, 8, 4, 8, 40],
+        "share": np.float32(1 / 1280),
+        "side": np.float32(1 / 40),
+    },
     **{"many": [20], "picked": np.zeros((1, 8, 1, 40), np.int64)},
 }
 
@@ -101,16 +108,23 @@ ANY = (
     "{y}_f = Reshape(x, flat) {y}_t = Transpose<perm=[0,2,1]>({y}_f) {y} = MatMul({y}_t, rows)",
     "{y}_f = Reshape(x, flat) {y}_t = Transpose<perm=[0,2,1]>({y}_f) {y} = MatMul({y}_f, {y}_t)",
     *("{y} = Tile(x, twice)", '{y} = Einsum<equation="bchw,bcvw->bchv">(x, x)'),
-    "{y}_a = Slice(x, m1, far, a2) {y}_b = Slice(x, n0, m1, a2) {y} = Concat<axis=2>({y}_a, {y}_b)",
-)
-# The same for lengths that two divides.
-EVEN = (
     *(
         "{y}, {y}_2 = Split<axis=2, num_outputs=2>(x)",
         "{y}_1, {y} = Split<axis=3, num_outputs=2>(x)",
     ),
-    *("{y} = SpaceToDepth<blocksize=2>(x)", f"{{y}} = Resize<{FLOOR}>(x, , down)"),
+    *(
+        f"{parts} = Split<axis=3, num_outputs=3>(x)"
+        for parts in ("{y}, {y}_2, {y}_3", "{y}_1, {y}_2, {y}")
+    ),
+    "{y}_1, {y}, {y}_3 = Split<axis=2, num_outputs=3>(x)",
+    "{y}_t = Transpose<perm=[0,2,3,1]>(x) {y} = Reshape({y}_t, of_channels)",
+    "{y}_t = Transpose<perm=[0,2,3,1]>(x) {y} = Reshape({y}_t, groups)",
+    "{y}_t = Transpose<perm=[0,2,3,1]>(x) {y}_g = Reshape({y}_t, groups)"
+    " {y}_m = Transpose<perm=[0,1,2,4,3]>({y}_g) {y} = Reshape({y}_m, channels)",
+    "{y}_a = Slice(x, m1, far, a2) {y}_b = Slice(x, n0, m1, a2) {y} = Concat<axis=2>({y}_a, {y}_b)",
 )
+# The same for lengths that two divides.
+EVEN = (*("{y} = SpaceToDepth<blocksize=2>(x)", f"{{y}} = Resize<{FLOOR}>(x, , down)"),)
 # What a file for one size says with numbers that may be of that size, or what Keras says so.
 ONE = (
     *(
@@ -132,7 +146,7 @@ ONE = (
     "{y} = LayerNormalization<axis=2>(x, area)",
     *("{y}, {y}_i = TopK<axis=3>(x, many)", "{y} = Hardmax<axis=3>(x)"),
     "{y}_i = ArgMax<axis=3, select_last_index=1>(x) {y} = Cast<to=1>({y}_i)",
-    "{y}_g = Reshape(x, grid) {y} = ReduceMax({y}_g, n1)",
+    "{y}_g = Reshape(x, windows) {y} = ReduceMax({y}_g, n2)",
     "{y} = GatherElements<axis=2>(x, picked)",
     "{y}_s = ReduceSum(x, hw) {y} = Mul({y}_s, share)",
     "{y}_m = MatMul(x, over) {y} = Mul({y}_m, side)",

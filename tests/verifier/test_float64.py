@@ -196,6 +196,27 @@ def test_which_of_two_that_are_alike_is_the_largest_is_rounding(tmp_path: Path) 
     assert found.verdict == "wrong"
 
 
+@pytest.mark.parametrize(("share", "verdict"), [(0.5, "right"), (0.3, "wrong")])
+def test_what_is_rounded_jumps_only_where_two_whole_numbers_are_as_near(
+    tmp_path: Path, share: float, verdict: str
+) -> None:
+    """A quarter of the places end in this share; in one the answer is the next whole number."""
+    text = "g (float[N,3,8,8] x) => (float[N,3,8,8] y) { h = Mul(x, k)  y = Round(h) }"
+    file = save(model(text, k=np.array(1 - 2e-7)), tmp_path)
+    network = onnx2mvit.inspect(file)
+    made = onnx2mvit.convert(file, tmp_path, verify=False).model
+    images = np.full((2, 3, 8, 8), 0.1, np.float32)
+    images[:, :, ::2, ::2] = share
+    one, other = ({"x": part} for part in (images[:1], images[1:]))
+    session = OnnxRuntimeRunner(file)
+    theirs, tensors = session(one), ReferenceTensors(session, network, one)
+    ours = {"y": theirs["y"].copy()}
+    assert judge(file, network, made, [Doubt(one, other, theirs, ours, tensors, [])]).verdict
+    ours["y"][0, 0, 0, 0] += 1
+    found = judge(file, network, made, [Doubt(one, other, theirs, ours, tensors, [])])
+    assert found.verdict == verdict, found.words
+
+
 def test_a_scale_before_a_mask_is_seen_though_the_mask_is_the_same(tmp_path: Path) -> None:
     """The border before the mask is compared, and judged by itself."""
     text = MASK.replace("mask = ArgMax<axis=1, keepdims=0>(c)", "")

@@ -114,8 +114,12 @@ def assign(x, index, values):
 
 def part(x, index, count, axis):
     """One of `count` parts of an axis; the last is smaller where they do not divide it."""
-    if x.shape[axis] is None:  # then they must
-        return ops.split(x, count, axis=axis)[index]
+    if x.shape[axis] is None:
+        ones = ops.ones_like(line_of(x, axis), dtype="int32")
+        size, last = ops.sum(ones[::count, ...]), index == count - 1
+        inside = ops.cumsum(ones) > index * size
+        there = ops.cumsum(ones[::count, ...]) - 1 + index * size
+        return ops.take(x, ops.nonzero(inside)[0] if last else there, axis=axis)
     size = -(-x.shape[axis] // count)
     return x[(slice(None),) * axis + (slice(index * size, (index + 1) * size), ...)]
 
@@ -129,13 +133,17 @@ def depth_to_space_crd(x, size):
     return ops.depth_to_space(ops.take(x, order, axis=-1), size)
 
 
+def line_of(x, axis):
+    """One of the lines of elements along an axis."""
+    return x[tuple(slice(None) if at == axis else 0 for at in range(len(x.shape)))]
+
+
 def upsample_linear(x, axis, factor, corners=False):
     """Linear interpolation at `factor` times as many positions, whatever the length of the axis.
 
     The first and the last are those of the image with `corners`; else a step is 1 / `factor`.
     """
-    line = x[tuple(slice(None) if at == axis else 0 for at in range(len(x.shape)))]
-    ones = ops.ones_like(line, dtype="float32")
+    ones = ops.ones_like(line_of(x, axis), dtype="float32")
     last = ops.sum(ones) - 1
     place = ops.cumsum(ops.repeat(ones, factor)) - 1
     place = place * last / ops.max(place) if corners else place / factor

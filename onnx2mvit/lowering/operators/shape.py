@@ -10,6 +10,7 @@ from onnx2mvit.ir.code import KerasCode
 from onnx2mvit.ir.expr import KerasExpr, alone, call, layer, unless
 from onnx2mvit.ir.layout import (
     BATCH,
+    Order,
     Shape,
     plain,
     reshaped_batch,
@@ -45,12 +46,44 @@ def reshape(op: OpContext) -> KerasCode:
     if [n for n in moved if n != 1] == [n for n in lengths if n != 1]:
         op.has_lengths_of(axis for axis, length in enumerate(before) if length == 1)
         return op.code(_of_ones(x, moved, lengths), order, batch)
-    open_places = [at for at, axis in enumerate(order) if axis in op.varying]
-    if len(open_places) == 1 and order[0] == batch == 0 == layout.batch and _joins(op):
+    open_places = [at for at, axis in enumerate(order) if axis in op.varying and axis != batch]
+    if len(open_places) < 2 and order[0] == batch == 0 == layout.batch and _joins(op):
+        if not open_places:
+            return op.code(call("ops.reshape", x, target), order, batch)
         target = tuple(-1 if at in open_places else length for at, length in enumerate(lengths))
         return op.code(layer("Reshape", target[1:])(x), order, batch)
+    if (apart := _beside_open_axes(op, x, want, order, batch)) is not None:
+        return op.code(apart, order, batch)
     op.has_lengths_of(range(len(before)))
     return op.code(call("ops.reshape", x, target), order, batch)
+
+
+def _beside_open_axes(
+    op: OpContext, x: KerasExpr, want: Order, order: Order, batch: int | None
+) -> KerasExpr | None:
+    """Axes of known lengths joined and divided where others, which a Reshape cannot name, stay.
+
+    None if an axis that goes with the image's size does not stay as it is.
+    """
+    before, after, own = op.shape(), op.output_shape, op.layout()
+    groups = reshaped_groups(_marked(before, own.batch), _marked(after, batch)) or ()
+    still = {*own.varying, own.batch}
+    if any(len(old) + len(new) > 2 and not still.isdisjoint(old) for old, new in groups):
+        return None
+    known = {axis for old, _ in groups for axis in old}
+    gone = [at for at, axis in enumerate(want) if axis not in known]
+    x = call("ops.squeeze", x, alone(gone)) if gone else x
+    at = 0
+    for old, new in sorted(groups, key=lambda group: want.index(group[0][0])):
+        for _ in old[1:]:
+            x = call("ops.concatenate", call("ops.unstack", x, axis=at), axis=at)
+        for axis in new[:-1]:
+            x = call("ops.stack", call("ops.split", x, after[axis], axis=at), axis=at)
+            at += 1
+        at += 1
+    made = {axis for _, new in groups for axis in new}
+    come = [at for at, axis in enumerate(order) if axis not in made]
+    return call("ops.expand_dims", x, alone(come)) if come else x
 
 
 def _of_ones(x: KerasExpr, before: list[int], after: list[int]) -> KerasExpr:
