@@ -1,4 +1,4 @@
-"""Operators in NumPy that take ONNX's reference implementation minutes where images are large.
+"""Operators in NumPy that ONNX's reference implementation takes minutes for, or lacks.
 
 Each takes an operator's attributes and inputs, and answers None where it is left to the reference.
 """
@@ -96,6 +96,12 @@ def _average_pool(attributes: Attributes, x: Array) -> Array | None:
     return made
 
 
+def _global_lp_pool(attributes: Attributes, x: Array) -> Array:
+    power, space = attributes.get("p", 2), tuple(range(2, x.ndim))
+    made: Array = (np.abs(x) ** power).sum(axis=space, keepdims=True) ** (1 / power)
+    return made
+
+
 def _resize(
     attributes: Attributes,
     x: Array,
@@ -133,9 +139,27 @@ def _resize(
     return x
 
 
+def _dequantize_linear(
+    attributes: Attributes, x: Array, scale: Array, zero: Array | None = None
+) -> Array | None:
+    """The reference has none below opset 19; blocks came later."""
+    if attributes.get("block_size", 0):
+        return None
+    after = x.ndim - 1 - attributes.get("axis", 1) % max(x.ndim, 1)
+
+    def along(array: Array) -> Array:
+        wide: Array = array.astype(np.float64)
+        return wide.reshape(-1, *(1,) * after) if wide.ndim else wide
+
+    numbers: Array = x.astype(np.float64)
+    return (numbers if zero is None else numbers - along(zero)) * along(scale)
+
+
 KERNELS: dict[str, Callable[..., Array | None]] = {
     "AveragePool": _average_pool,
     "Conv": _conv,
+    "DequantizeLinear": _dequantize_linear,
+    "GlobalLpPool": _global_lp_pool,
     "MaxPool": _max_pool,
     "Resize": _resize,
 }

@@ -110,7 +110,7 @@ def look_at(
     except InvalidModelError as error:
         return looked | {"onnxruntime": "fails", "why": str(error)}
     try:
-        ours = as_the_file(model, network)(inputs)
+        ours = InBatches(as_the_file(model, network), network.batch, network.batch_axes)(inputs)
     except Exception as error:  # of Keras, or of its backend
         return looked | {"onnxruntime": "fails", "why": f"Keras fails: {one_line(error)}"}
     for name, array in ours.items():
@@ -148,7 +148,8 @@ def _agrees_in_float64(
             feed = widened(by_name(inputs, [value.name for value in network.graph.inputs]))
             file = Float64Runner(path, list(answers), network.graph.source.outputs)
             right = InBatches(file, network.file_batch, network.batch_axes)(feed)
-            ours = compare(as_the_file(in_float64(model), network)(feed), right)
+            wide = as_the_file(in_float64(model), network)
+            ours = compare(InBatches(wide, network.batch, network.batch_axes)(feed), right)
     except Exception:  # of either runtime: then nothing is shown
         return False
     noise = compare(answers, right)

@@ -143,3 +143,18 @@ def test_a_place_that_may_be_a_share_of_the_image_is_told_at_another_size(tmp_pa
     assert not here.warnings()
     is_open = network(rows, tmp_path, ("H", "W"))
     assert not onnx2mvit.inspect(is_open).counted
+
+
+MEAN = "m = ReduceMean(x, hw) d = Sub(x, m) {y} = ReduceSum<keepdims=0>(d, rest)"
+
+
+@pytest.mark.parametrize(
+    ("row", "batch"),
+    [("{y} = ReduceMax<keepdims=0>(x)", 1), (MEAN, "N")],
+    ids=["one number for one image", "zero but for rounding"],
+)
+def test_a_single_number_is_right_at_another_size(
+    row: str, batch: int | str, tmp_path: Path
+) -> None:
+    file = network((row,), tmp_path, SIZE, batch)
+    assert onnx2mvit.convert(file, tmp_path / "out", inputs=2, image_size=(48, 36)).passed

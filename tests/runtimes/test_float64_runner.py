@@ -59,6 +59,29 @@ CHAIN = """g (float[1,3] x) => (float[1,3] y, int64[1] k) {
 ROW = np.array([[0.1, 2, -3]], np.float32)
 
 
+def test_what_the_reference_has_in_other_opsets_or_not_at_all_is_computed(tmp_path: Path) -> None:
+    text = """g (float[2,3] x) => (float[2,4] y, float[2,4] z, float[2,1] norm) {
+        i = Cast<to=3>(k)  n = Cast<to=3>(zeros)
+        v = DequantizeLinear<axis=1>(i, each, n)  w = DequantizeLinear(i, one)
+        y = MatMul(x, v)  z = MatMul(x, w)
+        r = Reshape(x, row)  m = GlobalLpPool<p=3>(r)  norm = Flatten(m) }"""
+    steps = np.random.default_rng(0).integers(-128, 128, (3, 4)).astype(np.int8)
+    zeros = np.array([0, 3, -5, 100], np.int8)
+    made = model(
+        text,
+        opset=13,
+        k=steps,
+        each=np.array([0.1, 2, 0.5, 1e-3]),
+        one=0.25,
+        zeros=zeros,
+        row=[2, 1, 3],
+    )
+    file, rows = save(made, tmp_path), np.random.default_rng(1).normal(size=(2, 3))
+    found, right = Float64Runner(file)(rows), OnnxRuntimeRunner(file)(rows.astype(np.float32))
+    for name, answer in right.items():
+        np.testing.assert_allclose(found[name], answer, rtol=1e-5, atol=1e-4)
+
+
 def test_nothing_is_rounded_and_integers_stay(tmp_path: Path) -> None:
     runner = Float64Runner(save(model(CHAIN), tmp_path), inner=["a", "d", "nothing"])
     assert (runner.inputs, runner.outputs, runner.inner) == (["x"], ["y", "k"], ["a", "d"])

@@ -19,7 +19,13 @@ CONSTANTS: dict[str, Any] = {
     **{"gain": (8,), "shift": (8,), "rows": (8, 4)},
     **{f"n{n}": [n] for n in (0, 1, 2, 3, 5)},
     **{"m1": [-1], "m4": [-4], "far": [FAR], "mfar": [-FAR], "a2": [2], "a3": [3], "ends": [-1, 0]},
-    **{"last": np.int64(-1), "second": np.int64(2), "third": np.int64(3), "hw": [2, 3]},
+    **{
+        "last": np.int64(-1),
+        "second": np.int64(2),
+        "third": np.int64(3),
+        "hw": [2, 3],
+        "rest": [1, 2, 3],
+    },
     **{"near": [0, 0, 2, 1, 0, 0, 1, 3], "cut": [0, 0, -2, -1, 0, 0, -1, -3], "half": 0.5},
     **{"double": [1.0, 1.0, 2.0, 2.0], "down": [1.0, 1.0, 0.5, 0.5], "part": [1.0, 1.0, 1.5, 1.5]},
     **{
@@ -40,6 +46,8 @@ CONSTANTS: dict[str, Any] = {
         "area": (32, 40),
     },
     **{
+        "heads": [-1, 2, 0],
+        "joined": [-1, 8, 0],
         "groups": [0, 0, 0, 2, 4],
         "channels": [0, 0, 0, 8],
         "windows": [0, 8, 4, 8, 40],
@@ -147,6 +155,8 @@ ONE = (
     *("{y}, {y}_i = TopK<axis=3>(x, many)", "{y} = Hardmax<axis=3>(x)"),
     "{y}_i = ArgMax<axis=3, select_last_index=1>(x) {y} = Cast<to=1>({y}_i)",
     "{y}_g = Reshape(x, windows) {y} = ReduceMax({y}_g, n2)",
+    "{y}_f = Reshape(x, flat) {y}_h = Reshape({y}_f, heads) {y}_m = Softmax<axis=1>({y}_h)"
+    " {y} = Reshape({y}_m, joined)",
     "{y} = GatherElements<axis=2>(x, picked)",
     "{y}_s = ReduceSum(x, hw) {y} = Mul({y}_s, share)",
     "{y}_m = MatMul(x, over) {y} = Mul({y}_m, side)",

@@ -47,7 +47,8 @@ def reshape(op: OpContext) -> KerasCode:
         op.has_lengths_of(axis for axis, length in enumerate(before) if length == 1)
         return op.code(_of_ones(x, moved, lengths), order, batch)
     open_places = [at for at, axis in enumerate(order) if axis in op.varying and axis != batch]
-    if len(open_places) < 2 and order[0] == batch == 0 == layout.batch and _joins(op):
+    stays = order[0] == batch == 0 == layout.batch and (before[0] == after[0] or not open_places)
+    if len(open_places) < 2 and stays and _joins(op):
         if not open_places:
             return op.code(call("ops.reshape", x, target), order, batch)
         target = tuple(-1 if at in open_places else length for at, length in enumerate(lengths))
