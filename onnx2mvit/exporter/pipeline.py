@@ -7,7 +7,6 @@ from pathlib import Path
 
 import onnx
 import torch
-import transformers
 
 from onnx2mvit.base.output import write_file
 from onnx2mvit.base.quiet import one_line
@@ -17,7 +16,7 @@ from onnx2mvit.errors import (
     UsageError,
     VerificationError,
 )
-from onnx2mvit.exporter.models import Loaded, load, own_size
+from onnx2mvit.exporter.models import Loaded, load
 from onnx2mvit.exporter.result import ExportResult
 from onnx2mvit.exporter.torch_export import Logits, Request, check_opset, opset_of, to_onnx
 from onnx2mvit.reader.preprocessing import METADATA
@@ -48,8 +47,8 @@ def run(
     request = Request(exporter, check_opset(exporter, opset), fold_bn, dynamic_batch)
     _check(output, seed, image_size, num_labels)
     progress(f"loading {model}")
-    loaded = load(model, weights, seed=seed, num_labels=num_labels, warn=warn)
-    size = image_size or own_size(loaded.model)
+    loaded = load(model, weights, seed=seed, num_labels=num_labels, warn=warn, size=image_size)
+    size = image_size or loaded.size
     module = Logits(loaded.model, size)
 
     progress(f"exporting with torch's {exporter} exporter, opset {request.opset}")
@@ -120,7 +119,7 @@ def _check(output: Path, seed: int, size: tuple[int, int] | None, num_labels: in
 
 def _images(loaded: Loaded, batch: int, size: tuple[int, int]) -> torch.Tensor:
     generator = torch.Generator().manual_seed(batch)
-    return torch.rand(batch, loaded.model.config.num_channels, *size, generator=generator)
+    return torch.rand(batch, loaded.channels, *size, generator=generator)
 
 
 def _metadata(model: str, loaded: Loaded, request: Request) -> dict[str, str]:
@@ -131,9 +130,7 @@ def _metadata(model: str, loaded: Loaded, request: Request) -> dict[str, str]:
     return known | {
         "onnx2mvit.model": name,
         "onnx2mvit.weights": loaded.weights,
-        "onnx2mvit.source": (
-            f"transformers {transformers.__version__} {type(loaded.model).__name__}"
-        ),
+        "onnx2mvit.source": loaded.source,
         "onnx2mvit.export": request.description,
     }
 

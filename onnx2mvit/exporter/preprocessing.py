@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from onnx2mvit.exporter import packaged
 from onnx2mvit.exporter.variants import VARIANTS, Variant
 from onnx2mvit.ir.preprocessing import ASSUMED, Preprocessing, from_dict
 from onnx2mvit.runtimes.preprocessing import IMAGENET_MEAN, IMAGENET_STD
@@ -32,6 +33,8 @@ def published(name: str) -> Preprocessing:
 
     It is an assumption for what is in no list.
     """
+    if name in packaged.SIZES:
+        return packaged.preprocessing(name)
     variant = VARIANTS.get(name)
     given = None if variant is None else _of(variant)
     if variant is None or given is None:

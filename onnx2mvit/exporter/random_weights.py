@@ -8,7 +8,6 @@ activations keep about unit variance, so that every part has a say in the logits
 import torch
 from torch import nn
 from torch.nn import functional
-from transformers import PreTrainedModel
 from transformers.models.detr.modeling_detr import DetrFrozenBatchNorm2d
 
 # SiLU leaves 0.36 of a unit normal's second moment, a convolution after it makes up for that.
@@ -17,7 +16,7 @@ _CONV = 0.3557**-0.5
 _LINEAR = 1.3
 
 
-def randomize(model: PreTrainedModel, seed: int) -> None:
+def randomize(model: nn.Module, seed: int, channels: int = 3) -> None:
     """Redraw every parameter and buffer of `model`; the same `seed` gives the same weights."""
     generator = torch.Generator().manual_seed(seed)
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
@@ -40,7 +39,7 @@ def randomize(model: PreTrainedModel, seed: int) -> None:
                 for parameter in module.parameters(recurse=False):
                     parameter.normal_(0.0, 0.5, generator=generator)
         if norms:
-            _measure(model, norms, _images(model.config.num_channels, generator))
+            _measure(model, norms, _images(channels, generator))
         for norm in norms:
             _blur(norm, generator)
 
@@ -57,7 +56,7 @@ def _images(channels: int, generator: torch.Generator) -> torch.Tensor:
     return torch.cat([functional.interpolate(smooth, (128, 128), mode="bilinear"), noise])
 
 
-def _measure(model: PreTrainedModel, norms: list[nn.BatchNorm2d], images: torch.Tensor) -> None:
+def _measure(model: nn.Module, norms: list[nn.BatchNorm2d], images: torch.Tensor) -> None:
     """Give `norms` the statistics of `images`, as training does.
 
     Drawn ones would let activations grow or die out from layer to layer.
@@ -66,7 +65,7 @@ def _measure(model: PreTrainedModel, norms: list[nn.BatchNorm2d], images: torch.
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.train().momentum = 1.0
-    model(pixel_values=images)
+    model(images)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.eval().momentum = momentum
 

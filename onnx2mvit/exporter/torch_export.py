@@ -29,26 +29,33 @@ _STACK_TRACE = "pkg.torch.onnx.stack_trace"
 class Logits(nn.Module):
     """Returns nothing but the logits, in eval mode like everything inside it.
 
-    A detector returns the boxes that they are of as well; `outputs` names what there is.
+    A detector returns the boxes that they are of as well; `outputs` names what there is. Models
+    of transformers have a name for all that they answer, others answer logits.
     """
 
-    def __init__(self, model: PreTrainedModel, size: tuple[int, int]) -> None:
+    def __init__(self, model: nn.Module, size: tuple[int, int]) -> None:
         super().__init__()
         self.model = model
-        # ViT has a position for every patch of one size; for others it interpolates if asked to.
-        asked = model.config.model_type in ("vit", "deit") and size != own_size(model)
-        self.options = {"interpolate_pos_encoding": True} if asked else {}
-        boxes = ("pred_boxes",) if model.config.model_type == "detr" else ()
-        self.outputs = (LOGITS, *boxes)
-        if model.config.model_type == "swin":  # dynamo fails on the others
-            model.set_attn_implementation("eager")
+        self.outputs: tuple[str, ...] = (LOGITS,)
+        self.options: dict[str, bool] = {}
+        if isinstance(model, PreTrainedModel):
+            family = model.config.model_type
+            # ViT has a position for every patch of one size, and interpolates them if asked to.
+            if family in ("vit", "deit") and size != own_size(model):
+                self.options["interpolate_pos_encoding"] = True
+            if family == "detr":
+                self.outputs += ("pred_boxes",)
+            if family == "swin":  # dynamo fails on the others
+                model.set_attn_implementation("eager")
         # A wrapper left in training mode makes the legacy exporter leave its BatchNormalization
         # in training mode, too.
         self.eval()
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
         """Return the logits of a batch of images, NCHW, and the boxes if there are any."""
-        answer = self.model(pixel_values=pixel_values, **self.options)
+        answer = self.model(pixel_values, **self.options)
+        if isinstance(answer, torch.Tensor):
+            return answer
         first, *others = (cast(torch.Tensor, answer[name]) for name in self.outputs)
         return (first, *others) if others else first
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from onnx2mvit.ir.expr import KerasExpr
+from onnx2mvit.ir.expr import KerasExpr, Operand
 from onnx2mvit.ir.graph import Value
 from onnx2mvit.ir.layout import Layout, Order
 
@@ -49,3 +49,8 @@ class KerasCode:
     def is_layer(self) -> bool:
         """True if the result comes out of a layer that has a name."""
         return self.expr.is_named_layer and not self.results
+
+    @property
+    def is_nothing(self) -> bool:
+        """True if Keras has no operation for it: the same tensor, its axes in another order."""
+        return isinstance(self.expr, Operand) and not self.results

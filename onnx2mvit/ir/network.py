@@ -56,10 +56,24 @@ class Network:
     @property
     def coverage(self) -> Coverage:
         """How much of the graph lies in blocks."""
-        single = sum(1 for block in self.blocks if block.code is not None)
+        single = len(self.single_operators)
         in_blocks = sum(block.nodes for block in self.blocks) - single
         rest = len(self.refused)
         return Coverage(in_blocks + single + rest, in_blocks, single, rest)
+
+    @property
+    def single_operators(self) -> tuple[Block, ...]:
+        """The blocks of one operator that no pattern took.
+
+        An input or an output that is only turned around in the file needs none in Keras.
+        """
+        border = {*self.graph.inputs, *self.graph.outputs}
+        return tuple(
+            block
+            for block in self.blocks
+            if block.code is not None
+            and not (block.code.is_nothing and border & {*block.inputs, block.output})
+        )
 
     @property
     def cut_points(self) -> tuple[str, ...]:

@@ -123,7 +123,6 @@ def single_operators(network: Network) -> list[dict[str, Any]]:
 
     The first few have the pattern that came closest and the first difference; others None.
     """
-    single = [block for block in network.blocks if block.code is not None]
     explainer = Explainer(network.graph, network.patterns)
     return [
         {
@@ -132,7 +131,7 @@ def single_operators(network: Network) -> list[dict[str, Any]]:
             "module": block.matched[0].scope,
             "closest": _closest(explainer, block.matched[0]) if number < EXPLAINED else None,
         }
-        for number, block in enumerate(single)
+        for number, block in enumerate(network.single_operators)
     ]
 
 

@@ -1,5 +1,8 @@
 """Operators in NumPy that ONNX's reference implementation takes minutes for, or lacks.
 
+And BatchNormalization below operator version 14, in which the reference mixes the statistics of the
+images at hand into those of the file (onnx 1.23), as training does.
+
 Each takes an operator's attributes and inputs, and answers None where it is left to the reference.
 """
 
@@ -75,6 +78,17 @@ def _conv(attributes: Attributes, x: Array, w: Array, b: Array | None = None) ->
     assert total is not None
     made = total.reshape(batch, len(w), *part.shape[2:])
     return made if b is None else made + b.reshape(-1, *(1,) * (x.ndim - 2))
+
+
+def _batch_normalization(
+    attributes: Attributes, x: Array, gamma: Array, beta: Array, mean: Array, variance: Array
+) -> Array | None:
+    if attributes.get("training_mode", 0):
+        return None
+    shape = (-1, *(1,) * (x.ndim - 2))
+    gamma, beta, mean, variance = (each.reshape(shape) for each in (gamma, beta, mean, variance))
+    made: Array = (x - mean) / np.sqrt(variance + attributes.get("epsilon", 1e-5)) * gamma + beta
+    return made
 
 
 def _max_pool(attributes: Attributes, x: Array) -> Array | None:
@@ -157,6 +171,7 @@ def _dequantize_linear(
 
 KERNELS: dict[str, Callable[..., Array | None]] = {
     "AveragePool": _average_pool,
+    "BatchNormalization": _batch_normalization,
     "Conv": _conv,
     "DequantizeLinear": _dequantize_linear,
     "GlobalLpPool": _global_lp_pool,

@@ -189,5 +189,5 @@ def test_other_files(tmp_path: Path) -> None:
             InvalidModelError, match=r"notes\.pt (is no|cannot be read as a) checkpoint"
         ):
             weights("mobilevit_xxs", str(path))
-    with pytest.raises(UsageError, match="neither hub, random or auto, nor a file"):
+    with pytest.raises(UsageError, match="none of hub, apple, pip, auto, random, nor a file"):
         weights("mobilevit_xxs", str(tmp_path / "absent.pt"))

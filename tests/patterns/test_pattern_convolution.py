@@ -42,6 +42,40 @@ def test_a_convolution(tmp_path: Path, text: Text, changed: dict[str, Any]) -> N
     assert not network.unrecognised
 
 
+@pytest.mark.parametrize("strides", [(2, 1), (1, 2)])
+def test_a_depthwise_convolution_of_unequal_steps(tmp_path: Path, strides: tuple[int, int]) -> None:
+    text = conv("x", "y", 8, 8, 5, group=8, attrs=f"strides=[{strides[0]},{strides[1]}]")
+    network = text.lifted(tmp_path)
+    expected = {"filters": 8, "depthwise": True, "kernel_size": 5, "strides": strides}
+    assert only(network, "UnevenDepthwiseConv2D").params == PLAIN | expected
+    assert {leaf["kernel"].shape for leaf in [only(network, "UnevenDepthwiseConv2D").weights]} == {
+        (5, 5, 1, 8)
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (conv("x", "y", 12, 8, attrs="strides=[2,1]"), "it is not depthwise"),
+        (conv("x", "y", 8, 8, group=4, attrs="strides=[2,1]"), "it is not depthwise"),
+        (conv("x", "y", 16, 8, group=8, attrs="strides=[2,1]"), "it is not depthwise"),
+        (conv("x", "y", 8, 8, group=8, attrs="strides=[2,2]"), "strides is (2, 2)"),
+        (conv("x", "y", 8, 8, group=8, attrs="strides=[3,1]"), "strides is (3, 1)"),
+        (
+            conv("x", "y", 8, 8, group=8, attrs="strides=[2,1], pads=[0,0,1,1]"),
+            "it is not padded by half of its kernel on every side",
+        ),
+        (
+            conv("x", "y", 8, 8, group=8, attrs='strides=[2,1], auto_pad="SAME_UPPER"'),
+            "it is not padded by half of its kernel on every side",
+        ),
+    ],
+)
+def test_other_unequal_steps_are_none(tmp_path: Path, text: Text, reason: str) -> None:
+    assert "UnevenDepthwiseConv2D" not in kinds(text.lifted(tmp_path))
+    assert reason in text.reason(tmp_path, "UnevenDepthwiseConv2D")
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

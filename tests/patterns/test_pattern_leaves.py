@@ -212,3 +212,21 @@ def test_a_mean_over_two_of_five_axes_is_no_pooling(tmp_path: Path) -> None:
     weights = {"five": [2, 2, 4, 8, 8], "axes": [2, 3], "ones": np.ones(8)}
     text = Text("r = Reshape(x, five)  y = ReduceMean<keepdims=0>(r, axes)", weights)
     assert not kinds(text.lifted(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "outputs", "holds"),
+    [
+        ("y = Softmax<axis=-1>(t)", "y", True),
+        ("y = Softmax<axis=1>(t)", "y", True),
+        ("y = Softmax<axis=0>(t)", "y", False),
+        ("s = Softmax<axis=-1>(t)  y = Sin(s)", "y", False),
+        ("y = Softmax<axis=-1>(x)", "y", False),
+    ],
+    ids=["", "from the front", "over images", "inside", "of an image"],
+)
+def test_a_softmax_in_the_end_is_that_of_a_classifier(
+    tmp_path: Path, nodes: str, outputs: str, holds: bool
+) -> None:
+    text = Text("t = Flatten(x)\n") + Text(nodes)
+    assert ("Probabilities" in kinds(text.lifted(tmp_path, outputs=outputs))) == holds

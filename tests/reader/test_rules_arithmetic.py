@@ -112,10 +112,10 @@ def test_a_mean_that_is_reshaped_to_something_else_keeps_its_axes() -> None:
     assert only(graph, "ReduceMean").attrs["keepdims"] == 1
 
 
-@pytest.mark.parametrize("total", ["Add(s, zero)", "Add(zero, s)"])
-def test_adding_the_number_0_is_nothing(total: str) -> None:
-    body = f"(float[2,3] x) => (float y) {{ s = Sigmoid(x)  t = {total}  y = Tanh(t) }}"
-    graph = unified(body, zero=np.float32(0.0))
+@pytest.mark.parametrize("same", ["Add(s, zero)", "Add(zero, s)", "Mul(s, one)", "Mul(one, s)"])
+def test_adding_the_number_0_or_multiplying_by_1_is_nothing(same: str) -> None:
+    body = f"(float[2,3] x) => (float y) {{ s = Sigmoid(x)  t = {same}  y = Tanh(t) }}"
+    graph = unified(body, zero=np.float32(0.0), one=np.float32(1.0))
     assert ops(graph) == ["Sigmoid", "Tanh"]
 
 
@@ -125,6 +125,12 @@ def test_adding_a_small_number_or_a_bias_of_zeros_is_something(added: Any) -> No
         "(float[2,3] x) => (float y) { s = Sigmoid(x)  y = Add(s, added) }", added=added
     )
     assert ops(graph) == ["Sigmoid", "Add"]
+
+
+@pytest.mark.parametrize("factor", [np.float32(1.001), np.ones(1), np.ones(3)])
+def test_a_factor_near_1_or_one_that_may_be_trained_is_something(factor: Any) -> None:
+    graph = unified("(float[2,3] x) => (float y) { s = Sigmoid(x)  y = Mul(s, f) }", f=factor)
+    assert ops(graph) == ["Sigmoid", "Mul"]
 
 
 @pytest.mark.parametrize(

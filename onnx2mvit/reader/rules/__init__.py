@@ -67,6 +67,8 @@ RULES: tuple[Rule, ...] = (
     convolution.PadIntoConv(),
     convolution.DropZeroBias(),
     convolution.FrozenNormIntoConv(),
+    convolution.BiasIntoConv(),
+    convolution.SlopeIntoConv(),
     pooling.GlobalAveragePoolIsMean(),
     pooling.AveragePoolIsMean(),
     pooling.MeanAxes(),

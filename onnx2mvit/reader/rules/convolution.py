@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from onnx2mvit.ir.graph import Value
+from onnx2mvit.ir.keras_layers import is_hard_sigmoid
 from onnx2mvit.ir.window import window_of
 from onnx2mvit.matcher import Expr, Ops, Var, constant, optional
 from onnx2mvit.matcher.match import Match
 from onnx2mvit.matcher.rooted import require
 from onnx2mvit.matcher.rule import Builder, Rule
+
+Array = np.ndarray[Any, Any]
 
 
 class ExplicitConv(Rule):
@@ -108,15 +113,8 @@ class FrozenNormIntoConv(Rule):
         return op.Add(op.Mul(y, constant("factor")), constant("offset"))
 
     def rewrite(self, m: Match, new: Builder) -> Value:
-        weight, (factor, offset) = m.weight.const, (m.factor.const, m.offset.const)
-        alone = len(m.graph.consumers(m.conv.output)) == 1 and not m.graph.is_output(m.conv.output)
-        require(alone, "what the convolution gives is used without them too")
-        one_each = (len(weight), *[1] * (weight.ndim - 2))
-        require(
-            {factor.shape, offset.shape} <= {one_each, (1, *one_each)},
-            "they are not one for each channel",
-        )
-        factor, offset = factor.reshape(-1), offset.reshape(-1)
+        weight = m.weight.const
+        factor, offset = (one_each(m, value) for value in (m.factor, m.offset))
         bias = 0 if m.bias is None else m.bias.const
         kernel = weight * factor.reshape(-1, *[1] * (weight.ndim - 1))
         return new.like_root(
@@ -126,3 +124,62 @@ class FrozenNormIntoConv(Rule):
             op="Conv",
             **m.conv.attrs,
         )
+
+
+class BiasIntoConv(Rule):
+    """A number for each channel, added to what a convolution gives, is its bias.
+
+    Add(Conv(x, w), b[C, 1, 1]) → Conv(x, w, b)
+    """
+
+    needed_by = "PaddlePaddle, by paddle2onnx; TensorFlow and Keras, by tf2onnx"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Add(op.Conv(x, constant("weight"), role="conv"), constant("bias"))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        bias = new.constant(one_each(m, m.bias), "bias")
+        return new.like_root(m.x, m.weight, bias, op="Conv", **m.conv.attrs)
+
+
+class SlopeIntoConv(Rule):
+    """A hard sigmoid of another slope is the usual one of a convolution that is as much steeper.
+
+    HardSigmoid(Conv(x, w, b), alpha=a, beta=½) → HardSigmoid(Conv(x, 6a · w, 6a · b), alpha=1/6)
+    """
+
+    needed_by = "PaddlePaddle, whose squeeze and excitation has a slope of 0.2"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        y = op.Conv(x, constant("weight"), optional("bias"), role="conv")
+        return op.HardSigmoid(y, role="gate", beta=lambda beta: beta in (None, 0.5))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        alone(m)
+        slope = m.gate.attrs.get("alpha", 0.2)
+        require(slope > 0 and not is_hard_sigmoid(slope), "the slope is the usual one, or none")
+        weights = [
+            value and new.constant((value.const * (6 * slope)).astype(value.const.dtype), name)
+            for name, value in (("weight", m.weight), ("bias", m.bias))
+        ]
+        y: Value = new.Conv(m.x, *weights, shape=m.conv.output.shape, **m.conv.attrs)
+        return new.like_root(y, alpha=float(np.float32(1 / 6)), beta=0.5)
+
+
+def one_each(m: Match, value: Value) -> Array:
+    """A constant with a number for each channel of a convolution, as a vector."""
+    alone(m)
+    kernel, array = m.weight.const, value.const
+    assert array is not None
+    shape = (len(kernel), *[1] * (kernel.ndim - 2))
+    require(array.shape in (shape, (1, *shape)), "it is not one for each channel")
+    return array.reshape(-1)
+
+
+def alone(m: Match) -> None:
+    """Requires that what the convolution gives is read by what follows it alone."""
+    y = m.conv.output
+    require(
+        len(m.graph.consumers(y)) == 1 and not m.graph.is_output(y),
+        "what the convolution gives is used without it too",
+    )

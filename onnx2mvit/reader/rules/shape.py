@@ -18,12 +18,14 @@ READERS = 16  # of one value; looking at more of them again and again would be s
 class DropIdentity(Rule):
     """Operators that do nothing with these attributes, or at inference.
 
-    Identity(x) | Cast(x) | Dropout(x) | Pad(x, 0) | Add(x, 0) | Reshape(x) | Transpose(x) → x
+    Identity(x) | Cast(x) | Dropout(x) | Pad(x, 0) | Add(x, 0) | Mul(x, 1) | Reshape(x) |
+    Transpose(x) → x
     """
 
     needed_by = (
         "Pad: MobileViTv2 by Hugging Face, ml-cvnets and timm with `exportable=True`; "
-        "Add: MobileOne and RepVGG by dynamo with `optimize=False`; others: what rules leave"
+        "Add: MobileOne and RepVGG by dynamo with `optimize=False`; Mul: the swish of "
+        "PaddlePaddle; others: what rules leave"
     )
 
     def onnx(self, op: Ops, x: Var) -> Expr:
@@ -33,6 +35,7 @@ class DropIdentity(Rule):
             op.Dropout(x, optional("ratio"), optional("training_mode")),
             op.Pad(x, constant("pads"), optional("fill"), optional("axes")),
             op.Add(x, scalar("zero", 0.0)),
+            op.Mul(x, scalar("one", 1.0)),
             op.Reshape(x),
             op.Transpose(x, role="transposed"),
         )
@@ -43,8 +46,9 @@ class DropIdentity(Rule):
         require(None is not value.dtype == m.root.output.dtype, "it changes the type")
         require(m.training_mode is None or not m.training_mode.const.any(), TRAINING)
         require(m.pads is None or not m.pads.const.any(), "it pads")
-        # With axes of its own the zero may be a bias that is trained.
-        require(m.zero is None or m.zero.const.ndim == 0, "the zero has axes")
+        # With axes of its own the number may be a bias or a factor that is trained.
+        number = m.zero or m.one
+        require(number is None or number.const.ndim == 0, "the number has axes")
         perm = m.transposed.attrs.get("perm", ()) if m.transposed is not None else None
         require(perm is None or list(perm) == [*range(len(value.shape or ()))], "it moves axes")
         return value
