@@ -49,6 +49,10 @@ def conversion_report(
         entry["keras_name"] = name
     for entry, value in zip(described["inputs"], network.graph.inputs, strict=True):
         entry["below"] = below(network, value)
+    if network.image is not None:
+        _, *size, _ = described["inputs"][network.graph.inputs.index(network.image)]["shape"]
+        if None not in size:  # that of the model, which need not be the traced one
+            described["preprocessing"]["size"] = size
     traced = list(network.traced_size) if network.traced_size is not None else None
     agreeing = [each["size"] for each in others if each["onnxruntime"] == "agrees"]
     # A network may refuse some sizes by its nature, and take others.

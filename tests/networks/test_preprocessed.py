@@ -13,6 +13,7 @@ from onnx2mvit.builder import build
 from onnx2mvit.conversion import Conversion
 from onnx2mvit.deployment._interface import describe_model
 from onnx2mvit.errors import UnsupportedError
+from onnx2mvit.ir.image_size import ImageSize
 from onnx2mvit.reports import how_read
 from onnx2mvit.runtimes import some_inputs
 from tests.support.command_line import Run
@@ -81,6 +82,18 @@ def test_module_and_report_say_the_same(converted: Conversion) -> None:
     }  # fmt: skip
     page = (converted.folder / "report.html").read_text(encoding="utf-8")
     assert "BGR in [0, 1], minus (0.4, 0.5, 0.6), over (0.2, 0.25, 0.3)" in page
+
+
+@pytest.mark.xdist_group("preprocessed")
+@pytest.mark.parametrize(("wanted", "size"), [((24, 20), [24, 20]), ("any", [16, 12])])
+def test_module_and_report_say_the_same_of_another_size(
+    tmp_path: Path, wanted: ImageSize, size: list[int]
+) -> None:
+    made = onnx2mvit.convert(
+        network(tmp_path), tmp_path, verify=False, preprocessing=HOW, image_size=wanted
+    )
+    assert made.report["preprocessing"]["size"] == size
+    assert f"'size': {size}" in made.source.read_text(encoding="utf-8").replace('"', "'")
 
 
 @pytest.mark.xdist_group("preprocessed")

@@ -112,7 +112,7 @@ def test_what_the_reference_lacks_is_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("opset", [9, 13, 17])
 def test_normalization_is_by_the_statistics_of_the_file(tmp_path: Path, opset: int) -> None:
-    weights = {"g": (4,), "b": (4,), "m": (4,), "v": np.array([0.5, 1, 2, 3])}
+    weights: dict[str, Any] = {"g": (4,), "b": (4,), "m": (4,), "v": np.array([0.5, 1, 2, 3])}
     body = "g (float[2,4,7,9] x) => (float[2,4,7,9] y) { y = BatchNormalization(x, g, b, m, v) }"
     file = save(model(body, opset=opset, **weights), tmp_path)
     found = Float64Runner(file)(IMAGE)["y"]
