@@ -29,8 +29,8 @@ HOUSE = (
 # Imported where they are called, so that what does not need them need not wait for them.
 LATE = {
     "onnx2mvit.builder.suppression": "keras",
+    "onnx2mvit.exporter.models": "torch and transformers",
     "onnx2mvit.exporter.pipeline": "torch and transformers",
-    "onnx2mvit.exporter.variants": "transformers",
 }
 # A command imports what it runs when it runs: the others, and `--help`, answer at once.
 COMMANDS = ("cli", "__main__")
