@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import skimage.data
 
 import onnx2mvit
 from onnx2mvit.ir.preprocessing import Preprocessing
+from tests.support.trained import crops
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("trained-dogs")]
 
@@ -33,9 +33,7 @@ def test_from_keras_to_onnx_and_back(tmp_path: Path) -> None:
     import keras
 
     theirs = keras.models.load_model(original(), compile=False)
-    photo = skimage.data.chelsea()
-    photos = [photo, photo[:, ::-1], photo[50:250, 100:400], skimage.data.astronaut()]
-    pixels = np.asarray(onnx2mvit.preprocess(photos, preprocessing=HOW))
+    pixels = np.asarray(onnx2mvit.preprocess(crops(4), preprocessing=HOW))
     expected = np.asarray(theirs.predict(pixels, verbose=0))
     theirs.export(tmp_path / "dogs.onnx", format="onnx", verbose=False)
 
