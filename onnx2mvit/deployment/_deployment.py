@@ -26,6 +26,7 @@ from onnx2mvit.deployment._request import (
     read_labels,
     size_of,
 )
+from onnx2mvit.deployment._tflite_metadata import add_standard_metadata
 from onnx2mvit.lifter.detection import Detections
 from onnx2mvit.runtimes import (
     SERVE,
@@ -196,7 +197,10 @@ def _write(job: _Job, file: Path) -> None:
     content = _litert.litert_model(job.model, job.interface, half=job.precision == "float16")
     if job.precision == "int8":
         content = _to_int8(job, content)
-    file.write_bytes(_litert.add_metadata(content, job.interface, job.entries()))
+    content = _litert.add_metadata(content, job.interface, job.entries())
+    content, notes = add_standard_metadata(content, job.interface, job.model.name, job.labels)
+    job.notes += notes
+    file.write_bytes(content)
 
 
 def _to_int8(job: _Job, content: bytes) -> bytes:

@@ -82,20 +82,31 @@ def refuse_flex(content: bytes) -> None:
         )
 
 
+def add_buffer(content: bytes, name: str, data: bytes) -> bytes:
+    """The file with these bytes in a metadata buffer of this name."""
+    tools = optional("ai_edge_litert.tools.flatbuffer_utils", extra="deploy")
+    model = tools.read_model_from_bytearray(bytearray(content))
+    _add_buffer(model, name, data)
+    return bytes(tools.convert_object_to_bytearray(model))
+
+
+def _add_buffer(model: Any, name: str, data: bytes) -> None:
+    schema = optional("ai_edge_litert.schema_py_generated", extra="deploy")
+    buffer, entry = schema.BufferT(), schema.MetadataT()
+    buffer.data = np.frombuffer(data, dtype=np.uint8)
+    entry.name, entry.buffer = name, len(model.buffers)
+    model.buffers.append(buffer)
+    model.metadata = [*(model.metadata or ()), entry]
+
+
 def add_metadata(content: bytes, interface: Interface, entries: dict[str, Any]) -> bytes:
     """The file with these entries as JSON in a metadata buffer named `onnx2mvit`.
 
     Its inputs and outputs are in the order of the interface; the converter sorts them by name.
     """
     tools = optional("ai_edge_litert.tools.flatbuffer_utils", extra="deploy")
-    schema = optional("ai_edge_litert.schema_py_generated", extra="deploy")
     model = tools.read_model_from_bytearray(bytearray(content))
-    buffer, entry = schema.BufferT(), schema.MetadataT()
-    text = json.dumps(entries, ensure_ascii=False)
-    buffer.data = np.frombuffer(text.encode(), dtype=np.uint8)
-    entry.name, entry.buffer = METADATA, len(model.buffers)
-    model.buffers.append(buffer)
-    model.metadata = [*(model.metadata or ()), entry]
+    _add_buffer(model, METADATA, json.dumps(entries, ensure_ascii=False).encode())
     (graph, *_), (signature,) = model.subgraphs, model.signatureDefs
     for kind, tensors in (("inputs", interface.inputs), ("outputs", interface.outputs)):
         given = {each.name.decode(): each for each in getattr(signature, kind)}
