@@ -26,7 +26,7 @@ unit: $(INSTALLED)
 
 # With the further cases that are marked as slow, notebooks and more random networks among them.
 test-all: lint
-	$(BIN)/pip install --quiet -e '.[metadata]'
+	$(BIN)/pip install --quiet -e '.[metadata,keras-hub]'
 	$(BIN)/pytest -n 2 --dist loadgroup -m 'slow or not slow'
 
 # Seconds per doubling of the graph, up to 100,000 nodes.

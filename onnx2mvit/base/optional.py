@@ -16,6 +16,8 @@ PACKAGES = {
     "yaml": "pyyaml",
     "ai_edge_litert": "ai-edge-litert",
     "ai_edge_quantizer": "ai-edge-quantizer",
+    "efficientnet_lite_pytorch": "efficientnet-lite-pytorch",
+    "keras_hub": "keras-hub",
 }
 
 

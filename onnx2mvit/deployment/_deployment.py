@@ -17,6 +17,7 @@ from onnx2mvit.deployment import _int8, _litert, _onnx, _saved_model
 from onnx2mvit.deployment._comparison import Fidelity, fidelity
 from onnx2mvit.deployment._float64 import judged
 from onnx2mvit.deployment._interface import Interface, describe_model, feature_extractor
+from onnx2mvit.deployment._keras_hub import keras_hub_runner, write_keras_hub
 from onnx2mvit.deployment._original import Original, find_original, keras_original
 from onnx2mvit.deployment._request import (
     FORMATS,
@@ -127,9 +128,10 @@ def deploy(
     """Writes a converted model, a folder or a .keras file, as a file that runs without Keras.
 
     It goes to `output`/NAME_FORMAT_PRECISION/, with deploy.json beside it; an older one is
-    replaced. `format` is litert, saved_model or onnx; float16 and int8 are for litert. LiteRT
-    files take `batch` images, by default 1; the others any number, unless `batch` says another.
-    All take what the Keras model takes, images as (batch, height, width, channels).
+    replaced. `format` is litert, saved_model, onnx or keras_hub (a preset, for classifiers);
+    float16 and int8 are for litert. LiteRT files take `batch` images, by default 1; the others any
+    number, unless `batch` says another. All take what the Keras model takes, images as (batch,
+    height, width, channels), but a preset takes photographs.
 
     Inputs and outputs bear the names that they have in the ONNX file, in its order, or those of
     Keras where they are no names in Python.
@@ -185,6 +187,9 @@ def _write(job: _Job, file: Path) -> None:
     if job.format == "onnx":
         _onnx.write_onnx(job.model, file, job.interface, job.entries())
         return
+    if job.format == "keras_hub":
+        job.notes += write_keras_hub(job.model, file, job.interface)
+        return
     job.signatures = {SERVE: [tensor.name for tensor in job.interface.outputs]}
     if job.format == "saved_model":
         extractor = feature_extractor(job.model)
@@ -225,7 +230,9 @@ def _compare(
     stages = ("answers of the original", "answers of the file")
     theirs, ours = (
         InBatches(runner, step, axes, partial(job.progress, stage))(inputs)
-        for stage, runner in zip(stages, (original.runner, _runner(job.format, file)), strict=True)
+        for stage, runner in zip(
+            stages, (original.runner, _runner(job.format, file, job.interface)), strict=True
+        )
     )
     expected = dict(zip(names, theirs.values(), strict=True))
     told = list(zip(names, job.source.get("outputs", ()), strict=False))
@@ -250,7 +257,9 @@ def _detections(job: _Job, given: Mapping[str, str]) -> tuple[Detections, tuple[
     return replace(how, boxes=given[how.boxes], scores=given[how.scores]), (height, width)
 
 
-def _runner(format_: str, file: Path) -> Runner:
+def _runner(format_: str, file: Path, interface: Interface) -> Runner:
+    if format_ == "keras_hub":
+        return keras_hub_runner(file, interface)
     if format_ == "litert":
         return LiteRTRunner(file.read_bytes())
     return SavedModelRunner(file) if format_ == "saved_model" else OnnxRuntimeRunner(file)

@@ -16,7 +16,7 @@ from onnx2mvit.runtimes import import_litert
 if TYPE_CHECKING:
     import keras
 
-FORMATS = {"litert": ".tflite", "saved_model": "", "onnx": ".onnx"}
+FORMATS = {"litert": ".tflite", "saved_model": "", "onnx": ".onnx", "keras_hub": ""}
 PRECISIONS = ("float32", "float16", "int8")
 
 
@@ -42,6 +42,9 @@ def packages(format_: str, precision: str) -> None:
     Raises:
         MissingDependencyError: something is not.
     """
+    if format_ == "keras_hub":
+        optional("keras_hub", extra="keras-hub")
+        return
     import_tensorflow()
     if format_ == "litert":
         import_litert("deploy")

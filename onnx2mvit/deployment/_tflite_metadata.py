@@ -11,8 +11,6 @@ import zipfile
 from collections.abc import Sequence
 from typing import Any
 
-import flatbuffers
-
 from onnx2mvit.base.optional import optional
 from onnx2mvit.deployment._interface import Interface, Tensor
 from onnx2mvit.deployment._litert import add_buffer
@@ -45,6 +43,7 @@ def add_standard_metadata(
         return content, ["without TFLite's metadata, which have no word for BGR"]
     try:
         schema = optional("mediapipe.tasks.metadata.metadata_schema_py_generated", "metadata")
+        flatbuffers = optional("flatbuffers", "metadata")
     except MissingDependencyError as error:
         return content, [f"without the metadata that MediaPipe reads. {error}"]
     graph = schema.SubGraphMetadataT()
