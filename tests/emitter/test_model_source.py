@@ -1,5 +1,6 @@
 """The function that makes the model: its variables, its loops, and what it hands out."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +59,42 @@ def test_what_stands_around_a_loop_stays() -> None:
     ]
 
 
+def test_several_statements_that_come_again_are_a_loop() -> None:
+    """MBConv and attention of MaxViT; an operation without a name may stand between them."""
+    convs = numbered("stages.1.blocks.{}.conv", 1, 2, function="conv")
+    others = numbered("stages.1.blocks.{}", 1, 2, function="attention")
+    relu = Statement("x", call("ops.relu", Name("x")), "relu")
+    rounds = [
+        each
+        for number, pair in enumerate(zip(convs, others, strict=True))
+        for each in (pair[0], replace(relu, name=f"relu_{number}"), pair[1])
+    ]
+    last = statement("stages.1.blocks.3.conv", function="conv")
+    assert loops([*rounds, last]) == [
+        "for i in range(1, 3):",
+        "    x = conv(x, name=f'stages.1.blocks.{i}.conv')",
+        "    x = ops.relu(x)",
+        "    x = attention(x, name=f'stages.1.blocks.{i}')",
+        "x = conv(x, name='stages.1.blocks.3.conv')",
+    ]
+
+
+def test_the_loop_with_the_shortest_body_is_taken() -> None:
+    both = [each for i in range(2) for each in numbered(f"b.{i}.{{}}", 0, 1, 2)]
+    assert loops(both) == [
+        "for i in range(3):",
+        "    x = block(x, name=f'b.0.{i}')",
+        "for i in range(3):",
+        "    x = block(x, name=f'b.1.{i}')",
+    ]
+
+
 @pytest.mark.parametrize(
     "statements",
     [
+        [statement("a.0"), statement("b.1", 1), statement("a.1"), statement("b.2", 1)],
+        [statement("a.0"), statement("b.0", 1), statement("a.1"), statement("b.1", 2)],
+        [statement("a.0"), statement("b", 1), statement("a.1"), statement("b", 1)],
         numbered("layer.{}", 0, 1),
         numbered("layer.{}", 0, 2, 4),
         numbered("layer.{}", 2, 1, 0),
