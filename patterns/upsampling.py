@@ -90,7 +90,9 @@ def resize_to_input(
 
 def resize_like(x: KerasTensor, image: KerasTensor, *, name: str) -> KerasTensor:
     """Bilinear interpolation to the height and width of another image."""
-    return layers.Resizing(*image.shape[1:3], interpolation="bilinear", name=name)(x)
+    # Called by itself, a model with the layer Resizing trains what comes after that.
+    resized = ops.image.resize(x, image.shape[1:3], interpolation="bilinear")
+    return layers.Identity(name=name)(resized)
 
 
 def resize_like_any_size() -> None:
