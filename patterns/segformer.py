@@ -113,8 +113,8 @@ def mix_transformer_layer(
     x1 = layers.Add(name="add_attention")([inputs, y])
     y = layers.LayerNormalization(epsilon=epsilon, name="norm_after")(x1)
     y = layers.Dense(round(dim * mlp_ratio), name="mlp_in")(y)
-    conv = {"depthwise": True, "batch_norm": False, "use_bias": use_bias, "activation": None}
-    y = conv_bn_act(y, y.shape[-1], 3, name="mlp_conv", **conv)
+    plain: dict[str, Any] = {"batch_norm": False, "use_bias": use_bias, "activation": None}
+    y = conv_bn_act(y, y.shape[-1], 3, depthwise=True, name="mlp_conv", **plain)
     if activation in ("gelu_tanh", "gelu_sigmoid"):
         y = approximate_gelu(y, activation)
     else:
@@ -205,7 +205,7 @@ class SegFormerHead(Pattern):
     before = ("ResizeToInput", "BilinearUpsampling", "FillPatches")
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        y = op.Dense(op.ImageToTokens(x), role="linear", units=p.filters, use_bias=True)
+        y: Expr = op.Dense(op.ImageToTokens(x), role="linear", units=p.filters, use_bias=True)
         y = op.Rearrange("b (h w) d -> b d h w", y)
         branch = any_of(op.Resize(y, role="resize", mode=is_bilinear, by_sizes=1), y)
         y = op.Concat(each(branch, role="branches"), axis=1)

@@ -41,7 +41,7 @@ class Layer(nn.Module):
         self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.attention = Attention(dim, heads, reduction)
         self.fc1, self.fc2, self.act = nn.Linear(dim, 2 * dim), nn.Linear(2 * dim, dim), act
-        self.dwconv = nn.Conv2d(2 * dim, 2 * dim, 3, 1, 1, groups=2 * dim)
+        self.dwconv: nn.Module = nn.Conv2d(2 * dim, 2 * dim, 3, 1, 1, groups=2 * dim)
 
     def forward(self, x: Tensor, height: int, width: int) -> Tensor:
         x = x + self.attention(self.norm1(x), height, width)
@@ -66,7 +66,8 @@ class Stage(nn.Module):
         x = self.proj_norm(x.flatten(2).transpose(1, 2))
         for layer in self.layers:
             x = layer(x, height, width)
-        return self.norm(x).reshape(batch, height, width, dim).permute(0, 3, 1, 2)
+        made: Tensor = self.norm(x).reshape(batch, height, width, dim).permute(0, 3, 1, 2)
+        return made
 
 
 class SegFormer(nn.Module):
