@@ -134,7 +134,7 @@ class MixTransformerStage(Pattern):
 
     keras = "mix_transformer_stage"
     nested = True
-    style = ("activation", "attention_bias", "use_bias", "epsilon")
+    style = ("use_bias", "epsilon")
     before = ("NormalizedPatchEmbedding",)
 
     def onnx(self, op: Ops, x: Var) -> Expr:
