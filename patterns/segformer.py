@@ -143,7 +143,7 @@ class MixTransformerStage(Pattern):
         norm: dict[str, Any] = {"role": "proj_norm", "epsilon": p._first_epsilon}
         pixels = op.LayerNorm(op.Transpose(y, perm=(0, 2, 3, 1)), **norm)
         y = any_of(
-            op.LayerNorm(op.ImageToTokens(y), **norm),
+            op.LayerNorm(op.ImageToTokens(y, role="tokens"), **norm),
             op.Rearrange("b h w d -> b (h w) d", pixels),
         )
         y = one_or_more("MixTransformerLayer", y, role="layer", **LAYER)
@@ -205,7 +205,8 @@ class SegFormerHead(Pattern):
     before = ("ResizeToInput", "BilinearUpsampling", "FillPatches")
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        y: Expr = op.Dense(op.ImageToTokens(x), role="linear", units=p.filters, use_bias=True)
+        y: Expr = op.ImageToTokens(x, role="tokens")
+        y = op.Dense(y, role="linear", units=p.filters, use_bias=True)
         y = op.Rearrange("b (h w) d -> b d h w", y)
         branch = any_of(op.Resize(y, role="resize", mode=is_bilinear, by_sizes=1), y)
         y = op.Concat(each(branch, role="branches"), axis=1)
