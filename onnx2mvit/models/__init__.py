@@ -10,6 +10,7 @@ this name (`make zoo`). Neither torch nor ONNX is needed, or imported.
 
 from __future__ import annotations
 
+import builtins
 import functools
 import importlib
 import pkgutil
@@ -32,7 +33,7 @@ ZOO = Path(__file__).parent / "zoo"
 HUB = "hf://"
 
 
-def list(filter: str = "*") -> list[str]:  # noqa: A001, A002 — models.list(filter), as in timm
+def list(filter: str = "*") -> builtins.list[str]:  # noqa: A001, A002 — models.list(filter), as in timm
     """The names of all models, or of some.
 
     Args:
@@ -51,7 +52,7 @@ def __getattr__(name: str) -> Any:
     return made
 
 
-def __dir__() -> list[str]:  # type: ignore[valid-type]
+def __dir__() -> builtins.list[str]:
     return ["list", *_names()]
 
 

@@ -211,7 +211,11 @@ def _operations(node: ir.Node, made: int) -> int:
         case "ConvTranspose":
             return math.prod(sizes[0]) * math.prod(sizes[1][1:])
         case "MaxPool" | "AveragePool" | "LpPool":
-            return made * math.prod(node.attributes.get_ints("kernel_shape", ()))
+            # Runtimes cut a window off at the image: EfficientNet's last is of 1280×1280.
+            pads = _padding(node, len(sizes[0]))[2:]
+            image = [length + pad for length, pad in zip(sizes[0][2:], pads, strict=True)]
+            kernel = node.attributes.get_ints("kernel_shape", ())
+            return made * math.prod(map(min, kernel, image) if image else kernel)
         case "LRN":  # onnxruntime goes through all of its window, beyond the channels too
             return made * node.attributes.get_int("size", 1)
         case "Einsum":

@@ -130,6 +130,13 @@ def test_what_is_computed_for_images_does_not_grow(tmp_path: Path, node: str, sa
         read(path)
 
 
+def test_a_window_counts_as_far_as_the_image_goes(tmp_path: Path) -> None:
+    """The last pooling of transformers' EfficientNet is of 1280×1280, on 7×7."""
+    body = """g (float[N,1280,7,7] x) => (float[N,1280,1,1] y) {
+        y = AveragePool<ceil_mode=1, kernel_shape=[1280,1280], strides=[1280,1280]>(x) }"""
+    assert len(graph(tmp_path, body)) == 1
+
+
 def test_rows_that_are_looked_up_count_once(tmp_path: Path) -> None:
     """CoAtNet looks up what all heads add to a score: a place, and a row of numbers."""
     table, places = np.ones((4, 4096), np.float32), np.zeros((1024, 1), np.int64)

@@ -38,28 +38,22 @@ def export(name: str) -> Path:
 
     import torch
 
-    from onnx2mvit.exporter.models import own_size
-    from onnx2mvit.exporter.preprocessing import published
+    from onnx2mvit.exporter.models import load
     from onnx2mvit.exporter.torch_export import Logits, Request, to_onnx
     from onnx2mvit.exporter.variants import VARIANTS
     from onnx2mvit.reader.preprocessing import METADATA
 
-    variant = VARIANTS[name]
-    module = variant.classifier(variant.config())
-    module.train(False)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():  # no two tensors alike, none that leaves values as they are
-        for tensor in (*module.parameters(), *module.buffers()):
-            if tensor.is_floating_point():
-                tensor.uniform_(0.5, 1.5, generator=generator)
-    size = own_size(module)
-    images = torch.rand(2, module.config.num_channels, *size, generator=generator)
-    wrapped = Logits(module, size)
-    exporter, opset = ("dynamo", 20) if variant.family in BY_DYNAMO else ("legacy", 17)
-    proto = to_onnx(wrapped, images, Request(exporter, opset, False, True), wrapped.outputs)
-    how = published(name)
+    loaded = load(name, "random", seed=0, num_labels=None, warn=print)
+    variant = VARIANTS.get(name)
+    images = torch.rand(2, loaded.channels, *loaded.size)
+    module = Logits(loaded.model, loaded.size)
+    legacy = variant is not None and variant.family not in BY_DYNAMO
+    exporter, opset = ("legacy", 17) if legacy else ("dynamo", 20)
+    proto = to_onnx(module, images, Request(exporter, opset, False, True), module.outputs)
+    how = loaded.preprocessing
     known = {} if how.is_assumed else {METADATA: json.dumps(how.as_dict())}
-    onnx.helper.set_model_props(proto, known | {PUBLISHED: variant.repository})
+    published = variant.repository if variant is not None else "efficientnet-lite-pytorch"
+    onnx.helper.set_model_props(proto, known | {PUBLISHED: published})
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{name}.onnx"
         onnx.save(proto, path)

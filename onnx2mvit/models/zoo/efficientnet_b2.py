@@ -1,0 +1,320 @@
+"""efficientnet_b2: google/efficientnet-b2, as onnx2mvit writes it (`make zoo`)."""
+
+import json
+import pathlib
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+
+def conv_bn_act(
+    x,
+    filters,
+    kernel_size,
+    strides=1,
+    dilation=1,
+    depthwise=False,
+    groups=1,
+    padding="same",
+    activation="silu",
+    batch_norm=True,
+    use_bias=False,
+    bn_epsilon=0.001,
+    bn_momentum=0.01,
+    *,
+    name,
+):
+    """A convolution, batch normalization and an activation."""
+    if padding is None and strides > 1 and kernel_size > 1:
+        # PyTorch pads every side alike, "same" would not.
+        x = layers.ZeroPadding2D(dilation * ((kernel_size - 1) // 2), name=f"{name}_pad")(x)
+        padding = "valid"
+    steps = {"strides": strides, "dilation_rate": dilation, "padding": padding or "same"}
+    if depthwise:
+        conv = layers.DepthwiseConv2D(kernel_size, **steps, use_bias=use_bias, name=f"{name}_conv")
+    else:
+        conv = layers.Conv2D(
+            filters, kernel_size, **steps, groups=groups, use_bias=use_bias, name=f"{name}_conv"
+        )
+    x = conv(x)
+    if batch_norm:
+        bn = layers.BatchNormalization(epsilon=bn_epsilon, momentum=bn_momentum, name=f"{name}_bn")
+        x = bn(x)
+    if activation:
+        x = layers.Activation(activation, name=f"{name}_act")(x)
+    return x
+
+
+def global_mean(x):
+    """The mean of all pixels, by rows first: one sum over all of them would lose digits."""
+    return ops.mean(ops.mean(x, axis=2, keepdims=True), axis=1, keepdims=True)
+
+
+def squeeze_excite(x, filters, activation="silu", gate="sigmoid", use_bias=True, *, name):
+    """Every channel times a gate between 0 and 1, which is worked out from the mean image."""
+    y = conv_bn_act(
+        global_mean(x),
+        filters,
+        1,
+        activation=activation,
+        batch_norm=False,
+        use_bias=use_bias,
+        name=f"{name}_reduce",
+    )
+    y = conv_bn_act(
+        y,
+        x.shape[-1],
+        1,
+        activation=gate,
+        batch_norm=False,
+        use_bias=use_bias,
+        name=f"{name}_expand",
+    )
+    return layers.Multiply(name=f"{name}_scale")([x, y])
+
+
+def inverted_residual(
+    x,
+    filters,
+    expansion,
+    strides=1,
+    kernel_size=3,
+    dilation=1,
+    activation="silu",
+    squeeze=None,
+    squeeze_activation="silu",
+    squeeze_gate="sigmoid",
+    squeeze_bias=True,
+    expand_momentum=0.9,
+    *,
+    name,
+    **conv,
+):
+    """MobileNetV2's block: 1×1 expand, depthwise, 1×1 project, and the input added if it fits."""
+    inputs = keras.Input(x.shape[1:])
+    channels = expanded = x.shape[-1]
+    y = inputs
+    if expansion is not None:
+        expanded = round(channels * expansion)
+        expand = {"activation": activation, **conv}
+        if expand_momentum is not None:
+            expand["bn_momentum"] = expand_momentum
+        y = conv_bn_act(y, expanded, 1, name="expansion", **expand)
+    y = conv_bn_act(
+        y,
+        expanded,
+        kernel_size,
+        strides=strides,
+        dilation=dilation,
+        depthwise=True,
+        activation=activation,
+        name="depthwise_conv",
+        **conv,
+    )
+    if squeeze is not None:
+        y = squeeze_excite(
+            y,
+            squeeze,
+            activation=squeeze_activation,
+            gate=squeeze_gate,
+            use_bias=squeeze_bias,
+            name="squeeze_excite",
+        )
+    y = conv_bn_act(y, filters, 1, activation=None, name="projection", **conv)
+    if strides == 1 and channels == filters:
+        y = layers.Add(name="add")([inputs, y])
+    return keras.Model(inputs, y, name=name)(x)
+
+
+def classifier(x, num_classes, use_bias=True, dropout=0.0, classifier_activation=None, *, name):
+    """Global average pooling and a linear layer: logits, unless it gets an activation."""
+    x = layers.GlobalAveragePooling2D(name=f"{name}_pool")(x)
+    if dropout:
+        x = layers.Dropout(dropout, name=f"{name}_dropout")(x)
+    return layers.Dense(num_classes, classifier_activation, use_bias=use_bias, name=name)(x)
+
+
+# The last blocks at the strides 4 to 32; onnx2mvit.features(model, PYRAMID) gives them.
+PYRAMID = ("encoder.blocks.4", "encoder.blocks.7", "encoder.blocks.15", "encoder")
+
+
+# Of photographs: onnx2mvit.preprocess(files, preprocessing=PREPROCESSING).
+PREPROCESSING = {
+    "size": [260, 260],
+    "crop": None,
+    "interpolation": "nearest",
+    "scale": 0.00392156862745098,
+    "mean": [0.485, 0.456, 0.406],
+    "std": [0.229, 0.224, 0.225],
+    "channels": "rgb",
+    "origin": "google/efficientnet-b2, as published",
+}
+
+
+def efficientnet_b2(
+    input_shape=(260, 260, 3),
+    num_classes=1000,
+    include_top=True,
+    pooling=None,
+    classifier_activation=None,
+    dropout=0.0,
+    preprocessing="none",
+    nested=True,
+    weights=None,
+    name="efficientnet_b2",
+):
+    """From pixel_values (batch, height, width, channels) to logits: logits (batch, 1000).
+
+    Args:
+        input_shape: (height, width, channels) of the images; the weights fit any size.
+        num_classes: another number than 1000 makes a fresh head on the same weights.
+        include_top: False for the features that the head reads, without it.
+        pooling: of those features: None, or "avg" or "max" for a vector.
+        classifier_activation: "softmax" for probabilities; None for logits.
+        dropout: a rate, for training: before the head, and in transformer layers.
+        preprocessing: "layers" to take RGB from 0 to 255, and begin with what it wants.
+        nested: False for a flat model, without models for its blocks.
+        weights: a safetensors file, beside this module or anywhere; None for a fresh model.
+        name: that of the model.
+
+    Raises:
+        ValueError: arguments do not go together, or the weights do not fit.
+    """
+    check_arguments(include_top, pooling, classifier_activation, dropout)
+    if preprocessing not in ("none", "layers"):
+        raise ValueError("preprocessing is 'none' or 'layers'")
+    inputs = keras.Input(input_shape, name="pixel_values")
+    pixels = inputs
+    if preprocessing == "layers":
+        pixels = layers.Rescaling(PREPROCESSING["scale"], name="rescaling")(pixels)
+        pixels = layers.Normalization(
+            mean=PREPROCESSING["mean"],
+            variance=[std**2 for std in PREPROCESSING["std"]],
+            name="normalization",
+        )(pixels)
+    x = conv_bn_act(pixels, 32, kernel_size=3, strides=2, name="embeddings")
+    x = inverted_residual(x, 16, expansion=None, squeeze=8, name="encoder.blocks.0")
+    x = inverted_residual(x, 16, expansion=None, squeeze=4, name="encoder.blocks.1")
+    x = inverted_residual(x, 24, expansion=6, strides=2, squeeze=4, name="encoder.blocks.2")
+    x = inverted_residual(x, 24, expansion=6, squeeze=6, name="encoder.blocks.3")
+    x = inverted_residual(x, 24, expansion=6, squeeze=6, name="encoder.blocks.4")
+    x = inverted_residual(
+        x, 48, expansion=6, strides=2, kernel_size=5, squeeze=6, name="encoder.blocks.5"
+    )
+    x = inverted_residual(x, 48, expansion=6, kernel_size=5, squeeze=12, name="encoder.blocks.6")
+    x = inverted_residual(x, 48, expansion=6, kernel_size=5, squeeze=12, name="encoder.blocks.7")
+    x = inverted_residual(x, 88, expansion=6, strides=2, squeeze=12, name="encoder.blocks.8")
+    for i in range(9, 12):
+        x = inverted_residual(x, 88, expansion=6, squeeze=22, name=f"encoder.blocks.{i}")
+    x = inverted_residual(x, 120, expansion=6, kernel_size=5, squeeze=22, name="encoder.blocks.12")
+    for i in range(13, 16):
+        x = inverted_residual(
+            x, 120, expansion=6, kernel_size=5, squeeze=30, name=f"encoder.blocks.{i}"
+        )
+    x = inverted_residual(
+        x, 208, expansion=6, strides=2, kernel_size=5, squeeze=30, name="encoder.blocks.16"
+    )
+    for i in range(17, 21):
+        x = inverted_residual(
+            x, 208, expansion=6, kernel_size=5, squeeze=52, name=f"encoder.blocks.{i}"
+        )
+    x = inverted_residual(x, 352, expansion=6, squeeze=52, name="encoder.blocks.21")
+    x = inverted_residual(x, 352, expansion=6, squeeze=88, name="encoder.blocks.22")
+    x = conv_bn_act(x, 1408, kernel_size=1, name="encoder")
+    if include_top:
+        x = classifier(
+            x,
+            num_classes,
+            dropout=dropout,
+            classifier_activation=classifier_activation,
+            name="classifier",
+        )
+    else:
+        x = pooled(x, pooling)
+    model = keras.Model(inputs, x, name=name)
+    if not nested:
+        model = flatten(model)
+    if weights is not None:
+        load_weights(model, weights, fresh=() if num_classes == 1000 else ("classifier",))
+    return model
+
+
+def check_arguments(include_top, pooling, classifier_activation, dropout):
+    """Raises ValueError for arguments that do not go together."""
+    if pooling not in (None, "avg", "max") or (include_top and pooling):
+        raise ValueError(f'pooling is "avg" or "max" with include_top=False, not {pooling!r}')
+    if classifier_activation and not include_top:
+        raise ValueError("classifier_activation is for the head: it needs include_top=True")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout is a rate from 0 to below 1, not {dropout!r}")
+
+
+def pooled(x, pooling):
+    """Features (B, H, W, C), or tokens (B, N, C), as they are or as one vector (B, C)."""
+    if pooling is None:
+        return x
+    axes = tuple(range(1, len(x.shape) - 1))
+    return ops.mean(x, axes) if pooling == "avg" else ops.max(x, axes)
+
+
+def flat_name(path):
+    """The name of a layer in the flat model."""
+    return path.replace("/", "_").replace(".", "_")
+
+
+def flatten(model, inside="", inputs=None):
+    """The same layers anew, without models in the model; each block's output has its name.
+
+    With `inputs`, tensors of a model around it, what its layers make of those.
+    """
+    answer = None
+
+    def clone(layer):
+        if isinstance(layer, keras.Layer) and not isinstance(layer, keras.Model):
+            config = layer.get_config() | {"name": flat_name(inside + layer.name)}
+            return type(layer).from_config(config)
+        return layer
+
+    def call(layer, *args, **kwargs):
+        nonlocal answer
+        if isinstance(layer, keras.Model):
+            # Its layers are called on tensors of the flat model first: their output is there.
+            answer = flatten(layer, f"{inside}{layer.name}/", args[0])
+            answer = layers.Identity(name=flat_name(inside + layer.name))(answer)
+        else:
+            answer = layer(*args, **kwargs)
+        return answer
+
+    flat = keras.models.clone_model(model, inputs, clone_function=clone, call_function=call)
+    return flat if inputs is None else answer  # the last call makes it
+
+
+def variables(model, inside=""):
+    """All weights by path, those of models in the model with the names of these before."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from variables(layer, f"{inside}{layer.name}/")
+        else:
+            own = f"{layer.name}/"  # a copy of a layer around others leaves it out of paths
+            for variable in layer.weights:
+                yield inside + own + variable.path.removeprefix(own), variable
+
+
+def load_weights(model, file, fresh=()):
+    """Sets the weights by path from a safetensors file; layers in `fresh` keep their own."""
+    file = pathlib.Path(__file__).parent / file
+    data = np.memmap(file, mode="r")
+    start = 8 + int.from_bytes(bytes(data[:8]), "little")
+    header = json.loads(bytes(data[8:start]))
+    stored = {flat_name(path): entry for path, entry in header.items()}
+    for path, variable in variables(model):
+        if flat_name(path.rpartition("/")[0]) in map(flat_name, fresh):
+            continue
+        entry = stored.get(flat_name(path), {"shape": None})
+        if entry["shape"] != list(variable.shape):
+            shapes = f"has shape {list(variable.shape)} here, {entry['shape']} there"
+            raise ValueError(f"{file} does not fit the model: {path} {shapes}")
+        begin, end = entry["data_offsets"]
+        array = np.frombuffer(bytes(data[start + begin : start + end]), "<f4")
+        variable.assign(array.reshape(variable.shape))

@@ -1,0 +1,251 @@
+"""efficientnet_lite2: efficientnet-lite-pytorch, as onnx2mvit writes it (`make zoo`)."""
+
+import json
+import pathlib
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+
+def conv_bn_act(
+    x,
+    filters,
+    kernel_size,
+    strides=1,
+    dilation=1,
+    depthwise=False,
+    groups=1,
+    padding="same",
+    activation="relu6",
+    batch_norm=True,
+    use_bias=False,
+    bn_epsilon=0.001,
+    bn_momentum=0.99,
+    *,
+    name,
+):
+    """A convolution, batch normalization and an activation."""
+    if padding is None and strides > 1 and kernel_size > 1:
+        # PyTorch pads every side alike, "same" would not.
+        x = layers.ZeroPadding2D(dilation * ((kernel_size - 1) // 2), name=f"{name}_pad")(x)
+        padding = "valid"
+    steps = {"strides": strides, "dilation_rate": dilation, "padding": padding or "same"}
+    if depthwise:
+        conv = layers.DepthwiseConv2D(kernel_size, **steps, use_bias=use_bias, name=f"{name}_conv")
+    else:
+        conv = layers.Conv2D(
+            filters, kernel_size, **steps, groups=groups, use_bias=use_bias, name=f"{name}_conv"
+        )
+    x = conv(x)
+    if batch_norm:
+        bn = layers.BatchNormalization(epsilon=bn_epsilon, momentum=bn_momentum, name=f"{name}_bn")
+        x = bn(x)
+    if activation:
+        x = layers.Activation(activation, name=f"{name}_act")(x)
+    return x
+
+
+def inverted_residual(
+    x, filters, expansion, strides=1, kernel_size=3, dilation=1, activation="relu6", *, name, **conv
+):
+    """MobileNetV2's block: 1×1 expand, depthwise, 1×1 project, and the input added if it fits."""
+    inputs = keras.Input(x.shape[1:])
+    channels = expanded = x.shape[-1]
+    y = inputs
+    if expansion is not None:
+        expanded = round(channels * expansion)
+        expand = {"activation": activation, **conv}
+        y = conv_bn_act(y, expanded, 1, name="expand_conv", **expand)
+    y = conv_bn_act(
+        y,
+        expanded,
+        kernel_size,
+        strides=strides,
+        dilation=dilation,
+        depthwise=True,
+        activation=activation,
+        name="depthwise_conv",
+        **conv,
+    )
+    y = conv_bn_act(y, filters, 1, activation=None, name="project_conv", **conv)
+    if strides == 1 and channels == filters:
+        y = layers.Add(name="add")([inputs, y])
+    return keras.Model(inputs, y, name=name)(x)
+
+
+def classifier(x, num_classes, use_bias=True, dropout=0.0, classifier_activation=None, *, name):
+    """Global average pooling and a linear layer: logits, unless it gets an activation."""
+    x = layers.GlobalAveragePooling2D(name=f"{name}_pool")(x)
+    if dropout:
+        x = layers.Dropout(dropout, name=f"{name}_dropout")(x)
+    return layers.Dense(num_classes, classifier_activation, use_bias=use_bias, name=name)(x)
+
+
+# The last blocks at the strides 4 to 32; onnx2mvit.features(model, PYRAMID) gives them.
+PYRAMID = ("blocks.3", "blocks.6", "blocks.14", "conv_head")
+
+
+# Of photographs: onnx2mvit.preprocess(files, preprocessing=PREPROCESSING).
+PREPROCESSING = {
+    "size": [260, 260],
+    "crop": 0.8904109589041096,
+    "interpolation": "bicubic",
+    "scale": 1.0,
+    "mean": [127.0],
+    "std": [128.0],
+    "channels": "rgb",
+    "origin": "efficientnet-lite2, as published",
+}
+
+
+def efficientnet_lite2(
+    input_shape=(260, 260, 3),
+    num_classes=1000,
+    include_top=True,
+    pooling=None,
+    classifier_activation=None,
+    dropout=0.0,
+    preprocessing="none",
+    nested=True,
+    weights=None,
+    name="efficientnet_lite2",
+):
+    """From pixel_values (batch, height, width, channels) to logits: logits (batch, 1000).
+
+    Args:
+        input_shape: (height, width, channels) of the images; the weights fit any size.
+        num_classes: another number than 1000 makes a fresh head on the same weights.
+        include_top: False for the features that the head reads, without it.
+        pooling: of those features: None, or "avg" or "max" for a vector.
+        classifier_activation: "softmax" for probabilities; None for logits.
+        dropout: a rate, for training: before the head, and in transformer layers.
+        preprocessing: "layers" to take RGB from 0 to 255, and begin with what it wants.
+        nested: False for a flat model, without models for its blocks.
+        weights: a safetensors file, beside this module or anywhere; None for a fresh model.
+        name: that of the model.
+
+    Raises:
+        ValueError: arguments do not go together, or the weights do not fit.
+    """
+    check_arguments(include_top, pooling, classifier_activation, dropout)
+    if preprocessing not in ("none", "layers"):
+        raise ValueError("preprocessing is 'none' or 'layers'")
+    inputs = keras.Input(input_shape, name="pixel_values")
+    pixels = inputs
+    if preprocessing == "layers":
+        pixels = layers.Normalization(
+            mean=PREPROCESSING["mean"],
+            variance=[std**2 for std in PREPROCESSING["std"]],
+            name="normalization",
+        )(pixels)
+    x = conv_bn_act(pixels, 32, kernel_size=3, strides=2, name="conv_stem")
+    x = inverted_residual(x, 16, expansion=None, name="blocks.0")
+    x = inverted_residual(x, 24, expansion=6, strides=2, name="blocks.1")
+    x = inverted_residual(x, 24, expansion=6, name="blocks.2")
+    x = inverted_residual(x, 24, expansion=6, name="blocks.3")
+    x = inverted_residual(x, 48, expansion=6, strides=2, kernel_size=5, name="blocks.4")
+    x = inverted_residual(x, 48, expansion=6, kernel_size=5, name="blocks.5")
+    x = inverted_residual(x, 48, expansion=6, kernel_size=5, name="blocks.6")
+    x = inverted_residual(x, 88, expansion=6, strides=2, name="blocks.7")
+    for i in range(8, 11):
+        x = inverted_residual(x, 88, expansion=6, name=f"blocks.{i}")
+    for i in range(11, 15):
+        x = inverted_residual(x, 120, expansion=6, kernel_size=5, name=f"blocks.{i}")
+    x = inverted_residual(x, 208, expansion=6, strides=2, kernel_size=5, name="blocks.15")
+    for i in range(16, 20):
+        x = inverted_residual(x, 208, expansion=6, kernel_size=5, name=f"blocks.{i}")
+    x = inverted_residual(x, 352, expansion=6, name="blocks.20")
+    x = conv_bn_act(x, 1280, kernel_size=1, name="conv_head")
+    if include_top:
+        x = classifier(
+            x, num_classes, dropout=dropout, classifier_activation=classifier_activation, name="fc"
+        )
+    else:
+        x = pooled(x, pooling)
+    model = keras.Model(inputs, x, name=name)
+    if not nested:
+        model = flatten(model)
+    if weights is not None:
+        load_weights(model, weights, fresh=() if num_classes == 1000 else ("fc",))
+    return model
+
+
+def check_arguments(include_top, pooling, classifier_activation, dropout):
+    """Raises ValueError for arguments that do not go together."""
+    if pooling not in (None, "avg", "max") or (include_top and pooling):
+        raise ValueError(f'pooling is "avg" or "max" with include_top=False, not {pooling!r}')
+    if classifier_activation and not include_top:
+        raise ValueError("classifier_activation is for the head: it needs include_top=True")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout is a rate from 0 to below 1, not {dropout!r}")
+
+
+def pooled(x, pooling):
+    """Features (B, H, W, C), or tokens (B, N, C), as they are or as one vector (B, C)."""
+    if pooling is None:
+        return x
+    axes = tuple(range(1, len(x.shape) - 1))
+    return ops.mean(x, axes) if pooling == "avg" else ops.max(x, axes)
+
+
+def flat_name(path):
+    """The name of a layer in the flat model."""
+    return path.replace("/", "_").replace(".", "_")
+
+
+def flatten(model, inside="", inputs=None):
+    """The same layers anew, without models in the model; each block's output has its name.
+
+    With `inputs`, tensors of a model around it, what its layers make of those.
+    """
+    answer = None
+
+    def clone(layer):
+        if isinstance(layer, keras.Layer) and not isinstance(layer, keras.Model):
+            config = layer.get_config() | {"name": flat_name(inside + layer.name)}
+            return type(layer).from_config(config)
+        return layer
+
+    def call(layer, *args, **kwargs):
+        nonlocal answer
+        if isinstance(layer, keras.Model):
+            # Its layers are called on tensors of the flat model first: their output is there.
+            answer = flatten(layer, f"{inside}{layer.name}/", args[0])
+            answer = layers.Identity(name=flat_name(inside + layer.name))(answer)
+        else:
+            answer = layer(*args, **kwargs)
+        return answer
+
+    flat = keras.models.clone_model(model, inputs, clone_function=clone, call_function=call)
+    return flat if inputs is None else answer  # the last call makes it
+
+
+def variables(model, inside=""):
+    """All weights by path, those of models in the model with the names of these before."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from variables(layer, f"{inside}{layer.name}/")
+        else:
+            own = f"{layer.name}/"  # a copy of a layer around others leaves it out of paths
+            for variable in layer.weights:
+                yield inside + own + variable.path.removeprefix(own), variable
+
+
+def load_weights(model, file, fresh=()):
+    """Sets the weights by path from a safetensors file; layers in `fresh` keep their own."""
+    file = pathlib.Path(__file__).parent / file
+    data = np.memmap(file, mode="r")
+    start = 8 + int.from_bytes(bytes(data[:8]), "little")
+    header = json.loads(bytes(data[8:start]))
+    stored = {flat_name(path): entry for path, entry in header.items()}
+    for path, variable in variables(model):
+        if flat_name(path.rpartition("/")[0]) in map(flat_name, fresh):
+            continue
+        entry = stored.get(flat_name(path), {"shape": None})
+        if entry["shape"] != list(variable.shape):
+            shapes = f"has shape {list(variable.shape)} here, {entry['shape']} there"
+            raise ValueError(f"{file} does not fit the model: {path} {shapes}")
+        begin, end = entry["data_offsets"]
+        array = np.frombuffer(bytes(data[start + begin : start + end]), "<f4")
+        variable.assign(array.reshape(variable.shape))
