@@ -20,13 +20,13 @@ from onnx2mvit import models
 assert "mobilevit_xxs" in models.list() and models.list("mobilevit_x*") == [
     "mobilevit_xs", "mobilevit_xxs"]
 assert "keras" not in sys.modules
-model = models.mobilevit_xxs(input_shape=(64, 64, 3), num_classes=10)
+model = models.mobilevit_xxs(input_shape=(128, 128, 3), num_classes=10)
 assert not {"torch", "onnx", "transformers"} & sys.modules.keys()
 import numpy as np
 kernels = [each for each in model.trainable_weights if each.path.endswith("kernel")]
 before = [np.array(each) for each in kernels]
 model.compile("sgd", "mse")
-model.fit(np.random.rand(4, 64, 64, 3), np.ones((4, 10)), verbose=0)
+model.fit(np.random.rand(4, 128, 128, 3), np.ones((4, 10)), verbose=0)
 assert len(kernels) > 50
 assert all((np.array(each) != old).any() for each, old in zip(kernels, before))
 assert model.output_shape == (None, 10)
