@@ -245,5 +245,9 @@ def position_embedding_any_size() -> None:
     ) -> KerasTensor:
         """Adds a learned vector to every token; those of patches are resampled to the image."""
         if grid is None:
-            raise ValueError(f"{name} is for {num_positions} tokens alone")
+            if x.shape[1] != num_positions:  # else they are none of an image
+                raise ValueError(f"{name} is for {num_positions} tokens alone")
+            index = ops.zeros_like(x[:1, :1, 0], dtype="int32")
+            index = index + np.arange(num_positions, dtype="int32")
+            return x + layers.Embedding(num_positions, x.shape[-1], name=name)(index)
         return PositionEmbedding(num_positions, grid, patch_size, name=name)([x, image])

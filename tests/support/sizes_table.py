@@ -16,7 +16,7 @@ WINDOW = "kernel_shape=[3,3], strides=[2,2]"
 
 CONSTANTS: dict[str, Any] = {
     **{"k3": (8, 8, 3, 3), "k2": (8, 8, 2, 2), "k8": (8, 2, 3, 3), "p1": (8, 1, 1)},
-    **{"gain": (8,), "shift": (8,), "rows": (8, 4)},
+    **{"gain": (8,), "square": (8, 8), "shift": (8,), "rows": (8, 4)},
     **{f"n{n}": [n] for n in (0, 1, 2, 3, 5)},
     **{"m1": [-1], "m4": [-4], "far": [FAR], "mfar": [-FAR], "a2": [2], "a3": [3], "ends": [-1, 0]},
     **{
@@ -27,7 +27,12 @@ CONSTANTS: dict[str, Any] = {
         "rest": [1, 2, 3],
     },
     **{"near": [0, 0, 2, 1, 0, 0, 1, 3], "cut": [0, 0, -2, -1, 0, 0, -1, -3], "half": 0.5},
-    **{"double": [1.0, 1.0, 2.0, 2.0], "down": [1.0, 1.0, 0.5, 0.5], "part": [1.0, 1.0, 1.5, 1.5]},
+    **{
+        "double": [1.0, 1.0, 2.0, 2.0],
+        "down": [1.0, 1.0, 0.5, 0.5],
+        "part": [1.0, 1.0, 1.5, 1.5],
+        "less": [1.0, 1.0, 0.4, 0.75],
+    },
     **{
         "flat": [0, 8, -1],
         "of_channels": [-1, 8],
@@ -94,6 +99,11 @@ ANY = (
     *(f"{{y}} = Resize<{how}>(x, , double)" for how in (LINEAR, FLOOR)),
     f'{{y}} = Resize<{LINEAR}, coordinate_transformation_mode="align_corners">(x, , double)',
     f'{{y}} = Resize<{LINEAR}, coordinate_transformation_mode="asymmetric">(x, , double)',
+    *(f"{{y}} = Resize<{LINEAR}>(x, , {scale})" for scale in ("part", "down", "less")),
+    *(f"{{y}} = Resize<{FLOOR}>(x, , {scale})" for scale in ("part", "less")),
+    *(f'{{y}} = Resize<mode="cubic">(x, , {scale})' for scale in ("double", "part", "less")),
+    '{y} = Resize<mode="cubic", coordinate_transformation_mode="align_corners">(x, , double)',
+    f'{{y}} = Resize<{LINEAR}, coordinate_transformation_mode="asymmetric">(x, , part)',
     *('{y} = Pad<mode="edge">(x, near)', '{y} = Pad<mode="reflect">(x, near)'),
     *('{y} = Pad<mode="wrap">(x, near)', "{y} = Pad(x, near, half)", "{y} = Pad(x, cut)"),
     "{y} = DepthToSpace<blocksize=2>(x)",
@@ -115,6 +125,8 @@ ANY = (
     "{y}_f = Reshape(x, flat) {y}_s = Softmax<axis=2>({y}_f) {y} = ReduceMax({y}_s, n2)",
     "{y}_f = Reshape(x, flat) {y}_t = Transpose<perm=[0,2,1]>({y}_f) {y} = MatMul({y}_t, rows)",
     "{y}_f = Reshape(x, flat) {y}_t = Transpose<perm=[0,2,1]>({y}_f) {y} = MatMul({y}_f, {y}_t)",
+    "{y}_f = Reshape(x, flat) {y}_t = Transpose<perm=[0,2,1]>({y}_f) {y}_g = MatMul({y}_f, {y}_t)"
+    " {y} = Add({y}_g, square)",
     *("{y} = Tile(x, twice)", '{y} = Einsum<equation="bchw,bcvw->bchv">(x, x)'),
     *(
         "{y}, {y}_2 = Split<axis=2, num_outputs=2>(x)",
@@ -145,8 +157,7 @@ ONE = (
     f"{{y}} = Conv<{LOWER}, strides=[3,3]>(x, k2)",
     *(f"{{y}} = {kind}Pool<kernel_shape=[32,40]>(x)" for kind in ("Max", "Average")),
     *(f"{{y}} = Resize<{how}>(x, , , sizes)" for how in (LINEAR, NEAREST)),
-    *(f"{{y}} = Resize<{LINEAR}>(x, , {scale})" for scale in ("part", "down")),
-    '{y} = Resize<mode="cubic">(x, , double)',
+    '{y} = Resize<mode="cubic", cubic_coeff_a=-0.5>(x, , double)',
     "{y} = ConvTranspose<strides=[2,2], output_shape=[64,80]>(x, k3)",
     *("{y} = Add(x, map)", "{y} = Add(x, line)", "{y} = MatMul(x, over)"),
     "{y} = Concat<axis=1>(x, map)",

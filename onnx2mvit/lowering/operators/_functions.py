@@ -138,20 +138,24 @@ def line_of(x, axis):
     return x[tuple(slice(None) if at == axis else 0 for at in range(len(x.shape)))]
 
 
-def upsample_linear(x, axis, factor, corners=False):
-    """Linear interpolation at `factor` times as many positions, whatever the length of the axis.
+def resample(x, axis, up, down=1, mode="linear", start=0.0, corners=False):
+    """An axis of any length at `up` / `down` times as many positions.
 
-    The first and the last are those of the image with `corners`; else a step is 1 / `factor`.
+    A step is `down` / `up` pixels from `start` on, or such that with `corners` the first and the
+    last position are those of the image. Before and behind it its border goes on.
     """
     ones = ops.ones_like(line_of(x, axis), dtype="float32")
     last = ops.sum(ones) - 1
-    place = ops.cumsum(ops.repeat(ones, factor)) - 1
-    place = place * last / ops.max(place) if corners else place / factor
-    below = ops.minimum(ops.floor(place), last)
-    above = ops.minimum(below + 1, last)
-    share = ops.reshape(place - below, [-1 if at == axis else 1 for at in range(len(x.shape))])
-    low, high = (ops.take(x, ops.cast(index, "int32"), axis=axis) for index in (below, above))
-    return low + (high - low) * share
+    number = ops.cumsum(ops.repeat(ones, up)[down - 1 :: down, ...]) - 1
+    place = number * last / ops.max(number) if corners else start + number * down / up
+    if mode == "nearest":
+        return ops.take(x, ops.cast(place, "int32"), axis=axis)
+    total, shape = 0.0, [-1 if at == axis else 1 for at in range(len(x.shape))]
+    for pixel, share in taps(place, mode):
+        index = ops.minimum(ops.maximum(pixel, 0), last)
+        pixels = ops.take(x, ops.cast(index, "int32"), axis=axis)
+        total = total + pixels * ops.reshape(share, shape)
+    return total
 
 
 def mixture(x, axis, rows):

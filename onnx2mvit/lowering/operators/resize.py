@@ -6,6 +6,7 @@ Every mode of ONNX asks for pixels at positions `start + step · i` of an axis, 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from onnx2mvit.lowering.operators.registry import operator
 from onnx2mvit.matcher.rooted import Array, require
 
 F = np.float32
+LARGEST_PART = 64  # of a scale: an image is repeated so many times
+CUBIC = -0.75  # as PyTorch has it
 SMOOTH = {"linear": "bilinear", "cubic": "bicubic"}
 
 
@@ -30,6 +33,14 @@ class Line:
     positions: Array
     start: KerasExpr
     step: KerasExpr
+
+    @property
+    def ratio(self) -> Fraction | None:
+        """The scale in whole numbers; None if it is none of those that make what it makes."""
+        scale = float(self.scale)
+        near = Fraction(scale).limit_denominator(LARGEST_PART)
+        alike = F(near) == self.scale and 0 < near.numerator <= LARGEST_PART
+        return near if alike and Fraction(scale) >= near else None  # else a length may be less
 
     @property
     def inside(self) -> bool:
@@ -167,6 +178,10 @@ def _picked(op: OpContext, x: KerasExpr, at: int, index: Array, line: Line) -> K
         # What is left over at the end of another length is none.
         left = first + 1 - step if op.varies([op.layout().order[at]]) else 0
         return x.along(at, slice(first, left or None, step))
+    ratio = line.ratio if op.varies([op.layout().order[at]]) and not op.has(3) else None
+    if ratio is not None and (index == numbers * ratio.denominator // ratio.numerator).all():
+        steps = {"up": ratio.numerator, "down": unless(ratio.denominator, 1)}
+        return call("resample", x, axis=at, **steps, mode="nearest")
     op.has_lengths_of([op.layout().order[at]])
     if (index == numbers * n // m).all():
         listed: Any = Arithmetic(f"[i * {n} // {m} for i in range({m})]")
@@ -192,15 +207,13 @@ def _smooth(op: OpContext, lines: dict[int, Line], mode: str, how: str) -> Keras
                 [after // before for after, before in zip(size, lengths[1:3], strict=True)]
             )
             return layer("UpSampling2D", size=unless(factor, 2), interpolation="bilinear")(x)
+        if (resampled := _resampled(op, x, lines, mode, "half_pixel")) is not None:
+            return resampled
         op.has_lengths_of(op.layout().order[at] for at in lines)
         return call("ops.image.resize", x, tuple(size), interpolation="bilinear")
-    factors = {at: line.after // line.before for at, line in sorted(lines.items())}
-    whole = all(line.scale == factors[at] for at, line in lines.items())
-    if mode == "linear" and whole and how in ("align_corners", "asymmetric"):
-        corners = True if how == "align_corners" else None
-        for at, factor in factors.items():
-            x = call("upsample_linear", x, axis=at, factor=factor, corners=corners)
-        return x
+    same = "half_pixel" if plain else how
+    if (resampled := _resampled(op, x, lines, mode, same)) is not None:
+        return resampled
     op.has_lengths_of(op.layout().order[at] for at in lines)
     sharpness = None
     if mode == "cubic":
@@ -209,4 +222,33 @@ def _smooth(op: OpContext, lines: dict[int, Line], mode: str, how: str) -> Keras
     for at, line in sorted(lines.items()):
         where = {"axis": at, "size": line.after, "start": line.start, "step": line.step}
         x = call(f"interpolate_{mode}", x, **where, sharpness=sharpness)
+    return x
+
+
+def _resampled(
+    op: OpContext, x: KerasExpr, lines: dict[int, Line], mode: str, how: str
+) -> KerasExpr | None:
+    """By scales, whatever the lengths are; None where that cannot be, or need not."""
+    ratios = {at: line.ratio for at, line in sorted(lines.items())}
+    sizes = op.attrs.get("by_sizes") or op.has(3)
+    varies = op.varies(op.layout().order[at] for at in lines)
+    whole = all(ratio is not None and ratio.denominator == 1 for ratio in ratios.values())
+    if (sizes or not varies) and not (whole and mode == "linear" and how != "half_pixel"):
+        return None
+    if op.attrs.get("exclude_outside") or op.attrs.get("cubic_coeff_a", CUBIC) != CUBIC:
+        return None
+    for at, ratio in ratios.items():
+        if ratio is None or how not in ("half_pixel", "asymmetric", "align_corners"):
+            return None
+        start = float(1 / ratio - 1) / 2 if how == "half_pixel" else 0.0
+        x = call(
+            "resample",
+            x,
+            axis=at,
+            up=ratio.numerator,
+            down=unless(ratio.denominator, 1),
+            mode=unless(mode, "linear"),
+            start=start or None,
+            corners=True if how == "align_corners" else None,
+        )
     return x
