@@ -64,3 +64,21 @@ def test_attention_in_shifted_windows_moves_data_to_the_windows_and_back(tmp_pat
     assert found.transposes == 2
     assert "ops.roll(inputs, -2, axis=1)" in found.lines
     assert "trainable=False" in found.lines  # the mask
+
+
+def test_what_is_alike_for_all_images_is_repeated_for_each_of_them(tmp_path: Path) -> None:
+    """A learned query through layers, and only then as often as there are images."""
+    found = converted(
+        """
+        n = LayerNormalization(query, gain, shift)  r = Relu(n)
+        b = Shape<end=1>(x)  t = Concat<axis=0>(b, rest)  e = Expand(r, t)
+        f = Reshape(x, flat)  y = MatMul(e, f)
+        """,
+        tmp_path,
+        query=(1, 2, 8),
+        gain=(8,),
+        shift=(8,),
+        rest=[2, 8],
+        flat=[0, 8, -1],
+    )
+    assert "ops.ones_like(inputs[:, 0, 0, 0]" in found.lines

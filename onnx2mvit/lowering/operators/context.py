@@ -157,6 +157,28 @@ class OpContext(Operands):
         row = like[tuple(slice(None if axis == batch else 1) for axis in range(array.ndim))]
         return call("ops.multiply", data, call("ops.ones_like", row))
 
+    def for_each_image(self, x: KerasExpr, batch: int, rank: int) -> KerasExpr:
+        """What is alike for all images, once for each of those that the network is given.
+
+        Args:
+            x: a tensor with an axis of length one for the batch.
+            batch: where that axis stands in Keras.
+            rank: of the tensor.
+        """
+        dtype = self.node.output.dtype
+        require(dtype is not None and dtype.kind == "f", f"{dtype} for each image")
+        given = next((v for v in self.graph.inputs if self.layouts[v].batch_at is not None), None)
+        if given is None:
+            raise Mismatch("the network has no batch")
+        self.taken.append((given, self.layouts[given].order))
+        at = self.layouts[given].batch_at
+        axes = range(len(self.layouts[given].order))
+        images = Operand(len(self.taken) - 1)[tuple(slice(None) if a == at else 0 for a in axes)]
+        shape = tuple(-1 if axis == batch else 1 for axis in range(rank))
+        # Not a sum: where there are as many images as tokens, Keras 3.14 takes that for a bias.
+        ones = call("ops.ones_like", images, dtype="float32")
+        return call("ops.multiply", x, call("ops.reshape", ones, shape))
+
     def any_data(self) -> KerasExpr:
         """Some input that is computed, as it stands; a weight needs one to hang on."""
         for index, value in enumerate(self.node.inputs):

@@ -51,7 +51,10 @@ def padding(op: OpContext) -> list[tuple[int, int]]:
 
 @operator("Expand", 8, 13)
 def expand(op: OpContext) -> KerasCode:
-    """Axes of length one are repeated, new ones put before."""
+    """Axes of length one are repeated, new ones put before.
+
+    What is alike for all images has no batch, and gets one where it is repeated for each of them.
+    """
     before, after, layout = op.shape(), op.output_shape, op.layout()
     missing = len(after) - len(before)
     order = (*range(missing), *(axis + missing for axis in layout.order))
@@ -61,6 +64,10 @@ def expand(op: OpContext) -> KerasCode:
     batch = None if layout.batch is None else layout.batch + missing
     lengths = zip((1,) * missing + before, after, strict=True)
     repeats = [new if old == 1 else 1 for old, new in lengths]
+    if batch is None and op.trace_batch != 1 and op.trace_batch in repeats:
+        batch = repeats.index(op.trace_batch)
+        repeats[batch] = 1
+        x = op.for_each_image(x, order.index(batch), len(order))
     op.one_size |= any(map(op.is_length, repeats))
     return op.code(repeated(x, [repeats[axis] for axis in order]), order, batch)
 
