@@ -70,6 +70,8 @@ def main() -> None:
         ran = run(notebook(script))
         for cell in ran.cells:
             cell.metadata.pop("execution", None)  # the times of day
+            if "outputs" in cell:  # without what TensorFlow and the quantizer log
+                cell.outputs = [each for each in cell.outputs if each.get("name") != "stderr"]
         nbformat.write(ran, script.with_suffix(".ipynb"))
         print(script.with_suffix(".ipynb"))
 
