@@ -126,7 +126,9 @@ def on_ray(
     made = data.from_items(rows, override_num_blocks=len(rows)).map(
         Worker,
         fn_constructor_args=(job,),
-        concurrency=workers or max(1, int(ray.cluster_resources().get("CPU", 1)) - 1),
+        compute=data.ActorPoolStrategy(
+            size=workers or max(1, int(ray.cluster_resources()["CPU"]) - 1)
+        ),
         num_cpus=1,
     )
     for row in made.iter_rows():

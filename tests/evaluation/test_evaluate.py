@@ -96,7 +96,7 @@ def test_networks_that_differ_are_told_apart_image_by_image(
         "answers": ["0_black", "2_green"],
     }
     page = (tmp_path / "evaluation.html").read_text()
-    assert "onnxruntime: 2_green" in page and "green.onnx" in page
+    assert "colours.onnx: 0_black" in page and "green.onnx: 2_green" in page
     assert json.loads((tmp_path / "evaluation.json").read_text()) == report
 
 
