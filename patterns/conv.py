@@ -98,6 +98,8 @@ USUAL = {
 class DepthwiseConv2D(Pattern):
     """A convolution of every channel by itself (MobileNets, arXiv:1704.04861, section 3.1).
 
+    It makes one channel of each, or several: then it is said to be in as many groups.
+
     ONNX Conv (operator versions 1, 11, 22) with group = channels, kernel (C·m, 1, k, k);
     Keras DepthwiseConv2D, kernel (k, k, C, m).
     """
@@ -115,17 +117,16 @@ class DepthwiseConv2D(Pattern):
         filters, per_group, _, _ = m.kernel.const.shape
         group = m.conv.attrs["group"]
         require(per_group == 1, f"its {group} groups have {per_group} channels each")
-        require(filters == group, f"it makes {filters} channels of {group}")
         return {
             "filters": filters,
             **geometry(m),
-            "depthwise": True,
-            "groups": 1,
+            "depthwise": filters == group,
+            "groups": 1 if filters == group else group,
             "use_bias": m.bias is not None,
         }
 
     def weights(self, m: Match) -> dict[str, Array]:
-        return with_bias(m, depthwise_kernel(m.kernel.const))
+        return with_bias(m, depthwise_kernel(m.kernel.const, m.conv.attrs["group"]))
 
 
 class Conv2D(Pattern):
@@ -146,7 +147,7 @@ class Conv2D(Pattern):
     def params(self, m: Match) -> dict[str, Any]:
         filters, per_group, _, _ = m.kernel.const.shape
         group = m.conv.attrs["group"]
-        require(not per_group == 1 < filters == group, "it is depthwise")
+        require(not per_group == 1 < group, "it is depthwise")
         return {
             "filters": filters,
             **geometry(m),
@@ -267,6 +268,11 @@ def conv_bn_act(
             padding = "valid"
         steps = {"strides": strides, "dilation_rate": dilation, "padding": padding or "same"}
         if depthwise:
+            conv = layers.DepthwiseConv2D(
+                kernel_size, **steps, use_bias=use_bias, name=f"{name}_conv"
+            )
+        elif groups > 1 and groups == x.shape[-1]:
+            steps["depth_multiplier"] = filters // groups
             conv = layers.DepthwiseConv2D(
                 kernel_size, **steps, use_bias=use_bias, name=f"{name}_conv"
             )

@@ -21,14 +21,15 @@ def conv_kernel(kernel: Array) -> Array:
     return kernel.transpose(*range(2, kernel.ndim), 1, 0)
 
 
-def depthwise_kernel(kernel: Array) -> Array:
+def depthwise_kernel(kernel: Array, channels: int) -> Array:
     """That of `DepthwiseConv1D` and `DepthwiseConv2D`.
 
     Args:
         kernel: (channels · multiplier, 1, …), where the filters of a channel follow each other.
-            With the multiplier for an axis of its own it is (channels, multiplier, …).
+        channels: of the image.
 
     Returns:
         (…, channels, multiplier).
     """
-    return kernel.transpose(*range(2, kernel.ndim), 0, 1)
+    of_each = kernel.reshape(channels, -1, *kernel.shape[2:])
+    return of_each.transpose(*range(2, kernel.ndim), 0, 1)

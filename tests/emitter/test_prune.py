@@ -174,6 +174,15 @@ def test_of_several_branches_those_stay_that_may_be_taken(body: str, left: str) 
     assert prune(text.format("squeeze=None, ", body), blocks({}), set()) == text.format("", left)
 
 
+@pytest.mark.parametrize(
+    ("given", "left"), [({}, "0"), ({"squeeze": 1}, "0"), ({"squeeze": 2}, "")]
+)
+def test_what_no_block_has_more_of_goes(given: dict[str, int], left: str) -> None:
+    text = "def block(x, squeeze=1, *, name):\n    return {}, squeeze\n"
+    whole = text.format("many(x) if squeeze > 1 and x else 0")
+    assert prune(whole, blocks({}, given), set()) == (text.format(left) if left else whole)
+
+
 def branch(condition: str, options: str) -> str:
     return f"def block(x, {options}*, name):\n    if {condition}:\n        x = 1\n    return x\n"
 

@@ -97,7 +97,6 @@ def test_it_learns_and_is_loaded_with_keras_alone(
     before = [np.array(scale) for scale in scales]
     assert len(before) == 4
     images = np.random.default_rng(0).uniform(size=(2, *SIZE, 3)).astype("float32")
-    # XLA on a CPU (TensorFlow 2.21) hangs or aborts on gradients of these grouped convolutions.
     model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=False)
     model.fit(images, np.zeros((2, 3)), verbose=0)
     assert all((np.array(scale) != old).any() for scale, old in zip(scales, before, strict=True))

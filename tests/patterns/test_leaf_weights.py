@@ -50,7 +50,7 @@ def same(ours: Array, theirs: Array) -> None:
         (conv("x", "y", 12, 8, attrs="dilations=[2,2], pads=[2,2,2,2]"), "Conv2D"),
         (conv("x", "y", 12, 8, attrs="strides=[2,2]"), "Conv2D"),
         (conv("x", "y", 12, 8, group=4), "Conv2D"),
-        (conv("x", "y", 16, 8, group=8), "Conv2D"),
+        (conv("x", "y", 16, 8, group=8), "DepthwiseConv2D"),
         (conv("x", "y", 8, 8, group=8), "DepthwiseConv2D"),
         (conv("x", "y", 8, 8, 5, group=8, bias=False), "DepthwiseConv2D"),
         (conv("x", "y", 8, 8, group=8, attrs="strides=[2,2]"), "DepthwiseConv2D"),
@@ -62,8 +62,8 @@ def test_a_convolution(tmp_path: Path, text: Text, kind: str) -> None:
     images, answer = reference(tmp_path, [2, 8, 9, 9])
     steps = {"strides": leaf.strides, "dilation_rate": leaf.dilation, "use_bias": leaf.use_bias}
     layer = (
-        layers.DepthwiseConv2D(leaf.kernel_size, **steps)
-        if leaf.depthwise
+        layers.DepthwiseConv2D(leaf.kernel_size, **steps, depth_multiplier=leaf.filters // 8)
+        if kind == "DepthwiseConv2D"
         else layers.Conv2D(leaf.filters, leaf.kernel_size, **steps, groups=leaf.groups)
     )
     edge = leaf.dilation * (leaf.kernel_size // 2)

@@ -39,9 +39,7 @@ def conv(op: OpContext) -> KerasCode:
     if depthwise:
         multiplier = unless(filters // group, 1)
         made = layer(f"DepthwiseConv{rank}D", alike(size), depth_multiplier=multiplier, **options)
-        # The filters of a channel follow each other.
-        kernel = kernel.reshape(group, filters // group, *size)
-        op.weights["kernel"] = depthwise_kernel(kernel)
+        op.weights["kernel"] = depthwise_kernel(kernel, group)
     else:
         groups = unless(group, 1)
         made = layer(f"Conv{rank}D", filters, alike(size), **options, groups=groups)
