@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         Conversion,
         Deployment,
         Evaluation,
+        Publication,
         benchmark,
         convert,
         deploy,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         features,
         inspect,
         preprocess,
+        publish,
         verify,
     )
     from onnx2mvit.runtimes.preprocessing import IMAGENET_MEAN, IMAGENET_STD
@@ -35,6 +37,7 @@ __all__ = [
     "Conversion",
     "Deployment",
     "Evaluation",
+    "Publication",
     "__version__",
     "benchmark",
     "convert",
@@ -45,6 +48,7 @@ __all__ = [
     "features",
     "inspect",
     "preprocess",
+    "publish",
     "verify",
 ]
 

@@ -38,6 +38,7 @@ from onnx2mvit.lifter.head import HeadChoice, own_head
 from onnx2mvit.lifter.merge import merge_branches as merged
 from onnx2mvit.lowering import lower
 from onnx2mvit.matcher.user_patterns import all_patterns, building, own_rules
+from onnx2mvit.publishing import Publication, publish
 from onnx2mvit.reader import read
 from onnx2mvit.reader.preprocessing import Given
 from onnx2mvit.reports import (
@@ -70,6 +71,7 @@ __all__ = [
     "Conversion",
     "Deployment",
     "Evaluation",
+    "Publication",
     "benchmark",
     "convert",
     "deploy",
@@ -79,6 +81,7 @@ __all__ = [
     "features",
     "inspect",
     "preprocess",
+    "publish",
     "verify",
 ]
 

@@ -29,6 +29,7 @@ HOUSE = (
         "benchmarks",
         "evaluation",
         "models",
+        "publishing",
         "conversion",
         "api",
         "__init__",

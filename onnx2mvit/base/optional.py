@@ -13,6 +13,7 @@ from onnx2mvit.errors import MissingDependencyError
 # What the modules are called where they are installed from.
 PACKAGES = {
     "PIL": "pillow",
+    "huggingface_hub": "huggingface-hub",
     "yaml": "pyyaml",
     "ai_edge_litert": "ai-edge-litert",
     "ai_edge_quantizer": "ai-edge-quantizer",

@@ -17,6 +17,7 @@ from onnx2mvit.cli.export import export
 from onnx2mvit.cli.inspect import inspect
 from onnx2mvit.cli.options import Command
 from onnx2mvit.cli.patterns import patterns
+from onnx2mvit.cli.publish import publish
 from onnx2mvit.cli.verify import verify
 from onnx2mvit.ending import INTERRUPTED, ending
 from onnx2mvit.version import __version__
@@ -48,7 +49,7 @@ def _options(
         raise typer.Exit(2)
 
 
-for command in (export, inspect, convert, verify, evaluate, benchmark, deploy, patterns):
+for command in (export, inspect, convert, verify, evaluate, benchmark, deploy, publish, patterns):
     app.command(cls=Command)(command)
 
 

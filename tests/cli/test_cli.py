@@ -18,7 +18,17 @@ XXS = "hf-mobilevit_xxs.legacy17.bn.dynb"
 TINY = """g (float[N,3,32,32] x) => (float[N,4,32,32] y) {
     c = Conv(x, w, b)  s = Sigmoid(c)  y = Mul(c, s)
 }"""
-COMMANDS = ["export", "inspect", "convert", "verify", "patterns", "benchmark", "deploy", "evaluate"]
+COMMANDS = [
+    "export",
+    "inspect",
+    "convert",
+    "verify",
+    "patterns",
+    "benchmark",
+    "deploy",
+    "evaluate",
+    "publish",
+]
 
 
 def alone(*arguments: str | Path, **environment: str) -> Ran:
