@@ -20,6 +20,7 @@ class Format(StrEnum):
     LITERT = "litert"
     SAVED_MODEL = "saved_model"
     ONNX = "onnx"
+    KERAS_HUB = "keras_hub"
 
 
 def publish(

@@ -14,8 +14,9 @@ from onnx2mvit.reports.wording import FIXED_BATCH, percent, pixels, tensor
 from onnx2mvit.version import __version__
 
 # By format: the library that the Hugging Face hub shows code for, and what it is found by.
-LIBRARIES = {"keras": "keras"}
+LIBRARIES = {"keras": "keras", "keras_hub": "keras-hub"}
 TAGS = {"keras": "keras", "litert": "tflite", "saved_model": "tensorflow", "onnx": "onnx"}
+TAGS |= {"keras_hub": "keras-hub"}
 
 
 def model_card(
@@ -65,10 +66,11 @@ def model_card(
         weights_from=weights_from,
         image=next((each for each in report["inputs"] if _is_image(each)), None),
         how=report["preprocessing"],
-        photograph=_photograph(report),
+        photograph=_photograph(report, raw=format_ == "keras_hub"),
         takes=deployed["inputs"] if deployed else report["inputs"],
         fixed_batch=FIXED_BATCH,
         pixels=pixels,
+        preset=f"{where.hub}://{where.place}" if where.hub else ".",
         tensor=tensor,
         version=__version__,
     )
@@ -99,26 +101,30 @@ def _main_file(files: Sequence[str]) -> str:
     return next((name for name in files if name.endswith(endings)), "") or next(saved, "")
 
 
-def _photograph(report: Mapping[str, Any]) -> str | None:
+def _photograph(report: Mapping[str, Any], raw: bool) -> str | None:
     """Python that makes the pixels of a photograph; None where the network takes something else.
 
-    The share that is cut out of it is left to whoever uses it.
+    The share that is cut out of it is left to whoever uses it. They are `raw` for a model that has
+    a preprocessor of its own.
     """
     inputs, how = report["inputs"], report["preprocessing"]
     if len(inputs) != 1 or how is None or not _is_image(inputs[0]):
         return None
+    if raw:
+        return 'pixels = keras.utils.img_to_array(keras.utils.load_img("photo.jpg"))[None]'
     size = tuple(how["size"] or report["sizes"]["traced"])
     gray = ', color_mode="grayscale"' if inputs[0]["shape"][-1] == 1 else ""
     pixels = f'np.array(photo, "{inputs[0]["dtype"]}")'
-    pixels += "[..., None]" if gray else "[..., ::-1]" if how["channels"] == "bgr" else ""
+    pixels += "[..., None]" if gray else ""
     if how["scale"] != 1:
         pixels += f" * {how['scale']:.8g}"
     if any(how["mean"]) or any(each != 1 for each in how["std"]):
         pixels = f"({pixels} - {how['mean']}) / {how['std']}"
+    turned = ", ..., ::-1" if how["channels"] == "bgr" else ""
     return (
         f'photo = keras.utils.load_img("photo.jpg", target_size={size}{gray}, '
         f'interpolation="{how["interpolation"]}")\n'
-        f"pixels = np.float32({pixels})[None]"
+        f"pixels = np.float32({pixels})[None{turned}]"
     )
 
 

@@ -140,7 +140,9 @@ def _collect(
             made = deploy(target, work, format=format_, precision=precision, progress=progress)
             if not made.passed:
                 raise VerificationError(f"{format_} of {target} differs: it is not published")
-            shutil.copytree(made.folder, folder, dirs_exist_ok=True)
+            # The hubs look for a preset where the card lies.
+            whole = made.file if format_ == "keras_hub" else made.folder
+            shutil.copytree(whole, folder, dirs_exist_ok=True)
             deployed = made.report
     for each in kept:
         if (target / each).exists():

@@ -50,7 +50,7 @@ def used(card: str, folder: Path) -> np.ndarray:
     """What the code in a card answers to a photograph."""
     (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
     photo = Path(folder, "photo.jpg")
-    Image.fromarray(np.arange(40 * 40 * 3, dtype=np.uint8).reshape(40, 40, 3)).save(photo)
+    Image.fromarray(np.arange(32 * 32 * 3, dtype=np.uint8).reshape(32, 32, 3)).save(photo)
     code = code.replace('folder = "."', f"folder = {str(folder)!r}")
     names: dict[str, object] = {}
     exec(code.replace('"photo.jpg"', repr(str(photo))), names)
@@ -76,6 +76,17 @@ def test_a_folder_has_the_files_and_a_card_whose_code_runs(converted: Path, tmp_
     np.testing.assert_allclose(used(onnx.card, tmp_path / "onnx"), answer, rtol=1e-4, atol=1e-5)
     lite = publish(converted, tmp_path / "lite", format="litert")
     np.testing.assert_allclose(used(lite.card, tmp_path / "lite"), answer, rtol=1e-4, atol=1e-5)
+
+
+def test_a_preset_of_kerashub_lies_where_the_hubs_look_for_it(
+    converted: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("keras_hub", reason="needs the extra keras-hub")
+    made = publish(converted, tmp_path / "net", format="keras_hub")
+    assert {"README.md", "config.json", "metadata.json"} <= made.files.keys()
+    plain = publish(converted, tmp_path / "keras")
+    ours = used(made.card, tmp_path / "net")
+    np.testing.assert_allclose(ours, used(plain.card, tmp_path / "keras"), rtol=1e-4, atol=1e-5)
 
 
 def test_a_dry_run_writes_nothing(converted: Path, tmp_path: Path) -> None:
