@@ -58,8 +58,9 @@ def publish(
     Examples:
       onnx2mvit publish keras_out/mobilevit_xs --to published
       onnx2mvit publish keras_out/mobilevit_xs --to hf://me/mobilevit_xs --dry-run
-      onnx2mvit publish keras_out/net --to hf://me/net --license mit --weights-from "me, on X"
-      onnx2mvit publish keras_out/net --to kaggle://me/net/tfLite/int8 --format litert --private
+      onnx2mvit publish keras_out/net --to hf://me/net --private
+      onnx2mvit publish keras_out/net --to litert --format litert
+      onnx2mvit publish keras_out/net --to kaggle://me/net/keras/a --private
     """
     from onnx2mvit.publishing import publish as run
 

@@ -153,13 +153,10 @@ def check_node(node: Node) -> None:
         complaint = f"has the auto_pad {node.attrs['auto_pad']!r:.40}"
     elif node.op == "Conv" and len(shapes) > 1:
         complaint = _channels(shapes[0], shapes[1], node.attrs.get("group"))
-        weight, bias = shapes[1], shapes[2] if len(shapes) > 2 else None
-        if complaint is None and weight and bias is not None and bias != weight[:1]:
-            complaint = f"has a bias {list(bias)} for {weight[0]} filters"
+        complaint = complaint or _bias(shapes[1], *shapes[2:3])
     elif node.op == "Reshape" and shapes and None not in (shapes[0], node.output.shape):
-        have, make = math.prod(shapes[0] or ()), math.prod(node.output.shape or ())
-        if have != make:
-            complaint = f"makes {make:,} numbers of {have:,}"
+        have, made = math.prod(shapes[0] or ()), math.prod(node.output.shape or ())
+        complaint = None if have == made else f"makes {made:,} numbers of {have:,}"
     elif node.op == "Transpose" and shapes and shapes[0] is not None and node.attrs.get("perm"):
         perm, rank = node.attrs["perm"], len(shapes[0])
         if sorted(perm) != list(range(rank)):
@@ -167,6 +164,12 @@ def check_node(node: Node) -> None:
     if complaint is not None:
         where = node.scope or node.name or node.output.name
         raise InvalidModelError(f"node {where!r} ({node.op}) {complaint}: export it again")
+
+
+def _bias(weight: Shape | None, bias: Shape | None = None) -> str | None:
+    if weight is None or bias is None or len(bias) != 1 or bias == weight[:1]:
+        return None
+    return f"has a bias {list(bias)} for {weight[0]} filters"
 
 
 def _channels(image: Shape | None, weight: Shape | None, group: int | None) -> str | None:

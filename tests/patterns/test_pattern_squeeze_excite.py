@@ -63,7 +63,7 @@ def test_squeeze_and_excitation(tmp_path: Path, text: Text, changed: dict[str, o
             "expand (ConvBnAct): activation is 'tanh'",
         ),
         (
-            BLOCK.but("gate = Sigmoid", "gate = HardSigmoid"),
+            BLOCK.but("gate = Sigmoid", "gate = HardSigmoid<beta=0.4>"),
             "expand (ConvBnAct) expected, found <HardSigmoid>",
         ),
         (

@@ -211,7 +211,7 @@ def test_a_scale_for_each_channel_stays_where_it_is() -> None:
         ("a = Mul(x, s)  y = MatMul(a, k)", 0.25),
         ("a = Mul(s, k)  y = MatMul(x, a)", 0.25),
         ("a = Mul(x, s)  b = Mul(k, s)  y = MatMul(a, b)", 0.0625),
-        ("a = Div(x, s)  b = MatMul(a, k)  y = Mul(s, b)", 1.0),
+        ("a = Div(x, s)  b = MatMul(a, k)  c = Mul(s, b)  y = Mul(c, s)", 0.25),
         (
             "a = Mul(x, s)  t = Transpose<perm=[0, 2, 1]>(a)  b = MatMul(k, t)  y = Mul(b, s)",
             0.0625,
@@ -227,6 +227,12 @@ def test_scales_meet_on_the_product(scaled: str, expected: float) -> None:
     ]
     assert factor.shape == ()
     assert float(factor) == expected
+
+
+def test_scales_that_make_one_are_gone() -> None:
+    body = "a = Div(x, s)  b = MatMul(a, k)  y = Mul(s, b)"
+    graph = unified(f"(float[2,3,3] x, float[2,3,3] k) => (float y) {{ {body} }}", s=ROOT)
+    assert ops(graph) == ["MatMul"]
 
 
 def test_the_scale_of_a_linear_layer_stays() -> None:
