@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import networkx
@@ -54,6 +55,7 @@ def modules() -> Iterator[tuple[str, Path]]:
         yield ".".join(parts).removesuffix(".__init__"), path
 
 
+@cache
 def imports() -> list[Import]:
     """Every import of ours, those for type checkers and in functions included."""
     known = dict(modules())

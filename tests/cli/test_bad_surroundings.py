@@ -81,7 +81,11 @@ def test_an_output_folder_that_may_not_be_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not MOUNTS, reason=NO_MOUNT)
-@pytest.mark.parametrize("kilobytes", [8, 28], ids=["at the weights", "at the Keras file"])
+@pytest.mark.parametrize(
+    "kilobytes",
+    [pytest.param(8, marks=pytest.mark.slow), 28],
+    ids=["at the weights", "at the Keras file"],
+)
 def test_a_full_disk(tmp_path: Path, kilobytes: int) -> None:
     path, disk = network(tmp_path, filters=256), tmp_path / "disk"
     disk.mkdir()
@@ -144,6 +148,7 @@ def test_a_working_directory_that_may_not_be_written(tmp_path: Path) -> None:
     assert [path.name for path in here.iterdir()] == ["net.onnx"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not MOUNTS, reason=NO_MOUNT)
 def test_an_old_repro_that_may_not_be_removed(tmp_path: Path) -> None:
     path = network(tmp_path)

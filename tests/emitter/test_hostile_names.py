@@ -150,7 +150,7 @@ def assert_harmless(source: str, plain: Erased) -> None:
         assert variable not in {"keras", "layers", "ops", *found.functions}
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(NAME, min_size=7, max_size=12))
 def test_names_never_change_the_syntax_tree(folder: Path, names: list[str]) -> None:
     assume(different(names))
@@ -162,7 +162,7 @@ def test_a_nasty_name_in_every_place(folder: Path, name: str) -> None:
     assert_harmless(module(folder, [name] * 7), reference(folder))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/\0"), max_size=60))
 def test_a_file_name_never_changes_the_syntax_tree(folder: Path, file: str) -> None:
     plain = ["a", "b", "c", "d", "e", "f", "h"]

@@ -25,8 +25,8 @@ assert not {"torch", "onnx", "transformers"} & sys.modules.keys()
 import numpy as np
 kernels = [each for each in model.trainable_weights if each.path.endswith("kernel")]
 before = [np.array(each) for each in kernels]
-model.compile("sgd", "mse")
-model.fit(np.random.rand(4, 128, 128, 3), np.ones((4, 10)), verbose=0)
+model.compile("sgd", "mse", run_eagerly=True)
+model.fit(np.random.rand(2, 128, 128, 3), np.ones((2, 10)), verbose=0)
 assert len(kernels) > 50
 assert all((np.array(each) != old).any() for each, old in zip(kernels, before))
 assert model.output_shape == (None, 10)

@@ -48,6 +48,7 @@ def test_it_is_proven_and_all_in_its_blocks(converted: onnx2mvit.Conversion) -> 
     assert converted.report["model"]["layout_transposes"] == 0
 
 
+@pytest.mark.slow
 def test_dynamo_gives_the_same_tree_with_its_normalization_folded(
     converted: onnx2mvit.Conversion, tmp_path: Path
 ) -> None:

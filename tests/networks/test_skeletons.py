@@ -17,7 +17,7 @@ V1 = sorted(
 # Of timm by each exporter one (test_conversions has Hugging Face's); all are the same blocks.
 CONVERTED = [
     "timm-mobilevit_xs.dynamo23.static",
-    "timm-mobilevit_xs_nofuse.legacy17.bn.static",
+    pytest.param("timm-mobilevit_xs_nofuse.legacy17.bn.static", marks=pytest.mark.slow),
     pytest.param("hf-mobilevit_xxs.legacy11.dynb", marks=pytest.mark.slow),
     pytest.param("hf-mobilevit_xxs.legacy13.bn.static", marks=pytest.mark.slow),
     pytest.param("timm-mobilevit_xxs.dynamo.raw.dynb", marks=pytest.mark.slow),

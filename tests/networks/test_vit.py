@@ -227,7 +227,9 @@ def test_one_model_for_all_sizes(resizable: tuple[Any, Path], tmp_path: Path) ->
         assert_answers_alike(result.model, torch_model, size, interpolate_pos_encoding=True)
 
 
-@pytest.mark.parametrize("exporter", ["dynamo.dynb", "legacy17.bn.dynb"])
+@pytest.mark.parametrize(
+    "exporter", ["dynamo.dynb", pytest.param("legacy17.bn.dynb", marks=pytest.mark.slow)]
+)
 def test_timms_exports(exporter: str, filled: Callable[[str], Path], tmp_path: Path) -> None:
     file = filled(f"timm-vit_tiny_patch16_224.{exporter}")
     if exporter == "dynamo.dynb":

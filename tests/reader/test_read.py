@@ -33,13 +33,26 @@ def shapes(made: Graph) -> list[tuple[str, list[tuple[int, ...] | None]]]:
 
 
 @pytest.mark.parametrize("name", SKELETONS)
-def test_an_export_reads_in_with_every_shape_known(filled: Fill, name: str) -> None:
-    made = read(filled(name))
+def test_an_export_reads_in_with_its_shapes_and_its_normalization(filled: Fill, name: str) -> None:
+    path = filled(name)
+    made = read(path)
     values = {value for node in made for value in (*node.inputs, *node.outputs) if value}
     assert values
     assert [value for value in values if value.shape is None] == []
     assert [value for value in values if value.dtype is None] == []
     assert networkx.is_weakly_connected(made.nx)
+    in_file = onnx.load(path)
+    nodes = [*in_file.graph.node, *(node for f in in_file.functions for node in f.node)]
+    expected = sum(node.op_type == "BatchNormalization" for node in nodes)
+    lengths = {tensor.name: tensor.dims[0] for tensor in in_file.graph.initializer if tensor.dims}
+    found = list(made.of(["BatchNormalization"]))
+    if len(found) != expected:  # a joint projection is split, and its normalization with it
+        scales = [node.input[1] for node in nodes if node.op_type == "BatchNormalization"]
+        split = [node.inputs[1] for node in found]
+        assert sum(lengths[name] for name in scales) == sum(
+            scale.const.size for scale in split if scale is not None and scale.const is not None
+        )
+    assert expected > 0 or ".bn." not in name or "-vit_" in name  # which has none
 
 
 @pytest.mark.parametrize("name", [name for name in SKELETONS if "mobilevit_x" in name])
@@ -70,23 +83,6 @@ def test_the_shape_of_a_group_norm_is_known_and_it_stays_what_it_is(tmp_path: Pa
     norm, _ = made
     assert norm.attrs["num_groups"] == 2
     assert norm.attrs["epsilon"] == pytest.approx(0.01)
-
-
-@pytest.mark.parametrize("name", SKELETONS)
-def test_batch_normalization_stays_where_the_file_has_it(filled: Fill, name: str) -> None:
-    path = filled(name)
-    in_file = onnx.load(path)
-    nodes = [*in_file.graph.node, *(node for f in in_file.functions for node in f.node)]
-    expected = sum(node.op_type == "BatchNormalization" for node in nodes)
-    lengths = {tensor.name: tensor.dims[0] for tensor in in_file.graph.initializer if tensor.dims}
-    found = list(read(path).of(["BatchNormalization"]))
-    if len(found) != expected:  # a joint projection is split, and its normalization with it
-        scales = [node.input[1] for node in nodes if node.op_type == "BatchNormalization"]
-        split = [node.inputs[1] for node in found]
-        assert sum(lengths[name] for name in scales) == sum(
-            scale.const.size for scale in split if scale is not None and scale.const is not None
-        )
-    assert expected > 0 or ".bn." not in name or "-vit_" in name  # which has none
 
 
 def test_a_dynamic_batch_is_made_concrete(tmp_path: Path) -> None:
