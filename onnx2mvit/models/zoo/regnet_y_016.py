@@ -30,9 +30,13 @@ def conv_bn_act(
         x = layers.ZeroPadding2D(dilation * ((kernel_size - 1) // 2), name=f"{name}_pad")(x)
         padding = "valid"
     steps = {"strides": strides, "dilation_rate": dilation, "padding": padding or "same"}
-    conv = layers.Conv2D(
-        filters, kernel_size, **steps, groups=groups, use_bias=use_bias, name=f"{name}_conv"
-    )
+    if groups > 1 and groups == x.shape[-1]:
+        steps["depth_multiplier"] = filters // groups
+        conv = layers.DepthwiseConv2D(kernel_size, **steps, use_bias=use_bias, name=f"{name}_conv")
+    else:
+        conv = layers.Conv2D(
+            filters, kernel_size, **steps, groups=groups, use_bias=use_bias, name=f"{name}_conv"
+        )
     x = conv(x)
     if batch_norm:
         bn = layers.BatchNormalization(epsilon=bn_epsilon, momentum=bn_momentum, name=f"{name}_bn")
