@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from onnx2mvit.base.quiet import one_line
-from onnx2mvit.errors import InvalidModelError, Onnx2mvitError
+from onnx2mvit.errors import InvalidModelError, Onnx2mvitError, UsageError
 
 
 @contextmanager
@@ -48,6 +48,24 @@ def refuse_special(path: Path, raises: type[Onnx2mvitError] = InvalidModelError)
     """
     if path.exists() and not path.is_file():
         raise raises(f"{path} is not a file")
+
+
+def labels_in(path: Path, classes: int, of: str) -> list[str]:
+    """The names of classes in a text, one a line.
+
+    Args:
+        path: the text.
+        classes: how many there must be.
+        of: whose they are, as in "the model".
+
+    Raises:
+        UsageError: it cannot be read, or has another number of lines.
+    """
+    with reading(path, "a text of labels", UsageError):
+        found = path.read_text(encoding="utf-8").splitlines()
+    if len(found) != classes:
+        raise UsageError(f"{path} holds {len(found):,} labels, {of} has {classes:,} classes")
+    return found
 
 
 def sha256_of(path: Path) -> str:

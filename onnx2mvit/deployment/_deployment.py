@@ -13,6 +13,7 @@ import numpy as np
 from onnx2mvit.base.arguments import check_arguments
 from onnx2mvit.base.json_text import json_text
 from onnx2mvit.base.output import whole_folder
+from onnx2mvit.base.user_files import labels_in
 from onnx2mvit.deployment import _int8, _litert, _onnx, _saved_model
 from onnx2mvit.deployment._comparison import Fidelity, fidelity
 from onnx2mvit.deployment._float64 import judged
@@ -24,7 +25,6 @@ from onnx2mvit.deployment._request import (
     check,
     load_with_report,
     packages,
-    read_labels,
     size_of,
 )
 from onnx2mvit.deployment._tflite_metadata import add_standard_metadata
@@ -159,13 +159,15 @@ def deploy(
     given = Path(onnx) if onnx is not None else None
     original = find_original(target, given, source, size)
     original = original or keras_original(model, interface)
+    classes = model.outputs[0].shape[-1]
+    names = [] if labels is None else labels_in(Path(labels), classes, "the model")
     job = _Job(
         model=model,
         format=format,
         precision=precision,
         interface=interface,
         source=source,
-        labels=read_labels(labels, model),
+        labels=names,
         calibration=calibration,
         progress=progress,
         notes=list(original.notes),

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.base.optional import import_tensorflow, optional
-from onnx2mvit.base.user_files import reading
 from onnx2mvit.builder import at_size, image_input, load
 from onnx2mvit.errors import UsageError
 from onnx2mvit.ir.image_size import ImageSize
@@ -93,19 +92,3 @@ def size_of(
             raise UsageError("this model takes images of any size: choose one with --image-size")
         height, width = traced
     return height, width
-
-
-def read_labels(path: str | Path | None, model: keras.Model) -> list[str]:
-    """The names of the classes in a text, one a line; none if there is no text.
-
-    Raises:
-        UsageError: it cannot be read, or has not as many lines as the model has classes.
-    """
-    if path is None:
-        return []
-    with reading(path, "a text of labels", UsageError):
-        found = Path(path).read_text(encoding="utf-8").splitlines()
-    classes = model.outputs[0].shape[-1]
-    if len(found) != classes:
-        raise UsageError(f"{path} holds {len(found)} labels, the model has {classes} classes")
-    return found

@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
-from onnx2mvit.base.user_files import reading
+from onnx2mvit.base.user_files import labels_in, reading
 from onnx2mvit.errors import UsageError
 from onnx2mvit.runtimes.images import SUFFIXES
 
@@ -134,7 +134,8 @@ def open_dataset(
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder of images")
     table = labels if labels is not None and labels.suffix.lower() == ".csv" else None
-    names = _lines(labels, classes) if labels is not None and table is None else ()
+    told = labels_in(labels, classes, "the network") if labels and table is None else ()
+    names = tuple(line.strip() for line in told)
     source: ClassFolders | Table
     if table is None and (folders := _class_folders(folder)):
         numbers = _numbers(folders, names, classes, f"{folder} has {len(folders):,} class folders")
@@ -193,15 +194,6 @@ def _table(folder: Path, file: Path, names: Sequence[str], classes: int) -> Tabl
     found = sorted({label for _, label in table.rows()})
     numbers = _numbers(found, names, classes, f"{file.name} names {len(found):,} classes")
     return Table(file, image, label, header, numbers)
-
-
-def _lines(file: Path, classes: int) -> tuple[str, ...]:
-    """The names of the classes, one a line."""
-    with reading(file, "a text of labels", UsageError):
-        found = tuple(line.strip() for line in file.read_text(encoding="utf-8").splitlines())
-    if len(found) != classes:
-        raise UsageError(f"{file} holds {len(found):,} labels, the network has {classes:,} classes")
-    return found
 
 
 def _numbers(found: Sequence[str], names: Sequence[str], classes: int, told: str) -> dict[str, int]:

@@ -15,8 +15,7 @@ from onnx2mvit.version import __version__
 
 # By format: the library that the Hugging Face hub shows code for, and what it is found by.
 LIBRARIES = {"keras": "keras", "keras_hub": "keras-hub"}
-TAGS = {"keras": "keras", "litert": "tflite", "saved_model": "tensorflow", "onnx": "onnx"}
-TAGS |= {"keras_hub": "keras-hub"}
+TAGS = LIBRARIES | {"litert": "tflite", "saved_model": "tensorflow", "onnx": "onnx"}
 
 
 def model_card(
@@ -60,7 +59,7 @@ def model_card(
         name=report["model"]["name"],
         files=files,
         format=format_,
-        file=_main_file(files),
+        file=deployed["file"] if deployed else f"{report['model']['name']}.keras",
         where=where,
         licence=licence,
         weights_from=weights_from,
@@ -94,13 +93,6 @@ def _is_image(entry: Mapping[str, Any]) -> bool:
     return {"height", "width"} <= {*(entry["axes"] or ())}
 
 
-def _main_file(files: Sequence[str]) -> str:
-    """The file that is loaded; a SavedModel is a folder."""
-    endings = (".keras", ".tflite", ".onnx")
-    saved = (name.partition("/")[0] for name in files if name.endswith("/saved_model.pb"))
-    return next((name for name in files if name.endswith(endings)), "") or next(saved, "")
-
-
 def _photograph(report: Mapping[str, Any], raw: bool) -> str | None:
     """Python that makes the pixels of a photograph; None where the network takes something else.
 
@@ -108,13 +100,14 @@ def _photograph(report: Mapping[str, Any], raw: bool) -> str | None:
     a preprocessor of its own.
     """
     inputs, how = report["inputs"], report["preprocessing"]
-    if len(inputs) != 1 or how is None or not _is_image(inputs[0]):
+    floats = len(inputs) == 1 and inputs[0]["dtype"] == "float32"
+    if how is None or not floats or not _is_image(inputs[0]):
         return None
     if raw:
         return 'pixels = keras.utils.img_to_array(keras.utils.load_img("photo.jpg"))[None]'
     size = tuple(how["size"] or report["sizes"]["traced"])
     gray = ', color_mode="grayscale"' if inputs[0]["shape"][-1] == 1 else ""
-    pixels = f'np.array(photo, "{inputs[0]["dtype"]}")'
+    pixels = 'np.array(photo, "float32")'
     pixels += "[..., None]" if gray else ""
     if how["scale"] != 1:
         pixels += f" * {how['scale']:.8g}"

@@ -74,8 +74,10 @@ def publish(
     check_arguments(locals())
     if format not in FRAMEWORKS:
         raise UsageError(f"format {format!r}: choose from {', '.join(FRAMEWORKS)}")
-    where, target, progress = destination(to, format), Path(target), progress or _silent
+    where, target = destination(to, format), Path(target)
+    progress = progress or (lambda stage, done, total: None)
     report = _proven(target)
+    name = report["model"]["name"]
     if where.hub and not private and not dry_run and not (license and weights_from):
         raise UsageError(
             "what others are to see needs --license and --weights-from (who trained the weights, "
@@ -88,14 +90,13 @@ def publish(
     own = where.folder is not None and not dry_run
     made = whole_folder(Path(to)) if own else nullcontext()
     with temporary_folder() as work:
-        folder = work / report["model"]["name"]
+        folder = work / name
         folder.mkdir()
         progress("files", 0, 1)
-        deployed = _collect(target, folder, format, precision, progress)
-        files = _names(folder)
-        card = model_card(report, files, format, where, license, weights_from, deployed)
+        deployed = _collect(target, folder, name, format, precision, progress)
+        card = model_card(report, [*_sizes(folder)], format, where, license, weights_from, deployed)
         (folder / CARD).write_text(card, encoding="utf-8")
-        sizes = {name: (folder / name).stat().st_size for name in _names(folder)}
+        sizes = _sizes(folder)
         with made as place:
             if place is not None:
                 shutil.copytree(folder, place, dirs_exist_ok=True)
@@ -103,10 +104,6 @@ def publish(
             progress("upload", 0, 1)
             upload(folder, where, private=private, licence=license)
     return Publication(where.url, sizes, card, not dry_run)
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    pass
 
 
 def _proven(target: Path) -> dict[str, Any]:
@@ -128,10 +125,9 @@ def _proven(target: Path) -> dict[str, Any]:
 
 
 def _collect(
-    target: Path, folder: Path, format_: str, precision: str, progress: Progress
+    target: Path, folder: Path, name: str, format_: str, precision: str, progress: Progress
 ) -> dict[str, Any] | None:
     """Puts the files of a format into a folder, with the reports; gives that of a deployment."""
-    name = report_beside(target)["model"]["name"]
     kept, deployed = [MARK, "report.html"], None
     if format_ == "keras":
         kept += [f"{name}{ending}" for ending in (".keras", ".py", ".safetensors")]
@@ -150,6 +146,7 @@ def _collect(
     return deployed
 
 
-def _names(folder: Path) -> list[str]:
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return sorted(str(path.relative_to(folder)) for path in files)
+def _sizes(folder: Path) -> dict[str, int]:
+    """The bytes of all files in a folder, by their paths in it."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.stat().st_size for path in files}

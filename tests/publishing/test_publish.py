@@ -74,6 +74,8 @@ def test_a_folder_has_the_files_and_a_card_whose_code_runs(converted: Path, tmp_
     answer = used(card, tmp_path / "net")
     onnx = publish(converted, tmp_path / "onnx", format="onnx")
     np.testing.assert_allclose(used(onnx.card, tmp_path / "onnx"), answer, rtol=1e-4, atol=1e-5)
+    saved = publish(converted, tmp_path / "saved", format="saved_model")
+    np.testing.assert_allclose(used(saved.card, tmp_path / "saved"), answer, rtol=1e-4, atol=1e-5)
     lite = publish(converted, tmp_path / "lite", format="litert")
     np.testing.assert_allclose(used(lite.card, tmp_path / "lite"), answer, rtol=1e-4, atol=1e-5)
 
