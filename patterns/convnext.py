@@ -27,8 +27,8 @@ from onnx2mvit.matcher import (
 
 from .attention import layer_scaled
 from .conv import STYLE, Conv, DepthwiseConv, PointwiseConv, conv_bn_act
+from .patch_merging import normalized_patch_embedding
 from .rms_norm import rms_norm
-from .swin import normalized_patch_embedding
 
 if TYPE_CHECKING:
     import keras

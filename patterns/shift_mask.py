@@ -62,7 +62,8 @@ def shift_masked(x: KerasTensor, shift: int, windows: tuple[int, int]) -> KerasT
 
 def shift_mask(windows: tuple[int, int], window_size: int, shift: int) -> Any:
     """(n, 1, N, N): lowers the scores of two pixels that come from two sides of the image."""
-    rolled = [np.arange(n * window_size) >= n * window_size - shift for n in windows]
+    # A single row or column of windows is not rolled across itself.
+    rolled = [np.arange(n * window_size) >= n * window_size - shift * (n > 1) for n in windows]
     side = 2 * rolled[0][:, None] + rolled[1]
     side = side.reshape(windows[0], window_size, windows[1], window_size)
     side = side.transpose(0, 2, 1, 3).reshape(-1, 1, window_size**2)
@@ -90,10 +91,10 @@ def shift_of(hidden: Array) -> dict[str, Any]:
 
 
 def grids(windows: int) -> Iterator[tuple[int, int]]:
-    """So many windows, or those of several images, in at least two rows and two columns."""
-    for rows in range(2, windows // 2 + 1):
-        for columns in range(2, windows // rows + 1):
-            if windows % (rows * columns) == 0:
+    """So many windows, or those of several images, in rows and columns."""
+    for rows in range(1, windows + 1):
+        for columns in range(1, windows // rows + 1):
+            if windows % (rows * columns) == 0 and rows * columns > 1:
                 yield rows, columns
 
 

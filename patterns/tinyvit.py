@@ -13,9 +13,7 @@ from onnx2mvit.matcher import (
     Pattern,
     Var,
     any_of,
-    constant,
     one_or_more,
-    optional,
     p,
     require,
 )
@@ -27,7 +25,11 @@ from .mobilenet import inverted_residual
 from .windows import (
     SINGLE,
     SQUARE,
+    cut_to_image,
+    filled,
+    image_in_windows,
     in_windows,
+    window_fill,
     window_partition,
     window_reverse,
     window_size_of,
@@ -35,7 +37,7 @@ from .windows import (
 
 if TYPE_CHECKING:
     import keras
-    from keras import KerasTensor, layers, ops
+    from keras import KerasTensor, layers
 
 
 # What its attention may say of itself.
@@ -91,7 +93,7 @@ class TinyViTBlock(Pattern):
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         image = any_of(op.Rearrange("b (h w) d -> b h w d", x), x)
-        y: Expr = any_of(op.Pad(image, constant("pads"), optional("zero"), optional("axes")), image)
+        y: Expr = any_of(filled(op, image, role="filled"), image)
         y = op.LayerNorm(in_windows(op, y, x), role="norm", epsilon=p.epsilon)
         own = {"num_heads": p.num_heads, "grid": p._biased, "absolute": p._absolute}
         y = op.BiasedSelfAttention(y, role="attn", qkv_bias=True, **own)
@@ -99,9 +101,8 @@ class TinyViTBlock(Pattern):
             op.Rearrange("(b r c) (p q) d -> b (r p) (c q) d", y, **SQUARE),
             op.Rearrange("b (p q) d -> b p q d", y, **SINGLE),
         )
-        rows = op.Slice(whole, role="rows", axis=1, start=0)
-        cut = any_of(op.Slice(rows, axis=2, start=0), rows, op.Slice(whole, axis=2, start=0), whole)
-        y = op.Transpose(op.Add(image, cut), perm=(0, 3, 1, 2))
+        y = op.Add(image, any_of(cut_to_image(op, whole), whole))
+        y = op.Transpose(y, perm=(0, 3, 1, 2))
         local = {"strides": 1, "dilation": 1, "activation": None, "kernel_size": p.kernel_size}
         y = DepthwiseConv(y, role="local_conv", **local, **STYLE)
         return op.FeedForward(
@@ -112,11 +113,8 @@ class TinyViTBlock(Pattern):
         size = window_size_of(m)
         require(m._biased is None or m._absolute, "its bias goes by the signs of offsets")
         require(m.attn.params.keys() <= ALLOWED, "its attention is another")
-        _, _, height, width = m.local_conv.output.shape
-        down, right = -height % size, -width % size
-        pads = [] if m.pads is None else m.pads.const.tolist()
-        zero = m.zero is None or not m.zero.const.any()
-        require(pads in ([], [0] * 5 + [down, right, 0]) and zero, "it is padded otherwise")
+        image = image_in_windows(m, size)
+        require(m.local_conv.output.shape[2:] == image, "its windows leave out pixels")
         return {"window_size": size, **({"pairwise": True} if m._biased is None else {})}
 
     def windows(self, block: Block) -> tuple[int, ...]:
@@ -147,9 +145,7 @@ def tiny_vit_block(
     inputs = keras.Input(x.shape[1:])
     _, height, width, dim = x.shape
     down, right = -height % window_size, -width % window_size  # zeros that fill the last windows
-    y = inputs
-    if down or right:
-        y = ops.pad(y, ((0, 0), (0, down), (0, right), (0, 0)))
+    y = window_fill(inputs, window_size) if down or right else inputs
     y = window_partition(y, window_size)
     y = layers.LayerNormalization(epsilon=epsilon, name="norm")(y)
     y = biased_self_attention(y, num_heads, grid=grid, absolute=True, name="attn")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from onnx2mvit.matcher import Expr, Match, Ops, any_of, p, require
+from onnx2mvit.matcher import Expr, Match, Ops, any_of, constant, optional, p, require
 
 if TYPE_CHECKING:
     from keras import KerasTensor, ops
@@ -24,6 +24,36 @@ def in_windows(op: Ops, image: Expr, tokens: Expr) -> Expr:
     )
 
 
+def filled(op: Ops, image: Expr, role: str) -> Expr:
+    """An image (B, H, W, C) with more rows and columns, so that windows fill it."""
+    return op.Pad(image, constant("pads"), optional("zero"), optional("axes"), role=role)
+
+
+def cut_to_image(op: Ops, whole: Expr) -> Expr:
+    """The image again, without rows or columns, or both, that were added."""
+    rows = op.Slice(whole, role="rows", axis=1, start=0)
+    return any_of(
+        op.Slice(rows, role="columns", axis=2, start=0),
+        rows,
+        op.Slice(whole, role="columns", axis=2, start=0),
+    )
+
+
+def image_in_windows(m: Match, size: int) -> tuple[int, int]:
+    """The height and width of the image, which zeros below and to the right fill, if any do."""
+    whole = ((m._rows or 1) * size, (m._columns or 1) * size)
+    pads = [0] * 8 if m.pads is None else m.pads.const.tolist()
+    require(m.axes is None and len(pads) == 8, "it is padded otherwise")
+    image = (whole[0] - pads[5], whole[1] - pads[6])
+    missing = [0] * 5 + [-image[0] % size, -image[1] % size, 0]
+    zero = m.zero is None or not m.zero.const.any()
+    require(pads == missing and zero, "it is padded otherwise")
+    cut = [part.output.shape for part in (m.rows, m.columns) if part is not None]
+    at = tuple(cut[-1][1:3]) if cut else whole
+    require(at == image, f"{at} pixels are left of {image}")
+    return image
+
+
 def window_size_of(m: Match) -> int:
     """How many pixels wide its windows are, which are square, and its bias with them."""
     pixels = math.prod(m.shape("attn")[1:-1])
@@ -31,6 +61,12 @@ def window_size_of(m: Match) -> int:
     require(pixels == size * size > 1, "its windows are not square")
     require(m._biased in (None, (size, size)), "the bias is not for its windows")
     return size
+
+
+def window_fill(x: KerasTensor, window_size: int) -> KerasTensor:
+    """(B, H, W, C) → (B, H', W', C): with zeros below and to the right, so that windows fill it."""
+    _, height, width, _ = x.shape
+    return ops.pad(x, ((0, 0), (0, -height % window_size), (0, -width % window_size), (0, 0)))
 
 
 def window_partition(x: KerasTensor, window_size: int) -> KerasTensor:

@@ -55,6 +55,17 @@ def test_a_stage(tmp_path: Path, config: dict[str, Any]) -> None:
     assert all(np.array_equal(*pair) for pair in zip(tables, expected, strict=True))
 
 
+@pytest.mark.parametrize("fill", ["first", "rolled"])
+def test_zeros_fill_the_last_windows(tmp_path: Path, fill: str) -> None:
+    """10×4 pixels in three windows of 4×4, which are shifted along the one side."""
+    found, _ = network(tmp_path, fill=fill, size=(40, 16), timm=fill == "rolled")
+    (stage,) = every(found, "SwinStage")
+    assert {"depth": 2, "fill": fill, "along": True}.items() <= stage.params.items()
+    assert [(block.shift, block.grid) for block in stage.children] == [(0, (10, 4)), (2, (10, 4))]
+    (mask,) = every(found, "ShiftMask")
+    assert mask.params == {"shift": 2, "windows": (3, 1)}
+
+
 @pytest.mark.parametrize(
     ("config", "params"),
     [
@@ -88,9 +99,11 @@ def test_what_is_not_the_papers_is_learned_for_each_pair(
     [
         ({"back": 1}, 1, "SwinBlock", "the image is rolled by (-2, -2), and back by (3, 3)"),
         ({"transposed": True}, 0, "SwinBlock", ""),
+        ({"fill": "first", "size": (40, 40), "zero": 1.0}, 0, "SwinBlock",
+         "it is padded otherwise"),
         ({"scale": 1.01}, 0, "BiasedAttention", "the scale is not 1/sqrt(d)"),
     ],
-    ids=["rolled back too far", "windows by columns", "another scale"],
+    ids=["rolled back too far", "windows by columns", "filled with ones", "another scale"],
 )  # fmt: skip
 def test_no_block_by_one_detail(
     tmp_path: Path, config: dict[str, Any], blocks: int, kind: str, reason: str

@@ -20,6 +20,9 @@ class Config:
         fused: one linear layer for query, key and value.
         depths: of the stages.
         size: of the image, for which the masks are made; a stage of one window is not shifted.
+        fill: zeros fill the last windows "first" (torchvision), or once the image is "rolled"
+            (timm); then a side of one window is not shifted.
+        zero: what is filled with.
         bias: added to the bias between the first two pixels of a window.
         mask: added to the first entry of every mask.
         back: by so many pixels it is rolled back too far.
@@ -31,6 +34,8 @@ class Config:
     fused: bool = True
     depths: tuple[int, ...] = (2, 2)
     size: tuple[int, int] = (32, 32)
+    fill: str = ""
+    zero: float = 0.0
     bias: float = 0.0
     mask: float = 0.0
     back: int = 0
@@ -79,12 +84,14 @@ class Attention(nn.Module):
         return cast(Tensor, self.proj(y.transpose(1, 2).reshape(windows, PIXELS, dim)))
 
 
-def mask_of(height: int, width: int, shift: int, config: Config) -> Tensor:
+def mask_of(height: int, width: int, shifts: tuple[int, int], config: Config) -> Tensor:
     """As in the code of the paper: regions of the rolled image are numbered."""
     image, number = torch.zeros(height, width), 0
-    parts = (slice(0, -WINDOW), slice(-WINDOW, -shift), slice(-shift, None))
-    for rows in parts:
-        for columns in parts:
+    down, right = (
+        (slice(0, -WINDOW), slice(-WINDOW, -shift), slice(-shift, None)) for shift in shifts
+    )
+    for rows in down:
+        for columns in right:
             image[rows, columns] = number
             number += 1
     windows = partition(image[None, ..., None], False)[..., 0]
@@ -104,25 +111,38 @@ class Block(nn.Module):
     def __init__(self, config: Config, dim: int, size: tuple[int, int], number: int) -> None:
         super().__init__()
         self.config = config
-        self.shift = WINDOW // 2 if number % 2 and size != (WINDOW, WINDOW) else 0
-        mask = mask_of(*size, self.shift, config) if self.shift else None
+        shift = WINDOW // 2 if number % 2 and size != (WINDOW, WINDOW) else 0
+        self.shifts = (shift, shift)
+        if config.fill:
+            self.shifts = (shift * (size[0] > WINDOW), shift * (size[1] > WINDOW))
+        whole = (size[0] + -size[0] % WINDOW, size[1] + -size[1] % WINDOW)
+        mask = mask_of(*whole, self.shifts, config) if any(self.shifts) else None
         self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.attn = Attention(config, dim, mask)
         self.mlp = nn.Sequential(nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
 
     def forward(self, x: Tensor) -> Tensor:
         b, h, w, d = x.shape
+        pads = (0, 0, 0, -w % WINDOW, 0, -h % WINDOW)
         y = self.norm1(x)
-        if self.shift:
-            y = torch.roll(y, (-self.shift, -self.shift), (1, 2))
+        if self.config.fill == "first":
+            y = functional.pad(y, pads, value=self.config.zero)
+        if any(self.shifts):
+            y = torch.roll(y, (-self.shifts[0], -self.shifts[1]), (1, 2))
+        if self.config.fill == "rolled":
+            y = functional.pad(y, pads, value=self.config.zero)
+        _, rows, columns, _ = y.shape
         y = self.attn(partition(y, self.config.transposed))
-        y = y.reshape(b, h // WINDOW, w // WINDOW, WINDOW, WINDOW, d)
+        y = y.reshape(b, rows // WINDOW, columns // WINDOW, WINDOW, WINDOW, d)
         if self.config.transposed:
-            y = y.reshape(b, w // WINDOW, h // WINDOW, WINDOW, WINDOW, d).transpose(1, 2)
-        y = y.permute(0, 1, 3, 2, 4, 5).reshape(b, h, w, d)
-        if self.shift:
-            back = self.shift + self.config.back
-            y = torch.roll(y, (back, back), (1, 2))
+            y = y.reshape(b, columns // WINDOW, rows // WINDOW, WINDOW, WINDOW, d).transpose(1, 2)
+        y = y.permute(0, 1, 3, 2, 4, 5).reshape(b, rows, columns, d)
+        if self.config.fill == "rolled":
+            y = y[:, :h, :w]
+        if any(self.shifts):
+            y = torch.roll(y, [shift + self.config.back for shift in self.shifts], (1, 2))
+        if self.config.fill == "first":
+            y = y[:, :h, :w]
         x = x + y
         if self.config.timm:
             x = x.reshape(b, h * w, d)
