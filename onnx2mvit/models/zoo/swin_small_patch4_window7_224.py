@@ -62,7 +62,8 @@ def score_bias(x, grid=None, stride=1, absolute=False, *, name):
 
 def shift_mask(windows, window_size, shift):
     """(n, 1, N, N): lowers the scores of two pixels that come from two sides of the image."""
-    rolled = [np.arange(n * window_size) >= n * window_size - shift for n in windows]
+    # A single row or column of windows is not rolled across itself.
+    rolled = [np.arange(n * window_size) >= n * window_size - shift * (n > 1) for n in windows]
     side = 2 * rolled[0][:, None] + rolled[1]
     side = side.reshape(windows[0], window_size, windows[1], window_size)
     side = side.transpose(0, 2, 1, 3).reshape(-1, 1, window_size**2)
@@ -151,30 +152,33 @@ def swin_block(
 
     The bias is learned for each offset in a window, for each `absolute` one, or, if `pairwise`, for
     each pair of pixels. The mask of shifted windows is the paper's, or one for so many windows.
+    Zeros `fill` the last windows "first", or once the image is "rolled". A single row of windows is
+    shifted `along` itself alone.
     """
     _, height, width, _ = x.shape
     rows, columns = height // window_size, width // window_size
     if (rows * window_size, columns * window_size) != (height, width):
         raise ValueError(f"{name}: windows of {window_size} do not fill {height}×{width} pixels")
+    steps = (shift, shift)
     if rows == 1 or columns == 1:
         if shift and rows != columns:
             raise ValueError(f"{name}: {rows}×{columns} windows cannot be shifted")
-        shift = 0  # there is but one
+        steps = (0, 0)  # there is but one
     own = {"qkv_bias": qkv_bias}
     if not pairwise:
         own["grid"] = (window_size, window_size)
-    hidden = shift  # by the paper's mask
+    shift = hidden = max(steps)  # by the paper's mask
     inputs = keras.Input(x.shape[1:])
     y = layers.LayerNormalization(epsilon=epsilon, name="layernorm_before")(inputs)
     if shift:
-        y = ops.roll(y, (-shift, -shift), axis=(1, 2))
+        y = ops.roll(y, (-steps[0], -steps[1]), axis=(1, 2))
     y = window_partition(y, window_size)
     y = biased_self_attention(
         y, num_heads, shift=hidden, windows=(rows, columns), **own, name="attention"
     )
     y = window_reverse(y, height, width, window_size)
     if shift:
-        y = ops.roll(y, (shift, shift), axis=(1, 2))
+        y = ops.roll(y, steps, axis=(1, 2))
     if dropout:
         y = layers.Dropout(dropout, name="dropout_attn")(y)
     y = layers.Add(name="add_attn")([inputs, y])
