@@ -9,7 +9,19 @@ import numpy as np
 
 from onnx2mvit.ir.graph import Value
 from onnx2mvit.ir.layout import plain
-from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, p, require, scalar
+from onnx2mvit.matcher import (
+    Builder,
+    Expr,
+    Match,
+    Ops,
+    Pattern,
+    Rule,
+    Var,
+    any_of,
+    p,
+    require,
+    scalar,
+)
 
 from .conv import PointwiseConv, conv_bn_act
 from .score_bias import score_bias
@@ -30,6 +42,26 @@ TOKENS: tuple[tuple[str, str, dict[str, Any]], ...] = (
 )
 TALK: dict[str, Any] = {"activation": None, "batch_norm": False, "use_bias": True}
 MASKS = ("ShiftMask", "WindowMask")
+SWAPPED = ((0, 2, 1), (0, 1, 3, 2))
+
+
+class WeightsBeforeValues(Rule):
+    """The weights of attention stand before the values, as for tokens.
+
+    MatMul(v, Transpose(w)), w = Softmax(…) → Transpose(MatMul(w, Transpose(v)))
+    """
+
+    needed_by = "LeViT and EfficientViT on images (B, C, H, W)"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        weights = op.Softmax(Var("scores"), role="weights", axis=-1)
+        return op.MatMul(x, op.Transpose(weights, role="turned", perm=SWAPPED.__contains__))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        perm = m.turned.attrs["perm"]
+        m.shape("x", len(perm))
+        weighed = new.MatMul(m.weights.output, new.Transpose(m.x, perm=perm))
+        return new.like_root(weighed, op="Transpose", perm=perm)
 
 
 class BiasedAttention(Pattern):

@@ -21,7 +21,7 @@ class TwoHeadClassifier(Pattern):
     keras = "two_head_classifier"
     main = "head"
     before = ("GlobalAveragePooling2D", "TokenPooling")
-    style = ("batch_norm", "bn_epsilon", "bn_momentum")
+    style = ("batch_norm", "use_bias", "bn_epsilon", "bn_momentum")
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         y = any_of(
@@ -29,7 +29,7 @@ class TwoHeadClassifier(Pattern):
             op.ReduceMean(x, role="mean", axes=(1,), keepdims=0),
         )
         norm = {"epsilon": p.bn_epsilon, "momentum": p.bn_momentum}
-        own = {"units": p.num_classes, "use_bias": True}
+        own = p("use_bias") | {"units": p.num_classes}
         head = any_of(op.BatchNorm(y, role="norm", **norm), y)
         dist = any_of(op.BatchNorm(y, role="dist_norm", **norm), y)
         answers = op.Dense(head, role="head", **own), op.Dense(dist, role="dist", **own)
@@ -46,6 +46,7 @@ class TwoHeadClassifier(Pattern):
 def two_head_classifier(
     x: KerasTensor,
     num_classes: int,
+    use_bias: bool = True,
     batch_norm: bool = False,
     bn_epsilon: float = 1e-5,
     bn_momentum: float = 0.9,
@@ -63,8 +64,8 @@ def two_head_classifier(
         norm = {"epsilon": bn_epsilon, "momentum": bn_momentum}
         head = layers.BatchNormalization(**norm, name=f"{name}_norm")(x)
         dist = layers.BatchNormalization(**norm, name=f"{name}_dist_norm")(x)
-    head = layers.Dense(num_classes, name=name)(head)
-    dist = layers.Dense(num_classes, name=f"{name}_dist")(dist)
+    head = layers.Dense(num_classes, use_bias=use_bias, name=name)(head)
+    dist = layers.Dense(num_classes, use_bias=use_bias, name=f"{name}_dist")(dist)
     x = average(head, dist, name=f"{name}_average")
     if classifier_activation:
         x = layers.Activation(classifier_activation, name=f"{name}_activation")(x)

@@ -40,6 +40,19 @@ def test_its_blocks(tmp_path: Path, request_: Request) -> None:
     assert network.blocks[-1].batch_norm
 
 
+@pytest.mark.parametrize("request_", [KEPT, FOLDED], ids=["kept", "folded"])
+def test_its_blocks_of_images(tmp_path: Path, request_: Request) -> None:
+    network = lift(read(exported(levit(conv=True), request_, tmp_path, SIZE)))
+    found = [block.kind for block in network.blocks]
+    assert found == ["ConvBnAct", *(f"Conv{kind}" for kind in BLOCKS), "TwoHeadClassifier"]
+    block, smaller = network.blocks[1], network.blocks[3]
+    assert {name: block.params[name] for name in HEADS} == HEADS
+    assert (block.grid, block.mlp_ratio, block.batch_norm) == ((5, 3), 2, request_ is KEPT)
+    assert (smaller.grid, smaller.dim) == ((5, 3), 20)
+    biases = [bias.params for bias in every(network, "ScoreBias")]
+    assert biases == [BIAS, BIAS, BIAS | {"stride": 2}, BIAS | {"grid": (3, 2)}]
+
+
 def test_any_numbers_are_learned_for_each_pair(tmp_path: Path) -> None:
     network = lift(read(exported(levit(wrong=0.5), KEPT, tmp_path, SIZE)))
     assert [b.kind for b in network.blocks][2:-1] == BLOCKS
@@ -54,21 +67,40 @@ def test_any_numbers_are_learned_for_each_pair(tmp_path: Path) -> None:
         ({"first": 1}, "LeViTDownsample", "rows_start is 1, not 0"),
         ({"bare": True}, "LeViTAttention", "Activation"),
         ({"plain": True}, "LeViTFeedForward", "LinearNorm"),
+        ({"conv": True, "signed": True}, "ConvLeViTBlock", "its bias goes by the signs of offsets"),
+        ({"conv": True, "bare": True}, "ConvLeViTBlock", "Activation"),
+        ({"conv": True, "plain": True}, "ConvLeViTBlock", "batch_norm"),
     ],
-    ids=["signed", "every second from the second on", "no activation", "not normalized"],
+    ids=[
+        "signed",
+        "every second from the second on",
+        "no activation",
+        "not normalized",
+        "signed, of images",
+        "no activation, of images",
+        "not normalized, of images",
+    ],
 )
 def test_no_block_by_one_detail(
     tmp_path: Path, config: dict[str, Any], kind: str, reason: str
 ) -> None:
     network = lift(read(exported(levit(**config), KEPT, tmp_path, SIZE)))
     assert kind not in kinds(network)
-    assert any(reason in given for given in reasons(network, kind))
+    inner = "ConvLeViTAttention" if "signed" in config and "conv" in config else kind
+    inner = "ConvLeViTAttention" if "bare" in config and "conv" in config else inner
+    assert any(reason in given for given in reasons(network, inner))
 
 
 @pytest.fixture(scope="module")
 def converted(tmp_path_factory: pytest.TempPathFactory) -> onnx2mvit.Conversion:
     folder = tmp_path_factory.mktemp("levit")
     return converted_in_blocks(exported(levit(), KEPT, folder, SIZE), folder)
+
+
+def test_images_are_converted_and_the_batch_is_free(tmp_path: Path) -> None:
+    """Proven by `converted_in_blocks`: all in blocks, alike in onnxruntime and Keras."""
+    result = converted_in_blocks(exported(levit(conv=True), FOLDED, tmp_path, SIZE), tmp_path)
+    assert result.model.input_shape == (None, 10, 6, 3)
 
 
 @pytest.mark.slow

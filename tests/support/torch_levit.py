@@ -20,6 +20,7 @@ class Config:
     """What networks have otherwise, and (from `signed` on) what is no LeViT any more.
 
     Attributes:
+        conv: it is of images and 1×1 convolutions.
         wrong: added to the bias between the first query and the second key.
         signed: the bias is for signed offsets.
         first: of the rows and columns that are queries of the smaller image.
@@ -27,6 +28,7 @@ class Config:
         plain: the second layer of the MLPs is not normalized.
     """
 
+    conv: bool = False
     wrong: float = 0.0
     signed: bool = False
     first: int = 0
@@ -47,16 +49,19 @@ class LinearNorm(nn.Module):
 class Attention(nn.Module):
     """Of all pixels, or of every second in both directions, which makes the image smaller."""
 
+    layer: type[nn.Module] = LinearNorm
+
     def __init__(self, config: Config, dim: int, out: int, grid: tuple[int, int]) -> None:
         super().__init__()
         self.config, self.grid, self.value_dim = config, grid, 2 * KEY_DIM
         self.smaller = dim != out
         shared = KEY_DIM + self.value_dim
         if self.smaller:
-            self.kv, self.q = LinearNorm(dim, HEADS * shared), LinearNorm(dim, HEADS * KEY_DIM)
+            self.kv = self.layer(dim, HEADS * shared)
+            self.q = self.layer(dim, HEADS * KEY_DIM)
         else:
-            self.qkv = LinearNorm(dim, HEADS * (KEY_DIM + shared))
-        self.proj = LinearNorm(HEADS * self.value_dim, out)
+            self.qkv = self.layer(dim, HEADS * (KEY_DIM + shared))
+        self.proj = self.layer(HEADS * self.value_dim, out)
         keys = torch.cartesian_prod(*(torch.arange(length) for length in grid))
         kept = self.every_second(keys.view(1, *grid, 2)) if self.smaller else keys
         way = kept.reshape(-1, 1, 2) - keys
@@ -86,11 +91,32 @@ class Attention(nn.Module):
         return cast(Tensor, self.proj(y if self.config.bare else functional.hardswish(y)))
 
 
+class ConvAttention(Attention):
+    """The same of an image (B, C, H, W), by 1×1 convolutions."""
+
+    layer = ConvNorm
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, _, h, w = x.shape
+        sizes = [KEY_DIM, self.value_dim]
+        if self.smaller:
+            k, v = self.kv(x).view(b, HEADS, -1, h * w).split(sizes, dim=2)
+            x = functional.avg_pool2d(x, 1, 2)
+            q = self.q(x).view(b, HEADS, KEY_DIM, -1)
+        else:
+            q, k, v = self.qkv(x).view(b, HEADS, -1, h * w).split([KEY_DIM, *sizes], dim=2)
+        bias = self.table[:, cast(Tensor, self.index)] + cast(Tensor, self.wrong)
+        weights = (q.transpose(-2, -1) @ k * KEY_DIM**-0.5 + bias).softmax(-1)
+        y = (v @ weights.transpose(-2, -1)).view(b, -1, *x.shape[2:])
+        return cast(Tensor, self.proj(y if self.config.bare else functional.hardswish(y)))
+
+
 class Mlp(nn.Module):
     def __init__(self, config: Config, dim: int) -> None:
         super().__init__()
-        self.ln1, last = LinearNorm(dim, 2 * dim), LinearNorm(2 * dim, dim)
-        self.ln2: nn.Module = last.linear if config.plain else last
+        layer = ConvNorm if config.conv else LinearNorm
+        self.ln1, last = layer(dim, 2 * dim), layer(2 * dim, dim)
+        self.ln2: nn.Module = next(last.children()) if config.plain else last
 
     def forward(self, x: Tensor) -> Tensor:
         return cast(Tensor, x + self.ln2(functional.hardswish(self.ln1(x))))
@@ -99,7 +125,8 @@ class Mlp(nn.Module):
 class Block(nn.Module):
     def __init__(self, config: Config, dim: int, out: int, grid: tuple[int, int]) -> None:
         super().__init__()
-        self.attn, self.mlp = Attention(config, dim, out, grid), Mlp(config, out)
+        attention = ConvAttention if config.conv else Attention
+        self.attn, self.mlp = attention(config, dim, out, grid), Mlp(config, out)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.attn(x)
@@ -113,7 +140,7 @@ class LeViT(nn.Module):
         super().__init__()
         dim, out = DIMS
         half = (GRID[0] - config.first + 1) // 2, (GRID[1] - config.first + 1) // 2
-        self.stem = ConvNorm(3, dim, 3, 2)
+        self.conv, self.stem = config.conv, ConvNorm(3, dim, 3, 2)
         self.blocks = nn.Sequential(
             Block(config, dim, dim, GRID),
             Block(config, dim, dim, GRID),
@@ -124,7 +151,11 @@ class LeViT(nn.Module):
         self.heads = nn.ModuleList(nn.Linear(out, CLASSES) for _ in range(2))
 
     def forward(self, image: Tensor) -> Tensor:
-        x = self.blocks(self.stem(image).flatten(2).transpose(1, 2)).mean(1)
+        x = self.stem(image)
+        if self.conv:
+            x = self.blocks(x).mean((2, 3))
+        else:
+            x = self.blocks(x.flatten(2).transpose(1, 2)).mean(1)
         first, second = (head(bn(x)) for head, bn in zip(self.heads, self.bns, strict=True))
         return cast(Tensor, (first + second) / 2)
 
