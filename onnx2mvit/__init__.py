@@ -11,24 +11,17 @@ that imports neither Keras, nor TensorFlow, nor torch.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from onnx2mvit.api import (
-        Conversion,
-        Deployment,
-        Evaluation,
-        Publication,
-        benchmark,
-        convert,
-        deploy,
-        detector,
-        evaluate,
-        export,
-        features,
-        inspect,
-        preprocess,
-        publish,
-        verify,
-    )
+    from onnx2mvit.api import convert, verify
+    from onnx2mvit.benchmarks import benchmark
+    from onnx2mvit.builder import detector, features
+    from onnx2mvit.conversion import Conversion
+    from onnx2mvit.deployment import Deployment, deploy
+    from onnx2mvit.evaluation import Evaluation, evaluate
+    from onnx2mvit.exporter import export
+    from onnx2mvit.publishing import Publication, publish
+    from onnx2mvit.runtimes import preprocess
     from onnx2mvit.runtimes.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+    from onnx2mvit.stages import inspect
     from onnx2mvit.version import __version__
 
 __all__ = [
@@ -52,10 +45,25 @@ __all__ = [
     "verify",
 ]
 
-_HOMES = {
+_HOMES = {  # each is imported when it is asked for: `inspect` needs little of the house
+    "Conversion": "onnx2mvit.conversion",
+    "Deployment": "onnx2mvit.deployment",
+    "Evaluation": "onnx2mvit.evaluation",
     "IMAGENET_MEAN": "onnx2mvit.runtimes.preprocessing",
     "IMAGENET_STD": "onnx2mvit.runtimes.preprocessing",
+    "Publication": "onnx2mvit.publishing",
     "__version__": "onnx2mvit.version",
+    "benchmark": "onnx2mvit.benchmarks",
+    "convert": "onnx2mvit.api",
+    "deploy": "onnx2mvit.deployment",
+    "detector": "onnx2mvit.builder",
+    "evaluate": "onnx2mvit.evaluation",
+    "export": "onnx2mvit.exporter",
+    "features": "onnx2mvit.builder",
+    "inspect": "onnx2mvit.stages",
+    "preprocess": "onnx2mvit.runtimes",
+    "publish": "onnx2mvit.publishing",
+    "verify": "onnx2mvit.api",
 }
 
 
@@ -64,7 +72,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    found = globals()[name] = getattr(import_module(_HOMES.get(name, "onnx2mvit.api")), name)
+    found = globals()[name] = getattr(import_module(_HOMES[name]), name)
     return found
 
 

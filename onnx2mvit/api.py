@@ -1,4 +1,4 @@
-"""What a user imports: convert takes the whole way, read → lift → lower → emit → build → verify."""
+"""The whole way, as `convert` and `verify` take it: read → lift → lower → emit → build → verify."""
 
 from __future__ import annotations
 
@@ -14,23 +14,17 @@ import onnx
 from onnx2mvit.base.arguments import check_arguments
 from onnx2mvit.base.json_text import json_text
 from onnx2mvit.base.output import MARK, whole_folder
-from onnx2mvit.benchmarks import benchmark
 from onnx2mvit.builder import (
     at_size,
     block_weights,
     build,
     check_weights,
-    detector,
-    features,
     save_weights,
     single_operators_fit,
 )
 from onnx2mvit.conversion import Conversion
-from onnx2mvit.deployment import Deployment, deploy
 from onnx2mvit.emitter import block_model, emit, model_name
 from onnx2mvit.errors import UnsupportedError, UsageError
-from onnx2mvit.evaluation import Evaluation, evaluate
-from onnx2mvit.exporter import export
 from onnx2mvit.ir.image_size import ImageSize
 from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter import lift
@@ -38,7 +32,6 @@ from onnx2mvit.lifter.head import HeadChoice, own_head
 from onnx2mvit.lifter.merge import merge_branches as merged
 from onnx2mvit.lowering import lower
 from onnx2mvit.matcher.user_patterns import all_patterns, building, own_rules
-from onnx2mvit.publishing import Publication, publish
 from onnx2mvit.reader import read
 from onnx2mvit.reader.preprocessing import Given
 from onnx2mvit.reports import (
@@ -48,8 +41,7 @@ from onnx2mvit.reports import (
     node_data,
     render,
 )
-from onnx2mvit.runtimes import preprocess
-from onnx2mvit.stages import at_sizes, inspect
+from onnx2mvit.stages import at_sizes
 from onnx2mvit.verifier import (
     FOLDER,
     INPUTS,
@@ -66,24 +58,6 @@ from onnx2mvit.version import __version__
 
 if TYPE_CHECKING:
     import keras
-
-__all__ = [
-    "Conversion",
-    "Deployment",
-    "Evaluation",
-    "Publication",
-    "benchmark",
-    "convert",
-    "deploy",
-    "detector",
-    "evaluate",
-    "export",
-    "features",
-    "inspect",
-    "preprocess",
-    "publish",
-    "verify",
-]
 
 Progress = Callable[[str], None]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from onnx2mvit.api import inspect
+from onnx2mvit import inspect
 from tests.support import skeletons
 from tests.support.command_line import Ran, Run, exit_code
 

@@ -40,6 +40,7 @@ HOUSE = (
 # Imported where they are called, so that what does not need them need not wait for them.
 LATE = {
     "onnx2mvit.builder.suppression": "keras",
+    "onnx2mvit.emitter.pattern_functions": "libcst",
     "onnx2mvit.exporter.models": "torch and transformers",
     "onnx2mvit.exporter.pipeline": "torch and transformers",
 }

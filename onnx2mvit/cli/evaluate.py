@@ -27,7 +27,6 @@ from onnx2mvit.cli.options import (
     TrustModule,
     how_given,
 )
-from onnx2mvit.reports.wording import percent, pixels, rate
 
 SHOWN = 10  # images of each kind
 
@@ -136,6 +135,8 @@ def evaluate(
 
 def show(console: Console, report: dict[str, Any]) -> None:
     """The figures as a table, and the images on which the networks differ."""
+    from onnx2mvit.reports.wording import percent, rate
+
     targets, data = report["targets"], report["data"]
     table = Table(title=f"{report['images']:,} images of {data['folder']}")
     for title in ("network", "runs on"):
@@ -158,6 +159,8 @@ def show(console: Console, report: dict[str, Any]) -> None:
 
 
 def _lines(report: dict[str, Any]) -> Iterator[str]:
+    from onnx2mvit.reports.wording import pixels, rate
+
     targets = report["targets"]
     for how in dict.fromkeys(pixels(each["preprocessing"]) for each in targets):
         yield f"pixels   {how}"

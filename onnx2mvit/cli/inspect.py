@@ -44,7 +44,7 @@ def inspect(
       onnx2mvit inspect exported_onnx/mobilevit_xs.onnx --depth 2
       onnx2mvit inspect exported_onnx/mobilevit_xs.onnx --json
     """
-    from onnx2mvit.api import inspect as run
+    from onnx2mvit import inspect as run
     from onnx2mvit.cli.show import show_network
     from onnx2mvit.matcher.diagnosis import explanations
     from onnx2mvit.reports import describe, leftovers

@@ -77,9 +77,7 @@ def table(every: Iterable[Pattern]) -> Table:
 
 def shown(pattern: Pattern) -> Iterator[str]:
     """A pattern's docstring, its ONNX expression and the Keras function that it becomes."""
-    import black
-
-    from onnx2mvit.emitter import STYLE, emitted
+    from onnx2mvit.emitter import pattern_source
 
     yield f"{pattern.kind}  ({row(pattern)['is']})"
     yield ""
@@ -88,7 +86,7 @@ def shown(pattern: Pattern) -> Iterator[str]:
     yield _source(type(pattern).onnx)
     yield "In Keras:\n"
     if pattern.keras is not None:
-        yield textwrap.indent(black.format_str(emitted(pattern), mode=STYLE), "    ")
+        yield textwrap.indent(pattern_source(pattern), "    ")
         return
     yield f"    layers.{pattern.layer}(…)\n"
     if type(pattern).weights is not Pattern.weights:

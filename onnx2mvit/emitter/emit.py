@@ -11,16 +11,12 @@ import operator
 import re
 import threading
 
-import black
 import networkx
 
-from onnx2mvit.emitter.functions import (
-    called_model_functions,
-    functions_of,
-    operator_functions,
-)
+from onnx2mvit.emitter.functions import called_model_functions, operator_functions
 from onnx2mvit.emitter.model_function import RESERVED, ModelFunction
 from onnx2mvit.errors import UnsupportedError, UsageError
+from onnx2mvit.ir.block import BlockType
 from onnx2mvit.ir.graph import Source
 from onnx2mvit.ir.image_size import ImageSize, multiples
 from onnx2mvit.ir.network import Network
@@ -37,7 +33,6 @@ LEVELS = "# The last blocks at the strides 4 to 32; onnx2mvit.features(model, PY
 PHOTOGRAPHS = "# Of photographs: onnx2mvit.preprocess(files, preprocessing=PREPROCESSING)."
 MOST_LAYERS = 3_000  # at the top of a model, wherever they stand
 DEEPEST = 800  # Keras calls itself for each, and Python stops at 1,000 calls
-STYLE = black.Mode(line_length=100, magic_trailing_comma=False)
 
 
 def emit(
@@ -59,7 +54,7 @@ def emit(
         UsageError: the network has no head to leave out or to replace.
     """
     with ONE_AT_A_TIME:
-        return black.format_str(unformatted(network, name, version, image_size, head), mode=STYLE)
+        return _formatted(unformatted(network, name, version, image_size, head))
 
 
 def unformatted(
@@ -70,6 +65,8 @@ def unformatted(
     head: HeadChoice = "keep",
 ) -> str:
     """The same before it is brought into form, which takes longer than all else."""
+    from onnx2mvit.emitter.pattern_functions import functions_of
+
     check_choice(network, head)
     refuse_leftovers(network)
     refuse_deep(network)
@@ -97,6 +94,19 @@ def unformatted(
     head_lines += ["import json\nimport pathlib\n", "import keras\nimport numpy as np"]
     head_lines += [f"from keras import {keras_parts}"] if keras_parts else []
     return "\n".join([*head_lines, "", body])
+
+
+def pattern_source(pattern: BlockType) -> str:
+    """The function of a pattern as it lands in a module, with all of its options."""
+    from onnx2mvit.emitter.pattern_functions import emitted
+
+    return _formatted(emitted(pattern))
+
+
+def _formatted(source: str) -> str:
+    import black  # it takes memory and time that `inspect` saves
+
+    return black.format_str(source, mode=black.Mode(line_length=100, magic_trailing_comma=False))
 
 
 def refuse_leftovers(network: Network) -> None:

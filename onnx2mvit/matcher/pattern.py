@@ -26,7 +26,7 @@ import ast
 import inspect
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache, cached_property
 from typing import Any, ClassVar
 
@@ -105,10 +105,19 @@ class Pattern(Rooted, BlockType, ABC):
 
 
 @cache
-def _functions_of(module: str) -> dict[str, ast.AST]:
-    """The functions of a module as they are written, by name; its source is parsed once."""
+def _handed_on(module: str) -> dict[str, list[str]]:
+    """For each function of a module, by name: those that it calls with `**arguments`."""
     tree = ast.parse(inspect.getsource(sys.modules[module]))
-    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    return {function.name: [*_called_with_keywords(function)] for function in functions}
+
+
+def _called_with_keywords(function: ast.FunctionDef) -> Iterator[str]:
+    for node in ast.walk(function):
+        match node:
+            case ast.Call(func=ast.Name(id=name), keywords=keywords):
+                if any(keyword.arg is None for keyword in keywords):
+                    yield name
 
 
 @cache
@@ -117,9 +126,6 @@ def _defaults(function: Callable[..., Any]) -> dict[str, Any]:
     arguments = inspect.signature(function).parameters.values()
     found: dict[str, Any] = {}
     if any(each.kind is each.VAR_KEYWORD for each in arguments):
-        for node in ast.walk(_functions_of(function.__module__)[function.__name__]):
-            match node:
-                case ast.Call(func=ast.Name(id=name), keywords=keywords):
-                    if any(keyword.arg is None for keyword in keywords):
-                        found |= _defaults(function.__globals__[name])
+        for name in _handed_on(function.__module__)[function.__name__]:
+            found |= _defaults(function.__globals__[name])
     return found | {each.name: each.default for each in arguments if each.default is not each.empty}

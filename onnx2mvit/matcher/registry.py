@@ -8,6 +8,7 @@ import pkgutil
 from collections.abc import Iterable
 from functools import cache
 from types import ModuleType
+from typing import Any
 
 import networkx
 
@@ -30,12 +31,12 @@ def builtin_rules() -> tuple[Rule, ...]:
 
 def patterns_of(module: ModuleType) -> list[Pattern]:
     """The patterns that a module defines itself."""
-    return [cls() for cls in _classes(module) if issubclass(cls, Pattern)]
+    return [cls() for cls in _classes(module, Pattern)]
 
 
 def rules_of(module: ModuleType) -> list[Rule]:
     """The rules that a module defines itself."""
-    return [cls() for cls in _classes(module) if issubclass(cls, Rule)]
+    return [cls() for cls in _classes(module, Rule)]
 
 
 def _families() -> list[ModuleType]:
@@ -45,11 +46,15 @@ def _families() -> list[ModuleType]:
     return [importlib.import_module(f"{package.__name__}.{name}") for name in names]
 
 
-def _classes(module: ModuleType) -> list[type]:
-    """Those that a module defines itself and that can be made."""
+def _classes(module: ModuleType, kind: type) -> list[Any]:
+    """Those of a kind that a module defines itself and that can be made.
+
+    `issubclass` would ask every subclass of an abstract class, and remember each of its answers.
+    """
     return [
         cls
         for _, cls in inspect.getmembers(module, inspect.isclass)
+        if kind in cls.__mro__
         if cls.__module__ == module.__name__ and not inspect.isabstract(cls)
     ]
 

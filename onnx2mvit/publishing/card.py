@@ -6,8 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jinja2
-
 from onnx2mvit.errors import printable
 from onnx2mvit.publishing.destination import Destination
 from onnx2mvit.reports.wording import FIXED_BATCH, percent, pixels, tensor
@@ -38,6 +36,8 @@ def model_card(
         weights_from: who trained them; None likewise.
         deployed: what deploy.json holds, where there is one.
     """
+    import jinja2
+
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("onnx2mvit.publishing", "templates"),
         autoescape=False,  # Markdown; what comes from the file goes through `code`

@@ -38,7 +38,7 @@ def test_whatever_escapes_is_one_line(
     def fails(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("onnx2mvit.api.inspect", fails)
+    monkeypatch.setattr("onnx2mvit.inspect", fails)
     ran = run("inspect", tiny)
     assert (ran.code, ran.out) == (1, "")
     assert ran.err.startswith("error: ") and said in ran.err and ran.err.count("\n") == 1
@@ -117,12 +117,12 @@ def test_an_interrupt_in_an_import_that_swallows_it(
 NOISY = """
 import os, sys
 sys.argv = ["onnx2mvit", "inspect", {file!r}, *{more!r}]
-import onnx2mvit.api as api
-read = api.inspect
+import onnx2mvit
+read = onnx2mvit.inspect
 def noisy(*arguments, **options):
     os.write(2, b"I0000 from C++\\n")
     return read(*arguments, **options)
-api.inspect = noisy
+onnx2mvit.inspect = noisy
 from onnx2mvit.__main__ import command
 command()
 """

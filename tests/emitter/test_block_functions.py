@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 import onnx2mvit
-from onnx2mvit.api import inspect
+from onnx2mvit import inspect
 from onnx2mvit.emitter.onnx_functions import DOMAIN, block_model
 from onnx2mvit.ir.network import Network
 from onnx2mvit.runtimes.inputs import some_inputs

@@ -7,8 +7,8 @@ from pathlib import Path
 import black
 import pytest
 
-from onnx2mvit.api import inspect
-from onnx2mvit.emitter.emit import DEEPEST, STYLE, emit, model_name
+from onnx2mvit import inspect
+from onnx2mvit.emitter.emit import DEEPEST, emit, model_name
 from onnx2mvit.emitter.functions import model_functions
 from onnx2mvit.errors import UnsupportedError
 from tests.support import golden
@@ -42,7 +42,8 @@ def test_xs_is_short(source: str) -> None:
 
 
 def test_it_is_formatted(source: str) -> None:
-    assert black.format_str(source, mode=STYLE) == source
+    style = black.Mode(line_length=100, magic_trailing_comma=False)
+    assert black.format_str(source, mode=style) == source
 
 
 def test_it_compiles_and_every_name_in_it_is_known(source: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onnx2mvit.api import inspect
+from onnx2mvit import inspect
 from onnx2mvit.ir.box_format import BoxFormat
 from onnx2mvit.lifter.detection import Detections, detections
 from tests.support.graphs import model, save

@@ -13,7 +13,7 @@ import pytest
 from onnx import helper
 
 import onnx2mvit
-from onnx2mvit.api import inspect
+from onnx2mvit import inspect
 from onnx2mvit.builder import build
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.network import Network

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from onnx2mvit.api import inspect
+from onnx2mvit import inspect
 from tests.support.graphs import model, save
 
 CONV = "Conv<pads=[1,1,1,1]>"

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onnx2mvit.api import inspect
+from onnx2mvit import inspect
 from onnx2mvit.emitter.emit import emit
 from onnx2mvit.errors import UnsupportedError
 from tests.support.graphs import model, save

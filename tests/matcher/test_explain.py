@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from onnx2mvit.api import inspect
+from onnx2mvit import inspect
 from onnx2mvit.cli.inspect import explain_lines
 from onnx2mvit.errors import UsageError
 from onnx2mvit.lifter import lift

@@ -17,7 +17,7 @@ from transformers import (
 )
 
 import onnx2mvit
-from onnx2mvit.api import inspect
+from onnx2mvit import inspect
 from onnx2mvit.builder.build import build
 from onnx2mvit.errors import UnsupportedError
 from onnx2mvit.exporter.torch_export import Request

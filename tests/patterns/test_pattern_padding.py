@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from onnx2mvit.api import inspect
+from onnx2mvit import inspect
 from onnx2mvit.ir.window import same_pads, spans
 from tests.support.graphs import model, save
 from tests.support.texts import Text, conv, every, kinds

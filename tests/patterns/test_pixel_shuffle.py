@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from onnx2mvit.api import convert
+from onnx2mvit import convert
 from tests.support.graphs import model, save
 
 IMAGE = "float[N,12,8,10] x"

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from onnx2mvit.api import convert
+from onnx2mvit import convert
 from onnx2mvit.base.optional import import_tensorflow
 from onnx2mvit.benchmarks.machine import Others
 from onnx2mvit.benchmarks.timing import interleave

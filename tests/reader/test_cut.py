@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
-from onnx2mvit.api import inspect
+from onnx2mvit import inspect
 from onnx2mvit.emitter.emit import emit
 from onnx2mvit.errors import UnsupportedError, UsageError
 from onnx2mvit.reader import read

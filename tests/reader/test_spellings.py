@@ -9,7 +9,7 @@ import pytest
 from torch import nn
 
 import onnx2mvit
-from onnx2mvit.api import inspect
+from onnx2mvit import inspect
 from onnx2mvit.exporter.torch_export import Request
 from onnx2mvit.ir.block import Block
 from tests.support.networks import assert_answers_alike, converted, exported, tree

@@ -10,7 +10,7 @@ import pytest
 from torch import nn
 
 import onnx2mvit
-from onnx2mvit.api import inspect
+from onnx2mvit import inspect
 from onnx2mvit.exporter.torch_export import Request
 from tests.reader.test_spellings import name, names
 from tests.support.networks import Tree, assert_answers_alike, converted, exported, tree

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import onnx2mvit
-from onnx2mvit.api import inspect
+from onnx2mvit import inspect
 from onnx2mvit.reader.rules import RULES
 from onnx2mvit.reports.page import render
 from onnx2mvit.reports.report import describe

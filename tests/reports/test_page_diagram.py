@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from onnx2mvit.api import inspect
+from onnx2mvit import inspect
 from onnx2mvit.reports.page.diagram import Diagram, diagram
 from onnx2mvit.reports.page.errors import Scale, histogram
 from onnx2mvit.reports.page.groups import MOST_BOXES, MOST_ROWS, grouped, sections

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from onnx2mvit.api import inspect
+from onnx2mvit import inspect
 from onnx2mvit.errors import InvalidModelError
 from onnx2mvit.runtimes import KerasLayout, KerasRunner, OnnxLayout, OnnxRuntimeRunner
 from onnx2mvit.runtimes.runner import Array, InBatches, Inputs, Outputs

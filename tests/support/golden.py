@@ -7,7 +7,7 @@ batch normalization kept) with its weights replaced, so that everyone gets the s
 import tempfile
 from pathlib import Path
 
-from onnx2mvit.api import inspect
+from onnx2mvit import inspect
 from onnx2mvit.emitter.emit import emit
 from onnx2mvit.version import __version__
 from tests.support import skeletons

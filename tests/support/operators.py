@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import onnx
 
-from onnx2mvit.api import convert
+from onnx2mvit import convert
 from onnx2mvit.builder.build import load
 from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter import lift

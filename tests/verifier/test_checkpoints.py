@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 import onnx2mvit
-from onnx2mvit.api import inspect
+from onnx2mvit import inspect
 from onnx2mvit.builder import build
 from onnx2mvit.runtimes import some_inputs
 from onnx2mvit.verifier.reference_outputs import reference_outputs

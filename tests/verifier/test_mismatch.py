@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import onnx2mvit
-from onnx2mvit.api import inspect
+from onnx2mvit import inspect
 from onnx2mvit.builder import build
 from onnx2mvit.ir.network import Network
 from onnx2mvit.runtimes import some_inputs

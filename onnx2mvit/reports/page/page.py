@@ -6,6 +6,7 @@ import inspect
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.errors import printable
@@ -124,6 +125,7 @@ def _kinds(rows: tuple[Row, ...]) -> list[tuple[str, int]]:
     return Counter(row.kind for row in rows if not row.single).most_common()
 
 
+@cache  # or every report would compile the templates again
 def _environment() -> jinja2.Environment:
     import jinja2
 
