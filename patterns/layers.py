@@ -229,6 +229,7 @@ class Dense(Pattern):
     def params(self, m: Match) -> dict[str, Any]:
         units = m.kernel.const.shape[1]
         require(m.x.const is None, "its input is a constant")
+        require(len(m.shape("x")) > 1, "its input is one vector for all images")
         require(m.bias is None or m.bias.const.shape == (units,), "the bias is not one per unit")
         return {"units": units, "use_bias": m.bias is not None}
 

@@ -85,6 +85,8 @@ class Source:
     of all that its nodes compute. `precision` is the coarsest type of floats that it computes in;
     a graph has float32 throughout. `merged` is how many sums of branches were made one convolution.
     `open_axes` are the axes of its first image that it leaves open, save for the batch.
+    `squeezes` is true where it may drop the batch if that is one: a Squeeze says of which axes
+    not. Then the file is run on several images at a time.
     `preprocessing` is what its images want, as it says itself, or a user; else an assumption.
     """
 
@@ -99,6 +101,7 @@ class Source:
     outputs: tuple[str, ...] = ()
     tensors: frozenset[str] = frozenset()
     open_axes: tuple[int, ...] = ()
+    squeezes: bool = False
     precision: str = "float32"
     merged: int = 0
     preprocessing: Preprocessing = ASSUMED

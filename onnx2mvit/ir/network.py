@@ -186,7 +186,9 @@ class Network:
     @property
     def file_batch(self) -> int | None:
         """How many images the file takes at a time; None for any number."""
-        return None if self.graph.source.dynamic_batch else self.graph.batch_size
+        source = self.graph.source
+        any_number = source.dynamic_batch and not source.squeezes
+        return None if any_number else self.graph.batch_size
 
     @property
     def batch_axes(self) -> dict[str, int | None]:

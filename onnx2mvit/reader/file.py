@@ -8,7 +8,7 @@ from pathlib import Path
 import google.protobuf.message
 import onnx
 import onnx_ir as ir
-from onnx import version_converter
+from onnx import helper, numpy_helper, version_converter
 
 from onnx2mvit.base.quiet import all_lines, one_line
 from onnx2mvit.base.user_files import sha256_of
@@ -111,6 +111,7 @@ def upgraded(path: Path, model: ir.Model, outputs: Sequence[str] = ()) -> ir.Mod
         return model
     try:
         proto = version_converter.convert_version(_proto(path, outputs), LEAST_OPSET)
+        _resize_as_before(proto)
         return _with_open_lengths(ir.from_proto(proto))
     except (*NO_UPGRADE, *BROKEN_DATA) as error:
         raise UnsupportedError(
@@ -124,6 +125,23 @@ def _proto(path: Path, outputs: Sequence[str], load_external_data: bool = True) 
     if outputs:
         cut(proto, outputs)
     return proto
+
+
+def _resize_as_before(proto: onnx.ModelProto) -> None:
+    """Below opset 11 positions count from the corner, which onnx's converter does not say.
+
+    The nearest pixel is the one before, or where onnxruntime makes images smaller the one after.
+    """
+    constants = {each.name: each for each in proto.graph.initializer}
+    for node in proto.graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            constants[node.output[0]] = node.attribute[0].t
+        elif node.op_type == "Resize":
+            scales = constants.get(node.input[2])
+            smaller = scales is not None and numpy_helper.to_array(scales).max() <= 1
+            how = {"coordinate_transformation_mode": "asymmetric"}
+            how["nearest_mode"] = "ceil" if smaller else "floor"
+            node.attribute.extend(helper.make_attribute(*each) for each in how.items())
 
 
 def _with_open_lengths(model: ir.Model) -> ir.Model:
@@ -163,5 +181,9 @@ def source_of(path: Path, model: ir.Model, digest: str = "", outputs: Sequence[s
         dynamic_batch=is_dynamic(model, of_batch=True),
         dynamic_size=is_dynamic(model, of_batch=False),
         open_axes=open_axes(model),
+        squeezes=any(
+            node.op_type == "Squeeze" and "axes" not in node.attributes and len(node.inputs) < 2
+            for node in model.graph.all_nodes()
+        ),
         preprocessing=of_metadata(model.metadata_props),
     )

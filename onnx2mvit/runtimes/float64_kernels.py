@@ -153,6 +153,50 @@ def _resize(
     return x
 
 
+def _shares(mode: bytes, distance: Array) -> Array:
+    """How much a pixel counts for a place that is so far away from it."""
+    if mode == b"nearest":
+        return np.ones_like(distance)
+    if mode in (b"linear", b"bilinear"):
+        made: Array = 1 - distance
+        return made
+    a = -0.75  # Keys' cubic convolution, as PyTorch has it
+    near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
+    far = a * (((distance - 5) * distance + 8) * distance - 4)
+    return np.where(distance <= 1, near, far)
+
+
+def _grid_sample(attributes: Attributes, x: Array, grid: Array) -> Array | None:
+    """The reference goes pixel by pixel, and does not know the modes' names of before opset 20."""
+    if x.ndim != 4:
+        return None
+    mode = attributes.get("mode", b"linear")
+    padding, corners = attributes.get("padding_mode", b"zeros"), attributes.get("align_corners", 0)
+    beside = {b"nearest": (0,), b"cubic": (-1, 0, 1, 2), b"bicubic": (-1, 0, 1, 2)}
+    axes: list[list[tuple[Array, Array]]] = []
+    for length, places in zip(x.shape[2:], (grid[..., 1], grid[..., 0]), strict=True):
+        first, last = (0.0, length - 1.0) if corners else (-0.5, length - 0.5)
+        at = first + (places + 1) / 2 * (last - first)
+        start = np.rint(at) if mode == b"nearest" else np.floor(at)
+        axes.append([])
+        for pixel in (start + number for number in beside.get(mode, (0, 1))):
+            share, there = _shares(mode, abs(at - pixel)), pixel
+            if padding == b"zeros":
+                share = share * ((pixel >= 0) & (pixel < length))
+            elif padding == b"reflection":
+                turn = (pixel - first) % (2 * (last - first) or 1)
+                there = first + np.minimum(turn, 2 * (last - first) - turn)
+            axes[-1].append((there.clip(0, length - 1).astype(int), share))
+    image = np.arange(len(x)).reshape(-1, 1, 1)
+    rows, columns = axes
+    total: Array = sum(
+        (x[image, :, row, column] * (down * across)[..., None])
+        for row, down in rows
+        for column, across in columns
+    )
+    return np.moveaxis(total, -1, 1)
+
+
 def _dequantize_linear(
     attributes: Attributes, x: Array, scale: Array, zero: Array | None = None
 ) -> Array | None:
@@ -175,6 +219,7 @@ KERNELS: dict[str, Callable[..., Array | None]] = {
     "Conv": _conv,
     "DequantizeLinear": _dequantize_linear,
     "GlobalLpPool": _global_lp_pool,
+    "GridSample": _grid_sample,
     "MaxPool": _max_pool,
     "Resize": _resize,
 }

@@ -119,13 +119,15 @@ def test_reductions_answer_as_onnxruntime(tmp_path: Path) -> None:
         h = CumSum<exclusive=1, reverse=1>(a, one)   k, l = TopK<axis=1>(a, three)
         m = ReduceProd<axes=[2], keepdims=0>(a)
         n, o = TopK<axis=1, largest=0>(a, three)     p0, q = TopK<axis=1>(x, three)
+        s, s0 = TopK<axis=1, sorted=0>(a, single)
         labels = Cast<to=1>(l)  least = Cast<to=1>(o)  columns = Cast<to=1>(q)
         """,
         tmp_path,
-        outputs="b c d e f g h k m labels n least columns",
+        outputs="b c d e f g h k m labels n least columns s",
         opset=17,
         one=1,
         three=[3],
+        single=[1],
         **CONV,
     )
     assert found.transposes == 0

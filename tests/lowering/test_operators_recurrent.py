@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from onnx2mvit.builder import build
-from tests.support.operators import code, converted, reason
+from tests.support.operators import code, converted, network, reason
 
 IMAGE = "float[N,6,1,4] x"
 # Columns as steps, sequence first, as PyTorch's layers have them inside: (4, N, 6).
@@ -93,3 +93,22 @@ def test_what_keras_lacks_is_refused(node: str, expected: str, tmp_path: Path) -
     numbers = {"p": np.ones((1, 12)), "short": [4, 3, 4], "learned": np.ones((1, 3, 4)), **NUMBERS}
     found = reason(nodes, tmp_path, image=IMAGE, **weights("a", 4, 6, 4, 1), **numbers)
     assert found == expected
+
+
+@pytest.mark.parametrize("lengths", [True, False])
+def test_a_length_that_is_given_is_that_of_the_traced_image(lengths: bool, tmp_path: Path) -> None:
+    nodes = (
+        "s = ReduceMax<keepdims=0>(x, two)  t = Transpose<perm=[2,0,1]>(s)  n = Cast<to=6>(all)  "
+        f"y1 = LSTM<hidden_size=4>(t, aw, ar, ab, {'n' if lengths else ''})  y = Squeeze(y1, one)"
+    )
+    found = network(
+        nodes,
+        tmp_path,
+        image="float[1,6,5,40] x",
+        all=[40],
+        one=[1],
+        two=[2],
+        **weights("a", 4, 6, 4, 1),
+    )
+    assert not found.refused
+    assert (found.fixed_by is not None) == lengths

@@ -152,6 +152,18 @@ def test_sizes_answer_as_onnxruntime(tmp_path: Path) -> None:
     assert found.transposes == 0
 
 
+def test_a_nearest_pixel_that_is_one_of_two_is_refused(tmp_path: Path) -> None:
+    """The float32 of 19.5 / 1.3 - 0.5 is a little more than a half; onnxruntime says a half."""
+    scales: dict[str, Any] = {"scales": [1.0, 1.0, 1.3, 1.0], "image": "float[N,2,23,9] x"}
+    found = reason('y = Resize<mode="nearest">(x, , scales)', tmp_path, **scales)
+    assert found == "a position lies between two pixels"
+
+
+def test_a_scale_that_changes_no_length_changes_nothing(tmp_path: Path) -> None:
+    scales: dict[str, Any] = {"scales": [1.0, 1.0, 1.1, 1.1], "image": "float[N,2,8,8] x"}
+    assert code('y = Resize<mode="nearest">(x, , scales)', tmp_path, **scales) == ["$0"]
+
+
 def test_a_size_that_is_written_out_holds_for_the_traced_image_alone(tmp_path: Path) -> None:
     nodes = f"c = Conv(x, w)  y = Resize<{NEAREST}>(c, , {{}})"
     for scales, fixed in (("whole", False), ("odd", True)):
@@ -177,6 +189,7 @@ def test_a_size_that_is_written_out_holds_for_the_traced_image_alone(tmp_path: P
         ("Tile(x, batches)", "Tile over axis 0 mixes the images"),
         ('Resize<mode="linear", antialias=1>(x, , halved)', "mode 'linear' with antialias"),
         ('Resize<mode="cubic", exclude_outside=1>(x, , halved)', "leaves out what lies outside"),
+        ('Resize<axes=[2,3], keep_aspect_ratio_policy="not_larger">(x, , , seven)', "the ratio"),
         ("GatherElements<axis=1>(x, different)", "a constant differs from image to image"),
     ],
 )
@@ -186,6 +199,7 @@ def test_what_is_refused(node: str, expected: str, tmp_path: Path) -> None:
         "picked": [1, 0, 2],
         "batches": [2, 1, 1, 1],
         "halved": [1.0, 1.0, 0.5, 0.5],
+        "seven": [7, 7],
         "different": [[[[0]]], [[[1]]], [[[2]]]],
     }
     assert expected in reason(f"y = {node}", tmp_path, **CUTS, **numbers)

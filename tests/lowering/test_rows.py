@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from onnx2mvit import inspect
+from onnx2mvit import convert, inspect
 from onnx2mvit.emitter.emit import emit
 from onnx2mvit.errors import UnsupportedError
 from tests.support.graphs import model, save
@@ -36,3 +36,23 @@ def test_in_a_file_of_any_batch_it_is_refused(tmp_path: Path) -> None:
     made = model(ROWS.format(batch="N", op="Concat<axis=0>(r, m)"), opset=17, rows=[-1, 6])
     with pytest.raises(UnsupportedError, match="mixes the images"):
         emit(inspect(save(made, tmp_path)), "net", "test")
+
+
+@pytest.mark.parametrize(
+    ("batch", "answer", "nodes", "shape"),
+    [
+        ("N", "N,5", "s = Squeeze(p)  m = MatMul(s, k)  y = Add(m, b)", (None, 5)),
+        ("N", "N", "s = Flatten(p)  m = MatMul(s, u)  y = Squeeze(m)", (None,)),
+        ("1", "5", "s = Squeeze(p)  m = MatMul(s, k)  y = Add(m, b)", (5,)),
+    ],
+    ids=["before a linear layer", "of one number for each image", "in a file for one image"],
+)
+def test_a_squeeze_of_every_axis_of_length_one_keeps_the_batch_that_is_more(
+    tmp_path: Path, batch: str, answer: str, nodes: str, shape: tuple[int | None, ...]
+) -> None:
+    """As torch's `x.squeeze()`: with one image the file has no batch any more, or fails."""
+    body = f"g (float[{batch},4,6,6] x) => (float[{answer}] y) {{ p = GlobalMaxPool(x)  {nodes} }}"
+    file = save(model(body, opset=17, k=(4, 5), b=(5,), u=(4, 1)), tmp_path)
+    made = convert(file, tmp_path, inputs=2)
+    assert made.passed
+    assert made.model.output_shape == shape

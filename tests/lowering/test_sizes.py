@@ -27,8 +27,8 @@ WITHOUT_SPACE = {
 }
 # Of sequences, of places that are computed, or what only rules write.
 ELSEWHERE = {
-    *("Attention", "Col2Im", "GRU", "GatherND", "GridSample", "LSTM", "RMSNormalization", "RNN"),
-    *("Roll", "ScatterElements", "ScatterND", "Select"),
+    *("Attention", "Col2Im", "GRU", "GatherND", "LSTM", "RMSNormalization", "RNN"),
+    *("Roll", "ScatterElements", "Select"),
 }
 
 

@@ -1,5 +1,6 @@
 """Activations, linear layers, normalization of tokens and the classifier."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,15 @@ def test_a_bias_that_is_not_one_per_unit_is_none(tmp_path: Path) -> None:
     network = text.lifted(tmp_path, image=PIXELS)
     assert not only(network, "Dense").use_bias and network.unrecognised[-1].op == "Add"
     assert text.reason(tmp_path, "Dense", image=PIXELS) == "the bias is not one per unit"
+
+
+def test_no_linear_layer_of_one_vector(tmp_path: Path) -> None:
+    text = Text(
+        "v = Reshape(x, flat)  y = MatMul(v, w)", {"flat": [-1], "w": (math.prod(TOKENS), 12)}
+    )
+    assert not kinds(text.lifted(tmp_path, image=PIXELS))
+    found = text.reason(tmp_path, "Dense", image=PIXELS)
+    assert found == "its input is one vector for all images"
 
 
 @pytest.mark.parametrize(

@@ -193,6 +193,18 @@ def test_operators_of_older_opsets_are_brought_to_newer_ones(tmp_path: Path) -> 
     assert_same_answers(made, read_as)
 
 
+@pytest.mark.parametrize(("opset", "scale"), [(9, 2.0), (9, 1.5), (10, 1.5), (10, 0.6)])
+def test_images_of_older_opsets_are_resized_from_their_corner(
+    tmp_path: Path, opset: int, scale: float
+) -> None:
+    op = {9: "Upsample", 10: "Resize"}[opset]
+    text = f"""g (float[2,3,9,8] x) => (float y, float z) {{
+        y = {op}<mode="nearest">(x, scales)  z = {op}<mode="linear">(x, scales)
+    }}"""
+    made = model(text, opset=opset, scales=np.array([1, 1, scale, scale], np.float32))
+    assert_same_answers(made, read(save(made, tmp_path)))
+
+
 def test_a_length_below_zero_is_open(tmp_path: Path) -> None:
     made = model("g (float[1,3,32,32] x) => (float y) { y = Relu(x) }")
     for axis in (0, 3):

@@ -279,7 +279,8 @@ def test_a_deviation_plus_epsilon_is_no_layer_norm() -> None:
 
 
 def resize(node: str, **weights: Any) -> list[tuple[str, int]]:
-    graph = unified(f"(float[1,2,4,6] x) => (float y) {{ y = {node} }}", **weights)
+    opset = 18 if "axes" in node else 17
+    graph = unified(f"(float[1,2,4,6] x) => (float y) {{ y = {node} }}", opset=opset, **weights)
     return [(node.op, len(node.inputs)) for node in graph]
 
 
@@ -317,6 +318,8 @@ def test_a_resize_with_aligned_corners_says_so(size: str) -> None:
         'Resize<mode="linear">(x, , uneven)',
         'Resize<mode="linear", coordinate_transformation_mode="align_corners">(x, , uneven)',
         'Resize<mode="linear", coordinate_transformation_mode="pytorch_half_pixel">(x, , , flat)',
+        'Resize<mode="linear", axes=[2,3]>(x, , both)',
+        'Resize<mode="linear", axes=[2,3], keep_aspect_ratio_policy="not_larger">(x, , , pair)',
     ],
 )
 def test_another_resize_stays(node: str) -> None:
@@ -324,6 +327,8 @@ def test_another_resize_stays(node: str) -> None:
         "sizes": [1, 2, 6, 9],
         "flat": [1, 2, 1, 9],
         "uneven": np.array([1, 1, 1.6, 1.6]),
+        "both": [1.5, 1.5],
+        "pair": [6, 7],
     }
     ((op, inputs),) = resize(node, **shapes)
     assert op == "Resize" and inputs > 1

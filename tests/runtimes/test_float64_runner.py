@@ -1,5 +1,6 @@
 """Float64Runner: a file without rounding, part by part, as ONNX's reference implementation."""
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,25 @@ def test_large_operators_answer_as_the_reference_in_float64(
     narrow: Any = ReferenceEvaluator(made).run(None, {"x": IMAGE})
     np.testing.assert_allclose(found, narrow[0], rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(found, OnnxRuntimeRunner(file)(IMAGE)["y"], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("opset", [16, 20])
+def test_what_a_grid_samples_is_what_onnxruntime_answers(tmp_path: Path, opset: int) -> None:
+    modes = {16: ("bilinear", "nearest", "bicubic"), 20: ("linear", "nearest", "cubic")}[opset]
+    ways = product(modes, ("zeros", "border", "reflection"), (0, 1))
+    nodes = [
+        f'y{at} = GridSample<mode="{mode}", padding_mode="{pad}", align_corners={corners}>(x, g)'
+        for at, (mode, pad, corners) in enumerate(ways)
+    ]
+    outputs = ", ".join(f"float[N,C,H,W] y{at}" for at in range(len(nodes)))
+    grid = np.random.default_rng(1).uniform(-1.7, 1.7, (2, 5, 6, 2))
+    made = model(
+        f"g (float[2,4,7,9] x) => ({outputs}) {{ {' '.join(nodes)} }}", opset=opset, g=grid
+    )
+    file = save(made, tmp_path)
+    found = Float64Runner(file)(IMAGE)
+    for name, theirs in OnnxRuntimeRunner(file)(IMAGE).items():
+        np.testing.assert_allclose(found[name], theirs, rtol=1e-5, atol=1e-5)
 
 
 CHAIN = """g (float[1,3] x) => (float[1,3] y, int64[1] k) {

@@ -15,7 +15,13 @@ UPPER, LOWER = 'auto_pad="SAME_UPPER"', 'auto_pad="SAME_LOWER"'
 WINDOW = "kernel_shape=[3,3], strides=[2,2]"
 
 CONSTANTS: dict[str, Any] = {
-    **{"k3": (8, 8, 3, 3), "k2": (8, 8, 2, 2), "k8": (8, 2, 3, 3), "p1": (8, 1, 1)},
+    **{
+        "k3": (8, 8, 3, 3),
+        "k2": (8, 8, 2, 2),
+        "k8": (8, 2, 3, 3),
+        "p1": (8, 1, 1),
+        "pair": (2, 8, 1, 1),
+    },
     **{"gain": (8,), "square": (8, 8), "shift": (8,), "rows": (8, 4)},
     **{f"n{n}": [n] for n in (0, 1, 2, 3, 5)},
     **{"m1": [-1], "m4": [-4], "far": [FAR], "mfar": [-FAR], "a2": [2], "a3": [3], "ends": [-1, 0]},
@@ -26,7 +32,12 @@ CONSTANTS: dict[str, Any] = {
         "hw": [2, 3],
         "rest": [1, 2, 3],
     },
-    **{"near": [0, 0, 2, 1, 0, 0, 1, 3], "cut": [0, 0, -2, -1, 0, 0, -1, -3], "half": 0.5},
+    **{
+        "near": [0, 0, 2, 1, 0, 0, 1, 3],
+        "cut": [0, 0, -2, -1, 0, 0, -1, -3],
+        "around": [0, 0, 5, 6, 0, 0, 7, 9],
+        "half": 0.5,
+    },
     **{
         "double": [1.0, 1.0, 2.0, 2.0],
         "down": [1.0, 1.0, 0.5, 0.5],
@@ -60,6 +71,7 @@ CONSTANTS: dict[str, Any] = {
         "side": np.float32(1 / 40),
     },
     **{"many": [20], "picked": np.zeros((1, 8, 1, 40), np.int64)},
+    **{"first": [[0, 3]], "map_of_one": (1, 32, 40), "places": (1, 32, 40, 2)},
 }
 
 # What holds for every size, at odd lengths too.
@@ -106,6 +118,7 @@ ANY = (
     f'{{y}} = Resize<{LINEAR}, coordinate_transformation_mode="asymmetric">(x, , part)',
     *('{y} = Pad<mode="edge">(x, near)', '{y} = Pad<mode="reflect">(x, near)'),
     *('{y} = Pad<mode="wrap">(x, near)', "{y} = Pad(x, near, half)", "{y} = Pad(x, cut)"),
+    '{y}_m = MaxPool<kernel_shape=[8,8], strides=[8,8]>(x) {y} = Pad<mode="wrap">({y}_m, around)',
     "{y} = DepthToSpace<blocksize=2>(x)",
     *(f"{{y}} = Global{kind}Pool(x)" for kind in ("Average", "Max", "Lp")),
     *(f"{{y}} = Reduce{name}(x, hw)" for name in ("Max", "Min", "Mean", "L1", "L2", "Sum")),
@@ -141,6 +154,11 @@ ANY = (
     "{y}_t = Transpose<perm=[0,2,3,1]>(x) {y} = Reshape({y}_t, groups)",
     "{y}_t = Transpose<perm=[0,2,3,1]>(x) {y}_g = Reshape({y}_t, groups)"
     " {y}_m = Transpose<perm=[0,1,2,4,3]>({y}_g) {y} = Reshape({y}_m, channels)",
+    "{y}_c = Conv(x, pair) {y}_t = Mul({y}_c, side) {y}_g = Transpose<perm=[0,2,3,1]>({y}_t)"
+    " {y} = GridSample(x, {y}_g)",
+    "{y}_c = Conv<strides=[2,2]>(x, pair) {y}_t = Mul({y}_c, side)"
+    " {y}_g = Transpose<perm=[0,2,3,1]>({y}_t)"
+    ' {y} = GridSample<mode="cubic", padding_mode="reflection", align_corners=1>(x, {y}_g)',
     "{y}_a = Slice(x, m1, far, a2) {y}_b = Slice(x, n0, m1, a2) {y} = Concat<axis=2>({y}_a, {y}_b)",
 )
 # The same for lengths that two divides.
@@ -169,6 +187,8 @@ ONE = (
     "{y}_f = Reshape(x, flat) {y}_h = Reshape({y}_f, heads) {y}_m = Softmax<axis=1>({y}_h)"
     " {y} = Reshape({y}_m, joined)",
     "{y} = GatherElements<axis=2>(x, picked)",
+    "{y} = ScatterND(x, first, map_of_one)",
+    "{y} = GridSample(x, places)",
     "{y}_s = ReduceSum(x, hw) {y} = Mul({y}_s, share)",
     "{y}_m = MatMul(x, over) {y} = Mul({y}_m, side)",
 )

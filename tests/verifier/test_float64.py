@@ -117,6 +117,16 @@ def test_an_answer_of_zero_but_for_rounding_passes(tmp_path: Path) -> None:
     assert note.startswith("y is the same for every input")
 
 
+def test_what_a_computed_grid_samples_is_as_far_off_as_its_places(tmp_path: Path) -> None:
+    """Images of hundreds make a grid that turns round many times; rounding moves its places."""
+    text = """g (float[N,3,16,16] x) => (float[N,3,16,16] y) {
+        c = Conv(x, w)  g = Transpose<perm=[0,2,3,1]>(c)
+        y = GridSample<mode="bilinear", padding_mode="reflection">(x, g)
+    }"""
+    made = save(model(text, opset=16, w=(2, 3, 1, 1)), tmp_path)
+    assert onnx2mvit.convert(made, tmp_path, inputs=4).passed
+
+
 def scaled(key: str) -> Callable[[dict[str, np.ndarray], str], str]:
     def change(weights: dict[str, np.ndarray], source: str) -> str:
         weights[key] = weights[key] * np.float32(1 + 1e-4)

@@ -74,14 +74,12 @@ def pad_edge(x, widths):
 
 
 def pad_wrap(x, widths):
-    """Padding by what stands at the other side."""
-    for axis, (before, after) in enumerate(widths):
-        ahead = (slice(None),) * axis
-        parts = [x[(*ahead, slice(-before, None), ...)]] if before else []
-        parts.append(x)
-        if after:
-            parts.append(x[(*ahead, slice(0, after), ...)])
-        x = ops.concatenate(parts, axis=axis)
+    """Padding by what stands at the other side, and there again, as often as it takes."""
+    for axis, width in enumerate(widths):
+        if any(width):
+            ones = ops.ones_like(line_of(x, axis), dtype="int32")
+            place = ops.cumsum(ops.pad(ones, (width,), constant_values=1)) - 1 - width[0]
+            x = ops.take(x, ops.mod(place, ops.sum(ones)), axis=axis)
     return x
 
 
@@ -216,7 +214,7 @@ def inside(pixel, length, padding, align_corners):
     if padding == "reflection":
         border, span = (0.0, last) if align_corners else (-0.5, length)
         pixel = border + span - ops.abs(ops.mod(pixel - border, 2 * span) - span)
-    return ops.cast(ops.clip(pixel, 0, last), "int32"), share
+    return ops.cast(ops.minimum(ops.maximum(pixel, 0), last), "int32"), share
 
 
 def grid_sample(x, grid, mode="linear", padding="zeros", align_corners=False):
@@ -224,11 +222,10 @@ def grid_sample(x, grid, mode="linear", padding="zeros", align_corners=False):
 
     A place has x first, then y, both from -1 at one border of the image to 1 at the other.
     """
-    _, height, width, channels = x.shape
-    if None in (height, width):
-        raise ValueError("the height and the width of what a grid samples from must be known")
-    axes = []
-    for place, length in ((grid[..., 0], width), (grid[..., 1], height)):
+    lengths, axes = [], []
+    for axis, place in ((1, grid[..., 1]), (2, grid[..., 0])):
+        length = x.shape[axis] or ops.sum(ops.ones_like(line_of(x, axis), dtype="int32"))
+        lengths.append(length)
         place = (place + 1) * (length - 1) / 2 if align_corners else ((place + 1) * length - 1) / 2
         axes.append(
             [
@@ -236,14 +233,13 @@ def grid_sample(x, grid, mode="linear", padding="zeros", align_corners=False):
                 for pixel, share in taps(place, mode)
             ]
         )
-    flat = ops.reshape(x, (-1, height * width, channels))
-    total = 0.0
-    for column, there, across in axes[0]:
-        for row, here, down in axes[1]:
-            index = ops.reshape(row * width + column, (-1, grid.shape[1] * grid.shape[2], 1))
-            pixels = ops.take_along_axis(flat, index, axis=1)
-            pixels = ops.reshape(pixels, (-1, *grid.shape[1:3], channels))
-            total = total + pixels * ops.expand_dims(there * across * here * down, -1)
+    image = ops.cumsum(ops.ones_like(grid[:, :1, :1, 0], dtype="int32"), axis=0) - 1
+    flat, total = ops.reshape(x, (-1, x.shape[-1])), 0.0
+    for row, here, down in axes[0]:
+        for column, there, across in axes[1]:
+            index = (image * lengths[0] + row) * lengths[1] + column
+            pixels = ops.take(flat, index, axis=0)
+            total = total + pixels * ops.expand_dims(here * down * there * across, -1)
     return total
 
 

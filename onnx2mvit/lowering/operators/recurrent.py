@@ -73,9 +73,10 @@ def _refuse_what_keras_lacks(op: OpContext, cell: Cell) -> None:
     require(not op.is_used(0) or "joined" in attrs, "its weights are computed")
     require(not attrs.get("clip"), "its gates are clipped")
     require(not attrs.get("input_forget"), "its input and forget gates are one")
-    length = op.shape()[1 if attrs.get("layout", 0) else 0]
+    steps = 1 if attrs.get("layout", 0) else 0
     if op.has(4):
-        require(bool((op.const(4) == length).all()), "its sequences differ in length")
+        require(bool((op.const(4) == op.shape()[steps]).all()), "its sequences differ in length")
+        op.has_lengths_of([steps])
     if op.has(5 + given):
         require(not op.const(5 + given).any(), "it has peepholes")
 

@@ -119,10 +119,10 @@ def cumsum(op: OpContext) -> KerasCode:
 def top_k(op: OpContext) -> KerasCode:
     """The largest along an axis in order, or the smallest, and where they stand."""
     axis = op.axis(op.attrs.get("axis", -1))
-    require(bool(op.attrs.get("sorted", 1)), "its results are in no order")
     op.forbid_batch_reduction([axis])
     order = (*(other for other in op.layout().order if other != axis), axis)
     count, x, batch = int(op.const(1).reshape(())), op.data(0, order), op.layout().batch
+    require(bool(op.attrs.get("sorted", 1)) or count == 1, "its results are in no order")
     op.from_the_front(count, axis)
     values: KerasExpr = Operand(0)
     if not op.attrs.get("largest", 1):

@@ -55,9 +55,10 @@ def resize(op: OpContext) -> KerasCode:
     mode, coordinates = mode_of(op)
     lines = {axis: line for axis in range(len(shape)) if (line := _line(op, axis)) is not None}
     op.forbid_batch_reduction(list(lines))
-    if not lines:
+    crop = coordinates == "tf_crop_and_resize"
+    if not lines or (shape == op.output_shape and not crop):  # onnxruntime looks at no scale then
         return op.code(op.data(), order)
-    if coordinates == "tf_crop_and_resize":
+    if crop:
         require(all(line.inside for line in lines.values()), "it looks outside of the image")
     if op.attrs.get("by_sizes") or op.has(3):
         op.has_lengths_of(lines)
@@ -134,12 +135,13 @@ def _nearest(op: OpContext, lines: dict[int, Line]) -> KerasExpr:
     """The pixel itself: whole repeats by a layer, regular steps by a slice."""
     mode, rank = op.attrs.get("nearest_mode", "round_prefer_floor"), len(op.shape())
     taken = {at: _rounded(line, mode) for at, line in lines.items()}
-    if mode_of(op)[1] == "half_pixel_symmetric":
-        nudged = [F(1e-4), F(-1e-4)]  # its arithmetic is not the same everywhere
-        for at, line in lines.items():
-            near = [_rounded(replace(line, positions=line.positions + by), mode) for by in nudged]
-            same = all((index == taken[at]).all() for index in near)
-            require(same, "a position lies between two pixels")
+    symmetric = mode_of(op)[1] == "half_pixel_symmetric"  # its arithmetic is not alike everywhere
+    for at, line in lines.items() if symmetric or mode.startswith("round") else ():
+        halves = line.positions % 0.5 == 0  # elsewhere onnxruntime rounds a little before a half
+        for by in (F(1e-4), F(-1e-4)):
+            near = _rounded(replace(line, positions=line.positions + by), mode) != taken[at]
+            between = bool((near if symmetric else near & ~halves).any())
+            require(not between, "a position lies between two pixels")
     factors = [1] * rank
     for at, line in lines.items():
         factor = max(line.after // line.before, 1)

@@ -23,12 +23,14 @@ def grid_sample(op: OpContext) -> KerasCode:
     if not batches <= {0, None}:
         raise MixesBatch("GridSample goes over the images of a batch")
     mode = op.attrs.get("mode", "linear")
+    require(op.value(0).const is None, "it samples from a constant")
     x = op.data(0, channels_last(4))
     if op.value(1).const is None:
         grid = op.data(1, plain(4))
     else:
-        grid = op.for_every_image(op.one_row(op.const(1), plain(4)), x, 0)
-    op.has_lengths_of(range(4), 1)
+        places = op.one_row(op.const(1), plain(4))
+        op.one_size |= any(op.is_length(number) for number in places.shape[1:3])
+        grid = op.for_every_image(places, x, 0)
     sampled = call(
         "grid_sample",
         x,

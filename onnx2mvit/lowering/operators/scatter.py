@@ -141,7 +141,9 @@ def _constant(
     array = np.expand_dims(array, tuple(at for at, part in enumerate(parts) if part.axis is None))
     if (array == array.flat[0]).all():
         return call("ops.full_like", before, literal(array.flat[0].item(), array.dtype))
-    array = array if batch is None else _one_row(array, op.layout().order.index(batch))
+    order = op.layout().order
+    array = array if batch is None else _one_row(array, order.index(batch))
+    op.one_size |= any(array.shape[at] > 1 for at, axis in enumerate(order) if axis in op.varying)
     return call("ops.add", call("ops.zeros_like", before), op.constant(array))
 
 

@@ -134,6 +134,8 @@ class ResizeBySize(Rule):
         attrs, shape = m.root.attrs, m.root.output.shape or ()
         require(m.scales is not None or m.sizes is not None, "it is written so already")
         require(not attrs.get("antialias"), "it smoothes")
+        policy = attrs.get("keep_aspect_ratio_policy", "stretch")
+        require(policy == "stretch" and not attrs.get("axes"), "its sizes are for some axes")
         require(bool(shape) and m.x.shape is not None, "the shape is not known")
         require(shape[:2] == m.x.shape[:2], "more than height and width are resized")
         how = attrs.get("coordinate_transformation_mode", "half_pixel")
