@@ -5,142 +5,37 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 import transformers
 
-from onnx2mvit.base.quiet import as_command_line
 from onnx2mvit.errors import (
     InvalidModelError,
-    MissingDependencyError,
     Onnx2mvitError,
-    UnsupportedError,
-    UsageError,
-    VerificationError,
 )
-from onnx2mvit.exporter import ExportResult, export, hub, pipeline, torch_export
+from onnx2mvit.exporter import export
 from onnx2mvit.exporter.models import load
 from onnx2mvit.exporter.random_weights import randomize
 from onnx2mvit.exporter.variants import VARIANTS
 from onnx2mvit.reader.preprocessing import METADATA
+from tests.support.exports import (
+    MODEL,
+    REAL,
+    SMALL,
+    Exported,
+    answer,
+    images,
+    quick,
+    random_model,
+    torch_answer,
+)
 
 pytestmark = pytest.mark.xdist_group("export")  # its fixtures are slow to make
-
-MODEL = "mobilevit_xxs"
-
-
-@dataclass(frozen=True)
-class Network:
-    """What is known of a network: its side in pixels, its layers, its numbers, and its class."""
-
-    size: int
-    convolutions: int
-    batch_norms: int
-    parameters: int
-    labels: int
-    source: str
-
-
-REAL = Network(256, 35, 32, 1_272_024, 1000, "MobileViTForImageClassification")
-SMALL = Network(224, 6, 6, 6_226, 10, "ResNetForImageClassification")
-
-
-@dataclass(frozen=True)
-class Kind:
-    """An export: of the real network or of the small one, by which exporter, and how."""
-
-    network: Network
-    exporter: str
-    fold: bool
-
-    def __str__(self) -> str:
-        size = "small-" if self.network is SMALL else ""
-        return f"{size}{self.exporter}-{'folded' if self.fold else 'kept'}"
-
-
-WAYS = [(exporter, fold) for exporter in ("dynamo", "legacy") for fold in (False, True)]
-QUICK = Kind(REAL, "legacy", False)  # of the real network in a fast run; the others are slow
-KINDS = [
-    *(Kind(SMALL, *way) for way in WAYS),
-    QUICK,
-    *(pytest.param(Kind(REAL, *way), marks=pytest.mark.slow) for way in WAYS[:2] + WAYS[3:]),
-]
-
-
-@cache
-def random_model(seed: int = 0, name: str = MODEL) -> Any:
-    """One that no test changes."""
-    return load(name, "random", seed=seed, num_labels=None, warn=print).model
-
-
-def images(batch: int, height: int = 256, width: int = 256) -> np.ndarray:
-    return np.random.default_rng(batch).random((batch, 3, height, width), np.float32)
-
-
-def answer(path: Path, batch: np.ndarray) -> np.ndarray:
-    settings = onnxruntime.SessionOptions()
-    settings.log_severity_level = 4
-    session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
-    return np.asarray(session.run(["logits"], {"pixel_values": batch})[0])
-
-
-def torch_answer(model: Any, batch: np.ndarray) -> np.ndarray:
-    with torch.no_grad():
-        return np.asarray(model(torch.from_numpy(batch)).logits)
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A folder with a network that is exported in a moment: a ResNet of two blocks."""
-    folder = tmp_path_factory.mktemp("tiny")
-    config = transformers.ResNetConfig(
-        embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic"
-    )
-    config.num_labels = 10
-    network = transformers.ResNetForImageClassification(config)
-    randomize(network, 6)
-    network.save_pretrained(folder)
-    return str(folder)
-
-
-def quick(path: Path, **options: object) -> ExportResult:
-    """Export with the exporter that takes a second instead of seven."""
-    settings: dict[str, Any] = {"weights": "random", "exporter": "legacy", **options}
-    model = str(settings.pop("model", MODEL))
-    return export(model, path, **settings)
-
-
-Exported = tuple[Kind, ExportResult]
-Export = Callable[[Kind], ExportResult]
-
-
-@pytest.fixture(scope="session")
-def make(tmp_path_factory: pytest.TempPathFactory, tiny: str) -> Export:
-    """Each of the exports, made once."""
-
-    @cache
-    def made(kind: Kind) -> ExportResult:
-        path = tmp_path_factory.mktemp("export") / "new" / "model.onnx"
-        model = MODEL if kind.network is REAL else tiny
-        return export(
-            model, path, weights="random", seed=5, exporter=kind.exporter, fold_bn=kind.fold
-        )
-
-    return made
-
-
-@pytest.fixture(params=KINDS, ids=str)
-def exported(request: pytest.FixtureRequest, make: Export) -> Exported:
-    return request.param, make(request.param)
 
 
 def test_batch_normalization(exported: Exported) -> None:
@@ -304,83 +199,6 @@ def test_random_logits_are_sane(name: str) -> None:
     assert np.abs(logits[0] - logits[2]).max() > 0.5
 
 
-class Hub:
-    """Stands in for the hub: the first call asks the cache, which is empty."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, model: object = None) -> None:
-        self.calls: list[tuple[str, bool]] = []
-        self.model = model
-        self.missing: list[str] = []
-        classifier = transformers.MobileViTForImageClassification
-        monkeypatch.setattr(classifier, "from_pretrained", self.read)
-        monkeypatch.setattr(transformers.PreTrainedConfig, "get_config_dict", self.read)
-        monkeypatch.setattr(hub, "hf_hub_download", self.download)
-        monkeypatch.setattr(hub, "probe", self.probe)
-
-    def read(self, name: str, *, local_files_only: bool, **_options: object) -> object:
-        self.calls.append((name, local_files_only))
-        if local_files_only:
-            raise OSError("not in the cache")
-        return self.model, {"missing_keys": self.missing}
-
-    def download(self, name: str, file: str, *, local_files_only: bool) -> str:
-        """It has the network alone, and no other file."""
-        self.calls.append((name, local_files_only))
-        raise OSError(f"no {file}")
-
-    def probe(self, _name: str) -> None:
-        if self.model is None:
-            raise ConnectionError("no route\nto anywhere")
-
-
-def test_hub_down(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    hub = Hub(monkeypatch)
-    with pytest.raises(Onnx2mvitError) as caught:
-        export(MODEL, tmp_path / "model.onnx")
-    assert caught.value.exit_code == 1
-    assert "--weights random" in str(caught.value) and "no route" in str(caught.value)
-    assert "\n" not in str(caught.value)
-    # The download, with its long retries, was not even tried.
-    assert hub.calls == [("apple/mobilevit-xx-small", True)]
-    assert not list(tmp_path.iterdir())
-
-
-def test_hub_down_with_auto(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    Hub(monkeypatch)
-    warnings: list[str] = []
-    result = quick(
-        tmp_path / "model.onnx", weights="auto", seed=4, image_size=(64, 64), warn=warnings.append
-    )
-    assert result.weights == "random (seed 4)"
-    assert len(warnings) == 1
-    assert "no route" in warnings[0] and "RANDOM WEIGHTS (seed 4)" in warnings[0]
-
-
-@pytest.mark.parametrize("weights", ["hub", "auto", "random"])
-def test_unknown_repository_without_hub(
-    weights: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    Hub(monkeypatch)
-    with pytest.raises(hub.HubError, match="gave no someone/model"):
-        quick(tmp_path / "model.onnx", model="someone/model", weights=weights)
-
-
-def test_hub_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    model = random_model(seed=8)
-    hub = Hub(monkeypatch, model)
-    result = quick(tmp_path / "model.onnx", weights="hub", image_size=(64, 64), warn=pytest.fail)
-    assert result.weights == "hub apple/mobilevit-xx-small"
-    # The network and its preprocessing, each from the cache, then from the hub.
-    assert [cached for _, cached in hub.calls] == [True, False, True, False]
-    auto = load(MODEL, "auto", seed=0, num_labels=None, warn=pytest.fail)
-    assert auto.weights == result.weights
-    got = answer(result.path, images(1, 64, 64))
-    assert np.abs(got - torch_answer(model, images(1, 64, 64))).max() < 1e-4
-    hub.missing = ["classifier.weight"]
-    with pytest.raises(InvalidModelError, match=r"lacks 1 weights: classifier\.weight"):
-        quick(tmp_path / "model.onnx", weights="hub")
-
-
 def test_saved_model(tiny: str, tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     shutil.copytree(tiny, folder)
@@ -402,102 +220,6 @@ def test_saved_model(tiny: str, tmp_path: Path) -> None:
     (folder / "model.safetensors").unlink()
     with pytest.raises(Onnx2mvitError, match="incomplete"):
         quick(tmp_path / "model.onnx", model=str(folder), weights="hub")
-
-
-@pytest.mark.parametrize(
-    ("config", "message"),
-    [
-        ('{"model_type": "bert"}', "is a bert model, not one of mobilevit, "),
-        (
-            '{"model_type": "mobilevit", "architectures": ["MobileViTForObjectDetection"]}',
-            "classifies neither images nor pixels",
-        ),
-        (
-            '{"model_type": "mobilevit", "architectures": ["MobileViTForImageClassification"],'
-            ' "num_attention_heads": 5}',
-            "cannot be built: .*5",
-        ),
-    ],
-)
-def test_other_models(config: str, message: str, tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text(config)
-    with pytest.raises(UnsupportedError, match=message):
-        quick(tmp_path / "model.onnx", model=str(tmp_path))
-
-
-def test_failed_check_leaves_the_old_file(
-    tiny: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def spoilt(*arguments: Any) -> onnx.ModelProto:
-        model = torch_export.to_onnx(*arguments)
-        bias = next(t for t in model.graph.initializer if t.name == "model.classifier.1.bias")
-        values = onnx.numpy_helper.to_array(bias).copy()
-        values[7] += 0.01
-        bias.CopyFrom(onnx.numpy_helper.from_array(values, bias.name))
-        return model
-
-    monkeypatch.setattr(pipeline, "to_onnx", spoilt)
-    path = tmp_path / "model.onnx"
-    with pytest.raises(VerificationError, match=r"differs from torch by 1\.00e-02"):
-        quick(path, model=tiny)
-    assert not list(tmp_path.iterdir())
-    path.write_text("old")
-    with pytest.raises(VerificationError):
-        quick(path, model=tiny)
-    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
-
-
-def test_failed_exporter(
-    tiny: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    # Far beyond what it knows, the legacy exporter prints its whole graph before it fails.
-    monkeypatch.setitem(torch_export.OPSETS, "legacy", range(9, 100))
-    with as_command_line(), pytest.raises(UnsupportedError) as caught:
-        quick(tmp_path / "model.onnx", model=tiny, fold_bn=True, opset=99)
-    assert str(caught.value).startswith("the legacy exporter failed: ")
-    assert "\n" not in str(caught.value)
-    assert capfd.readouterr() == ("", "")
-
-
-def test_unwritable_output(tiny: str, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(Onnx2mvitError, match="cannot be written") as caught:
-        quick(tmp_path / "file" / "model.onnx", model=tiny)
-    assert caught.value.exit_code == 1
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"model": "mobilevit_xxl"}, "one of mobilevit_xxs, "),
-        ({"exporter": "tf2onnx"}, "one of dynamo, legacy"),
-        ({"opset": 8}, "legacy exporter writes opsets 9 to 20, not 8"),
-        ({"exporter": "dynamo", "opset": 17}, "dynamo exporter writes opsets 18 to 25, not 17"),
-        ({"image_size": (256, 16)}, "image size"),
-        ({"num_labels": 0}, "from 1 on"),
-        ({"weights": "hub", "num_labels": 10}, "own labels"),
-        ({"seed": 2**63}, "seed"),
-        ({"seed": -1}, "seed"),
-    ],
-)
-def test_usage(options: dict[str, object], message: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=message):
-        quick(tmp_path / "model.onnx", **options)
-
-
-def test_output_is_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is a folder"):
-        quick(tmp_path)
-
-
-@pytest.mark.parametrize("package", ["torch", "transformers", "onnxscript"])
-def test_missing_package(package: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(MissingDependencyError) as caught:
-        export(MODEL, tmp_path / "model.onnx", weights="random", exporter="dynamo")
-    assert caught.value.exit_code == 6
-    assert package in str(caught.value)
-    assert "pip install 'onnx2mvit[export]'" in str(caught.value)
 
 
 def test_import_is_light() -> None:
