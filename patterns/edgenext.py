@@ -8,7 +8,7 @@ from onnx2mvit.base.numbers import ratio
 from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, constant, p, require, scalar
 
 from .attention import layer_scaled
-from .conv import STYLE, DepthwiseConv, conv_bn_act
+from .conv import STYLE, DepthwiseConv, GroupConv, conv_bn_act
 from .tokens import position_embedding
 from .vit import image_to_tokens, tokens_to_image
 
@@ -163,4 +163,60 @@ def sdta_encoder(
     if layer_scale:
         y = layer_scaled(y, name="scale")
     y = layers.Add(name="residual")([inputs, y])
+    return keras.Model(inputs, y, name=name)(x)
+
+
+class EdgeNeXtDownsampling(Pattern):
+    """(B, C, H, W) → (B, d, H/2, W/2): ConvNeXt's block on what a convolution with strides gives.
+
+    As timm's `downsample_block` has it. The convolution makes several channels of each.
+    """
+
+    keras = "edgenext_downsampling"
+    nested = True
+    style = ("activation", "layer_scale", "epsilon")
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        own = {**p("filters", "kernel_size", "groups", "strides"), "dilation": 1}
+        y: Expr = GroupConv(x, role="conv", activation=None, **own, **STYLE)
+        z: Expr = op.LayerNorm(op.Transpose(y, perm=(0, 2, 3, 1)), role="norm", epsilon=p.epsilon)
+        z = op.Dense(z, role="mlp_in", units=p._hidden, use_bias=True)
+        z = op.Activation(z, role="act", activation=p.activation)
+        z = op.Dense(z, role="mlp_out", units=p.filters, use_bias=True)
+        z = op.Transpose(z, perm=(0, 3, 1, 2))
+        return op.Add(y, any_of(op.ImageLayerScale(z, role="scale"), z))
+
+    def params(self, m: Match) -> dict[str, Any]:
+        mlp_ratio = ratio(m._hidden, m.filters)
+        require(m.strides > 1, "its convolution has no strides")
+        require(m.groups == m.shape("x", 4)[1], "its groups have several channels each")
+        require(mlp_ratio is not None, f"{m._hidden} is no multiple of {m.filters} channels")
+        return {"mlp_ratio": mlp_ratio, "layer_scale": m.scale is not None}
+
+
+def edgenext_downsampling(
+    x: KerasTensor,
+    filters: int,
+    kernel_size: int,
+    groups: int,
+    strides: int = 2,
+    mlp_ratio: float = 4,
+    activation: str = "gelu",
+    layer_scale: bool = False,
+    epsilon: float = 1e-6,
+    *,
+    name: str,
+    **conv: Any,
+) -> KerasTensor:
+    """A convolution with strides, and an MLP on the normalized channels of each pixel."""
+    inputs = keras.Input(x.shape[1:])
+    conv |= {"groups": groups, "activation": None}
+    y = conv_bn_act(inputs, filters, kernel_size, strides, name="conv", **conv)
+    z = layers.LayerNormalization(epsilon=epsilon, name="norm")(y)
+    z = layers.Dense(round(filters * mlp_ratio), name="mlp_in")(z)
+    z = layers.Activation(activation, name="act")(z)
+    z = layers.Dense(filters, name="mlp_out")(z)
+    if layer_scale:
+        z = layer_scaled(z, name="scale")
+    y = layers.Add(name="residual")([y, z])
     return keras.Model(inputs, y, name=name)(x)

@@ -11,15 +11,22 @@ import onnx2mvit
 from onnx2mvit.builder.build import build
 from onnx2mvit.errors import UnsupportedError
 from onnx2mvit.exporter.torch_export import Request
+from tests.patterns.test_pattern_swin import reasons
 from tests.support import networks
 from tests.support.texts import every
-from tests.support.torch_edgenext import CrossCovarianceAttention, EdgeNeXt, SplitTransposeBlock
+from tests.support.torch_edgenext import (
+    CrossCovarianceAttention,
+    DownsamplingBlock,
+    EdgeNeXt,
+    SplitTransposeBlock,
+)
 from tests.support.torch_vit import randomize
 
 pytestmark = pytest.mark.xdist_group("edgenext")
 
 LEGACY = Request("legacy", 17, True, True)
-KINDS = ["PatchifyStem", "ConvNeXtBlock", "SDTAEncoder", "SDTAEncoder", "NormalizedClassifier"]
+ENCODERS = ["SDTAEncoder", "SDTAEncoder"]
+KINDS = ["PatchifyStem", "ConvNeXtBlock", *ENCODERS, "EdgeNeXtDownsampling", "NormalizedClassifier"]
 
 
 def torch_model(positions: bool = True) -> EdgeNeXt:
@@ -40,6 +47,9 @@ def test_it_is_proven_and_all_in_its_blocks(converted: onnx2mvit.Conversion) -> 
     assert (first.scales, first.num_heads, first.num_positions) == (2, 2, 64)
     assert (second.scales, second.num_heads) == (3, 4)
     assert "num_positions" not in second.params
+    smaller = converted.blocks[-2]
+    assert (smaller.filters, smaller.kernel_size, smaller.groups, smaller.strides) == (32, 5, 16, 2)
+    assert smaller.layer_scale
 
 
 @pytest.mark.slow
@@ -111,3 +121,18 @@ def test_no_block_by_one_detail(
     randomize(model, 0)
     network = onnx2mvit.inspect(networks.exported(model.eval(), LEGACY, tmp_path))
     assert bool(every(network, "SDTAEncoder")) == holds
+
+
+@pytest.mark.parametrize(
+    ("block", "reason"),
+    [
+        (DownsamplingBlock(8, groups=4, scaled=False), "its groups have several channels each"),
+        (DownsamplingBlock(8, stride=1, scaled=False), "its convolution has no strides"),
+    ],
+)
+def test_no_downsampling_by_one_detail(tmp_path: Path, block: nn.Module, reason: str) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 4, 4), block)
+    randomize(model, 0)
+    network = onnx2mvit.inspect(networks.exported(model.eval(), LEGACY, tmp_path))
+    kind = "EdgeNeXtDownsampling"
+    assert not every(network, kind) and reason in reasons(network, kind)

@@ -71,8 +71,29 @@ class SplitTransposeBlock(nn.Module):
         return cast(Tensor, x + (self.gamma * y).permute(0, 3, 1, 2))
 
 
+class DownsamplingBlock(nn.Module):
+    """Twice the channels of half the pixels, each of a channel of its own."""
+
+    def __init__(
+        self, dim: int, groups: int | None = None, stride: int = 2, scaled: bool = True
+    ) -> None:
+        super().__init__()
+        self.conv_dw = nn.Conv2d(dim, 2 * dim, 5, stride, 2, groups=groups or dim)
+        self.norm = nn.LayerNorm(2 * dim, 1e-6)
+        self.gamma = nn.Parameter(torch.ones(2 * dim)) if scaled else None
+        self.fc1, self.fc2 = nn.Linear(2 * dim, 8 * dim), nn.Linear(8 * dim, 2 * dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv_dw(x)
+        y = self.fc2(functional.gelu(self.fc1(self.norm(x.permute(0, 2, 3, 1)))))
+        y = y if self.gamma is None else self.gamma * y
+        return cast(Tensor, x + y.permute(0, 3, 1, 2))
+
+
 class EdgeNeXt(nn.Module):
-    """A block of two parts, with positions or without, and one of three that are not alike."""
+    """A block of two parts, with positions or without, one of three that are not alike, and one
+    that makes the image smaller.
+    """
 
     def __init__(self, positions: bool = True) -> None:
         super().__init__()
@@ -81,8 +102,9 @@ class EdgeNeXt(nn.Module):
             Block(16, False, False, "before"),
             SplitTransposeBlock(16, 2, 2, positions),
             SplitTransposeBlock(16, 3, 4),
+            DownsamplingBlock(16),
         )
-        self.norm, self.head = nn.LayerNorm(16, 1e-6), nn.Linear(16, 5)
+        self.norm, self.head = nn.LayerNorm(32, 1e-6), nn.Linear(32, 5)
 
     def forward(self, x: Tensor) -> Tensor:
         return cast(Tensor, self.head(self.norm(self.blocks(self.stem(x)).mean((2, 3)))))
