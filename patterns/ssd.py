@@ -16,6 +16,7 @@ from onnx2mvit.matcher import (
     Rule,
     Var,
     any_of,
+    constant,
     each,
     p,
     require,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import keras
     from keras import KerasTensor, layers
 
+LAST_AXIS, LAST_BUT_ONE = (-1, 3), (-2, 2)  # columns, and rows
 INNER = p("batch_norm", "use_bias", "bn_epsilon", "bn_momentum")
 LAST: dict[str, Any] = {"activation": None, "batch_norm": False, "use_bias": True}
 
@@ -84,7 +86,7 @@ class SSDHead(Pattern):
 
     They are offsets of the box, scores of its classes, or both (arXiv:1512.02325, section 2.1).
     The convolution may be separable (SSDLite, arXiv:1801.04381, section 6.2), with a 1×1 before
-    it in ml-cvnets.
+    it in ml-cvnets, which may leave out places of large maps.
     """
 
     keras = "ssd_head"
@@ -109,6 +111,9 @@ class SSDHead(Pattern):
         alone = Conv(x, role="predict", dilation=1, **own, **LAST)
         boxes: dict[str, Any] = {"a": p.anchors.where(lambda count: count > 1), "k": p._outputs}
         said = any_of(separable, plain, alone)
+        columns = op.Gather(said, constant("columns"), axis=LAST_AXIS.__contains__)
+        rows = op.Gather(columns, constant("rows"), role="sampled", axis=LAST_BUT_ONE.__contains__)
+        said = any_of(rows, said)
         return op.Rearrange("b (a k) h w -> b (h w a) k", said, **boxes)
 
     def params(self, m: Match) -> dict[str, Any]:
@@ -123,7 +128,18 @@ class SSDHead(Pattern):
             "num_classes": m._outputs - 4 * boxes if classes else 0,
             **({} if boxes else {"with_boxes": False}),
             **({} if m.depthwise is None else {"separable": True}),
+            **({} if m.sampled is None else {"step": step_of(m, height, width)}),
         }
+
+
+def step_of(m: Match, height: int, width: int) -> int:
+    """Every how many rows and columns of the map it speaks of, beginning with half of that."""
+    kept = [m.rows.const.tolist(), m.columns.const.tolist()]
+    step = kept[0][1] - kept[0][0] if len(kept[0]) > 1 else 2 * kept[0][0]
+    require(step > 1, "it leaves out no places")
+    places = [list(range(step // 2, length, step)) for length in (height, width)]
+    require(kept == places, f"it does not speak of every place of {step}")
+    return int(step)
 
 
 def parts_of(graph: Graph, said: Value) -> tuple[bool, bool]:
@@ -150,6 +166,7 @@ def ssd_head(
     projection: int | None = None,
     separable: bool = False,
     with_boxes: bool = True,
+    step: int | None = None,
     activation: str | None = "relu",
     depthwise_activation: str | None = None,
     *,
@@ -158,7 +175,8 @@ def ssd_head(
 ) -> KerasTensor:
     """(B, H, W, C) → (B, H·W·anchors, n): what is said of boxes at every place of a map.
 
-    It is four offsets and a score for each class, or one of the two alone.
+    It is four offsets and a score for each class, or one of the two alone; if there is a `step`, of
+    one place in so many rows and columns.
     """
     inputs = keras.Input(x.shape[1:])
     outputs = num_classes + (4 if with_boxes else 0)
@@ -178,6 +196,8 @@ def ssd_head(
         )
         kernel_size = 1
     y = conv_bn_act(y, anchors * outputs, kernel_size, name="predict", **last)
+    if step is not None:
+        y = y[:, step // 2 :: step, step // 2 :: step]
     y = layers.Reshape((-1, outputs), name="boxes")(y)
     return keras.Model(inputs, y, name=name)(x)
 

@@ -122,6 +122,31 @@ def test_near_misses_of_boxes(text: Text, kind: str, tmp_path: Path) -> None:
     assert kind not in kinds(text.lifted(tmp_path, outputs=outputs))
 
 
+SAMPLED = (
+    conv("x", "c", 14, 8, 3)
+    + Text(
+        "w = Gather<axis=-1>(c, columns)  h = Gather<axis=-2>(w, rows)\n",
+        {"columns": np.array([1, 4, 7]), "rows": np.array([1, 4, 7])},
+    )
+    + said("h", "y", 2, 3)
+)
+
+
+def test_a_head_may_leave_out_places(tmp_path: Path) -> None:
+    (head,) = every(SAMPLED.lifted(tmp_path), "SSDHead")
+    assert (head.step, head.anchors, head.num_classes) == (3, 2, 7)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"rows": np.array([0, 3, 6])}, {"rows": np.array([1, 4, 6])}],
+    ids=["from the first on", "not alike"],
+)
+def test_other_places_are_no_part_of_a_head(changed: dict[str, Any], tmp_path: Path) -> None:
+    text = SAMPLED.having(**changed)
+    assert "it does not speak of every place of 3" in text.reason(tmp_path, "SSDHead")
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
