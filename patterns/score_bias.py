@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -31,14 +31,16 @@ class ScoreBias(Pattern):
     keras = "score_bias"
     inner = True
     order = staticmethod(plain)
+    rank: ClassVar[int] = 4
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         return op.Add(x, constant("bias"))
 
     def params(self, m: Match) -> dict[str, Any]:
-        windows, heads, *pair = m.shape("x", 4)
+        windows, *each = m.shape("x", self.rank)
         require(are_scores(m.graph, m.x), "it is not added to products of queries and keys")
-        require(m.bias.const.shape[-3:] == (heads, *pair), "it is not one for each head and pair")
+        alike = m.bias.const.shape[1 - self.rank :] == tuple(each)
+        require(alike, "it is not one for each head and pair")
         biases, bias = biases_of(m)
         hidden = (biases != bias).any(axis=1, keepdims=True)
         masked = np.where(hidden, bias + np.float32(HIDDEN), bias)
@@ -63,7 +65,8 @@ def are_scores(graph: Graph, value: Value) -> bool:
 def biases_of(m: Match) -> tuple[Array, Array]:
     """Those of all windows (n, heads, N, M), and what they are where nothing is hidden."""
     biases: Array = m.bias.const
-    biases = biases.reshape(-1, *biases.shape[-3:])
+    heads = m.x.shape[1] if len(m.x.shape) == 4 else 1
+    biases = biases.reshape(-1, heads, *biases.shape[-2:])
     return biases, biases.max(axis=0)
 
 
