@@ -108,7 +108,8 @@ class BiasedHead(Pattern):
     def params(self, m: Match) -> dict[str, Any]:
         scale = float(m.scale.const.reshape(()))
         require(math.isclose(scale, m._key_dim**-0.5, rel_tol=1e-5), "the scale is not 1/sqrt(d)")
-        require(m.x.shape[2:] == m.root.output.shape[2:], "it is of another image")
+        _, _, *pixels = m.root.output.shape or ()
+        require(m.x.shape[2:] == tuple(pixels), "it is of another image")
         return {"num_heads": 1}
 
 
