@@ -264,8 +264,8 @@ class SandwichBlock(Pattern):
 def sandwich_block(
     x: KerasTensor,
     kernels: tuple[int, ...],
-    key_dim: int,
     value_dim: int,
+    key_dim: int = 16,
     window_size: int = 7,
     expansion: float = 2,
     kernel_size: int = 3,
