@@ -3,11 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from onnx2mvit import convert, inspect
 from onnx2mvit.ir.expr import Name
 from onnx2mvit.ir.layout import BATCH
 from onnx2mvit.lowering.operators.arithmetic import added
+from onnx2mvit.runtimes import OnnxRuntimeRunner, as_the_file
+from tests.support.graphs import model, save
 from tests.support.operators import CONV, code, converted, reason
 
 TOKENS = "f = Reshape(x, flat)  t = Transpose<perm=[0,2,1]>(f)  "  # (N, 120, 8), as it stands
@@ -139,6 +143,21 @@ def test_reductions_answer_as_onnxruntime(tmp_path: Path) -> None:
         assert line in found.lines
     assert found.report["connections"]["outputs"]["k"] == "top_k0"
     assert found.report["verification"]["rewrite"]["max_rel_error"] < 1e-5
+
+
+def test_a_sum_of_integers_ends_at_the_largest_as_onnxruntime_s_does(tmp_path: Path) -> None:
+    text = """g (int32[N,2,4,4] x) => (int32[N] y, int32[N,2] z) {
+        y = ReduceSum<keepdims=0>(x, each)  z = ReduceL1<keepdims=0>(x, space)
+    }"""
+    file = save(model(text, opset=18, each=[1, 2, 3], space=[2, 3]), tmp_path)
+    made = convert(file, tmp_path, inputs=2)
+    ours, theirs = as_the_file(made.model, inspect(file)), OnnxRuntimeRunner(file)
+    for most in (100, 1 << 24, 1 << 28):
+        images = np.random.default_rng(0).integers(-most, most, (3, 2, 4, 4), np.int32)
+        images[1] = most
+        found = ours(images)
+        for name, array in theirs(images).items():
+            np.testing.assert_array_equal(found[name], array)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+import numpy as np
+
 from onnx2mvit.ir.code import KerasCode
 from onnx2mvit.ir.expr import KerasExpr, Operand, alone, call, layer
 from onnx2mvit.ir.layout import without
@@ -24,6 +26,7 @@ REDUCTIONS: tuple[tuple[str, tuple[int, ...], str | None, str, str | None], ...]
     ("ReduceSum", (11, 13), None, "sum", None),
     ("ReduceSumSquare", (11, 13, 18), "square", "sum", None),
 )
+INT32 = np.iinfo(np.int32)
 POOLING = {"ReduceMax": "Max", "ReduceMean": "Average"}
 
 
@@ -61,8 +64,12 @@ def reduction(op: OpContext, each: str | None, over: str, last: str | None) -> K
     if kind and floats and 1 <= space <= 3 and where == tuple(range(1, rank - 1)):
         pool = layer(f"Global{kind}Pooling{space}D", keepdims=keepdims or None)
         return after(op, pool(x), axes, keepdims)
+    ends = dtype == np.int32 and over == "sum" and each != "square"
+    x = call("ops.cast", x, "int64") if ends else x
     x = call(f"ops.{each}", x) if each else x
     x = call(f"ops.{over}", x, axis=alone(where), keepdims=(keepdims and bool(where)) or None)
+    if ends:  # onnxruntime's sums end at the largest integer, where TensorFlow's turn round
+        x = call("ops.cast", call("ops.clip", x, int(INT32.min), int(INT32.max)), "int32")
     return after(op, call(f"ops.{last}", x) if last else x, axes, keepdims)
 
 
