@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.builder import at_size, default_size, load, loading
+from onnx2mvit.errors import InvalidModelError
 from onnx2mvit.lifter.head import own_head
 from onnx2mvit.runtimes import some_inputs
 from onnx2mvit.stages import inspect
@@ -18,6 +19,7 @@ from onnx2mvit.verifier.verify_model import verify_model
 if TYPE_CHECKING:
     import keras
 
+    from onnx2mvit.ir.graph import Value
     from onnx2mvit.ir.network import Network
 
 INPUTS = 8
@@ -85,4 +87,20 @@ def load_traced(target: Path, network: Network, trust_module: bool = False) -> k
     own = own_head(network) if target.is_dir() else {}
     with loading(target):
         model = load(target, trust_module, **own)
-        return at_size(model, target, network.traced_size, **own)
+        model = at_size(model, target, network.traced_size, **own)
+    ours = [tensor.shape for tensor in model.inputs]
+    theirs = [_shape(network, value) for value in network.graph.inputs]
+    if len(ours) != len(theirs) or not all(map(_fits, ours, theirs)):
+        raise InvalidModelError(f"{target} takes {ours}, and the ONNX file {theirs}")
+    return model
+
+
+def _shape(network: Network, value: Value) -> tuple[int | None, ...]:
+    """Of an input as Keras has it; the batch is open."""
+    batch, shape = network.graph.batch_axes[value], value.shape or ()
+    return tuple(None if axis == batch else shape[axis] for axis in network.order(value))
+
+
+def _fits(ours: tuple[int | None, ...], theirs: tuple[int | None, ...]) -> bool:
+    pairs = zip(ours, theirs, strict=False)
+    return len(ours) == len(theirs) and all(None in pair or len({*pair}) == 1 for pair in pairs)

@@ -136,6 +136,20 @@ def test_another_network_is_refused(file: Path, folder: Path, tmp_path: Path) ->
         onnx2mvit.verify(file, _renamed(folder, tmp_path / "other"), inputs=1)
 
 
+@pytest.mark.parametrize("shapes", ["(32, 32, 3)] * 2", "(32, 32, 1)]"])
+def test_a_module_that_takes_something_else_is_refused(
+    file: Path, folder: Path, tmp_path: Path, shapes: str
+) -> None:
+    target = _renamed(folder, tmp_path / "other")
+    (target / "net.py").write_text(
+        "import keras\ndef net(num_classes=None, include_top=True, **how):\n"
+        f"    images = [keras.Input(shape) for shape in [{shapes}]\n"
+        "    return keras.Model(images, keras.layers.Flatten()(images[0]))\n"
+    )
+    with pytest.raises(InvalidModelError, match=r"takes \[\(None, 32, 32, .*the ONNX file"):
+        onnx2mvit.verify(file, target, inputs=1)
+
+
 def _renamed(folder: Path, target: Path) -> Path:
     """The converted model with another name for its stem."""
     target.mkdir()
