@@ -7,7 +7,7 @@ of its passes; `rules` bring what exporters write differently to one spelling.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,16 +68,26 @@ def read(
     model = upgraded(path, model, outputs)  # to operators of an opset that rules and patterns know
     batch, channels = batch_axes(model), channel_axes(model)
     make_concrete(model, path, size)  # inputs of a size that folding can compute with
-    graph = graph_of(model, source, rules)
-    graph.batch_axes = {value: batch[value.name] for value in graph.inputs}
+    graph = graph_of(model, source, rules, batch)
     graph.channel_axes = {v: channels[v.name] for v in graph.inputs if v.name in channels}
     wanted = given_preprocessing(preprocessing, source.preprocessing)
     graph.source = replace(graph.source, preprocessing=without_leading(graph, wanted))
     return graph
 
 
-def graph_of(model: ir.Model, source: Source, rules: Sequence[Rule] = ()) -> Graph:
+def graph_of(
+    model: ir.Model,
+    source: Source,
+    rules: Sequence[Rule] = (),
+    batch: Mapping[str, int | None] | None = None,
+) -> Graph:
     """The graph of a model whose inputs have concrete shapes, whatever they are.
+
+    Args:
+        model: it is changed.
+        source: what is known of the file.
+        rules: the user's.
+        batch: which axis of each input holds the batch, by its name; the first of all if not given.
 
     Raises:
         InvalidModelError: it cannot be simplified, or it is not a graph.
@@ -88,6 +98,8 @@ def graph_of(model: ir.Model, source: Source, rules: Sequence[Rule] = ()) -> Gra
     simplify(model, source.file)  # no functions, no constant expressions, shapes inferred anew
     graph = as_graph(model, source)
     graph.output_names = names  # where two outputs are one value, simplifying keeps one name
+    if batch is not None:
+        graph.batch_axes = {value: batch[value.name] for value in graph.inputs}
     graph.folded = len(graph)
     unify(graph, users=rules)  # the rules, until what every exporter writes has one spelling
     frozen = not source.dynamic_size  # else what is padded by a number is so at every size

@@ -122,3 +122,28 @@ def test_an_encoder_is_transformer_layers(
     network = onnx2mvit.inspect(exported(model, LEGACY, tmp_path, SIZE))
     kinds = [block.kind for block in network.blocks]
     assert kinds == ["PatchEmbedding", "TransformerLayer", "TransformerLayer", "TokenClassifier"]
+
+
+@pytest.mark.parametrize(
+    ("norm_first", "kind"), [(False, "TransformerEncoderLayer"), (True, "TransformerLayer")]
+)
+def test_an_encoder_whose_input_has_the_sequence_first(
+    tmp_path: Path, norm_first: bool, kind: str
+) -> None:
+    """That is torch's default. Keras's model has the images first, as many as one likes."""
+    layer = nn.TransformerEncoderLayer(DIM, 2, 32, norm_first=norm_first)
+    encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+    randomize(encoder, 0)
+    tokens, file = torch.randn(5, 2, DIM), tmp_path / "net.onnx"
+    axes = {"tokens": {1: "batch"}}
+    own = {"opset_version": 17, "input_names": ["tokens"], "dynamic_axes": axes}
+    torch.onnx.export(encoder.eval(), (tokens,), file, dynamo=False, **own)
+    result = onnx2mvit.convert(file, tmp_path, inputs=2)
+    assert result.report["verification"]["verdict"] == "passed"
+    kinds = [block.kind for block in result.blocks]
+    assert [each for each in kinds if each != "Transpose"] == [kind, kind]
+    assert result.model.input_shape == (None, 5, DIM)
+    with torch.no_grad():
+        expected = encoder(tokens).numpy()
+    found = np.asarray(result.model(tokens.numpy().transpose(1, 0, 2)))
+    assert np.allclose(found.transpose(1, 0, 2), expected, atol=1e-4 * np.abs(expected).max())

@@ -16,6 +16,7 @@ COVERS = {
     "FlatLinear",
     "TokensOfHeads",
     "TurnAfterTokens",
+    "TurnAtInput",
     "HeadsOfEachImage",
 }
 
@@ -64,6 +65,28 @@ def test_what_is_something_else_is_not_passed(nodes: str) -> None:
     unify(graph)
     assert ops(graph)[-1] == last
     assert_same_answers(made, graph)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "left"),
+    [
+        ("y = LayerNormalization<axis=-1>(x, g, b)", ["LayerNormalization"]),
+        ("m = MatMul(x, w)  y = Relu(m)", ["MatMul", "Relu"]),
+        ("n = Add(x, places)  m = Gelu(n)  y = Add(x, m)", ["Add", "Gelu", "Add"]),
+    ],
+)
+def test_an_input_with_the_sequence_first_is_turned(nodes: str, left: list[str]) -> None:
+    weights: Any = {"g": (4,), "b": (4,), "w": (4, 6), "places": (5, 1, 4)}
+    used = {name: value for name, value in weights.items() if f"{name})" in nodes.replace(",", ")")}
+    made = model(f"g (float[5,2,4] x) => (float y) {{ {nodes} }}", opset=20, **used)
+    graph = plain(made)
+    graph.batch_axes = {graph.inputs[0]: 1}
+    unify(graph)
+    assert ops(graph) == ["Transpose", *left, "Transpose"]
+    assert_same_answers(made, graph)
+    images_first = plain(made)
+    unify(images_first)
+    assert ops(images_first) == left
 
 
 def test_a_linear_layer_on_all_tokens_is_one_on_those_of_each_image() -> None:

@@ -96,6 +96,7 @@ RULES: tuple[Rule, ...] = (
     sequence.FlatLinear(),
     sequence.TokensOfHeads(),
     sequence.TurnAfterTokens(),
+    sequence.TurnAtInput(),
     sequence.HeadsOfEachImage(),
     attention.SoftmaxIsNumber(),
     arithmetic.SoftmaxAxis(),

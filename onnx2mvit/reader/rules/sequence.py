@@ -44,6 +44,11 @@ def transposed(x: Value, perm: tuple[int, ...], m: Match, new: Builder) -> Value
     return made
 
 
+def sequence_first(x: Value, m: Match) -> bool:
+    """True if it is an input of the network, with the sequence before the images."""
+    return m.graph.batch_axes.get(x) == 1 and len(x.shape or ()) == 3
+
+
 class TurnAfterTokens(Rule):
     """What treats each token alike does not mind which axis the images are.
 
@@ -79,9 +84,13 @@ class TurnAfterTokens(Rule):
         """An operand with the images first."""
         if value is None:
             return None
+        if sequence_first(value, m):
+            return transposed(value, TURN, m, new)
         if value.const is None:
             turn = m.graph.producer(value)
+            require(turn is not None and turn.op == "Transpose", "one of them alone is turned")
             assert turn is not None and turn.inputs[0] is not None
+            require(not sequence_first(turn.inputs[0], m), "it is an input that was turned")
             if turn.attrs["perm"] == TURN:
                 return turn.inputs[0]
             return transposed(turn.inputs[0], (0, 2, 1), m, new)
@@ -89,6 +98,28 @@ class TurnAfterTokens(Rule):
             return value
         require(value.const.ndim == 3, "a constant has more axes")
         return new.constant(value.const.transpose(TURN), "turned")
+
+
+class TurnAtInput(TurnAfterTokens):
+    """An input that has the sequence first is turned, and what treats each token alike turned back.
+
+    f(x) → Transpose(f(Transpose(x, perm=(1, 0, 2))), perm=(1, 0, 2))
+    where f is a normalization or linear layer, or a sum with a constant or with what is turned
+    """
+
+    needed_by = "torch's nn.TransformerEncoder, whose input has the sequence first unless told"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return any_of(
+            op.LayerNormalization(x, constant("gamma", rank=1), constant("beta", rank=1)),
+            op.MatMul(x, constant("kernel", rank=2)),
+            op.Add(x, constant("constant")),
+            op.Add(x, op.Transpose(Var("other"), perm=turns)),
+        )
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        require(sequence_first(m.x, m), "it is of no input that has the sequence first")
+        return super().rewrite(m, new)
 
 
 class FlatLinear(Rule):
