@@ -1,7 +1,4 @@
-"""The pixels that Swin's stages see: patches, and four pixels that become one.
-
-arXiv:2103.14030, section 3.1.
-"""
+"""Pixels of Swin (arXiv:2103.14030, section 3.1): patches, and four pixels that become one."""
 
 from __future__ import annotations
 
