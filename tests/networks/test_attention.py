@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import keras
 import numpy as np
@@ -136,7 +136,7 @@ def test_an_encoder_whose_input_has_the_sequence_first(
     randomize(encoder, 0)
     tokens, file = torch.randn(5, 2, DIM), tmp_path / "net.onnx"
     axes = {"tokens": {1: "batch"}}
-    own = {"opset_version": 17, "input_names": ["tokens"], "dynamic_axes": axes}
+    own: dict[str, Any] = {"opset_version": 17, "input_names": ["tokens"], "dynamic_axes": axes}
     torch.onnx.export(encoder.eval(), (tokens,), file, dynamo=False, **own)
     result = onnx2mvit.convert(file, tmp_path, inputs=2)
     assert result.report["verification"]["verdict"] == "passed"
