@@ -5,6 +5,7 @@ There is no second way to make the model, so the source cannot lie.
 
 from __future__ import annotations
 
+import importlib.machinery
 import importlib.util
 import inspect
 import traceback
@@ -24,13 +25,22 @@ if TYPE_CHECKING:
     import keras
 
 
+class _SourceLoader(importlib.machinery.SourceFileLoader):
+    """Writes no `__pycache__` beside the source: the folder is published as it is."""
+
+    def set_data(self, path: str, data: Any, *, _mode: int = 0o666) -> None:
+        """Does nothing with the compiled module."""
+
+
 def import_module(path: Path) -> ModuleType:
-    """Imports a Python file under a name of its own; sys.modules is left alone."""
-    spec = importlib.util.spec_from_file_location(f"onnx2mvit_emitted.{path.stem}", path)
-    if spec is None or spec.loader is None:
+    """Imports a Python file under a name of its own; sys.modules and its folder are left alone."""
+    name = f"onnx2mvit_emitted.{path.stem}"
+    loader = _SourceLoader(name, str(path))
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
+    if spec is None:
         raise InvalidModelError(f"{path} is not a Python module")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    loader.exec_module(module)
     return module
 
 

@@ -6,7 +6,7 @@ import ast
 import textwrap
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +56,16 @@ def called_model_functions(model: str) -> list[str]:
 
 
 def _called(functions: dict[str, str], model: str, taken: Container[str]) -> list[str]:
-    called = {node.id for node in ast.walk(ast.parse(model)) if isinstance(node, ast.Name)}
+    called = {*_names_in(model)}
     for name, text in reversed(functions.items()):  # later ones may call those before
         if name in called and name not in taken:
-            called |= {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
+            called |= _names_in(text)
     return [text for name, text in functions.items() if name in called and name not in taken]
+
+
+@lru_cache(maxsize=256)
+def _names_in(text: str) -> frozenset[str]:
+    return frozenset(node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name))
 
 
 @cache

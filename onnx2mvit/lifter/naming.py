@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import count
+from itertools import chain, count
 
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.expr import Name
@@ -245,7 +245,8 @@ def interface_names(blocks: Sequence[Block], names: Sequence[str], suffix: str) 
         stem = identifier(name).strip("_") or suffix
         stem = stem if stem.isidentifier() else f"{suffix}_{stem}"
         stem = f"{stem}_{suffix}" if re.sub(r"_\d+$", "", stem) in unnamed else stem
-        wanted = [stem, f"{stem}_{suffix}", *(f"{stem}_{number}" for number in range(2, 999))]
+        numbered = (f"{stem}_{number}" for number in count(2))
+        wanted = chain([stem, f"{stem}_{suffix}"], numbered)
         found.append(next(each for each in wanted if each not in taken))
         taken.add(found[-1])
     return found

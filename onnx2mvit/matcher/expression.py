@@ -43,7 +43,7 @@ class Expr:
         own = self.roots if len(self.roots) == 1 else frozenset()
         return own.union(*(part.needs for part in self.parts))
 
-    @property
+    @cached_property  # parts are shared, and asked for it again and again
     def size(self) -> int:
         """How many nodes the smallest form of it has; what stands twice counts twice."""
         return sum(part.size for part in self.parts)
@@ -89,10 +89,10 @@ class Op(Expr):
         """This operator."""
         return frozenset({self.op})
 
-    @property
+    @cached_property
     def size(self) -> int:
         """The node and its operands."""
-        return 1 + super().size
+        return 1 + sum(part.size for part in self.parts)
 
     def misfit(self, node: Node) -> tuple[str, Any, Any] | None:
         """A keyword, what a node has there, and the value or predicate that it must satisfy.
@@ -145,7 +145,7 @@ class AnyOf(Expr):
         """Those that all of them have."""
         return frozenset.intersection(*(part.needs for part in self.parts))
 
-    @property
+    @cached_property
     def size(self) -> int:
         """That of the smallest."""
         return min(part.size for part in self.parts)
@@ -179,10 +179,10 @@ class Rearrange(Expr):
         """The lengths that are numbers."""
         return {name: length for name, length in self.keywords.items() if isinstance(length, int)}
 
-    @property
+    @cached_property
     def size(self) -> int:
         """One node at least, and what is rearranged."""
-        return 1 + super().size
+        return 1 + sum(part.size for part in self.parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,7 +222,7 @@ class Commutative(Expr):
         """These operators."""
         return frozenset(self.ops)
 
-    @property
+    @cached_property
     def size(self) -> int:
         """One node at least, and the operands that must be there."""
         return 1 + sum(part.size * part.least for part in self.parts)

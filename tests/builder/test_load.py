@@ -1,13 +1,15 @@
 """A converted model is loaded, or what is wrong is said; nothing runs that is not trusted."""
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import pytest
 
-from onnx2mvit.builder import load
+import onnx2mvit
+from onnx2mvit.builder import build, load
 from onnx2mvit.errors import InvalidModelError, UsageError
 
 OWN_LAYER = """import pathlib
@@ -108,3 +110,13 @@ def test_a_keras_file_that_was_damaged_is_said_to_be(
     (tmp_path / "net.keras").write_bytes(DAMAGES[damage](saved))
     with pytest.raises(InvalidModelError, match="cut off or changed"):
         load(tmp_path / "net.keras")
+
+
+def test_the_folder_of_a_module_is_left_as_it_is(
+    small: tuple[Path, onnx2mvit.Conversion], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    folder = small[1].folder
+    before = sorted(folder.iterdir())
+    build(folder)
+    assert sorted(folder.iterdir()) == before and not (folder / "__pycache__").exists()

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parent.parent.parent
 NOBODY = 65534
 MAIN = """
 import os, sys
+import onnx2mvit
 from onnx2mvit.cli.main import app, main
 from onnx2mvit import api as conversion
 from onnx2mvit.base import output
@@ -24,7 +25,7 @@ from onnx2mvit.cli import show
 from onnx2mvit.builder import weights
 if os.getuid() == 0:
     # Python's own files may be root's alone: what is imported late is imported now.
-    conversion.emit(conversion.inspect({arguments!r}[1]), "net", "")
+    conversion.emit(onnx2mvit.inspect({arguments!r}[1]), "net", "")
     sys.argv = ["onnx2mvit", "inspect", {arguments!r}[1]]
     app(standalone_mode=False)
     os.setgroups([])
