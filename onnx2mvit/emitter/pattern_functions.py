@@ -40,7 +40,8 @@ def functions_of(
     """
     everything = [block for top in blocks for block in top.walk()]
     patterns = {_keras_of(b.pattern): b.pattern for b in everything if b.pattern.keras is not None}
-    sources = [_source_of(function) for function in patterns]
+    sources = map(_source_of, patterns)
+    written = [node for source in sources for node in ast.walk(ast.parse(source))]
     taken: dict[str, Python] = {}
     found: dict[str, Function] = {}
 
@@ -60,7 +61,7 @@ def functions_of(
         siblings = [block for block in everything if block.pattern is pattern]
         text = whole
         if siblings:
-            text = prune(whole, siblings, forwarded(sources, name), FORWARDED)
+            text = prune(whole, siblings, forwarded(written, name), FORWARDED)
         # The defaults are for the calls that the reader sees, those of the whole model.
         siblings = [block for block in blocks if block.pattern is pattern] or siblings
         made = _function(text, python, pattern, siblings, roles)

@@ -8,7 +8,7 @@ left keeps its comments: libcst changes a text, ast only reads it.
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import libcst as cst
 
@@ -16,13 +16,12 @@ from onnx2mvit.emitter.syntax import code_of, defaults_of, parsed
 from onnx2mvit.ir.block import Block
 
 
-def forwarded(texts: Iterable[str], name: str) -> set[str]:
-    """The arguments that the function `name` may be given by these functions.
+def forwarded(every: Sequence[ast.AST], name: str) -> set[str]:
+    """The arguments that the function `name` may be given by functions with these syntax nodes.
 
     A call that hands on `**arguments` may hold any that is given by name somewhere, to a function
     or in a dict.
     """
-    every = [node for text in texts for node in ast.walk(ast.parse(text))]
     calls = [call for call in every if isinstance(call, ast.Call)]
     own = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == name]
     held: set[str] = set()

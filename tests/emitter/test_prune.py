@@ -212,9 +212,10 @@ def test_arguments_on_one_line() -> None:
 
 def test_what_functions_hand_on_by_name_to_one_another() -> None:
     texts = ["def f(x):\n    return g(x, a=1, **x)\n", "def h(x):\n    return f(x, b=2)\n"]
-    assert forwarded(texts, "f") == {"b"}
-    assert forwarded(texts, "g") == {"a", "b"}
-    assert forwarded(texts, "h") == set()
+    written = [node for text in texts for node in ast.walk(ast.parse(text))]
+    assert forwarded(written, "f") == {"b"}
+    assert forwarded(written, "g") == {"a", "b"}
+    assert forwarded(written, "h") == set()
 
 
 CHOICE = "def choice(x, masked=False, *, name):\n    return {}\n"
