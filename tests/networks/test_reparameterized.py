@@ -43,14 +43,9 @@ def exported(config: Config, request: Request, folder: Path) -> Path:
     return networks.exported(Network(config), request, folder, SIZE)
 
 
-# Dynamo takes seconds for each: these are of all parts, and three more are converted below.
-BY_DYNAMO = {("MobileOne, squeezed", "dynamo"), ("RepVGG", "dynamo")}
+# Dynamo takes seconds for each: two of its files are converted below.
 EXPORTS = [
-    pytest.param(
-        case,
-        how,
-        marks=pytest.mark.slow if "dynamo" in how and (case, how) not in BY_DYNAMO else (),
-    )
+    pytest.param(case, how, marks=pytest.mark.slow if "dynamo" in how else ())
     for how in REQUESTS
     for case in CASES
 ]
@@ -82,8 +77,14 @@ def test_blocks_are_called_after_their_modules(network: str, last: str, tmp_path
     assert names == expected
 
 
-@pytest.mark.parametrize("how", ["dynamo, BN kept", "legacy"])
-@pytest.mark.parametrize("case", ["MobileOne", "MobileOne, merged", "RepVGG, squeezed"])
+@pytest.mark.parametrize(
+    ("case", "how"),
+    [
+        *((case, "legacy") for case in ("MobileOne", "MobileOne, merged", "RepVGG, squeezed")),
+        *((case, "dynamo, BN kept") for case in ("MobileOne", "RepVGG, squeezed")),
+        pytest.param("MobileOne, merged", "dynamo, BN kept", marks=pytest.mark.slow),
+    ],
+)
 def test_it_answers_as_onnxruntime_and_as_torch(case: str, how: str, tmp_path: Path) -> None:
     config, kinds = CASES[case]
     result = onnx2mvit.convert(exported(config, REQUESTS[how], tmp_path), tmp_path, inputs=2)

@@ -43,7 +43,11 @@ def test_every_node_lies_in_a_block_and_the_network_is_the_same(name: str, lifte
 
 
 @pytest.mark.parametrize(
-    "name", ["hf-mobilevitv2_050.dynamo.raw.dynb", "timm-mobilevitv2_050.legacy13.dynb"]
+    "name",
+    [
+        pytest.param("hf-mobilevitv2_050.dynamo.raw.dynb", marks=pytest.mark.slow),
+        "timm-mobilevitv2_050.legacy13.dynb",
+    ],
 )
 def test_it_answers_as_onnxruntime(name: str, filled: Fill, tmp_path: Path) -> None:
     result = converted(filled(name), tmp_path)

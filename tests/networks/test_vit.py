@@ -95,7 +95,7 @@ REQUESTS: dict[str, tuple[Request, dict[str, Any]]] = {
 
 
 # The others have what is between these opsets.
-FAST = {"dynamo18", "dynamo23", "legacy11", "legacy13-bn", "legacy20"}
+FAST = {"dynamo23", "legacy11", "legacy13-bn", "legacy20"}
 MARKED = [case if case in FAST else pytest.param(case, marks=pytest.mark.slow) for case in REQUESTS]
 
 

@@ -51,7 +51,10 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     ("code_base", "request_of"),
-    [*CASES[::2], *(pytest.param(*case, marks=pytest.mark.slow) for case in CASES[1::2])],
+    [
+        pytest.param(*case, marks=() if case in (CASES[0], CASES[4]) else pytest.mark.slow)
+        for case in CASES
+    ],
     ids=lambda value: name(value) if isinstance(value, Request) else value,
 )
 def test_where_patches_do_not_fill_the_image_it_is_the_same_network(
