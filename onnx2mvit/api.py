@@ -42,6 +42,7 @@ from onnx2mvit.reports import (
     render,
 )
 from onnx2mvit.stages import at_sizes
+from onnx2mvit.target import ExportRequest, exported
 from onnx2mvit.verifier import (
     FOLDER,
     INPUTS,
@@ -93,9 +94,18 @@ def convert(
     merge_branches: bool = False,
     blocks: bool = False,
     preprocessing: Given = None,
+    weights: str | Path | None = None,
+    seed: int = 0,
+    fold_bn: bool = False,
     progress: Progress | None = None,
+    warn: Progress | None = None,
 ) -> Conversion:
     """Converts an ONNX file to a Keras model, in `output`/`name`/.
+
+    `path` may also be what `export` takes: a name of `onnx2mvit export --list`, a Hugging Face
+    repository, or a .pt file. It is exported first, to where `export` does so by default, with its
+    `weights`, `seed` and `fold_bn`, at `image_size` if that is one, and `warn` is called with what
+    one should know of that. What is a file is always a file.
 
     The folder gets NAME.py, NAME.safetensors (weights by layer path), NAME.keras, report.json and
     report.html; those of an older one of that name are replaced, and what else is in it stays. The
@@ -132,19 +142,23 @@ def convert(
     Raises:
         InvalidModelError: it is not a usable ONNX file.
         UnsupportedError: something in it is not supported.
-        UsageError: the name is no Python identifier, `images` holds none, there is no head, no
-            tensor of a name in `outputs`, there are no branches to merge, or a file of patterns
-            cannot be used.
-        MissingDependencyError: Keras has no backend here.
+        UsageError: `path` is no file and names no network, the name is no Python identifier,
+            `images` holds none, there is no head, no tensor of a name in `outputs`, there are no
+            branches to merge, or a file of patterns cannot be used.
+        MissingDependencyError: Keras has no backend here, or there is no torch for an export.
     """
-    check_arguments(locals())
-    path, stages = Path(path), Stages(progress)
+    check_arguments(locals(), optional=("weights",))
+    stages = Stages(progress)
+    size = image_size if isinstance(image_size, tuple) else None
+    asked = ExportRequest(weights, seed, fold_bn, size)
+    if made := exported(str(path), asked, stages.progress, warn or stages.progress):
+        stages.seconds["export"] = round(made.seconds, 3)
+    path = Path(path) if made is None else made.path
     name = name or model_name(path.stem)
     if name != model_name(name):
         raise UsageError(f"{name!r} is not a name for a module: try {model_name(name)!r}")
     own = all_patterns(patterns)
     with stages("read"):
-        size = image_size if isinstance(image_size, tuple) else None
         graph = read(path, size, own_rules(own), outputs, preprocessing)
     with stages("rewrite"):
         graph = merged(graph) if merge_branches else graph
@@ -180,7 +194,7 @@ def convert(
             seconds = dict(stages.seconds)
             report = conversion_report(network, model, head, verification, others, seconds)
             _write_report(work, report, source)
-    return Conversion(model, network.blocks, target, target / f"{name}.py", report)
+    return Conversion(model, network.blocks, target, target / f"{name}.py", report, made)
 
 
 def verify(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from onnx2mvit.exporter import ExportResult
 from onnx2mvit.ir.block import Block
 
 if TYPE_CHECKING:
@@ -14,13 +15,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Conversion:
-    """What `convert` made: the model, where it came from, and the proof."""
+    """What `convert` made: the model, where it came from, and the proof.
+
+    `exported` is what was known of the ONNX file where that was exported first.
+    """
 
     model: keras.Model
     blocks: tuple[Block, ...]
     folder: Path
     source: Path
     report: dict[str, Any]
+    exported: ExportResult | None = None
 
     @property
     def passed(self) -> bool | None:

@@ -31,6 +31,7 @@ HOUSE = (
         "evaluation",
         "models",
         "publishing",
+        "target",
         "conversion",
         "api",
         "__init__",

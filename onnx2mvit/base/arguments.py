@@ -45,7 +45,7 @@ def _several(test: Test) -> Test:
 # What each argument must be, and how that is said; None is allowed where it is the default.
 KINDS: dict[str, tuple[Test, str]] = {
     **dict.fromkeys(
-        ("path", "target", "output", "images", "calibration", "labels", "onnx", "data"),
+        ("path", "target", "output", "images", "calibration", "labels", "onnx", "data", "weights"),
         (_is_path, "a path"),
     ),
     **dict.fromkeys(("name", "format", "precision", "exporter", "engine"), (_is_text, "a text")),

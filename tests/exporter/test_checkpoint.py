@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from onnx2mvit.errors import InvalidModelError, UsageError
-from onnx2mvit.exporter.models import load
+from onnx2mvit.exporter.models import load, network_of
 
 pytestmark = pytest.mark.xdist_group("checkpoint")  # its fixtures are slow to make
 
@@ -107,7 +107,9 @@ def refusal(state: object, folder: Path) -> str:
 def test_every_tensor_comes_back(apple: State, random: State, tmp_path: Path) -> None:
     assert len(apple) == 311
     assert apple["layer_4.1.global_rep.2.pre_norm_mha.1.qkv_proj.weight"].shape == (240, 80)
-    loaded = weights("mobilevit_xxs", save(apple, tmp_path))
+    path = save(apple, tmp_path)
+    assert network_of(Path(path)) == "mobilevit_xxs"
+    loaded = weights("mobilevit_xxs", path)
     assert loaded.keys() == random.keys()
     assert all(torch.equal(loaded[name], random[name]) for name in random)
 
