@@ -2,43 +2,23 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from onnx2mvit.cli.console import live_progress, print_json, results
-from onnx2mvit.cli.options import Debug, Json, Quiet, TrustModule
+from onnx2mvit.cli.options import Debug, Deployable, Json, Precision, Quiet, TrustModule
 from onnx2mvit.errors import VerificationError
 from onnx2mvit.ir.image_size import parse_size
-
-
-class Format(StrEnum):
-    """What can be written."""
-
-    LITERT = "litert"
-    SAVED_MODEL = "saved_model"
-    ONNX = "onnx"
-    KERAS_HUB = "keras_hub"
-
-
-class Precision(StrEnum):
-    """Of the weights; images and answers are always float32."""
-
-    FLOAT32 = "float32"
-    FLOAT16 = "float16"
-    INT8 = "int8"
 
 
 def deploy(
     target: Annotated[
         Path, typer.Argument(help="What `convert` wrote: a folder or a .keras file.")
     ],
-    format_: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.LITERT,
-    precision: Annotated[
-        Precision, typer.Option(help="float16 and int8 are for litert.")
-    ] = Precision.FLOAT32,
+    format_: Annotated[Deployable, typer.Option("--format", help="What to write.")] = "litert",
+    precision: Precision = "float32",
     calibration: Annotated[
         Path | None,
         typer.Option(help="A folder of images on which int8 measures what each block loses."),
@@ -91,8 +71,8 @@ def deploy(
         result = run(
             target,
             output,
-            format=format_.value,
-            precision=precision.value,
+            format=format_,
+            precision=precision,
             image_size=size,
             batch=batch,
             calibration=calibration,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -29,13 +28,6 @@ from onnx2mvit.cli.options import (
 )
 
 SHOWN = 10  # images of each kind
-
-
-class Engine(StrEnum):
-    """Who does the work."""
-
-    LOCAL = "local"
-    RAY = "ray"
 
 
 def evaluate(
@@ -65,8 +57,9 @@ def evaluate(
     ] = None,
     batch: Annotated[int, typer.Option(help="Images at a time.", min=1)] = 32,
     engine: Annotated[
-        Engine, typer.Option(help="local: this machine; ray: Ray Data, also on a cluster.")
-    ] = Engine.LOCAL,
+        Literal["local", "ray"],
+        typer.Option(help="local: this machine; ray: Ray Data, also on a cluster."),
+    ] = "local",
     workers: Annotated[
         int | None,
         typer.Option(help="Processes that read images, or do all of it with ray; 0: none.", min=0),
@@ -115,7 +108,7 @@ def evaluate(
             labels=labels,
             limit=limit,
             batch=batch,
-            engine=engine.value,
+            engine=engine,
             workers=workers,
             preprocessing=how,
             output=output,

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from onnx2mvit.cli.console import live_progress, results, show_lines, warn
 from onnx2mvit.cli.options import WEIGHTS, Debug, FoldBn, Quiet, Seed
 from onnx2mvit.ir.image_size import parse_size
-
-
-class Exporter(StrEnum):
-    """torch's two ONNX exporters."""
-
-    DYNAMO = "dynamo"
-    LEGACY = "legacy"
 
 
 def _list_models(wanted: bool) -> None:
@@ -42,7 +34,9 @@ def export(
     ] = None,
     weights: Annotated[str, WEIGHTS] = "hub",
     seed: Seed = 0,
-    exporter: Annotated[Exporter, typer.Option(help="Which of torch's.")] = Exporter.DYNAMO,
+    exporter: Annotated[
+        Literal["dynamo", "legacy"], typer.Option(help="Which of torch's.")
+    ] = "dynamo",
     opset: Annotated[
         int | None, typer.Option(help="By default 20 (dynamo) or 17 (legacy).")
     ] = None,
@@ -81,7 +75,7 @@ def export(
             output,
             weights=weights,
             seed=seed,
-            exporter=exporter.value,
+            exporter=exporter,
             opset=opset,
             image_size=size,
             fold_bn=fold_bn,

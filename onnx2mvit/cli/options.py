@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperCommand
 
 SEVERAL = "--outputs"
+
+Deployable = Literal["litert", "saved_model", "onnx", "keras_hub"]
+Publishable = Literal["keras", Deployable]
 
 # What a command has to say is in its exception: `ending` looks for this one.
 Debug = Annotated[bool, typer.Option("--debug", help="Show the trace of an error as well.")]
@@ -50,6 +53,10 @@ WEIGHTS = typer.Option(
 Seed = Annotated[int, typer.Option(help="For random weights.")]
 FoldBn = Annotated[
     bool, typer.Option("--fold-bn", help="Fold batch normalization into the convolutions.")
+]
+Precision = Annotated[
+    Literal["float32", "float16", "int8"],
+    typer.Option(help="Of the weights; float16 and int8 are for litert."),
 ]
 Quiet = Annotated[
     bool,

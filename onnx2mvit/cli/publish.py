@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from onnx2mvit.cli.console import live_progress, print_json, results
-from onnx2mvit.cli.deploy import Precision
-from onnx2mvit.cli.options import Debug, Json, Quiet
-
-
-class Format(StrEnum):
-    """What can be published."""
-
-    KERAS = "keras"
-    LITERT = "litert"
-    SAVED_MODEL = "saved_model"
-    ONNX = "onnx"
-    KERAS_HUB = "keras_hub"
+from onnx2mvit.cli.options import Debug, Json, Precision, Publishable, Quiet
 
 
 def publish(
@@ -31,10 +19,8 @@ def publish(
             help="A folder, hf://USER/NAME or kaggle://USER/MODEL/FRAMEWORK/VARIATION.",
         ),
     ],
-    format_: Annotated[Format, typer.Option("--format", help="What to publish.")] = Format.KERAS,
-    precision: Annotated[
-        Precision, typer.Option(help="float16 and int8 are for litert.")
-    ] = Precision.FLOAT32,
+    format_: Annotated[Publishable, typer.Option("--format", help="What to publish.")] = "keras",
+    precision: Precision = "float32",
     license_: Annotated[
         str | None,
         typer.Option("--license", help="Of the weights, as the hub calls it: apache-2.0"),
@@ -68,8 +54,8 @@ def publish(
         result = run(
             target,
             to,
-            format=format_.value,
-            precision=precision.value,
+            format=format_,
+            precision=precision,
             license=license_,
             weights_from=weights_from,
             private=private,

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from onnx2mvit.cli.console import Row, show_rows
 from onnx2mvit.deployment import Deployment, Fidelity
-from onnx2mvit.reports.wording import matched_boxes
+from onnx2mvit.reports.wording import axes, matched_boxes
 
 SHOWN_BLOCKS = 8
 
@@ -22,7 +19,7 @@ def show_deployment(console: Console, result: Deployment) -> None:
     colour = "green" if result.passed else "red"
     weights = report["weights"] or "unknown"
     takes, gives = (
-        ", ".join(f"{each['name']} {_tensor(each)}" for each in report[kind])
+        ", ".join(f"{each['name']} {axes(each)}" for each in report[kind])
         for kind in ("inputs", "outputs")
     )
     signatures = (f"{name} ({', '.join(given)})" for name, given in report["signatures"].items())
@@ -80,12 +77,3 @@ def _blocks(result: Deployment) -> Table:
         kept = "float32" if loss.kept_float else "int8"
         table.add_row(loss.block, f"{loss.weights:,}", decibel, kept)
     return table
-
-
-def _tensor(entry: Mapping[str, Any]) -> str:
-    """The axes of an input or an output with their lengths, and its type."""
-    parts = [
-        f"{'' if name == '?' else f'{name} '}{'any' if length is None else length}"
-        for name, length in zip(entry["axes"], entry["shape"], strict=True)
-    ]
-    return f"({', '.join(parts)}) {entry['dtype']}"

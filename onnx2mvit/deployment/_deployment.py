@@ -17,7 +17,8 @@ from onnx2mvit.base.user_files import labels_in
 from onnx2mvit.deployment import _int8, _litert, _onnx, _saved_model
 from onnx2mvit.deployment._comparison import Fidelity, fidelity
 from onnx2mvit.deployment._float64 import judged
-from onnx2mvit.deployment._interface import Interface, describe_model, feature_extractor
+from onnx2mvit.deployment._head import extractors_of
+from onnx2mvit.deployment._interface import Interface, describe_model
 from onnx2mvit.deployment._keras_hub import keras_hub_runner, write_keras_hub
 from onnx2mvit.deployment._original import Original, find_original, keras_original
 from onnx2mvit.deployment._request import (
@@ -194,12 +195,11 @@ def _write(job: _Job, file: Path) -> None:
         return
     job.signatures = {SERVE: [tensor.name for tensor in job.interface.outputs]}
     if job.format == "saved_model":
-        extractor = feature_extractor(job.model)
-        _saved_model.write_saved_model(job.model, file, job.interface, extractor)
-        if extractor is None:
+        extractors = extractors_of(job.model)
+        _saved_model.write_saved_model(job.model, file, job.interface, extractors)
+        if not extractors:
             job.notes.append("no head was found, so there is no signature of features")
-        else:
-            job.signatures[_saved_model.FEATURES] = [_saved_model.FEATURES]
+        job.signatures |= {name: [name] for name in extractors}
         return
     content = _litert.litert_model(job.model, job.interface, half=job.precision == "float16")
     if job.precision == "int8":

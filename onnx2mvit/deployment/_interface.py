@@ -1,4 +1,4 @@
-"""What goes into a deployed file and what comes out: names, shapes, and where the head begins."""
+"""What goes into a deployed file and what comes out: names, shapes and axes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnx2mvit.builder import image_input
-from onnx2mvit.builder.calls import calls_of
 from onnx2mvit.errors import UnsupportedError
 from onnx2mvit.ir.preprocessing import ASSUMED, Preprocessing, from_dict
 from onnx2mvit.lifter.naming import identifier
@@ -180,22 +179,3 @@ def _output_names(model: keras.Model, report: Sequence[Mapping[str, Any]]) -> li
     names = [identifier(each["name"]).strip("_") for each in report]
     fit = len(set(names)) == len(names) and all(map(str.isidentifier, names))
     return names if fit else list(model.output_names)
-
-
-def feature_extractor(model: keras.Model) -> keras.Model | None:
-    """The model up to the head: to the last image or sequence before one vector for each image.
-
-    None if the first output is no vector, as then there is no head to leave out.
-    """
-    import keras
-
-    calls = calls_of(model)
-    tensor = calls.outputs[0]
-    if len(tensor.shape) != 2:
-        return None
-    while len(tensor.shape) <= 2:
-        maker = calls.maker(tensor)
-        if maker is None or not maker.inputs:
-            return None
-        tensor = maker.inputs[0]
-    return keras.Model(calls.inputs, tensor, name=f"{model.name}_features")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from onnx2mvit.base.optional import optional
 from onnx2mvit.base.quiet import quiet
 from onnx2mvit.builder.calls import Call, Calls, calls_of
+from onnx2mvit.deployment._head import linear_head
 from onnx2mvit.deployment._interface import Interface
 from onnx2mvit.errors import UnsupportedError
 from onnx2mvit.ir.preprocessing import Preprocessing
@@ -43,7 +44,9 @@ def write_keras_hub(model: keras.Model, folder: Path, interface: Interface) -> l
     """
     keras_hub = optional("keras_hub", extra="keras-hub")
     calls = calls_of(model)
-    head, activation = _head(calls)
+    if (found := linear_head(calls)) is None:
+        raise UnsupportedError("a KerasHub classifier ends in one linear layer, and this does not")
+    head, activation = found
     image, *others = interface.inputs
     if others or not image.is_image or image.shape[3] != 3 or image.dtype != "float32":
         raise UnsupportedError("a KerasHub classifier takes one image of three channels")
@@ -97,19 +100,6 @@ def keras_hub_runner(folder: Path, interface: Interface) -> Runner:
         turned = interface.preprocessing.channels == "bgr"
         answers = task(keras.ops.flip(inputs, axis=-1) if turned else inputs)
     return KerasRunner(keras.Model(inputs, answers), None, [interface.outputs[0].name])
-
-
-def _head(calls: Calls) -> tuple[Call, str | None]:
-    """The call of the last linear layer, and what activates its answers."""
-    import keras
-
-    call, activation = calls.maker(calls.outputs[0]), None
-    if call is not None and isinstance(call.layer, keras.layers.Softmax):
-        call, activation = calls.maker(call.inputs[0]), "softmax"
-    linear = call is not None and isinstance(call.layer, keras.layers.Dense)
-    if call is None or not linear or len(calls.outputs) > 1 or len(call.inputs[0].shape) != 2:
-        raise UnsupportedError("a KerasHub classifier ends in one linear layer, and this does not")
-    return call, activation
 
 
 def _backbone(calls: Calls, head: Call, name: str, how: Preprocessing) -> keras.Model:

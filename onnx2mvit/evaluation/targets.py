@@ -74,7 +74,8 @@ def open_targets(
 
     Returns:
         Those in the same order. Whoever does not know what photographs must become takes what the
-        first one says that does.
+        first one says that does. A file that leaves the size of its images open has that of the
+        others, or that in its preprocessing.
 
     Raises:
         UsageError: they do not have the same classes, or one is given twice.
@@ -83,15 +84,18 @@ def open_targets(
     """
     if len({path.resolve() for path in paths}) < len(paths):
         raise UsageError("the same file or folder is given twice")
-    names = shortest_names(paths)
-    found: list[Target] = []
-    for name, path in zip(names, paths, strict=True):
+    named = dict(zip(paths, shortest_names(paths), strict=True))
+    opened: dict[Path, Target] = {}
+    # Last those that may leave the size of images open: theirs is that of the others.
+    for path, name in sorted(named.items(), key=lambda each: each[0].suffix == ".onnx"):
         if path.suffix == ".onnx":
-            found.append(_onnx(name, path, batch, given, threads))
+            size = next((target.wanted.size for target in opened.values()), None)
+            opened[path] = _onnx(name, path, batch, given, threads, size)
         elif path.suffix in (".tflite", ".litert"):
-            found.append(_litert(name, path, given, threads))
+            opened[path] = _litert(name, path, given, threads)
         else:
-            found.append(_keras(name, path, batch, given, trust_module))
+            opened[path] = _keras(name, path, batch, given, trust_module)
+    found = [opened[path] for path in paths]
     for target in found[1:]:
         if target.classes != found[0].classes:
             raise UsageError(
@@ -117,8 +121,19 @@ def _agreed(targets: Sequence[Target], given: Given) -> list[Target]:
 ONNX, KERAS, LITERT = "onnxruntime", "Keras", "LiteRT"
 
 
-def _onnx(name: str, path: Path, batch: int, given: Given, threads: int) -> Target:
-    network = inspect(path, preprocessing=given)
+def _onnx(
+    name: str,
+    path: Path,
+    batch: int,
+    given: Given,
+    threads: int,
+    size: tuple[int, int] | None,
+) -> Target:
+    """`size` is for a file that leaves it open; None is what is known of its preprocessing."""
+    network = inspect(path, size=size, preprocessing=given)
+    known = network.graph.source.preprocessing.size
+    if size is None and known is not None and network.graph.source.dynamic_size:
+        network = inspect(path, size=known, preprocessing=given)
     image = network.image
     if image is None or len(network.graph.inputs) != 1:
         raise UnsupportedError(f"{name} is no classifier: it does not take one image alone")

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 import torch
 
+from onnx2mvit.base.hub import HubError
 from onnx2mvit.base.quiet import one_line, quiet
 from onnx2mvit.errors import UsageError
-from onnx2mvit.exporter.hub import HubError
 
 MODELS = "https://docs-assets.developer.apple.com/ml-research/models"
 _SECONDS = 10.0

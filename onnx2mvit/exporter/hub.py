@@ -1,30 +1,19 @@
-"""Asks the Hugging Face hub, or its local cache, without waiting for a hub that is not there."""
+"""Networks of transformers, from the Hugging Face hub, its local cache, or a folder."""
 
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from huggingface_hub import HfApi, hf_hub_download
+from huggingface_hub import hf_hub_download
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from onnx2mvit.base.quiet import one_line, quiet
+from onnx2mvit.base.hub import from_cache_or_hub
+from onnx2mvit.base.quiet import one_line
 from onnx2mvit.errors import InvalidModelError, Onnx2mvitError, UnsupportedError
 from onnx2mvit.exporter.variants import CLASSIFIERS
 from onnx2mvit.ir.preprocessing import Preprocessing
 from onnx2mvit.reader.preprocessing import read_preprocessing as read_preprocessing_of
-
-_T = TypeVar("_T")
-_SECONDS = 10.0
-
-
-class HubError(Onnx2mvitError):
-    """The hub cannot be reached, or has no such repository."""
-
-
-def probe(repository: str) -> None:
-    """Raise at once what a download would raise only after half a minute of retries."""
-    HfApi().model_info(repository, timeout=_SECONDS)
 
 
 def read_config(repository: str) -> tuple[PreTrainedConfig, type[PreTrainedModel]]:
@@ -38,7 +27,7 @@ def read_config(repository: str) -> tuple[PreTrainedConfig, type[PreTrainedModel
     def read(cached: bool) -> object:
         return PreTrainedConfig.get_config_dict(repository, local_files_only=cached)[0]
 
-    fields = _from_cache_or_hub(read, repository)
+    fields = from_cache_or_hub(read, repository)
     family = fields.get("model_type") if isinstance(fields, dict) else None
     if not isinstance(fields, dict) or family not in CLASSIFIERS:
         raise UnsupportedError(
@@ -76,7 +65,10 @@ def read_model(repository: str, classifier: type[PreTrainedModel]) -> PreTrained
         model, info = load(repository, local_files_only=cached, output_loading_info=True)
         return model, info
 
-    model, info = _from_cache_or_hub(read, repository)
+    # Where a repository has only pickled weights, transformers asks a service on the hub to
+    # convert them, from a thread of its own; an export has no business doing that.
+    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
+    model, info = from_cache_or_hub(read, repository)
     assert isinstance(model, PreTrainedModel)
     missing = sorted(info.get("missing_keys", ())) if isinstance(info, dict) else []
     if missing:
@@ -96,33 +88,6 @@ def read_preprocessing(repository: str) -> Preprocessing | None:
     try:
         if Path(repository).is_dir():
             return read_preprocessing_of(Path(repository) / name)
-        return read_preprocessing_of(_from_cache_or_hub(read, repository))
+        return read_preprocessing_of(from_cache_or_hub(read, repository))
     except Onnx2mvitError:  # there is none, or it says nothing that we know
         return None
-
-
-def _from_cache_or_hub(read: Callable[[bool], _T], repository: str) -> _T:
-    """Call `read(True)` for what is on this machine, then `read(False)` for the hub."""
-    # Where a repository has only pickled weights, transformers asks a service on the hub to
-    # convert them, from a thread of its own; an export has no business doing that.
-    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
-    with quiet():
-        try:
-            return read(True)
-        except OSError as error:
-            if Path(repository).is_dir():
-                raise HubError(
-                    f"the folder {repository} is incomplete: {one_line(error)}"
-                ) from error
-        # What is here but damaged fails in as many ways as there are file formats.
-        except Exception as error:
-            raise InvalidModelError(f"{repository} cannot be loaded: {one_line(error)}") from error
-        try:
-            probe(repository)
-            return read(False)
-        # The hub's client lets errors of its HTTP library through, whichever that is.
-        except Exception as error:
-            raise HubError(
-                f"the Hugging Face hub gave no {repository}, nor is it in the local cache "
-                f"({one_line(error)})"
-            ) from error

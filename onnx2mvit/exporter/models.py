@@ -9,6 +9,7 @@ import transformers
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from onnx2mvit.base.hub import HubError
 from onnx2mvit.base.quiet import one_line
 from onnx2mvit.errors import MissingDependencyError, UnsupportedError, UsageError
 from onnx2mvit.exporter import apple, hub, packaged
@@ -131,11 +132,11 @@ def load(
             return replace(_from_file(name, path, None, size), weights=f"pip {package}")
         if weights in ("hub", "auto"):
             return _published(name)
-    except (hub.HubError, MissingDependencyError) as error:
+    except (HubError, MissingDependencyError) as error:
         if name not in names() or weights == "pip":
             raise
         if weights == "hub":
-            raise hub.HubError(
+            raise HubError(
                 f"{error}; use --weights random for seeded random weights, "
                 "or --weights auto to fall back to them"
             ) from error
@@ -187,8 +188,8 @@ def _build(name: str, num_labels: int | None, size: tuple[int, int] | None) -> n
     else:
         try:
             config, classifier = hub.read_config(name)
-        except hub.HubError as error:
-            raise hub.HubError(f"{error}; without it, the model's shape is unknown") from error
+        except HubError as error:
+            raise HubError(f"{error}; without it, the model's shape is unknown") from error
     if num_labels is not None:
         config.num_labels = num_labels
     try:

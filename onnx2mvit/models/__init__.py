@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.base.backend import import_keras
+from onnx2mvit.base.hub import from_cache_or_hub
 from onnx2mvit.base.optional import optional
 from onnx2mvit.base.quiet import one_line
-from onnx2mvit.errors import InvalidModelError, Onnx2mvitError, UsageError
+from onnx2mvit.errors import InvalidModelError, UsageError
 
 if TYPE_CHECKING:
     import keras
@@ -89,7 +90,7 @@ def _file(name: str, weights: str | Path) -> Path:
 
     Raises:
         UsageError: there is none.
-        Onnx2mvitError: the hub does not answer, or has no such file.
+        HubError: the hub does not answer, or has no such file.
         MissingDependencyError: huggingface_hub is not installed.
     """
     if str(weights).startswith(HUB):
@@ -109,9 +110,9 @@ def _from_hub(name: str, repository: str) -> Path:
     if repository.count("/") != 1:
         raise UsageError(f"{HUB}{repository}: {HUB}OWNER/REPOSITORY is wanted")
     hub = optional("huggingface_hub", extra="export")
-    try:
-        return Path(hub.hf_hub_download(repository, f"{name}.safetensors"))
-    except Exception as error:  # the hub's own, requests', and the disk's
-        raise Onnx2mvitError(
-            f"{HUB}{repository}: {name}.safetensors cannot be had: {one_line(error)}"
-        ) from error
+
+    def read(cached: bool) -> str:
+        found = hub.hf_hub_download(repository, f"{name}.safetensors", local_files_only=cached)
+        return str(found)
+
+    return Path(from_cache_or_hub(read, repository))

@@ -97,7 +97,7 @@ def make_concrete(model: ir.Model, path: Path, size: tuple[int, int] | None = No
 
     The batch is `TRACE_BATCH`, height and width of an image are `size`. All else is `TRACE_SIZE`
     too, but for the length of what is integers, which is `TRACE_TOKENS`. Axes of one name have
-    one length.
+    one length; "?", as PaddlePaddle writes it, is no name.
 
     Raises:
         InvalidModelError: a shape is none, or there are no outputs.
@@ -123,7 +123,7 @@ def make_concrete(model: ir.Model, path: Path, size: tuple[int, int] | None = No
                 if isinstance(dim, int)
                 else _open_length(value, axis, batch, size or (TRACE_SIZE, TRACE_SIZE))
             )
-            name = None if isinstance(dim, int) else dim.value
+            name = None if isinstance(dim, int) or dim.value == "?" else dim.value
             lengths.append(known.setdefault(name, length) if name else length)
         if min(lengths, default=1) < 1:
             raise InvalidModelError(f"input {value.name!r} has a dimension below one: {lengths}")

@@ -20,15 +20,22 @@ NOTES = {
 FIXED_BATCH = "for a batch of {} alone, as the network mixes the images of a batch"
 
 
+def axes(entry: Mapping[str, Any]) -> str:
+    """The axes of a tensor with their lengths, and its type: (batch, height 32, 8) float32."""
+    parts = [
+        name
+        if name == str(length) or (name, length) == ("batch", None)
+        else f"{'' if name == '?' else f'{name} '}{'any' if length is None else length}"
+        for name, length in zip(entry["axes"], entry["shape"], strict=True)
+    ]
+    return f"({', '.join(parts)}) {entry['dtype']}"
+
+
 def tensor(entry: Mapping[str, Any]) -> str:
     """What an input or an output is: its axes with their lengths, and what the file has."""
     if entry["axes"] is None:
         return "the same for every input"
-    parts = [
-        name if name in ("batch", str(length)) else f"{name} {'any' if length is None else length}"
-        for name, length in zip(entry["axes"], entry["shape"], strict=True)
-    ]
-    told = [f"({', '.join(parts)}) {entry['dtype']}"]
+    told = [axes(entry)]
     if sorted(entry["file_axes"]) == sorted(entry["axes"]) and entry["file_axes"] != entry["axes"]:
         told.append(f"in the file ({', '.join(entry['file_axes'])})")
     if entry["keras_name"] != entry["name"]:

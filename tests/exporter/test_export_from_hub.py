@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import transformers
 
+from onnx2mvit.base.hub import HubError
 from onnx2mvit.errors import (
     InvalidModelError,
     Onnx2mvitError,
@@ -72,7 +73,7 @@ def test_unknown_repository_without_hub(
     weights: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     Hub(monkeypatch)
-    with pytest.raises(hub.HubError, match="gave no someone/model"):
+    with pytest.raises(HubError, match="gave no someone/model"):
         quick(tmp_path / "model.onnx", model="someone/model", weights=weights)
 
 

@@ -3,33 +3,30 @@
 Its repositories and folders have the layout of the true ones; the networks in them are small.
 """
 
-import hashlib
 import json
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub.constants
 import numpy as np
 import onnx
 import pytest
 import torch
 import transformers
 
+from onnx2mvit.base.hub import HubError
 from onnx2mvit.errors import UsageError
-from onnx2mvit.exporter import apple, export, hub
+from onnx2mvit.exporter import apple, export
 from onnx2mvit.exporter.checkpoint import apple_key
 from onnx2mvit.exporter.models import load
 from onnx2mvit.exporter.random_weights import randomize
 from onnx2mvit.reader.preprocessing import METADATA
 from onnx2mvit.runtimes import OnnxRuntimeRunner
+from tests.support.hub_stand_ins import Hub, HuggingFace, download_from, served
 
 pytestmark = pytest.mark.xdist_group("hub")
 
 REPOSITORY = "apple/mobilevit-xx-small"
-COMMIT = "0" * 40
 SMALL: dict[str, Any] = {
     "hidden_sizes": [32, 40, 48],
     "neck_hidden_sizes": [8, 8, 16, 24, 32, 40, 64],
@@ -44,49 +41,6 @@ PREPROCESSOR = {
 }  # fmt: skip
 
 
-class Server:
-    """Files by their paths, answered as the hub and a plain server of files do."""
-
-    def __init__(self, files: dict[str, bytes]) -> None:
-        self.files, self.asked = files, list[tuple[str, str]]()
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                server.answer(self)
-
-            def do_HEAD(self) -> None:
-                server.answer(self)
-
-            def log_message(self, *args: object) -> None:
-                """Nothing is printed."""
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}"
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
-
-    def answer(self, request: BaseHTTPRequestHandler) -> None:
-        path = request.path.partition("?")[0]
-        self.asked.append((request.command, path))
-        content, headers = self.files.get(path), {"X-Repo-Commit": COMMIT}
-        if self.files and path == f"/api/models/{REPOSITORY}":
-            names = [each.rpartition("/")[2] for each in self.files if f"/{REPOSITORY}/" in each]
-            siblings = [{"rfilename": name} for name in names]
-            about = {"id": REPOSITORY, "modelId": REPOSITORY, "sha": COMMIT, "siblings": siblings}
-            content = json.dumps(about).encode()
-        if content is None:
-            headers["X-Error-Code"] = "EntryNotFound" if self.files else "RepoNotFound"
-        else:
-            headers["ETag"] = f'"{hashlib.sha256(content).hexdigest()}"'
-        request.send_response(404 if content is None else 200)
-        headers["Content-Length"] = str(len(content or b""))
-        for name, value in headers.items():
-            request.send_header(name, value)
-        request.end_headers()
-        if request.command == "GET" and content:
-            request.wfile.write(content)
-
-
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
     """A small MobileViT, and the folder that save_pretrained writes of it."""
@@ -99,37 +53,17 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
     return model, folder
 
 
-Serve = Callable[[dict[str, bytes]], Server]
-
-
 @pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Serve]:
-    """Serves files in the place of the hub, with empty caches."""
-    servers: list[Server] = []
-
-    def start(files: dict[str, bytes]) -> Server:
-        servers.append(server := Server(files))
-        template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
-        constants = huggingface_hub.constants
-        monkeypatch.setattr(constants, "ENDPOINT", server.url)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-        monkeypatch.setattr(apple, "MODELS", f"{server.url}/ml-research/models")
-        return server
-
+def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
+    """In the place of the hub and of Apple's server, with empty caches."""
     before = torch.hub.get_dir()
     torch.hub.set_dir(str(tmp_path / "torch"))
-    yield start
+    with served(HuggingFace) as hub:
+        hub.repository = REPOSITORY
+        download_from(hub, tmp_path / "hub", monkeypatch)
+        monkeypatch.setattr(apple, "MODELS", f"{hub.url}/ml-research/models")
+        yield hub
     torch.hub.set_dir(before)
-    for server in servers:
-        server.http.shutdown()
-
-
-def repository(folder: Path) -> dict[str, bytes]:
-    files = {f"/{REPOSITORY}/resolve/main/{each.name}": each for each in folder.iterdir()}
-    found = {path: each.read_bytes() for path, each in files.items()}
-    # What was asked for once is asked for by its commit.
-    return found | {path.replace("/main/", f"/{COMMIT}/"): each for path, each in found.items()}
 
 
 def same_answers(model: Any, path: Path) -> None:
@@ -139,9 +73,9 @@ def same_answers(model: Any, path: Path) -> None:
         assert np.abs(got - model(torch.from_numpy(images)).logits.numpy()).max() < 1e-4
 
 
-def test_a_repository_of_the_hub(network: tuple[Any, Path], serve: Serve, tmp_path: Path) -> None:
+def test_a_repository_of_the_hub(network: tuple[Any, Path], server: Hub, tmp_path: Path) -> None:
     model, folder = network
-    server = serve(repository(folder))
+    server.files |= {each.name: each.read_bytes() for each in folder.iterdir()}
     path = tmp_path / "m.onnx"
     result = export("mobilevit_xxs", path, weights="auto", exporter="legacy", warn=pytest.fail)
     assert result.weights == f"hub {REPOSITORY}"
@@ -152,20 +86,20 @@ def test_a_repository_of_the_hub(network: tuple[Any, Path], serve: Serve, tmp_pa
     assert how["origin"] == "preprocessor_config.json"
     # What is in the cache now is not asked for again, even if the hub is gone.
     server.files.clear()
-    server.asked.clear()
+    server.requests.clear()
     again = load("mobilevit_xxs", "hub", seed=0, num_labels=None, warn=pytest.fail)
-    assert not server.asked and again.weights == result.weights
+    assert not server.requests and again.weights == result.weights
 
 
-def test_a_repository_that_is_not_there(serve: Serve) -> None:
-    server = serve({})
-    with pytest.raises(hub.HubError, match=r"gave no apple/mobilevit-xx-small.*404"):
+def test_a_repository_that_is_not_there(server: Hub) -> None:
+    server.repository = "another/one"
+    with pytest.raises(HubError, match=r"gave no apple/mobilevit-xx-small.*404"):
         load("mobilevit_xxs", "hub", seed=0, num_labels=None, warn=pytest.fail)
-    assert server.asked == [("GET", f"/api/models/{REPOSITORY}")]  # nothing was tried again
+    assert server.requests == [f"GET /api/models/{REPOSITORY}"]  # nothing was tried again
 
 
 def test_a_checkpoint_of_apples_by_its_address(
-    network: tuple[Any, Path], serve: Serve, tmp_path: Path
+    network: tuple[Any, Path], server: Hub, tmp_path: Path
 ) -> None:
     model = load("mobilevit_xxs", "random", seed=1, num_labels=None, warn=pytest.fail).model
     fused: dict[str, list[torch.Tensor]] = {}
@@ -174,7 +108,7 @@ def test_a_checkpoint_of_apples_by_its_address(
     torch.save({key: torch.cat(each) if len(each) > 1 else each[0] for key, each in fused.items()},
                tmp_path / "saved.pt")  # fmt: skip
     place = "/ml-research/models/cvnets/classification/mobilevit_xxs.pt"
-    server = serve({place: (tmp_path / "saved.pt").read_bytes()})
+    server.files[place] = (tmp_path / "saved.pt").read_bytes()
     loaded = load("mobilevit_xxs", "apple", seed=0, num_labels=None, warn=pytest.fail)
     assert loaded.weights == server.url + place
     assert loaded.preprocessing.channels == "bgr"
@@ -183,10 +117,10 @@ def test_a_checkpoint_of_apples_by_its_address(
         torch.equal(each, expected[name]) for name, each in loaded.model.state_dict().items()
     )
     server.files.clear()
-    server.asked.clear()
+    server.requests.clear()
     load("mobilevit_xxs", server.url + place, seed=0, num_labels=None, warn=pytest.fail)
-    assert not server.asked  # it lies in the cache
-    with pytest.raises(hub.HubError, match=r"mobilevit_xs\.pt cannot be fetched: .*404"):
+    assert not server.requests  # it lies in the cache
+    with pytest.raises(HubError, match=r"mobilevit_xs\.pt cannot be fetched: .*404"):
         load("mobilevit_xs", "apple", seed=0, num_labels=None, warn=pytest.fail)
 
 

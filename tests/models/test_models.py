@@ -4,13 +4,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import safetensors.numpy
 
 from onnx2mvit import models
-from onnx2mvit.base.optional import optional
-from onnx2mvit.errors import InvalidModelError, Onnx2mvitError, UsageError
+from onnx2mvit.base.hub import HubError
+from onnx2mvit.builder.weights import variables_by_path
+from onnx2mvit.errors import InvalidModelError, UsageError
 from onnx2mvit.exporter import names as exported
 from tests.support import zoo
+from tests.support.hub_stand_ins import HuggingFace, download_from, served
 
 # One of each way of writing attention, and of the smallest networks, whose weights are soon made.
 SOME = ("mobilevit_xxs", "mobilenet_v2_035", "deit_tiny_distilled_patch16_224", "convnextv2_atto")
@@ -60,12 +64,6 @@ def test_it_is_built_and_trains_without_torch_and_onnx() -> None:
 def test_weights_that_cannot_be_had_are_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hub = optional("huggingface_hub", extra="export")
-
-    def refuse(repository: str, name: str) -> str:
-        raise ConnectionError(f"no answer for {repository}/{name}")
-
-    monkeypatch.setattr(hub, "hf_hub_download", refuse)
     (tmp_path / "mobilevit_xxs.safetensors").write_bytes(
         (2).to_bytes(8, "little") + b"{}"  # no tensors
     )
@@ -74,7 +72,21 @@ def test_weights_that_cannot_be_had_are_one_line(
         (tmp_path, InvalidModelError, "does not fit the model"),
         (Path(__file__).parent, UsageError, "has 0 safetensors files"),
         ("hf://mobilevit", UsageError, "OWNER/REPOSITORY is wanted"),
-        ("hf://me/mine", Onnx2mvitError, "mobilevit_xxs.safetensors cannot be had: Conn"),
+        ("hf://me/mine", HubError, "the Hugging Face hub gave no me/mine, .*404"),
+        ("hf://me/net", HubError, r"gave no me/net, .*404.*"),
     ):
-        with pytest.raises(kind, match=says):
+        with served(HuggingFace) as hub, pytest.raises(kind, match=says):
+            download_from(hub, tmp_path / "cache", monkeypatch)
             models.mobilevit_xxs(input_shape=(64, 64, 3), weights=weights)
+
+
+def test_weights_come_from_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = models.mobilevit_xxs(input_shape=(64, 64, 3))
+    tensors = {path: np.asarray(each) for path, each in variables_by_path(made)}
+    with served(HuggingFace) as hub:
+        download_from(hub, tmp_path, monkeypatch)
+        hub.files["mobilevit_xxs.safetensors"] = safetensors.numpy.save(tensors)
+        loaded = models.mobilevit_xxs(input_shape=(64, 64, 3), weights="hf://me/net")
+    found = {path: np.asarray(each) for path, each in variables_by_path(loaded)}
+    assert found.keys() == tensors.keys()
+    assert all((found[path] == tensors[path]).all() for path in tensors)

@@ -1,19 +1,26 @@
-"""Stand-ins, on this machine, of the HTTP interfaces by which model hubs take uploads.
+"""Stand-ins, on this machine, of the HTTP interfaces of model hubs.
 
-Each keeps what it was given, by the paths of the files, and can be told to refuse or to break off.
+Each keeps what it was given, by the paths of the files, and can be told to refuse or to break off;
+that of Hugging Face gives it to whoever downloads it, and plain files by their paths.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
+import huggingface_hub.constants
+import pytest
+
+COMMIT = "0" * 40
 KAGGLE_PORT = 7777  # kagglesdk's own, in its environment for tests
 
 
@@ -21,10 +28,12 @@ KAGGLE_PORT = 7777  # kagglesdk's own, in its environment for tests
 class Hub:
     """What a stand-in was given.
 
-    `files` are those of the last whole version, `blobs` what was uploaded for it, by its key,
-    `refuses` the status that every request gets, `breaks` how many uploads are broken off.
+    `files` are those of the last whole version of `repository`, `blobs` what was uploaded for it,
+    by its key, `refuses` the status that every request gets, `breaks` how many uploads are broken
+    off.
     """
 
+    repository: str = "me/net"
     files: dict[str, bytes] = field(default_factory=dict)
     blobs: dict[str, bytes] = field(default_factory=dict)
     made: list[dict[str, Any]] = field(default_factory=list)
@@ -45,13 +54,16 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, content: Any = None, status: int = 200, **headers: str) -> None:
         body = json.dumps({} if content is None else content).encode()
+        self.send(body, status, Content_Type="application/json", **headers)
+
+    def send(self, body: bytes, status: int = 200, **headers: str) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") == "chunked":
@@ -94,11 +106,27 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class HuggingFace(Handler):
-    """api/repos/create, preupload, git's large files, commit."""
+    """api/repos/create, preupload, git's large files, commit; api/models, resolve."""
 
     def do_GET(self) -> None:
-        self.hub.requests.append(f"GET {self.path}")
-        self.answer({"id": "me/net", "sha": "0" * 40, "siblings": []})
+        path = self.path.partition("?")[0]
+        self.hub.requests.append(f"{self.command} {path}")
+        if path == f"/api/models/{self.hub.repository}":
+            siblings = [{"rfilename": name} for name in self.hub.files]
+            self.answer({"id": self.hub.repository, "sha": COMMIT, "siblings": siblings})
+            return
+        # Of a version, of which there is one, or a plain file.
+        name = path.partition("/resolve/")[2].partition("/")[2] or path
+        content = self.hub.files.get(name)
+        if content is None:
+            code = "RepoNotFound" if path.startswith("/api/models/") else "EntryNotFound"
+            self.answer({"error": "not found"}, 404, X_Error_Code=code)
+        else:
+            tag = f'"{hashlib.sha256(content).hexdigest()}"'
+            self.send(content, ETag=tag, X_Repo_Commit=COMMIT)
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
 
     def post(self) -> None:
         content, path = self.body(), self.path.partition("?")[0]
@@ -175,3 +203,12 @@ def served(handler: type[Handler], port: int = 0) -> Iterator[Hub]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+def download_from(hub: Hub, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets huggingface_hub find a stand-in in the place of its hub, and nothing in its cache."""
+    constants = huggingface_hub.constants
+    template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
