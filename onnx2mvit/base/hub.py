@@ -18,6 +18,11 @@ class HubError(Onnx2mvitError):
     """The hub cannot be reached, or has no such repository."""
 
 
+def probe(repository: str) -> None:
+    """Raise at once what a download would raise only after half a minute of retries."""
+    optional("huggingface_hub", extra="export").HfApi().model_info(repository, timeout=_SECONDS)
+
+
 def from_cache_or_hub(read: Callable[[bool], _T], repository: str) -> _T:
     """Call `read(True)` for what is on this machine, then `read(False)` for the hub.
 
@@ -30,7 +35,6 @@ def from_cache_or_hub(read: Callable[[bool], _T], repository: str) -> _T:
         InvalidModelError: what is on this machine is damaged.
         MissingDependencyError: huggingface_hub is not installed.
     """
-    hub = optional("huggingface_hub", extra="export")
     with quiet():
         try:
             return read(True)
@@ -43,8 +47,7 @@ def from_cache_or_hub(read: Callable[[bool], _T], repository: str) -> _T:
         except Exception as error:
             raise InvalidModelError(f"{repository} cannot be loaded: {one_line(error)}") from error
         try:
-            # Raises at once what a download would raise only after half a minute of retries.
-            hub.HfApi().model_info(repository, timeout=_SECONDS)
+            probe(repository)
             return read(False)
         # The hub's client lets errors of its HTTP library through, whichever that is.
         except Exception as error:

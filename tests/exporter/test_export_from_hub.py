@@ -27,7 +27,7 @@ class Hub:
         monkeypatch.setattr(classifier, "from_pretrained", self.read)
         monkeypatch.setattr(transformers.PreTrainedConfig, "get_config_dict", self.read)
         monkeypatch.setattr(hub, "hf_hub_download", self.download)
-        monkeypatch.setattr(hub, "probe", self.probe)
+        monkeypatch.setattr("onnx2mvit.base.hub.probe", self.probe)
 
     def read(self, name: str, *, local_files_only: bool, **_options: object) -> object:
         self.calls.append((name, local_files_only))
