@@ -71,7 +71,13 @@ CONSTANTS: dict[str, Any] = {
         "side": np.float32(1 / 40),
     },
     **{"many": [20], "picked": np.zeros((1, 8, 1, 40), np.int64)},
-    **{"first": [[0, 3]], "map_of_one": (1, 32, 40), "places": (1, 32, 40, 2)},
+    **{
+        "first": [[0, 3]],
+        "map_of_one": (1, 32, 40),
+        "places": (1, 32, 40, 2),
+        "crop": (1, 7, 9, 2),
+        "shift_of_one": [-1, 1, 1, 2],
+    },
 }
 
 # What holds for every size, at odd lengths too.
@@ -159,6 +165,8 @@ ANY = (
     "{y}_c = Conv<strides=[2,2]>(x, pair) {y}_t = Mul({y}_c, side)"
     " {y}_g = Transpose<perm=[0,2,3,1]>({y}_t)"
     ' {y} = GridSample<mode="cubic", padding_mode="reflection", align_corners=1>(x, {y}_g)',
+    "{y}_k = Conv(x, pair) {y}_m = GlobalAveragePool({y}_k) {y}_s = Reshape({y}_m, shift_of_one)"
+    " {y}_g = Add({y}_s, crop) {y}_t = Mul({y}_g, side) {y} = GridSample(x, {y}_t)",
     "{y}_a = Slice(x, m1, far, a2) {y}_b = Slice(x, n0, m1, a2) {y} = Concat<axis=2>({y}_a, {y}_b)",
 )
 # The same for lengths that two divides.
@@ -189,6 +197,8 @@ ONE = (
     "{y} = GatherElements<axis=2>(x, picked)",
     "{y} = ScatterND(x, first, map_of_one)",
     "{y} = GridSample(x, places)",
+    "{y}_c = Conv(x, pair) {y}_m = GlobalMaxPool({y}_c) {y}_s = Reshape({y}_m, shift_of_one)"
+    " {y}_g = Add({y}_s, places) {y} = GridSample(x, {y}_g)",
     "{y}_s = ReduceSum(x, hw) {y} = Mul({y}_s, share)",
     "{y}_m = MatMul(x, over) {y} = Mul({y}_m, side)",
 )

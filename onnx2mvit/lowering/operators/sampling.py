@@ -28,9 +28,10 @@ def grid_sample(op: OpContext) -> KerasCode:
     if op.value(1).const is None:
         grid = op.data(1, plain(4))
     else:
-        places = op.one_row(op.const(1), plain(4))
-        op.one_size |= any(op.is_length(number) for number in places.shape[1:3])
-        grid = op.for_every_image(places, x, 0)
+        grid = op.for_every_image(op.one_row(op.const(1), plain(4)), x, 0)
+    # As many places as an image has pixels, at this size, are those of a grid over all of it.
+    fixed = [op.shape(1)[axis] for axis in (1, 2) if not op.varies([axis], 1)]
+    op.one_size |= op.varies([2, 3]) and bool(fixed) and all(map(op.is_length, fixed))
     sampled = call(
         "grid_sample",
         x,
