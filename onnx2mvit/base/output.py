@@ -22,6 +22,7 @@ from onnx2mvit.errors import Onnx2mvitError, UsageError
 
 MARK = "report.json"  # a folder with it is ours, and may be replaced
 TEMPORARY = re.compile(r"\.onnx2mvit-[0-9a-f]{8}")  # what is called so is ours
+TAKEN = (errno.ENOTEMPTY, errno.EEXIST)  # somebody else was faster
 ATTEMPTS = 20  # others may exchange the same folder at the same time
 ABANDONED = 1.0  # seconds after which what nobody holds is of a killed process
 
@@ -183,8 +184,7 @@ def take_place(work: Path, target: Path) -> None:
                 _swap_in_two_steps(work, target)
             return
         except OSError as error:
-            others = (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST)  # somebody else was faster
-            if error.errno not in others or attempt == ATTEMPTS - 1:
+            if error.errno not in (errno.ENOENT, *TAKEN) or attempt == ATTEMPTS - 1:
                 raise
 
 
@@ -195,12 +195,13 @@ def _swap_in_two_steps(work: Path, target: Path) -> None:
     try:
         work.rename(target)
     except OSError:
-        with contextlib.suppress(OSError):  # somebody else was faster
+        try:
             old.rename(target)
+        except OSError as error:
+            if error.errno in TAKEN:
+                _remove(old)
         raise
-    finally:
-        if target.exists():
-            _remove(old)
+    _remove(old)
 
 
 @contextmanager

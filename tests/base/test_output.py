@@ -241,6 +241,22 @@ def test_two_that_write_at_once_both_succeed_and_one_is_there_whole(
     assert names(tmp_path) == ["target"]
 
 
+def test_the_old_folder_goes_though_another_takes_the_new_one_away_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output, "exchange", lambda one, other: False)
+    target, rename = tmp_path / "target", Path.rename
+    write(target, "0")
+
+    def taken(path: Path, place: Path) -> Path:
+        made = rename(path, place)
+        return rename(made, tmp_path / "another's") if place == target else made
+
+    monkeypatch.setattr(Path, "rename", taken)
+    write(target, "1")
+    assert names(tmp_path) == ["another's"]
+
+
 def test_there_is_never_a_moment_without_the_folder(tmp_path: Path) -> None:
     target = tmp_path / "target"
     write(target, "0")
