@@ -62,13 +62,17 @@ class DFCAttention(Pattern):
     keras = "dfc_attention"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        y: Expr = op.AveragePooling2D(x, role="pool", pool_size=2, strides=2, padding="valid")
+        pooled = op.AveragePooling2D(x, role="pool", pool_size=2, strides=2, padding="valid")
+        # Of 2×2 pixels it is their mean, which exporters write so.
+        y: Expr = any_of(pooled, op.GlobalMean(x, role="mean"))
         y = PointwiseConv(y, role="conv", filters=p.filters, activation=None, **STYLE)
         along = {"strides": 1, "dilation": 1, **STYLE}
         y = DepthwiseConv(y, role="row", kernel_size=p._row, activation=None, **along)
         return DepthwiseConv(y, role="column", kernel_size=p._column, activation="sigmoid", **along)
 
     def params(self, m: Match) -> dict[str, Any]:
+        pixels = m.shape("x", 4)[2:]
+        require(m.mean is None or pixels == (2, 2), f"it is the mean of {pixels} pixels")
         require(isinstance(m._row, tuple) and m._row[0] == 1, "it does not go along rows first")
         length = m._row[1]
         require(m._column == (length, 1), f"it does not go along columns of {length} pixels")

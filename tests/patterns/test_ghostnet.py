@@ -121,3 +121,17 @@ def test_gates_are_stretched_as_in_torch(
     text = gated().but(*change) + after
     assert "GhostBottleneck" not in kinds(text.lifted(tmp_path, outputs="z"))
     assert text.reason(tmp_path, "GhostModule", outputs="z").endswith(reason)
+
+
+@pytest.mark.parametrize("length", [2, 3])
+def test_the_mean_of_all_pixels_pools_an_image_of_2_by_2_alone(tmp_path: Path, length: int) -> None:
+    text = (gated() + ghost("y", "b", 16, 4, False) + Text("z = Add(b, x)\n")).having(
+        size=[2, 16, length, length]
+    )
+    text = text.but("AveragePool<kernel_shape=[2,2], strides=[2,2]>(x)", "GlobalAveragePool(x)")
+    image = f"float[2,8,{length},{length}]"
+    found = kinds(text.lifted(tmp_path, image=image, outputs="z"))
+    assert ("GhostBottleneck" in found) == (length == 2)
+    if length == 3:
+        reason = text.reason(tmp_path, "DFCAttention", image=image, outputs="z")
+        assert reason == "it is the mean of (3, 3) pixels"
