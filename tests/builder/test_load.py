@@ -31,14 +31,14 @@ def test_the_module_beside_a_keras_file_runs_only_if_it_is_trusted(tmp_path: Pat
     exec(OWN_LAYER, names)
     image = keras.Input((4,))
     keras.Model(image, names["Twice"]()(image)).save(file)  # type: ignore[operator]
-    keras.saving.get_custom_objects().clear()
+    del keras.saving.get_custom_objects()["own>Twice"]  # others may be registered too
     ran.unlink()
     with pytest.raises(UsageError, match="--trust-module") as caught:
         load(file)
     assert "net.py" in str(caught.value) and not ran.exists()
     assert load(file, trust_module=True)(keras.ops.ones((1, 4)))[0, 0] == 2
     assert ran.exists()
-    keras.saving.get_custom_objects().clear()
+    del keras.saving.get_custom_objects()["own>Twice"]  # others may be registered too
 
 
 def test_a_module_that_a_model_does_not_need_is_not_run(tmp_path: Path) -> None:

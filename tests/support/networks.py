@@ -76,12 +76,15 @@ def assert_tables_train_and_are_saved(
     assert [tuple(table.shape) for table in tables] == [*shapes]
     before = [np.array(table) for table in tables]
     images = np.random.default_rng(0).uniform(size=(2, *model.input_shape[1:]))
-    model.compile(keras.optimizers.SGD(1.0), "mse")
+    model.compile(keras.optimizers.SGD(0.01), "mse")
     model.fit(images, np.zeros((2, *model.output_shape[1:])), verbose=0)
     assert all((np.array(t) != old).any() for t, old in zip(tables, before, strict=True))
     model.save(folder / "again.keras")
     again = keras.models.load_model(folder / "again.keras")
-    assert (np.asarray(again(images)) == np.asarray(model(images))).all()
+    for weight, stored in zip(model.weights, again.weights, strict=True):
+        np.testing.assert_array_equal(stored, weight)
+    expected = np.asarray(model(images))
+    assert np.abs(np.asarray(again(images)) - expected).max() <= TOLERANCE * np.abs(expected).max()
 
 
 def assert_deploys(result: onnx2mvit.Conversion, folder: Path) -> None:
