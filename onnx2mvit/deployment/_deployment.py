@@ -160,8 +160,9 @@ def deploy(
     given = Path(onnx) if onnx is not None else None
     original = find_original(target, given, source, size)
     original = original or keras_original(model, interface)
-    classes = model.outputs[0].shape[-1]
-    names = [] if labels is None else labels_in(Path(labels), classes, "the model")
+    names = []
+    if labels is not None:
+        names = labels_in(Path(labels), model.outputs[0].shape[-1], "the model")
     job = _Job(
         model=model,
         format=format,

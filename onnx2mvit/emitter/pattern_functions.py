@@ -40,8 +40,7 @@ def functions_of(
     """
     everything = [block for top in blocks for block in top.walk()]
     patterns = {_keras_of(b.pattern): b.pattern for b in everything if b.pattern.keras is not None}
-    sources = map(_source_of, patterns)
-    written = [node for source in sources for node in ast.walk(ast.parse(source))]
+    written = [node for each in patterns for node in ast.walk(ast.parse(_source_of(each)))]
     taken: dict[str, Python] = {}
     found: dict[str, Function] = {}
 

@@ -54,8 +54,7 @@ def _classes(module: ModuleType, kind: type) -> list[Any]:
     return [
         cls
         for _, cls in inspect.getmembers(module, inspect.isclass)
-        if kind in cls.__mro__
-        if cls.__module__ == module.__name__ and not inspect.isabstract(cls)
+        if kind in cls.__mro__ and cls.__module__ == module.__name__ and not inspect.isabstract(cls)
     ]
 
 

@@ -7,10 +7,7 @@ import pytest
 import transformers
 
 from onnx2mvit.base.hub import HubError
-from onnx2mvit.errors import (
-    InvalidModelError,
-    Onnx2mvitError,
-)
+from onnx2mvit.errors import InvalidModelError, Onnx2mvitError
 from onnx2mvit.exporter import export, hub
 from onnx2mvit.exporter.models import load
 from tests.support.exports import MODEL, answer, images, quick, random_model, torch_answer
