@@ -13,9 +13,11 @@ def command() -> None:
     try:
         import gc
 
+        from onnx2mvit.base.backend import leave_out_extras
         from onnx2mvit.ending import ending, own_process
 
         own_process()
+        leave_out_extras()
     except KeyboardInterrupt:  # from here on it is looked after
         print("interrupted", file=sys.stderr, flush=True)
         os._exit(130)

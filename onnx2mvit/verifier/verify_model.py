@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import keras
 
 LOOKED_INTO = 2  # so many of the images are looked at inside of the network
-BATCH = 2  # so many are answered at once in the end, since they must not see each other
+BATCH = 4  # so many are answered at once in the end, since they must not see each other
 
 SHOWN = 3  # of the weights that are others
 
