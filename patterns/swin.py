@@ -212,16 +212,18 @@ class SwinStage(Pattern):
         return one_or_more("SwinBlock", x, role="blocks", **own, **MLP)
 
     def params(self, m: Match) -> dict[str, Any]:
-        single = max(m._grid) <= m.window_size
         filled = any(length % m.window_size for length in m._grid)
-        shifts = [
-            0 if single else number % 2 * (m.window_size // 2) for number in range(len(m.blocks))
-        ]
+        shifts = [number % 2 * (m.window_size // 2) for number in range(len(m.blocks))]
         found = [block.shift for block in m.blocks]
-        require(found == shifts, f"its blocks are shifted by {found}, not {shifts}")
+        single = max(m._grid) <= m.window_size
+        unshifted = single or (min(m._grid) <= m.window_size and not any(found))
+        expected = [0] * len(found) if unshifted else shifts
+        require(found == expected, f"its blocks are shifted by {found}, not {expected}")
         return {
             "depth": len(m.blocks),
             **({"fill": "first"} if filled and m.fill is None else {}),
+            # Where there is but one window, or one block, it cannot be seen.
+            **({"still": True} if unshifted and not single and any(shifts) else {}),
             **({"flat_output": True} if len(m.root.output.shape or ()) == 3 else {}),
             **stride_of_tokens(m, m._grid),
         }
@@ -232,6 +234,7 @@ def swin_stage(
     depth: int,
     num_heads: int,
     window_size: int = 7,
+    still: bool = False,
     flat_output: bool = False,
     stride: int | None = None,
     input_shape: tuple[int, ...] = (),
@@ -248,6 +251,8 @@ def swin_stage(
         y = image_of_tokens(y, stride, input_shape)
     for i in range(depth):
         shift = i % 2 * (window_size // 2)
+        if still:  # where one window spans a side
+            shift *= min(y.shape[1:3]) > window_size
         y = swin_block(
             y, num_heads, window_size, shift=shift, dropout=dropout, name=f"blocks.{i}", **block
         )

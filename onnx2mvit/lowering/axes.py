@@ -138,7 +138,9 @@ def same_axes(node: Node, value: Value) -> Iterator[tuple[int, int]]:
     if after is None:
         return
     rank = len(before)
-    if node.op == "Transpose":
+    if isinstance(node, Block) and rank == len(after):
+        yield from zip(node.pattern.order(rank), node.pattern.gives(rank), strict=True)
+    elif node.op == "Transpose":
         perm = node.attrs.get("perm") or tuple(reversed(range(rank)))
         yield from ((old, new) for new, old in enumerate(perm))
     elif node.op == "Reshape":

@@ -126,6 +126,31 @@ def test_windows_that_zeros_fill(fill: str, tmp_path: Path) -> None:
         assert_answers_alike(model, at(size), size)
 
 
+def test_a_side_of_one_window_may_stay_unshifted(tmp_path: Path) -> None:
+    """As Hugging Face has it; with more windows on both sides they are shifted again."""
+
+    def at(size: tuple[int, int]) -> torch.nn.Module:
+        model = Swin(Config(depths=(2,), still=True, size=size))
+        randomize(model, 0)
+        return model.eval()
+
+    result = converted_in_blocks(exported(at((32, 16)), LEGACY, tmp_path, (32, 16)), tmp_path)
+    for size in [(16, 48), (32, 48)]:
+        model = build(result.folder, input_shape=(*size, 3))
+        assert_answers_alike(model, at(size), size)
+
+
+def test_stages_that_are_given_are_images(tmp_path: Path) -> None:
+    """As timm's `features_only=True`: merging reads the pixels of what is given as an image."""
+    model = Swin(Config(timm=True, pyramid=True))
+    randomize(model, 0)
+    network = onnx2mvit.inspect(exported(model.eval(), LEGACY, tmp_path))
+    kinds = [block.kind for block in network.blocks]
+    assert kinds == ["NormalizedPatchEmbedding", "SwinStage", "PatchMerging", "SwinStage"]
+    for output in network.graph.outputs:
+        assert network.axes[output][1:] == ("height", "width", "channels")
+
+
 def test_tables_are_learned_in_training(
     converted: tuple[str, onnx2mvit.Conversion], tmp_path: Path
 ) -> None:

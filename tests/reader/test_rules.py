@@ -165,6 +165,16 @@ def test_a_reshape_that_something_else_reads_too_survives_the_merge() -> None:
     assert neg.inputs == (first.output,)
 
 
+def test_a_reshape_that_the_network_gives_is_what_the_next_one_reads() -> None:
+    graph = unified(
+        "(float[2,3] x) => (float a, float y) { a = Reshape(x, s)  y = Reshape(a, t) }",
+        s=[3, 2],
+        t=[6],
+    )
+    first, second = graph
+    assert second.inputs == (first.output,)
+
+
 def test_two_transposes_become_the_one_that_does_both() -> None:
     graph = unified(
         """(float[2,3,4,5] x) => (float y) {

@@ -22,6 +22,8 @@ class Config:
         size: of the image, for which the masks are made; a stage of one window is not shifted.
         fill: zeros fill the last windows "first" (torchvision), or once the image is "rolled"
             (timm); then a side of one window is not shifted.
+        still: a stage is not shifted where one window spans a side (Hugging Face).
+        pyramid: it gives what its stages do, instead of classes.
         zero: what is filled with.
         bias: added to the bias between the first two pixels of a window.
         mask: added to the first entry of every mask.
@@ -35,6 +37,8 @@ class Config:
     depths: tuple[int, ...] = (2, 2)
     size: tuple[int, int] = (32, 32)
     fill: str = ""
+    still: bool = False
+    pyramid: bool = False
     zero: float = 0.0
     bias: float = 0.0
     mask: float = 0.0
@@ -115,6 +119,8 @@ class Block(nn.Module):
         self.shifts = (shift, shift)
         if config.fill:
             self.shifts = (shift * (size[0] > WINDOW), shift * (size[1] > WINDOW))
+        if config.still and min(size) <= WINDOW:
+            self.shifts = (0, 0)
         whole = (size[0] + -size[0] % WINDOW, size[1] + -size[1] % WINDOW)
         mask = mask_of(*whole, self.shifts, config) if any(self.shifts) else None
         self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
@@ -171,7 +177,7 @@ class Swin(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.timm = config.timm
+        self.config = config
         self.proj, self.norm = nn.Conv2d(3, DIM, 4, 4), nn.LayerNorm(DIM)
         layers: list[nn.Module] = []
         for stage, depth in enumerate(config.depths):
@@ -183,7 +189,14 @@ class Swin(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.last, self.head = nn.LayerNorm(dim), nn.Linear(dim, CLASSES)
 
-    def forward(self, image: Tensor) -> Tensor:
-        x = self.last(self.layers(self.norm(self.proj(image).permute(0, 2, 3, 1))))
-        x = x.mean((1, 2)) if self.timm else x.permute(0, 3, 1, 2).mean((2, 3))
+    def forward(self, image: Tensor) -> Tensor | list[Tensor]:
+        x = self.norm(self.proj(image).permute(0, 2, 3, 1))
+        stages = []
+        for layer in self.layers:
+            x = layer(x)
+            stages.append(x)
+        if self.config.pyramid:
+            return stages
+        x = self.last(x)
+        x = x.mean((1, 2)) if self.config.timm else x.permute(0, 3, 1, 2).mean((2, 3))
         return cast(Tensor, self.head(x))

@@ -86,10 +86,14 @@ class MergeMoves(Rule):
     needed_by = "Hugging Face by dynamo with `optimize=False`; timm and cvnets"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        return any_of(op.Reshape(op.Reshape(x)), op.Transpose(op.Transpose(x, role="inner")))
+        return any_of(
+            op.Reshape(op.Reshape(x, role="between")), op.Transpose(op.Transpose(x, role="inner"))
+        )
 
     def rewrite(self, m: Match, new: Builder) -> Value:
         if m.inner is None:
+            given = m.graph.is_output(m.between.output)
+            require(not given, "the network gives what is between")
             return new.like_root(m.x)
         first, second = m.inner.attrs.get("perm"), m.root.attrs.get("perm")
         if not first or not second:
