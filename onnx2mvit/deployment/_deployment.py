@@ -32,12 +32,12 @@ from onnx2mvit.deployment._tflite_metadata import add_standard_metadata
 from onnx2mvit.lifter.detection import Detections
 from onnx2mvit.runtimes import (
     SERVE,
-    InBatches,
     LiteRTRunner,
     OnnxRuntimeRunner,
     Runner,
     SavedModelRunner,
 )
+from onnx2mvit.runtimes.runner import batch_size
 from onnx2mvit.version import __version__
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def _to_int8(job: _Job, content: bytes) -> bytes:
         job.notes.append(f"what stays in float32 was chosen on {described}, not on real images")
     blocks = [block["path"] for block in job.source.get("blocks", ())]
     blocks = blocks or [layer.name for layer in job.model.layers]
-    content, job.losses = _int8.quantize(content, blocks, inputs, job.interface.axes, job.progress)
+    content, job.losses = _int8.quantize(content, blocks, job.interface, inputs, job.progress)
     return content
 
 
@@ -228,25 +228,23 @@ def _compare(
 
     What the original calls its outputs does not matter; their order does.
     """
-    step, names = job.interface.batch or 1, [each.name for each in job.interface.outputs]
-    axes = job.interface.axes
-    stages = ("answers of the original", "answers of the file")
-    theirs, ours = (
-        InBatches(runner, step, axes, partial(job.progress, stage))(inputs)
-        for stage, runner in zip(
-            stages, (original.runner, _runner(job.format, file, job.interface)), strict=True
+    interface, names = job.interface, [each.name for each in job.interface.outputs]
+    expected, ours = (
+        interface.run(runner, inputs, partial(job.progress, f"answers of the {what}"))
+        for what, runner in (
+            ("original", interface.in_order(original.runner)),
+            ("file", _runner(job.format, file, interface)),
         )
     )
-    expected = dict(zip(names, theirs.values(), strict=True))
     told = list(zip(names, job.source.get("outputs", ()), strict=False))
     masks = [name for name, output in told if output.get("mask")]
     given = {output["name"]: name for name, output in told}
     boxes = _detections(job, given)
     found = fidelity(ours, expected, original.name, described, masks, boxes)
+    found = replace(found, count=batch_size(inputs, interface.axes) or 1)
     if job.precision == "float32" and not found.passes(job.precision):
-        found = replace(
-            found, float64=judged(job.model, original, inputs, ours, expected, axes).as_dict()
-        )
+        verdict = judged(job.model, original, interface, inputs, ours, expected)
+        found = replace(found, float64=verdict.as_dict())
     return found
 
 

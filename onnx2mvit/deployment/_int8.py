@@ -17,10 +17,10 @@ import numpy as np
 
 from onnx2mvit.base.optional import optional
 from onnx2mvit.base.quiet import quiet
+from onnx2mvit.deployment._interface import Interface
 from onnx2mvit.errors import UnsupportedError
-from onnx2mvit.runtimes import InBatches, Inputs, LiteRTRunner, Outputs, compare, sqnr_db
+from onnx2mvit.runtimes import Inputs, LiteRTRunner, compare, sqnr_db
 from onnx2mvit.runtimes.comparison import loudness
-from onnx2mvit.runtimes.runner import Axes
 
 Progress = Callable[[str, int, int], None]
 TAKEN = ("CONV_2D", "FULLY_CONNECTED")
@@ -71,11 +71,15 @@ class Operator:
 
 
 def quantize(
-    content: bytes, blocks: Sequence[str], inputs: Inputs, axes: Axes, progress: Progress
+    content: bytes,
+    blocks: Sequence[str],
+    interface: Interface,
+    inputs: Inputs,
+    progress: Progress,
 ) -> tuple[bytes, list[Loss]]:
     """A float32 LiteRT file in int8, and what each block loses by it, worst first.
 
-    `blocks` are names of layers; `inputs` by name tell what is lost, `axes` where their batch is.
+    `blocks` are names of layers; `inputs` by name tell what is lost.
     Blocks that lose much for few weights stay in float32.
 
     Raises:
@@ -85,11 +89,11 @@ def quantize(
     groups = _by_block(_quantizable(content), blocks)
     if not groups:
         raise UnsupportedError("no convolution or linear layer here can be in int8")
-    answers = _answers(content, inputs, axes)
+    answers = interface.run(LiteRTRunner(content), inputs)
     losses = []
     for number, (block, members) in enumerate(groups.items()):
         progress("what each block loses", number, len(groups))
-        ours = _answers(_quantized(content, members), inputs, axes)
+        ours = interface.run(LiteRTRunner(_quantized(content, members)), inputs)
         lost = sqnr_db(compare(ours, answers, answers=True).values())
         losses.append(Loss(block, sum(member.weights for member in members), lost))
     progress("what each block loses", len(groups), len(groups))
@@ -114,11 +118,6 @@ def choose(losses: Sequence[Loss]) -> None:
             loss.kept_float = True
             allowed -= loss.weights
             noise -= loss.noise
-
-
-def _answers(content: bytes, inputs: Inputs, axes: Axes) -> Outputs:
-    runner = LiteRTRunner(content)
-    return InBatches(runner, runner.batch, axes)(inputs)
 
 
 def _quantizable(content: bytes) -> list[Operator]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from onnx2mvit.builder import image_input
 from onnx2mvit.errors import UnsupportedError
 from onnx2mvit.ir.preprocessing import ASSUMED, Preprocessing, from_dict
 from onnx2mvit.lifter.naming import identifier
+from onnx2mvit.runtimes import InBatches, Inputs, Outputs, Runner
 from onnx2mvit.runtimes.images import some_images, structured_images
 from onnx2mvit.runtimes.inputs import as_pixels, drawn
 
@@ -71,11 +72,34 @@ class Interface:
 
     @property
     def axes(self) -> dict[str, int | None]:
-        """Where each input has the batch; an output has it first."""
+        """Where each input has the batch; the answers of `run` have it first."""
         return {
             tensor.name: 0 if batched else None
             for tensor, batched in zip(self.inputs, self.batched, strict=True)
         }
+
+    def in_order(self, runner: Runner) -> Runner:
+        """A runner whose answers are in the order of these outputs, under the names of these."""
+        names = [tensor.name for tensor in self.outputs]
+        return lambda inputs: dict(zip(names, runner(inputs).values(), strict=True))
+
+    def run(
+        self,
+        runner: Runner,
+        inputs: Inputs,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Outputs:
+        """What a runner answers to `batch` inputs at a time, or to one, by the outputs' names.
+
+        What has no batch, as a scalar, is a row of its answer for each time.
+        """
+        single = {tensor.name for tensor in self.outputs if "batch" not in tensor.axes}
+
+        def once(inputs: Inputs) -> Outputs:
+            answers = runner(inputs)
+            return {name: a[None] if name in single else a for name, a in answers.items()}
+
+        return InBatches(once, self.batch or 1, self.axes, progress)(inputs)
 
     def some_inputs(
         self, folder: str | Path | None, count: int, seed: int, most: int
@@ -144,10 +168,10 @@ def describe_model(
             shape[1:3] = size
         if None in shape[1:]:
             raise UnsupportedError(f"input {tensor.name!r} is open: {list(tensor.shape)}")
-        inputs.append(_tensor(tensor, tensor.name, shape, entry))
+        inputs.append(_tensor(tensor, tensor.name, shape, entry, fixed))
     names = _output_names(model, known.get("outputs", ()))
     outputs = [
-        _tensor(tensor, name, tensor.shape, entry)
+        _tensor(tensor, name, tensor.shape, entry, fixed)
         for tensor, name, entry in zip(
             model.outputs, names, _entries(names, known.get("outputs", ())), strict=True
         )
@@ -157,13 +181,18 @@ def describe_model(
 
 
 def _tensor(
-    tensor: Any, name: str, shape: Sequence[int | None], entry: Mapping[str, Any]
+    tensor: Any,
+    name: str,
+    shape: Sequence[int | None],
+    entry: Mapping[str, Any],
+    batch: int | None,
 ) -> Tensor:
-    """With the axes that the report has for it."""
+    """With the axes that the report has for it; `batch` is that of the model."""
     axes = entry.get("axes") or ()
     if len(axes) != len(shape):
         usual = ["batch", "height", "width", "channels"] if len(shape) == 4 else ["batch"]
-        axes = [*usual, *["?"] * len(shape)][: len(shape)]
+        known = usual if tensor.shape and tensor.shape[0] == batch else []
+        axes = [*known, *["?"] * len(shape)][: len(shape)]
     return Tensor(name, tuple(shape), str(tensor.dtype), tuple(axes), entry.get("below"))
 
 

@@ -142,14 +142,14 @@ def _onnx(
         key: [*map((value.shape or ()).__getitem__, network.order(value))]
         for key, value in outputs.items()
     }
-    output = _of_classes(name, shapes)
+    output = _of_classes(name, shapes, network.graph.batch_size)
     height, width, channels = network.shape_of_image(image)
     session = OnnxRuntimeRunner(path, arena=True, threads=threads)
-    runner = KerasLayout(InBatches(session, network.file_batch, network.batch_axes), network)
+    scores = _scores(KerasLayout(session, network), output, network.file_batch)
     wanted = _wanted((height, width), channels, str(image.dtype), network.preprocessing)
     classes = shapes[output][-1]
     weights = network.graph.source.weights
-    return Target(name, path, ONNX, wanted, classes or 0, weights, _scores(runner, output))
+    return Target(name, path, ONNX, wanted, classes or 0, weights, scores)
 
 
 def _keras(name: str, path: Path, batch: int, given: Given, trust_module: bool) -> Target:
@@ -159,8 +159,8 @@ def _keras(name: str, path: Path, batch: int, given: Given, trust_module: bool) 
     if image is None or len(model.inputs) != 1:
         raise UnsupportedError(f"{name} is no classifier: it does not take one image alone")
     shapes = {key: each.shape for key, each in zip(model.output_names, model.outputs, strict=True)}
-    output = _of_classes(name, shapes)
-    _, height, width, channels = image.shape
+    fixed, height, width, channels = image.shape
+    output = _of_classes(name, shapes, fixed)
     if height is None or width is None:
         traced = report["sizes"]["traced"] if report else None
         if traced is None:
@@ -170,9 +170,9 @@ def _keras(name: str, path: Path, batch: int, given: Given, trust_module: bool) 
     wanted = _wanted((height, width), channels, str(image.dtype), given_preprocessing(given, known))
     # A graph is made for each number of images: the last ones are filled up.
     compiled = import_keras().backend.backend() == "tensorflow"
-    runner = InBatches(KerasRunner(model, compiled=compiled), batch)
+    scores = _scores(KerasRunner(model, compiled=compiled), output, fixed or batch)
     weights = report.get("onnx", {}).get("weights")
-    return Target(name, path, KERAS, wanted, shapes[output][-1], weights, _scores(runner, output))
+    return Target(name, path, KERAS, wanted, shapes[output][-1], weights, scores)
 
 
 def _litert(name: str, path: Path, given: Given, threads: int) -> Target:
@@ -190,10 +190,10 @@ def _litert(name: str, path: Path, given: Given, threads: int) -> Target:
             f"{name} is no classifier of one image of float32 or uint8: it takes {takes}"
         )
     shapes = {key: [*map(int, each["shape"])] for key, each in runner.gives.items()}
-    output = _of_classes(name, shapes)
+    output = _of_classes(name, shapes, runner.batch)
     how = given_preprocessing(given, from_dict(known.get("preprocessing") or {}))
     wanted = _wanted((shape[1], shape[2]), shape[3], str(dtype), how)
-    scores = _scores(InBatches(runner, runner.batch), output)
+    scores = _scores(runner, output, runner.batch)
     weights = known.get("weights")
     return Target(name, path, LITERT, wanted, shapes[output][-1], weights, scores)
 
@@ -204,17 +204,19 @@ def _wanted(size: tuple[int, int], channels: int, dtype: str, how: Preprocessing
     return Wanted(size, channels, dtype, replace(how, size=None))
 
 
-def _of_classes(name: str, shapes: Mapping[str, Shape]) -> str:
-    """The first output that has a number for each class, and there are several."""
+def _of_classes(name: str, shapes: Mapping[str, Shape], batch: int | None) -> str:
+    """The first output that has, for a batch of images, a number for each of several classes."""
     for output, shape in shapes.items():
-        if len(shape) == 2 and (shape[1] or 0) > 1:
+        if len(shape) == 2 and shape[0] == batch and (shape[1] or 0) > 1:
             return output
     gives = "; ".join(str([each or "batch" for each in shape]) for shape in shapes.values())
     raise UnsupportedError(f"{name} is no classifier: it gives {gives}, not a score of each class")
 
 
-def _scores(runner: Runner, output: str) -> Callable[[Array], Array]:
-    return lambda pixels: runner(pixels)[output]
+def _scores(runner: Runner, output: str, batch: int | None) -> Callable[[Array], Array]:
+    """What a runner gives in one output, which has the batch first, for any number of images."""
+    alone = InBatches(lambda pixels: {output: runner(pixels)[output]}, batch)
+    return lambda pixels: alone(pixels)[output]
 
 
 def shortest_names(paths: Sequence[Path]) -> list[str]:

@@ -97,8 +97,10 @@ class Comparison:
 
     @property
     def classes(self) -> tuple[Array, Array]:
-        """Our answers and theirs, (images, classes) both; of no image if they are no classes."""
-        pairs = [(x, y) for x, y in self.pairs if y.ndim == 2 and y.shape[1] > 1]
+        """Our answers and theirs, (images, classes) both; of no image if they are no scores."""
+        pairs = [
+            (x, y) for x, y in self.pairs if y.ndim == 2 and y.shape[1] > 1 and y.dtype.kind == "f"
+        ]
         ours, theirs = zip(*pairs, strict=True) if pairs else ([np.empty((0, 2))],) * 2
         return np.concatenate(ours), np.concatenate(theirs)
 

@@ -103,7 +103,7 @@ def _image_shape(network: Network, image: Value, size: Size | None) -> tuple[int
 def _of_image(network: Network, value: Value, pixels: Array) -> Array:
     """Pixels (N, H, W, C) in [0, 1] as the file takes them."""
     scaled = as_pixels(pixels, value.dtype or np.dtype(np.float32))
-    return np.ascontiguousarray(to_onnx(scaled, network.order(value)))
+    return to_onnx(scaled, network.order(value))
 
 
 def as_pixels(pixels: Array, dtype: np.dtype[Any]) -> Array:

@@ -24,19 +24,19 @@ Array = np.ndarray[Any, Any]
 
 
 def to_keras(array: Array, order: Order) -> Array:
-    """A tensor of ONNX in this order of its axes."""
-    return array.transpose(order)
+    """A tensor of ONNX in this order of its axes, and of the memory: runtimes take no other."""
+    return np.asarray(array.transpose(order), order="C")
 
 
 def to_onnx(array: Array, order: Order) -> Array:
     """A tensor of Keras whose axes are in this order, as ONNX has it."""
-    return array.transpose(axes_between(order, plain(len(order))))
+    return to_keras(array, axes_between(order, plain(len(order))))
 
 
 def keras_inputs(network: Network, inputs: Mapping[str, Array]) -> dict[str, Array]:
     """Inputs of the file as the Keras model takes them, by the names of the file."""
     return {
-        value.name: np.ascontiguousarray(to_keras(inputs[value.name], network.order(value)))
+        value.name: to_keras(inputs[value.name], network.order(value))
         for value in network.graph.inputs
     }
 
@@ -64,7 +64,7 @@ class _Layouts:
     def run(self, inputs: Inputs, turn: Callable[[Array, Order], Array]) -> Outputs:
         """What the runner answers to inputs that were turned into its layout."""
         feed = {
-            name: np.ascontiguousarray(turn(array, self.inputs[name]))
+            name: turn(array, self.inputs[name])
             for name, array in by_name(inputs, list(self.inputs)).items()
         }
         return self.runner(feed if len(feed) > 1 else next(iter(feed.values())))

@@ -45,5 +45,7 @@ class LiteRTRunner:
     def __call__(self, inputs: Inputs) -> Outputs:
         """All outputs by name."""
         feed = by_name(inputs, self.inputs)
-        answers = self.signature(**{k: np.ascontiguousarray(array) for k, array in feed.items()})
+        answers = self.signature(
+            **{name: np.asarray(array, order="C") for name, array in feed.items()}
+        )
         return {name: answers[name] for name in self.outputs}

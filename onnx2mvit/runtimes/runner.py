@@ -57,12 +57,15 @@ def joined(parts: Sequence[Mapping[str, Array]], axes: Axes) -> dict[str, Array]
 def answers_to(
     answers: Mapping[str, Array], axes: Axes, images: range, total: int
 ) -> dict[str, Array]:
-    """What of the answers to `total` images belongs to some of them, one row each or several."""
+    """What of the answers to `total` images belongs to some of them.
+
+    That is one row for each, or several, or one row for several of them.
+    """
     found: Outputs = {}
     for name, answer in answers.items():
         axis = axes.get(name, 0)
-        each = 0 if axis is None else answer.shape[axis] / total
-        part = slice(round(images.start * each), round(images.stop * each))
+        length = 0 if axis is None else answer.shape[axis]
+        part = slice(images.start * length // total, -(-images.stop * length // total))
         found |= rows({name: answer}, axes, part)
     return found
 

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Value
 from onnx2mvit.runtimes import Comparison
@@ -103,8 +101,7 @@ def sub_model_before(
     if expected is None or checkpoint.block is None or len(arrays) < len(values):
         return None
     inputs = [
-        np.ascontiguousarray(to_keras(array, within.orders[value]))
-        for value, array in zip(read, arrays, strict=True)
+        to_keras(array, within.orders[value]) for value, array in zip(read, arrays, strict=True)
     ]
     return SubModel(
         block=next(top for top in blocks if checkpoint.block in top.walk()),
@@ -112,7 +109,7 @@ def sub_model_before(
         model=keras.Model(list(starts.values()), checkpoint.tensor),
         values=list(read),
         inputs=inputs,
-        expected=np.ascontiguousarray(to_keras(expected, within.orders[checkpoint.value])),
+        expected=to_keras(expected, within.orders[checkpoint.value]),
     )
 
 

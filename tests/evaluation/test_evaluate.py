@@ -85,6 +85,18 @@ def test_a_file_of_open_size_sees_what_the_others_see(photos: Path, tmp_path: Pa
         assert [each["size"] for each in report["targets"]] == [[40, 40]] * len(targets)
 
 
+def test_a_network_for_one_image_that_gives_a_number_as_well(photos: Path, tmp_path: Path) -> None:
+    made = colour_network()
+    made.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    made.graph.node.append(onnx.helper.make_node("ReduceMean", ["y"], ["mean"], keepdims=0))
+    mean = onnx.helper.make_tensor_value_info("mean", onnx.TensorProto.FLOAT, [])
+    made.graph.output.insert(0, mean)
+    file = save(made, tmp_path, "one.onnx")
+    folder = onnx2mvit.convert(file, tmp_path, verify=False).folder
+    report = onnx2mvit.evaluate([file, folder], photos, workers=0, output=tmp_path).report
+    assert [each["top1"] for each in report["targets"]] == [7 / 8, 7 / 8]
+
+
 def test_networks_that_differ_are_told_apart_image_by_image(
     network: Path, photos: Path, tmp_path: Path, run: Run
 ) -> None:

@@ -8,7 +8,13 @@ import pytest
 
 from onnx2mvit import inspect
 from onnx2mvit.errors import InvalidModelError
-from onnx2mvit.runtimes import KerasLayout, KerasRunner, OnnxLayout, OnnxRuntimeRunner
+from onnx2mvit.runtimes import (
+    KerasLayout,
+    KerasRunner,
+    OnnxLayout,
+    OnnxRuntimeRunner,
+    keras_inputs,
+)
 from onnx2mvit.runtimes.runner import Array, InBatches, Inputs, Outputs
 from tests.support.graphs import model, save
 
@@ -83,6 +89,24 @@ def test_rows_of_the_images_that_fill_a_batch_up_are_cut_off() -> None:
     found = InBatches(patches, 4)(np.arange(6))["rows"]
     assert seen == [4, 4]
     assert np.array_equal(found, np.repeat(np.arange(6), 3))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_one_row_for_two_images_is_kept_for_either(count: int) -> None:
+    def sums(inputs: Inputs) -> Outputs:
+        assert isinstance(inputs, np.ndarray)
+        return {"rows": inputs[::2] + inputs[1::2]}
+
+    found = InBatches(sums, 2)(np.arange(count))["rows"]
+    assert found.tolist() == {1: [0], 2: [1], 3: [1, 4], 4: [1, 5]}[count]
+
+
+def test_an_input_without_axes_keeps_none(tmp_path: Path) -> None:
+    text = "g (float[N,4] x, float t) => (float[N,4] y) { y = Mul(x, t) }"
+    network = inspect(save(model(text), tmp_path))
+    given = {"x": np.ones((1, 4), np.float32), "t": np.array(2, np.float32)}
+    taken = keras_inputs(network, given)
+    assert {name: array.shape for name, array in taken.items()} == {"x": (1, 4), "t": ()}
 
 
 def test_inner_tensors_are_given_by_name_and_unknown_ones_left_out(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def arithmetic(op: OpContext, function: str, kind: str | None) -> KerasCode:
             if op.value(index).const is not None and op.const(index).size == 1:
                 op.one_size |= counts_places(op, index)
     computed = all(op.value(index).const is None for index in range(count))
-    if kind is not None and computed and len(shapes) == 1 and count > 1:
+    if kind is not None and computed and len(shapes) == 1 and shapes != {()} and count > 1:
         operands = [op.data(index, order) for index in range(count)]
         return op.code(layer(kind)(operands), order)
     x, so_far = op.broadcast(0, order), op.lengths(0, order)
