@@ -12,6 +12,7 @@ from onnx2mvit.builder.build import (
     loading,
 )
 from onnx2mvit.builder.detector import detector
+from onnx2mvit.builder.fast_training import fast_training
 from onnx2mvit.builder.features import features
 from onnx2mvit.builder.sizes import at_size, default_size, image_input, single_operators_fit
 from onnx2mvit.builder.weights import block_weights, check_weights, other_weights, save_weights
@@ -23,6 +24,7 @@ __all__ = [
     "check_weights",
     "default_size",
     "detector",
+    "fast_training",
     "features",
     "float64_allowed",
     "image_input",

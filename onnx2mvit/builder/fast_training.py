@@ -1,0 +1,138 @@
+"""Batch normalization by the backend's own kernel while a model is trained.
+
+Keras 3 writes a training step of it as single operations: means, differences, squares, products
+and their gradients, which is most of a step of these networks on a processor. TensorFlow and torch
+have one kernel for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from onnx2mvit.base.backend import import_keras
+from onnx2mvit.errors import UnsupportedError, UsageError
+
+if TYPE_CHECKING:
+    import keras
+
+# (image NHWC, gamma, beta, epsilon) → (normalized image, mean, variance over all but channels)
+Kernel = Callable[[Any, Any, Any, float], tuple[Any, Any, Any]]
+
+
+@contextmanager
+def fast_training(model: keras.Model) -> Iterator[None]:
+    """Meanwhile, batch normalization in a model trains by one kernel, to the same numbers.
+
+        with onnx2mvit.fast_training(model):
+            model.fit(images, labels)
+
+    The layers stay Keras's own: what is saved, cloned or deployed meanwhile or afterwards knows
+    nothing of it. Layers that average over devices (`synchronized`), that renormalize, that have
+    a mask, compute in float64, or normalize another axis than the last one train as ever.
+
+    Args:
+        model: what `fit` is called of; models in it are looked into.
+
+    Raises:
+        UsageError: it is no model.
+        UnsupportedError: Keras runs on another backend than TensorFlow and torch.
+    """
+    keras = import_keras()
+    if not isinstance(model, keras.Model):
+        raise UsageError(f"fast_training takes a Keras model, not {type(model).__name__}")
+    kernel = _kernel(keras.config.backend())
+    found = [
+        each for each in _batch_normalizations(model) if not (each.renorm or each.synchronized)
+    ]
+    _forget_steps(model)
+    for layer in found:
+        object.__setattr__(layer, "call", partial(_call, layer, kernel))
+    try:
+        yield
+    finally:
+        for layer in found:
+            object.__delattr__(layer, "call")
+        _forget_steps(model)
+
+
+def _batch_normalizations(model: Any) -> Iterator[Any]:
+    """The stock layers that a kernel can stand for, each once, of a model and the models in it."""
+    keras = import_keras()
+    seen: dict[int, Any] = {}
+
+    def look(inside: Any) -> None:
+        for layer in inside.layers:
+            if isinstance(layer, keras.Model):
+                look(layer)
+            elif type(layer) is keras.layers.BatchNormalization and not (
+                layer.renorm or layer.synchronized
+            ):
+                seen[id(layer)] = layer
+
+    look(model)
+    yield from seen.values()
+
+
+def _forget_steps(model: Any) -> None:
+    """Has Keras trace its training step anew: the compiled one holds what the layers were."""
+    model.train_function = None
+
+
+def _call(
+    layer: Any, kernel: Kernel, inputs: Any, training: bool | None = None, mask: Any = None
+) -> Any:
+    """What `BatchNormalization.call` answers (Keras 3.14), and its update of the statistics."""
+    from keras import backend, ops
+
+    *pixels, channels = inputs.shape
+    usual = layer.axis in (-1, len(pixels)) and mask is None and pixels.count(1) < len(pixels)
+    wide = backend.standardize_dtype(inputs.dtype) == "float64"
+    if not (training and layer.trainable and usual) or wide:
+        return type(layer).call(layer, inputs, training=training, mask=mask)
+    image = ops.cast(inputs, "float32")
+    if len(pixels) != 3:
+        image = ops.reshape(image, (-1, 1, 1, channels))
+    gamma = ops.convert_to_tensor(layer.gamma) if layer.scale else ops.ones((channels,))
+    beta = ops.convert_to_tensor(layer.beta) if layer.center else ops.zeros((channels,))
+    y, mean, variance = kernel(image, gamma, beta, layer.epsilon)
+    for moving, now in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
+        moving.assign(moving * layer.momentum + now * (1.0 - layer.momentum))
+    if len(pixels) != 3:
+        y = ops.reshape(y, ops.shape(inputs))
+    return ops.cast(y, layer.compute_dtype)
+
+
+def _kernel(backend: str) -> Kernel:
+    if backend == "tensorflow":
+        return _tensorflow
+    if backend == "torch":
+        return _torch
+    raise UnsupportedError(
+        f"fast_training is for Keras on TensorFlow and torch, not on {backend}: JAX compiles a "
+        "whole step, which needs no kernel for batch normalization"
+    )
+
+
+def _tensorflow(image: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any, Any]:
+    import tensorflow as tf
+
+    # tf.nn.fused_batch_norm raises an epsilon of 1e-5 to 1.001e-5; the operation does not.
+    y, mean, unbiased, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=image, scale=gamma, offset=beta, mean=[], variance=[], epsilon=epsilon
+    )
+    count = tf.cast(tf.size(image) // tf.shape(image)[-1], tf.float32)
+    return y, mean, unbiased * ((count - 1) / count)
+
+
+def _torch(image: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any, Any]:
+    import torch
+
+    mean, unbiased = torch.zeros_like(gamma), torch.zeros_like(gamma)
+    y = torch.nn.functional.batch_norm(
+        image.permute(0, 3, 1, 2), mean, unbiased, gamma, beta, True, 1.0, epsilon
+    )
+    count = image.numel() // image.shape[-1]
+    return y.permute(0, 2, 3, 1), mean, unbiased * ((count - 1) / count)
