@@ -15,7 +15,13 @@ from onnx2mvit.builder.detector import detector
 from onnx2mvit.builder.fast_training import fast_training
 from onnx2mvit.builder.features import features
 from onnx2mvit.builder.sizes import at_size, default_size, image_input, single_operators_fit
-from onnx2mvit.builder.weights import block_weights, check_weights, other_weights, save_weights
+from onnx2mvit.builder.weights import (
+    block_weights,
+    check_weights,
+    other_weights,
+    save_weights,
+    weights_by_path,
+)
 
 __all__ = [
     "at_size",
@@ -35,4 +41,5 @@ __all__ = [
     "other_weights",
     "save_weights",
     "single_operators_fit",
+    "weights_by_path",
 ]

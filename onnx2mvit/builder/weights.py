@@ -51,14 +51,18 @@ def variables_by_path(model: keras.Model, inside: str = "") -> Iterator[tuple[st
                 yield inside + own + variable.path.removeprefix(own), variable
 
 
-def other_weights(model: keras.Model, arrays: Arrays) -> Arrays:
-    """The weights that a model has in other values than these, to the last place, by path."""
+def weights_by_path(model: keras.Model) -> Arrays:
+    """The values of all weights of a model and of the models in it."""
     from keras import ops
 
-    ours = {path: ops.convert_to_numpy(variable) for path, variable in variables_by_path(model)}
+    return {path: ops.convert_to_numpy(variable) for path, variable in variables_by_path(model)}
+
+
+def other_weights(model: keras.Model, arrays: Arrays) -> Arrays:
+    """The weights that a model has in other values than these, to the last place, by path."""
     return {
         path: array
-        for path, array in ours.items()
+        for path, array in weights_by_path(model).items()
         if path in arrays and not np.array_equal(array, arrays[path], equal_nan=True)
     }
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from onnx2mvit.cli.console import live_progress, print_json, results
-from onnx2mvit.cli.options import Debug, Deployable, Json, Precision, Quiet, TrustModule
+from onnx2mvit.cli.options import DataFormat, Debug, Deployable, Json, Precision, Quiet, TrustModule
 from onnx2mvit.errors import VerificationError
 from onnx2mvit.ir.image_size import parse_size
 
@@ -19,6 +19,9 @@ def deploy(
     ],
     format_: Annotated[Deployable, typer.Option("--format", help="What to write.")] = "litert",
     precision: Precision = "float32",
+    data_format: Annotated[
+        DataFormat, typer.Option(help="Where onnx has the channels of images.")
+    ] = "channels_last",
     calibration: Annotated[
         Path | None,
         typer.Option(help="A folder of images on which int8 measures what each block loses."),
@@ -73,6 +76,7 @@ def deploy(
             output,
             format=format_,
             precision=precision,
+            data_format=data_format,
             image_size=size,
             batch=batch,
             calibration=calibration,

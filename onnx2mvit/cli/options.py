@@ -10,6 +10,7 @@ from typer.core import TyperCommand
 SEVERAL = "--outputs"
 
 Deployable = Literal["litert", "saved_model", "onnx", "keras_hub"]
+DataFormat = Literal["channels_last", "channels_first"]
 Publishable = Literal["keras", Deployable]
 
 # What a command has to say is in its exception: `ending` looks for this one.

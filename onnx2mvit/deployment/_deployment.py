@@ -18,9 +18,9 @@ from onnx2mvit.deployment import _int8, _litert, _onnx, _saved_model
 from onnx2mvit.deployment._comparison import Fidelity, fidelity
 from onnx2mvit.deployment._float64 import judged
 from onnx2mvit.deployment._head import extractors_of
-from onnx2mvit.deployment._interface import Interface, describe_model
+from onnx2mvit.deployment._interface import Interface, describe_model, in_keras_layout
 from onnx2mvit.deployment._keras_hub import keras_hub_runner, write_keras_hub
-from onnx2mvit.deployment._original import Original, find_original, keras_original
+from onnx2mvit.deployment._original import Original, find_original, original_of
 from onnx2mvit.deployment._request import (
     FORMATS,
     check,
@@ -29,6 +29,7 @@ from onnx2mvit.deployment._request import (
     size_of,
 )
 from onnx2mvit.deployment._tflite_metadata import add_standard_metadata
+from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter.detection import Detections
 from onnx2mvit.runtimes import (
     SERVE,
@@ -76,13 +77,21 @@ class _Job:
     format: str
     precision: str
     interface: Interface
+    data_format: str
     source: dict[str, Any]
     labels: list[str]
     calibration: str | Path | None
     progress: Progress
+    network: Network | None
     losses: list[_int8.Loss] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     signatures: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def file_interface(self) -> Interface:
+        """What the file takes and gives; the model has channels last."""
+        first = self.data_format == "channels_first"
+        return self.interface.channels_first if first else self.interface
 
     @property
     def weights(self) -> str | None:
@@ -96,8 +105,8 @@ class _Job:
             "model": self.model.name,
             "weights": self.weights or "unknown",
             "precision": self.precision,
-            "inputs": {tensor.name: tensor.axes for tensor in self.interface.inputs},
-            "outputs": {tensor.name: tensor.axes for tensor in self.interface.outputs},
+            "inputs": {tensor.name: tensor.axes for tensor in self.file_interface.inputs},
+            "outputs": {tensor.name: tensor.axes for tensor in self.file_interface.outputs},
             "compared_range": [0, 1],
             "preprocessing": self.interface.preprocessing.as_dict(),
         }
@@ -116,6 +125,7 @@ def deploy(
     *,
     format: str = "litert",  # noqa: A002 — its name on the command line and in Keras
     precision: str = "float32",
+    data_format: str = "channels_last",
     image_size: tuple[int, int] | None = None,
     batch: int | None = None,
     calibration: str | Path | None = None,
@@ -132,13 +142,18 @@ def deploy(
     replaced. `format` is litert, saved_model, onnx or keras_hub (a preset, for classifiers);
     float16 and int8 are for litert. LiteRT files take `batch` images, by default 1; the others any
     number, unless `batch` says another. All take what the Keras model takes, images as (batch,
-    height, width, channels), but a preset takes photographs.
+    height, width, channels), but a preset takes photographs, and ONNX has (batch, channels,
+    height, width) where `data_format` is channels_first.
+
+    ONNX is written from the lifted graph of the file that the model was converted from, with the
+    weights of the model, if that file is at hand as below; else by tf2onnx, and a note says so.
 
     Inputs and outputs bear the names that they have in the ONNX file, in its order, or those of
     Keras where they are no names in Python.
 
     The file is run and compared with the ONNX file `onnx`, or, if that is None and none lies
-    where the report of the conversion says, with the Keras model: on the images of the folder
+    where the report of the conversion says, or the model was trained further, with the Keras
+    model: on the images of the folder
     `images`, or else of `calibration`, or on `inputs` structured ones that are made here.
     int8 measures on `calibration`, or on structured images, which blocks stay in float32.
     `trust_module` is as in `onnx2mvit.verify`.
@@ -150,7 +165,7 @@ def deploy(
         MissingDependencyError: a package is not installed.
     """
     check_arguments(locals(), optional=["inputs"])
-    check(format, precision, image_size)
+    check(format, precision, data_format, image_size)
     target, progress = Path(target), progress or (lambda stage, done, total: None)
     progress("load", 0, 1)
     model, source = load_with_report(target, image_size, trust_module)
@@ -158,8 +173,7 @@ def deploy(
     size = size_of(model, image_size, source)
     interface = describe_model(model, batch or (1 if format == "litert" else None), size, source)
     given = Path(onnx) if onnx is not None else None
-    original = find_original(target, given, source, size)
-    original = original or keras_original(model, interface)
+    original = original_of(model, interface, find_original(target, given, source, size))
     names = []
     if labels is not None:
         names = labels_in(Path(labels), model.outputs[0].shape[-1], "the model")
@@ -168,10 +182,12 @@ def deploy(
         format=format,
         precision=precision,
         interface=interface,
+        data_format=data_format,
         source=source,
         labels=names,
         calibration=calibration,
         progress=progress,
+        network=original.network,
         notes=list(original.notes),
     )
     folder = Path(output) / f"{model.name}_{format}_{precision}"
@@ -189,7 +205,9 @@ def _write(job: _Job, file: Path) -> None:
     """Writes the file; a SavedModel is a folder."""
     job.progress("convert", 0, 1)
     if job.format == "onnx":
-        _onnx.write_onnx(job.model, file, job.interface, job.entries())
+        job.notes += _onnx.write_onnx(
+            job.model, file, job.interface, job.file_interface, job.entries(), job.network
+        )
         return
     if job.format == "keras_hub":
         job.notes += write_keras_hub(job.model, file, job.interface)
@@ -233,7 +251,7 @@ def _compare(
         interface.run(runner, inputs, partial(job.progress, f"answers of the {what}"))
         for what, runner in (
             ("original", interface.in_order(original.runner)),
-            ("file", _runner(job.format, file, interface)),
+            ("file", _runner(job, file)),
         )
     )
     told = list(zip(names, job.source.get("outputs", ()), strict=False))
@@ -258,12 +276,15 @@ def _detections(job: _Job, given: Mapping[str, str]) -> tuple[Detections, tuple[
     return replace(how, boxes=given[how.boxes], scores=given[how.scores]), (height, width)
 
 
-def _runner(format_: str, file: Path, interface: Interface) -> Runner:
-    if format_ == "keras_hub":
-        return keras_hub_runner(file, interface)
-    if format_ == "litert":
+def _runner(job: _Job, file: Path) -> Runner:
+    """The file, on what the model takes."""
+    if job.format == "keras_hub":
+        return keras_hub_runner(file, job.interface)
+    if job.format == "litert":
         return LiteRTRunner(file.read_bytes())
-    return SavedModelRunner(file) if format_ == "saved_model" else OnnxRuntimeRunner(file)
+    if job.format == "saved_model":
+        return SavedModelRunner(file)
+    return in_keras_layout(OnnxRuntimeRunner(file), job.interface, job.file_interface)
 
 
 def _report(job: _Job, file: Path, comparison: Fidelity) -> dict[str, Any]:
@@ -277,8 +298,8 @@ def _report(job: _Job, file: Path, comparison: Fidelity) -> dict[str, Any]:
         "format": job.format,
         "precision": job.precision,
         "bytes": sum(path.stat().st_size for path in files),
-        "inputs": [tensor.as_dict() for tensor in job.interface.inputs],
-        "outputs": [tensor.as_dict() for tensor in job.interface.outputs],
+        "inputs": [tensor.as_dict() for tensor in job.file_interface.inputs],
+        "outputs": [tensor.as_dict() for tensor in job.file_interface.outputs],
         "signatures": job.signatures,
         "comparison": comparison.as_dict(),
         "notes": job.notes,

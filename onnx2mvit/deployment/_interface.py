@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from onnx2mvit.lifter.naming import identifier
 from onnx2mvit.runtimes import InBatches, Inputs, Outputs, Runner
 from onnx2mvit.runtimes.images import some_images, structured_images
 from onnx2mvit.runtimes.inputs import as_pixels, drawn
+from onnx2mvit.runtimes.runner import by_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 Shape = tuple[int | None, ...]
 IMAGE = {"height", "width", "channels"}
+SEVERAL = 4  # at once where any number may come, so that what is for one alone shows
+CHANNELS_FIRST = ("batch", "channels", "height", "width")
+DATA_FORMATS = ("channels_last", "channels_first")
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,18 @@ class Tensor:
     def is_image(self) -> bool:
         """True for (batch, height, width, channels)."""
         return len(self.shape) == 4 and set(self.axes) >= IMAGE
+
+    @property
+    def to_channels_first(self) -> tuple[int, ...]:
+        """Where (batch, channels, height, width) of an image are; what is none stays as it is."""
+        if set(self.axes) != set(CHANNELS_FIRST):
+            return tuple(range(len(self.shape)))
+        return tuple(map(self.axes.index, CHANNELS_FIRST))
+
+    def turned(self, order: Sequence[int]) -> Tensor:
+        """The same tensor with its axes in another order."""
+        shape = tuple(self.shape[axis] for axis in order)
+        return replace(self, shape=shape, axes=tuple(self.axes[axis] for axis in order))
 
     def as_dict(self) -> dict[str, Any]:
         """As plain values for JSON."""
@@ -89,17 +105,27 @@ class Interface:
         inputs: Inputs,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> Outputs:
-        """What a runner answers to `batch` inputs at a time, or to one, by the outputs' names.
+        """What a runner answers to `batch` inputs at a time, or to several, by the outputs' names.
 
-        What has no batch, as a scalar, is a row of its answer for each time.
+        What has no batch, as a scalar, is a row of its answer for each input.
         """
         single = {tensor.name for tensor in self.outputs if "batch" not in tensor.axes}
+        batch = self.batch or (1 if single else SEVERAL)
 
         def once(inputs: Inputs) -> Outputs:
             answers = runner(inputs)
             return {name: a[None] if name in single else a for name, a in answers.items()}
 
-        return InBatches(once, self.batch or 1, self.axes, progress)(inputs)
+        return InBatches(once, batch, self.axes, progress)(inputs)
+
+    @property
+    def channels_first(self) -> Interface:
+        """The same, images with their channels after the batch."""
+        inputs, outputs = (
+            tuple(tensor.turned(tensor.to_channels_first) for tensor in tensors)
+            for tensors in (self.inputs, self.outputs)
+        )
+        return replace(self, inputs=inputs, outputs=outputs)
 
     def some_inputs(
         self, folder: str | Path | None, count: int, seed: int, most: int
@@ -135,6 +161,37 @@ class Interface:
                 rng = np.random.default_rng([seed, number])
                 made[tensor.name] = drawn(shape, dtype, tensor.below, rng)
         return made, what
+
+
+def in_keras_layout(runner: Runner, keras: Interface, file: Interface) -> Runner:
+    """Runs a file on what the Keras model takes, and hands out what that gives.
+
+    Args:
+        runner: of the file.
+        keras: what the model takes and gives.
+        file: the same tensors, perhaps with their axes in another order.
+    """
+    if keras == file:
+        return runner
+    turns = {
+        tensor.name: [tensor.axes.index(axis) for axis in other.axes]
+        for tensor, other in zip(
+            (*keras.inputs, *file.outputs), (*file.inputs, *keras.outputs), strict=True
+        )
+        if tensor.axes != other.axes
+    }
+
+    def turned(arrays: Mapping[str, Array]) -> dict[str, Array]:
+        return {
+            name: np.ascontiguousarray(array.transpose(turns[name])) if name in turns else array
+            for name, array in arrays.items()
+        }
+
+    def run(inputs: Inputs) -> Outputs:
+        """Images are turned before and after."""
+        return turned(runner(turned(by_name(inputs, [tensor.name for tensor in keras.inputs]))))
+
+    return run
 
 
 def describe_model(

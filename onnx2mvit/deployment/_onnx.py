@@ -1,123 +1,135 @@
-"""ONNX files, written by tf2onnx from the Keras model: NHWC, and all its layers by name."""
+"""ONNX files: written from the lifted graph, with the weights that the Keras model has.
+
+Where the graph is not at hand, or is not what the model computes, tf2onnx writes what TensorFlow
+traces of the model, and a note says why.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import onnx
 
-from onnx2mvit.base.optional import import_tensorflow, optional
-from onnx2mvit.base.output import temporary_folder
-from onnx2mvit.base.quiet import one_line, quiet
-from onnx2mvit.deployment._interface import Interface
-from onnx2mvit.errors import UnsupportedError
-from onnx2mvit.runtimes import exact_means
+from onnx2mvit.builder import weights_by_path
+from onnx2mvit.deployment._interface import Interface, Tensor, in_keras_layout
+from onnx2mvit.deployment._tf2onnx import traced_model
+from onnx2mvit.emitter import Port, inference_model
+from onnx2mvit.errors import InvalidModelError, UnsupportedError
+from onnx2mvit.ir.graph import Value
+from onnx2mvit.ir.network import Network
+from onnx2mvit.lifter.constants import other_constants
+from onnx2mvit.lifter.head import head_of
+from onnx2mvit.runtimes import KerasRunner, OnnxRuntimeRunner, compare, exact_means
+from onnx2mvit.runtimes.tolerances import SPEED
 
 if TYPE_CHECKING:
     import keras
 
-OPSET = 18  # the newest that tf2onnx 1.17 writes
-GROUPED = "StatefulPartitionedCall"
+TRIED = 2  # images, another number than a file is read for
+NO_FILE = "no ONNX file that it was converted from was given or found (--onnx FILE)"
 
 
 def write_onnx(
-    model: keras.Model, path: Path, interface: Interface, entries: dict[str, Any]
-) -> None:
-    """Writes a model under the names of the interface, with `entries` as metadata.
+    model: keras.Model,
+    path: Path,
+    interface: Interface,
+    file: Interface,
+    entries: dict[str, Any],
+    network: Network | None,
+) -> list[str]:
+    """Writes a model, with `entries` as metadata.
 
-    Means over several axes are taken one after another (onnxruntime is inexact otherwise), and
-    images are resized to a number of pixels, not by a scale.
+    Args:
+        model: what is written.
+        path: of the file.
+        interface: what the model takes and gives.
+        file: what the file does, under these names; images may have their channels first.
+        entries: metadata, plain values by name.
+        network: of the ONNX file that the model was converted from, if that is at hand.
+
+    Returns:
+        Notes: why it was written by tf2onnx, if it was.
 
     Raises:
-        MissingDependencyError: tf2onnx is not installed, or Keras does not run on TensorFlow.
-        UnsupportedError: tf2onnx cannot write an operation of this model.
+        MissingDependencyError: tf2onnx is needed and not installed, or Keras not on TensorFlow.
+        UnsupportedError: tf2onnx is needed, and cannot write an operation of this model, or the
+            channels first.
     """
-    import_tensorflow()
-    _teach_erfc()
-    import keras
-    import onnx
-
-    signature = [
-        keras.InputSpec(shape=tensor.shape, dtype=tensor.dtype, name=tensor.name)
-        for tensor in interface.inputs
-    ]
-    with temporary_folder() as folder, quiet():
-        file = folder / "model.onnx"
-        model.export(
-            str(file),
-            format="onnx",
-            verbose=False,
-            input_signature=signature if len(signature) == 1 else [signature],
-            opset_version=OPSET,
-        )
-        made = onnx.load(file)
-    lost = [value.name for value in made.graph.input][len(signature) :]
-    if lost:
-        # Tensors of TensorFlow that stand in the model; arrays of NumPy would be kept.
-        raise UnsupportedError(
-            f"tf2onnx cannot write this model: it takes constants for inputs: {', '.join(lost)}"
-        )
-    own = [value.name for value in (*made.graph.input, *made.graph.output)]
-    names = [tensor.name for tensor in (*interface.inputs, *interface.outputs)]
-    _rename(made.graph, dict(zip(own, names, strict=True)))
+    notes = []
+    try:
+        if network is None:
+            raise UnsupportedError(NO_FILE)
+        made = _from_network(model, interface, file, network)
+    except UnsupportedError as why:
+        if file != interface:
+            raise UnsupportedError(f"channels come first in the lifted graph alone: {why}") from why
+        try:
+            made = traced_model(model, interface)
+        except UnsupportedError as error:
+            raise UnsupportedError(f"{error}; nor is it written from a graph: {why}") from error
+        notes.append(f"written by tf2onnx from the Keras model: {why}")
     for key, value in entries.items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         made.metadata_props.add(key=f"onnx2mvit.{key}", value=text)
-    exact_means(made)
-    _exact_sizes(made)
-    try:
-        onnx.checker.check_model(made)
-    except onnx.checker.ValidationError as error:
-        why = one_line(error)
-        if GROUPED in why:
-            why = "Keras makes a grouped convolution by XLA on TensorFlow; litert can hold it"
-        raise UnsupportedError(f"tf2onnx cannot write this model: {why}") from error
     onnx.save(made, path)
+    return notes
 
 
-def _teach_erfc() -> None:
-    """Tells tf2onnx (1.17) of TensorFlow's Erfc, which Keras's exact GELU is made of."""
+def _from_network(
+    model: keras.Model, interface: Interface, file: Interface, network: Network
+) -> onnx.ModelProto:
+    """The lifted graph with the weights of a model, tried on a few images."""
+    made = inference_model(
+        network,
+        _ports(network, interface.inputs, file.inputs, network.graph.inputs),
+        _ports(network, interface.outputs, file.outputs, _outputs(model, network)),
+        other_constants(network.blocks, weights_by_path(model)),
+    )
+    exact_means(made)
+    inputs, _ = interface.some_inputs(None, interface.batch or TRIED, seed=0, most=TRIED)
+    try:
+        ours = in_keras_layout(OnnxRuntimeRunner(made.SerializeToString()), interface, file)(inputs)
+    except InvalidModelError as error:
+        raise UnsupportedError(f"the graph does not hold what was changed: {error}") from error
+    names = [tensor.name for tensor in interface.outputs]
+    theirs = KerasRunner(model, outputs=names)(inputs)
+    if not all(each.relative_error <= SPEED for each in compare(ours, theirs).values()):
+        raise UnsupportedError(f"it is not what {network.graph.source.file} computes")
+    return made
 
-    @optional("tf2onnx.handler", extra="deploy").tf_op("Erfc")
-    class _Erfc:
-        @classmethod
-        def version_9(cls, context: Any, node: Any, **_: Any) -> None:
-            """Erfc(x) = 1 - Erf(x)."""
-            node.type, erf = "Erf", node.output[0]
-            one = context.make_const(f"{node.name}_one", np.array(1, np.float32)).output[0]
-            name = f"{node.name}_complement"
-            context.insert_new_node_on_output("Sub", erf, name=name, inputs=[one, erf])
+
+def _outputs(model: keras.Model, network: Network) -> Sequence[Value]:
+    """The tensors that a model gives: those of the file, or what its head would have read."""
+    head, given = head_of(network), network.graph.outputs
+    features = () if head is None else head.features
+    headless = not _gives(model, network, given) and _gives(model, network, features)
+    return features if headless else given
 
 
-def _rename(graph: Any, names: dict[str, str]) -> None:
-    for value in (*graph.input, *graph.output):
-        value.name = names[value.name]
-    for node in graph.node:
-        for tensors in (node.input, node.output):
-            tensors[:] = [names.get(name, name) for name in tensors]
+def _gives(model: keras.Model, network: Network, values: Sequence[Value]) -> bool:
+    """Whether a model gives tensors of these shapes; the batch is first, lengths may be open."""
+    shapes = [tuple((value.shape or ())[axis] for axis in network.order(value)) for value in values]
+    return [len(shape) for shape in shapes] == [len(each.shape) for each in model.outputs] and all(
+        theirs in (None, ours)
+        for shape, tensor in zip(shapes, model.outputs, strict=True)
+        for ours, theirs in zip(shape[1:], tensor.shape[1:], strict=True)
+    )
 
 
-def _exact_sizes(model: Any) -> None:
-    """Gives each Resize (operator version 18, NCHW) its height and width in the place of scales.
-
-    tf2onnx writes scales in float32, and 6 pixels times 5/6 become 4.
-    """
-    import onnx
-
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    for node in model.graph.node:
-        if node.op_type != "Resize" or len(node.input) != 3 or node.input[2] not in constants:
-            continue
-        # Anew each time: what a Resize before was thought to make may have been wrong.
-        inferred = onnx.shape_inference.infer_shapes(model).graph
-        known = {value.name: value.type.tensor_type.shape.dim for value in inferred.value_info}
-        old = [length.dim_value for length in known.get(node.input[0], ())[2:]]
-        if len(old) == 2 and all(old):
-            scales = onnx.numpy_helper.to_array(constants[node.input[2]])[2:]
-            name = f"{node.output[0]}/sizes"
-            sizes = np.round(old * scales).astype(np.int64)
-            model.graph.initializer.append(onnx.numpy_helper.from_array(sizes, name))
-            node.input[1:] = ["", "", name]
-            node.attribute.append(onnx.helper.make_attribute("axes", [2, 3]))
+def _ports(
+    network: Network, keras: Sequence[Tensor], file: Sequence[Tensor], values: Sequence[Value]
+) -> list[Port]:
+    """The tensors of a graph as a file has them, whose axes may stand otherwise than in Keras."""
+    if len(keras) != len(values):
+        raise UnsupportedError("it has other inputs or outputs than the file")
+    ports = []
+    for ours, tensor, value in zip(keras, file, values, strict=True):
+        order = network.order(value)
+        if ours.axes != tensor.axes:
+            order = tuple(order[ours.axes.index(axis)] for axis in tensor.axes)
+        ports.append(Port(value, tensor.name, order, tensor.shape, np.dtype(tensor.dtype)))
+    return ports

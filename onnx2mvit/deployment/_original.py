@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnx2mvit.base.user_files import sha256_of
-from onnx2mvit.builder import in_float64
+from onnx2mvit.builder import block_weights, in_float64, other_weights
 from onnx2mvit.deployment._interface import Interface
 from onnx2mvit.errors import UsageError
+from onnx2mvit.reports import how_read
 from onnx2mvit.runtimes import (
     Float64Runner,
     InBatches,
@@ -35,13 +36,15 @@ if TYPE_CHECKING:
 class Original:
     """Gives the right answers, in the order of the model's outputs and in Keras's layout.
 
-    `float64` makes a runner of the same in float64, which is slow.
+    `float64` makes a runner of the same in float64, which is slow. `network` is that of the ONNX
+    file, if there is one, be it compared with or not.
     """
 
     name: str
     runner: Runner
     float64: Callable[[], Runner]
     notes: tuple[str, ...] = ()
+    network: Network | None = None
 
 
 def find_original(
@@ -60,13 +63,14 @@ def find_original(
     path = given or _usual_place(target, known)
     if path is None:
         return None
-    network = inspect(path, outputs=known.get("outputs", ()))
+    how = how_read(target, path)
+    network = inspect(path, **how)
     if network.traced_size not in (None, size) and given is None:
         return None
     if known.get("sha256") not in (None, network.graph.source.sha256):
         raise UsageError(f"{path} is not the file that {target} was converted from")
     if size and network.traced_size not in (size, None) and network.graph.source.dynamic_size:
-        there = inspect(path, size=size, outputs=network.graph.source.outputs)
+        there = inspect(path, size=size, **how)
         network = network if there.refused else there
     if size is not None and network.traced_size not in (size, None):
         raise UsageError(
@@ -80,7 +84,7 @@ def find_original(
         return _in_keras_layout(Float64Runner(path, outputs=names), network)
 
     runner = _in_keras_layout(session, network)
-    return Original(f"onnxruntime on {path.name}", runner, float64)
+    return Original(f"onnxruntime on {path.name}", runner, float64, network=network)
 
 
 def _in_keras_layout(runner: Runner, network: Network) -> Runner:
@@ -97,14 +101,41 @@ def _in_keras_layout(runner: Runner, network: Network) -> Runner:
     return run
 
 
-def keras_original(model: keras.Model, interface: Interface) -> Original:
-    """The Keras model itself, with a note that says so."""
-    note = (
-        f"compared with the Keras model: no ONNX file for {interface.size} was given or found "
-        "(--onnx FILE)"
+def original_of(model: keras.Model, interface: Interface, found: Original | None) -> Original:
+    """What a model is compared with: the file, or itself, with a note that says so.
+
+    Args:
+        model: that is deployed.
+        interface: what it takes.
+        found: the ONNX file that it was converted from, if that is at hand. It says nothing of a
+            model that was trained further, or has another head.
+    """
+    if found is not None and found.network is not None:
+        changed = _changed(model, found.network)
+        if not changed:
+            return found
+        why, network = f"{changed} of {found.network.graph.source.file}", found.network
+    else:
+        why, network = f"no ONNX file for {interface.size} was given or found (--onnx FILE)", None
+    return Original(
+        "the Keras model",
+        KerasRunner(model),
+        lambda: KerasRunner(in_float64(model)),
+        (f"compared with the Keras model: {why}",),
+        network,
     )
-    runner = KerasRunner(model)
-    return Original("the Keras model", runner, lambda: KerasRunner(in_float64(model)), (note,))
+
+
+def _changed(model: keras.Model, network: Network) -> str:
+    """What of a model is not as in the file, in words; empty where nothing is."""
+    weights = block_weights(network.blocks)
+    if changed := other_weights(model, weights):
+        return f"{len(changed)} of {len(weights)} weights are not those"
+    graph = network.graph
+    ranks = [len(value.shape or ()) for value in graph.outputs]
+    return (
+        "" if ranks == [len(each.shape) for each in model.outputs] else "its outputs are not those"
+    )
 
 
 def _usual_place(target: Path, known: dict[str, Any]) -> Path | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.base.optional import import_tensorflow, optional
 from onnx2mvit.builder import at_size, image_input, load
+from onnx2mvit.deployment._interface import DATA_FORMATS
 from onnx2mvit.errors import UsageError
 from onnx2mvit.ir.image_size import ImageSize
 from onnx2mvit.reports import report_beside
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
     import keras
 
 FORMATS = {"litert": ".tflite", "saved_model": "", "onnx": ".onnx", "keras_hub": ""}
+FROM_TENSORFLOW = ("litert", "saved_model")
+KERAS_LAYOUT = (*FROM_TENSORFLOW, "keras_hub")
 PRECISIONS = ("float32", "float16", "int8")
 
 
-def check(format_: str, precision: str, size: ImageSize | None) -> None:
+def check(format_: str, precision: str, data_format: str, size: ImageSize | None) -> None:
     """Refuses what makes no sense, before anything long is done.
 
     Raises:
@@ -31,6 +34,10 @@ def check(format_: str, precision: str, size: ImageSize | None) -> None:
         raise UsageError(f"precision {precision!r}: choose from {', '.join(PRECISIONS)}")
     if format_ != "litert" and precision != "float32":
         raise UsageError(f"{precision} is for litert; {format_} is written in float32 alone")
+    if data_format not in DATA_FORMATS:
+        raise UsageError(f"data format {data_format!r}: choose from {', '.join(DATA_FORMATS)}")
+    if data_format == "channels_first" and format_ in KERAS_LAYOUT:
+        raise UsageError(f"{format_} has images with their channels last, as Keras has them")
     if size == "any":
         raise UsageError("a deployed file takes one size: give image_size as (height, width)")
 
@@ -43,14 +50,13 @@ def packages(format_: str, precision: str) -> None:
     """
     if format_ == "keras_hub":
         optional("keras_hub", extra="keras-hub")
+    if format_ not in FROM_TENSORFLOW:
         return
     import_tensorflow()
     if format_ == "litert":
         import_litert("deploy")
     if precision == "int8":
         optional("ai_edge_quantizer.quantizer", extra="deploy")
-    if format_ == "onnx":
-        optional("tf2onnx", extra="deploy")
 
 
 def load_with_report(

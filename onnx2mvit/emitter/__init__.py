@@ -5,6 +5,7 @@ whole model, `pattern_functions` those of its blocks.
 """
 
 from onnx2mvit.emitter.emit import emit, model_name, pattern_source
+from onnx2mvit.emitter.inference_model import Port, inference_model
 from onnx2mvit.emitter.onnx_functions import block_model
 
-__all__ = ["block_model", "emit", "model_name", "pattern_source"]
+__all__ = ["Port", "block_model", "emit", "inference_model", "model_name", "pattern_source"]

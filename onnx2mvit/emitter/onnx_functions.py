@@ -32,8 +32,8 @@ def block_model(network: Network) -> onnx.ModelProto:
     Every block at the top is one node that calls a function; those in it are called by that.
     """
     graph = network.graph
-    library = _Library(graph.source.operators)
-    body = _Body(library, weights_inside=True)
+    library = Library(graph.source.operators)
+    body = Body(library, weights_inside=True)
     for value in graph.inputs:
         body.names[value] = value.name
     body.taken |= {*(value.name for value in graph.inputs), *graph.output_names}
@@ -62,11 +62,14 @@ def _info(value: Value, name: str) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, kind, value.shape)
 
 
-class _Library:
-    """The functions of all blocks, one for each structure."""
+class Library:
+    """The functions of all blocks, one for each structure.
 
-    def __init__(self, opset: int) -> None:
-        self.opset = opset
+    `opset` is that of all operators, `brought_to` one that the model is brought to afterwards.
+    """
+
+    def __init__(self, opset: int, brought_to: int = 0) -> None:
+        self.opset, self.brought_to = opset, brought_to
         self.functions: list[onnx.FunctionProto] = []
         self.names: dict[bytes, str] = {}
 
@@ -76,7 +79,7 @@ class _Library:
 
     def call(self, block: Block) -> tuple[str, list[tuple[str, Value]]]:
         """The function of a block, and the weights it takes by the names that they have there."""
-        body = _Body(self, weights_inside=False)
+        body = Body(self, weights_inside=False)
         for number, value in enumerate(block.inputs):
             body.names[value] = "x" if number == 0 else f"x{number}"
         body.taken |= {*body.names.values(), "y"}
@@ -107,14 +110,14 @@ def _local_name(node: Node) -> str:
     return role or node.op.rpartition(":")[2].lower()
 
 
-class _Body:
+class Body:
     """The nodes of a function or of the graph as they are written.
 
     With `weights_inside` constants are initializers; otherwise those with axes are inputs, and
     numbers, shapes and indices are nodes.
     """
 
-    def __init__(self, library: _Library, weights_inside: bool) -> None:
+    def __init__(self, library: Library, weights_inside: bool) -> None:
         self.library = library
         self.weights_inside = weights_inside
         self.names: dict[Value, str] = {}
@@ -140,8 +143,15 @@ class _Body:
             self.name(value, wanted) if value is not None else ""
             for value, wanted in zip(node.inputs, formal, strict=False)
         ]
-        downgrade = OpsetDowngrade(self.library.opset, self._constant)
+        library = self.library
+        downgrade = OpsetDowngrade(library.opset, self._constant, library.brought_to)
         self.protos.extend(downgrade(node, inputs, self._outputs(node, name)))
+
+    def put(self, op: str, inputs: Sequence[str], name: str, **attrs: Any) -> str:
+        """Writes a node that the graph does not have; the name of what it makes, like `name`."""
+        output = self._new(name)
+        self.protos.append(helper.make_node(op, inputs, [output], **attrs))
+        return output
 
     def _outputs(self, node: Node, name: str) -> list[str]:
         """Names for all outputs, the first of them this one."""

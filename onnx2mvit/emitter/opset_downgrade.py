@@ -20,18 +20,23 @@ from onnx2mvit.ir.graph import STATEMENTS, Node
 Array = np.ndarray[Any, Any]
 # The first opset that has the operator, or has it as we write it.
 SINCE = {"Gelu": 20, "GroupNormalization": 21, "HardSwish": 14, "LayerNormalization": 17}
-AXES_ARE_AN_INPUT = {"ReduceMean": 18, "ReduceSum": 13}
+REDUCED = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "SumSquare")
+AXES_ARE_AN_INPUT = {"ReduceSum": 13} | {f"Reduce{how}": 18 for how in REDUCED}
+LATER = "onnx2mvit.later"
 LEAST, MOST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 
 
 class OpsetDowngrade:
     """Writes one node; further nodes and constants get names that begin with its output's.
 
-    `constant` takes a name and an array, and answers with the name that the array has.
+    `constant` takes a name and an array, and answers with the name that the array has. Operators
+    up to the opset `brought_to` are written in the domain `LATER`, if the model is brought there.
     """
 
-    def __init__(self, opset: int, constant: Callable[[str, Array], str]) -> None:
-        self.opset = opset
+    def __init__(
+        self, opset: int, constant: Callable[[str, Array], str], brought_to: int = 0
+    ) -> None:
+        self.opset, self.brought_to = opset, brought_to
         self.constant = constant
 
     def __call__(
@@ -40,7 +45,11 @@ class OpsetDowngrade:
         """The operators that compute what the node does."""
         self.protos: list[onnx.NodeProto] = []
         self.stem = outputs[0]
-        if SINCE.get(node.op, 0) > self.opset:
+        since = SINCE.get(node.op, 0)
+        if self.opset < since <= self.brought_to:
+            later = helper.make_node(node.op, inputs, outputs, domain=LATER, **node.attrs)
+            self.protos.append(later)
+        elif since > self.opset:
             older = {
                 "Gelu": self._gelu,
                 "GroupNormalization": self._group_norm,
@@ -69,8 +78,9 @@ class OpsetDowngrade:
             attrs = {}
         elif self.opset >= AXES_ARE_AN_INPUT.get(op, MOST) and "axes" in attrs:
             inputs.append(self._integers("axes", attrs.pop("axes")))
-        elif op == "Resize" and len(inputs) == 1:
-            inputs += [*self._no_scales(), self._integers("sizes", shape)]
+        elif op == "Resize" and not any(inputs[1:3]):
+            sizes = inputs[3:] or [self._integers("sizes", shape)]
+            inputs = [inputs[0], *self._no_scales(), *sizes]
             if attrs["mode"] == "align_corners":
                 attrs = {"mode": "linear", "coordinate_transformation_mode": "align_corners"}
         elif attrs.pop("joined", None):
@@ -137,8 +147,8 @@ class OpsetDowngrade:
 
     def _group_norm(self, node: Node, inputs: list[str]) -> None:
         x, gamma, beta = inputs
-        shape, groups = node.output.shape or (), node.attrs["num_groups"]
-        flat = self._integers("flat", [shape[0], groups, -1])
+        shape, groups = (0, *(node.output.shape or ())[1:]), node.attrs["num_groups"]
+        flat = self._integers("flat", [0, groups, -1])
         ones = self.constant(f"{self.stem}/ones", np.ones(groups, np.float32))
         zeros = self.constant(f"{self.stem}/zeros", np.zeros(groups, np.float32))
         y = self._add("Reshape", [x, flat])

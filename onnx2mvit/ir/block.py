@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
@@ -12,6 +12,8 @@ from onnx2mvit.ir.box_format import BoxFormat
 from onnx2mvit.ir.code import KerasCode
 from onnx2mvit.ir.graph import Node, Value, position
 from onnx2mvit.ir.layout import Order, channels_last, plain
+
+Array = np.ndarray[Any, Any]
 
 
 class BlockType:
@@ -102,7 +104,8 @@ class Block(Node):
     tree, or a numbered kind where the file has no names, `path` that of its layer in Keras.
     `children` are the blocks in it, in topological order; a leaf has none.
     `operands` are what a call of its layer or function gets, where that is not its inputs as they
-    come. `weights` is filled for leaves alone, in Keras's own layout and by Keras's variable names.
+    come. `weights` is filled for leaves alone, in Keras's own layout and by Keras's variable names;
+    `weights_from` gives what they would be if constants of the graph were other arrays.
     `code` is there where no pattern took the node, but its operator could be converted.
     """
 
@@ -110,7 +113,8 @@ class Block(Node):
     pattern: BlockType
     matched: tuple[Node, ...]
     operands: tuple[Value, ...] = ()
-    weights: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+    weights: dict[str, Array] = field(default_factory=dict)
+    weights_from: Callable[[Mapping[Value, Array]], dict[str, Array]] = lambda arrays: {}
     role: str = ""
     path: str = ""
     code: KerasCode | None = None

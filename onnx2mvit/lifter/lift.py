@@ -7,17 +7,19 @@ block (with its activation, with its residual) is seen before the shorter ones.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from onnx2mvit.base.collector import collector_paused
 from onnx2mvit.ir.block import Block
-from onnx2mvit.ir.graph import Graph, Node, position
+from onnx2mvit.ir.graph import Graph, Node, Value, position
 from onnx2mvit.ir.network import Network
 from onnx2mvit.matcher.find import find
 from onnx2mvit.matcher.match import Match, places
 from onnx2mvit.matcher.pattern import Pattern
 from onnx2mvit.matcher.registry import builtin_patterns
+from onnx2mvit.matcher.rooted import Array
 from onnx2mvit.matcher.user_patterns import blamed
 
 
@@ -79,7 +81,8 @@ def _block(graph: Graph, pattern: Pattern, match: Match, params: dict[str, objec
         if value is not None and value.const is None and graph.producer(value) not in inside
     )
     inputs = dict.fromkeys((*operands, *read))
-    return Block(
+    weights = pattern.weights(match)
+    block = Block(
         op=pattern.kind,
         attrs=params,
         pattern=pattern,
@@ -87,9 +90,16 @@ def _block(graph: Graph, pattern: Pattern, match: Match, params: dict[str, objec
         outputs=(match.root.output,),
         operands=operands,
         matched=match.nodes if pattern.is_leaf else _with_roles(match),
-        weights=pattern.weights(match),
+        weights=weights,
         position=match.root.position,
     )
+    if weights:  # else the match need not be kept
+        block.weights_from = partial(_weights, pattern, match)
+    return block
+
+
+def _weights(pattern: Pattern, match: Match, arrays: Mapping[Value, Array]) -> dict[str, Array]:
+    return pattern.weights(match.with_constants(arrays))
 
 
 def _with_roles(match: Match) -> tuple[Node, ...]:

@@ -33,6 +33,17 @@ def merge_branches(graph: Graph) -> Graph:
     Raises:
         UsageError: there are none.
     """
+    made = inference_form(graph)
+    if not made.source.merged:
+        raise UsageError(
+            f"{graph.source.file} has no branches to merge: nowhere is a convolution added to "
+            "another one, or to what it reads"
+        )
+    return made
+
+
+def inference_form(graph: Graph) -> Graph:
+    """The same, where there may be none: normalizations are folded all the same."""
     found = branches(graph)
     merged: dict[Node, Branch] = {}
     inside: set[Node] = set()
@@ -44,11 +55,6 @@ def merge_branches(graph: Graph) -> Graph:
             merged[node] = branch
             inside |= branch.nodes
     sums = sum(branch.terms > 1 for branch in merged.values())
-    if not sums:
-        raise UsageError(
-            f"{graph.source.file} has no branches to merge: nowhere is a convolution added to "
-            "another one, or to what it reads"
-        )
     made = graph.with_nodes(
         merged[node].conv(node) if node in merged else node
         for node in graph

@@ -6,8 +6,9 @@ axes of every tensor is followed, so that data is moved only where an operator n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from onnx2mvit.base.collector import collector_paused
 from onnx2mvit.base.quiet import one_line
@@ -22,7 +23,7 @@ from onnx2mvit.lifter.naming import named
 from onnx2mvit.lowering.axes import named_axes
 from onnx2mvit.lowering.operators import MixesBatch, OpContext, converter_for
 from onnx2mvit.lowering.varying import Varying, held_lengths, varying_axes
-from onnx2mvit.matcher.rooted import Mismatch, require
+from onnx2mvit.matcher.rooted import Array, Mismatch, require
 
 
 class SingleOperator(BlockType):
@@ -146,7 +147,7 @@ class _Lowering:
     def convert(self, node: Node) -> None:
         """Makes a single operator of a node, or notes why it cannot be one."""
         try:
-            code = _code(self.graph, node, self.layouts, self.varying, self.trace_batch)
+            code = self.code(node)
             if node in self.varying.traced:
                 code = replace(code, layout=replace(code.layout, one_size=True))
         except Mismatch as why:
@@ -157,9 +158,21 @@ class _Lowering:
                 batch = self.batch_axis if rank else None
                 self.layouts[output] = self.layout(output, plain(rank), batch)
         else:
-            self.blocks.append(_block(node, code))
+            self.blocks.append(_block(node, code, partial(self.weights, node)))
             self.layouts[node.output] = code.layout
             self.layouts.update({result.value: result.layout for result in code.results})
+
+    def code(self, node: Node) -> KerasCode:
+        """What a node becomes; raises Mismatch where it cannot become anything."""
+        return _code(self.graph, node, self.layouts, self.varying, self.trace_batch)
+
+    def weights(self, node: Node, arrays: Mapping[Value, Array]) -> dict[str, Array]:
+        """The weights that a node would have if some constants were other arrays."""
+        inputs = (
+            value if value is None or value not in arrays else replace(value, const=arrays[value])
+            for value in node.inputs
+        )
+        return self.code(replace(node, inputs=tuple(inputs))).weights
 
 
 def _code(
@@ -186,7 +199,11 @@ def _code(
     return code
 
 
-def _block(node: Node, code: KerasCode) -> Block:
+def _block(
+    node: Node,
+    code: KerasCode,
+    weights_from: Callable[[Mapping[Value, Array]], dict[str, Array]],
+) -> Block:
     return Block(
         op=node.op,
         attrs={key: value for key, value in node.attrs.items() if _is_plain(value)},
@@ -195,6 +212,7 @@ def _block(node: Node, code: KerasCode) -> Block:
         outputs=node.outputs,
         matched=(node,),
         weights=code.weights,
+        weights_from=weights_from,
         position=node.position,
         code=code,
     )

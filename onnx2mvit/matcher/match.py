@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Self
 
-from onnx2mvit.ir.graph import Graph, Node
+from onnx2mvit.ir.block import Block
+from onnx2mvit.ir.graph import Graph, Node, Value
 from onnx2mvit.matcher.bindings import Bindings, MatchGroup, Trace
-from onnx2mvit.matcher.rooted import Rooted, require
+from onnx2mvit.matcher.rooted import Array, Rooted, require
 from onnx2mvit.matcher.search import Search
 
 
@@ -45,6 +48,22 @@ class Match:
             if name in (variables := self.__dict__.get("variables", {})):
                 return variables[name]
             raise AttributeError(f"the pattern has no {name!r}") from None
+
+    def with_constants(self, arrays: Mapping[Value, Array]) -> Self:
+        """The same place, with other arrays in some constants, and in the weights of blocks."""
+
+        def changed(bound: Any) -> Any:
+            if isinstance(bound, Value):
+                return replace(bound, const=arrays.get(bound, bound.const))
+            if isinstance(bound, Block):
+                return replace(bound, weights=bound.weights_from(arrays))
+            if isinstance(bound, tuple):
+                return tuple(map(changed, bound))
+            return bound.with_constants(arrays) if isinstance(bound, Match) else bound
+
+        made = copy.copy(self)
+        made.bound = {role: changed(bound) for role, bound in self.bound.items()}
+        return made
 
     def shape(self, role: str, rank: int | None = None) -> tuple[int, ...]:
         """The shape of a variable, or of what a role computes.

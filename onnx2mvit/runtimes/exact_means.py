@@ -28,7 +28,7 @@ def exact_means(model: onnx.ModelProto) -> None:
         if opset < AXES_ARE_AN_INPUT:
             first.attribute.append(onnx.helper.make_attribute("axes", [axis]))
         else:
-            axes = numpy_helper.from_array(np.array([axis]), f"{node.output[0]}/axes")
+            axes = numpy_helper.from_array(np.array([axis]), f"{node.output[0]}/last")
             model.graph.initializer.append(axes)
             first.input.append(axes.name)
         node.input[0] = first.output[0]

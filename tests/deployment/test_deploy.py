@@ -1,6 +1,7 @@
 """Deployed files run by themselves and answer as the network that they were made of."""
 
 import json
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -323,7 +324,7 @@ def test_another_onnx_file_is_refused(network: Network, small: Path, tmp_path: P
     [
         ("ai_edge_litert.interpreter", {}),
         ("ai_edge_quantizer.quantizer", {"precision": "int8"}),
-        ("tf2onnx", {"format": "onnx"}),
+        ("tf2onnx.handler", {"format": "onnx"}),
     ],
 )
 def test_a_package_that_is_missing_is_named(
@@ -334,8 +335,9 @@ def test_a_package_that_is_missing_is_named(
     arguments: dict[str, str],
 ) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
+    apart = Path(shutil.copy(small / "small.keras", tmp_path))  # from its ONNX file
     with pytest.raises(MissingDependencyError, match=r"onnx2mvit\[deploy\]"):
-        onnx2mvit.deploy(small, tmp_path, **arguments)  # type: ignore[arg-type]
+        onnx2mvit.deploy(apart, tmp_path, **arguments)  # type: ignore[arg-type]
 
 
 def test_the_comparison_counts_what_it_says() -> None:

@@ -1,0 +1,165 @@
+"""A graph for any number of images, of one that was read for a few.
+
+What a rule or an exporter worked out for those few stands in the shapes of Reshape, Expand and
+Resize, and in constants that are one for each image. Which axis holds the batch is known once
+every operator is lowered by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from onnx2mvit.errors import UnsupportedError
+from onnx2mvit.ir.block import BlockType
+from onnx2mvit.ir.graph import Graph, Node, Value, position
+from onnx2mvit.lifter import lift
+from onnx2mvit.lowering import lower
+from onnx2mvit.matcher.pattern import Pattern
+from onnx2mvit.matcher.rooted import alike
+from onnx2mvit.matcher.rule import Builder
+
+# Their operands are brought to one shape, so that what is alike for all images may be there once.
+ARITHMETIC = ("Add", "Div", "MatMul", "Max", "Min", "Mod", "Mul", "PRelu", "Pow", "Sub", "Sum")
+LOGIC = ("And", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Or", "Where", "Xor")
+BROADCAST = frozenset((*ARITHMETIC, *LOGIC))
+
+
+def batch_axes(graph: Graph, patterns: Sequence[BlockType]) -> dict[Value, int | None]:
+    """Where the tensors of a network have the batch, None for those without one.
+
+    Args:
+        graph: of operators alone.
+        patterns: of the network that it is of.
+
+    Raises:
+        UnsupportedError: it mixes its images, or an operator does not say what it does with them.
+    """
+    # Of blocks only parameters are of interest, which an Expand makes of a constant.
+    parameters = [
+        each for each in patterns if isinstance(each, Pattern) and set(each.roots) == {"Expand"}
+    ]
+    network = lower(lift(graph, parameters))
+    if network.batch is not None:
+        raise UnsupportedError("its images see each other, so that their number is fixed")
+    if network.refused:
+        node, why = next(iter(network.refused.items()))
+        raise UnsupportedError(f"what {node.op} does with a batch is not known: {why}")
+    return {value: layout.batch for value, layout in network.layouts.items()}
+
+
+def free_batch(graph: Graph, axes: Mapping[Value, int | None]) -> Graph:
+    """The same network, as a graph whose inputs and outputs may have a batch of any length.
+
+    Args:
+        graph: of operators alone; it is not changed.
+        axes: where its tensors have the batch.
+
+    Raises:
+        UnsupportedError: a constant differs from image to image.
+    """
+    freed = _Freed(graph, axes)
+    for node in graph:
+        freed.add(node)
+    return graph.with_nodes(sorted(freed.nodes, key=position))
+
+
+class _Freed:
+    """Goes through the nodes of a graph."""
+
+    def __init__(self, graph: Graph, axes: Mapping[Value, int | None]) -> None:
+        self.graph, self.axes, self.images = graph, axes, graph.batch_size or 1
+        self.nodes: list[Node] = []
+        self.count: Value | None = None
+
+    def add(self, node: Node) -> None:
+        """Adds a node as it is for any number of images, with what it needs for that."""
+        new, batch = Builder(node), self.axes.get(node.output)
+        change: Callable[[Node, Builder, int], tuple[Value | None, ...]] | None = {
+            "Reshape": self.reshaped,
+            "Expand": self.expanded,
+            "Resize": self.resized,
+            "Concat": self.joined,
+        }.get(node.op, self.broadcast if node.op in BROADCAST else None)
+        inputs = node.inputs if batch is None or change is None else change(node, new, batch)
+        made = replace(node, inputs=inputs, position=(*node.position, len(new.nodes)))
+        self.nodes += [*new.nodes, made]
+
+    def reshaped(self, node: Node, new: Builder, batch: int) -> tuple[Value | None, ...]:
+        """With -1 for the batch."""
+        shape = list(node.output.shape or ())
+        shape[batch] = -1
+        return node.inputs[0], new.constant(np.array(shape, np.int64), "shape")
+
+    def expanded(self, node: Node, new: Builder, batch: int) -> tuple[Value | None, ...]:
+        """To a shape that is worked out of the number of images."""
+        return node.inputs[0], self.shape(node.output, new, batch)
+
+    def resized(self, node: Node, new: Builder, batch: int) -> tuple[Value | None, ...]:
+        """The same, where it goes by sizes; scales would be rounded."""
+        by_scales = any(value is not None for value in node.inputs[1:3])
+        return (
+            node.inputs
+            if by_scales
+            else (node.inputs[0], None, None, self.shape(node.output, new, batch))
+        )
+
+    def joined(self, node: Node, new: Builder, batch: int) -> tuple[Value | None, ...]:
+        """What is alike for all images once for each of them."""
+        inputs: list[Value | None] = []
+        for value in node.inputs:
+            if value is not None and value.const is not None:
+                row = self.row(value, batch)
+                value = new.Expand(row, self.shape(value, new, batch), shape=value.shape)
+            inputs.append(value)
+        return tuple(inputs)
+
+    def broadcast(self, node: Node, new: Builder, batch: int) -> tuple[Value | None, ...]:
+        """What is alike for all images once."""
+        rank = len(node.output.shape or ())
+        if node.op == "MatMul" and batch >= rank - 2:  # of matrices, which are not brought there
+            return node.inputs
+        return tuple(
+            value
+            if value is None or value.const is None
+            else self.row(value, batch - rank + value.const.ndim)
+            for value in node.inputs
+        )
+
+    def row(self, value: Value, batch: int) -> Value:
+        """A constant as it is for one image."""
+        array = value.const
+        if array is None or batch < 0 or array.shape[batch] == 1:
+            return value
+        if not alike(np.moveaxis(array, batch, 0)):
+            raise UnsupportedError(f"{value.name} differs from image to image")
+        row = array.take([0], batch)
+        return Value(value.name, row.shape, row.dtype, row)
+
+    def shape(self, value: Value, new: Builder, batch: int) -> Value:
+        """The shape of a tensor, whose batch is that of the input."""
+        shape = value.shape or ()
+        rows, left = divmod(shape[batch], self.images)
+        if left:
+            raise UnsupportedError(f"{value.name} has {shape[batch]} rows for {self.images} images")
+        count = self.counted(new)
+        if rows != 1:
+            count = new.Mul(count, new.constant(np.array([rows]), "rows"), shape=(1,))
+        parts = [np.array(part, np.int64) for part in (shape[:batch], shape[batch + 1 :])]
+        before, after = (new.constant(part, "lengths") for part in parts)
+        made: Value = new.Concat(before, count, after, axis=0, shape=(len(shape),))
+        return made
+
+    def counted(self, new: Builder) -> Value:
+        """How many images there are, as a tensor (1,)."""
+        if self.count is None:
+            axes = self.graph.batch_axes
+            given = next((value for value, axis in axes.items() if axis is not None), None)
+            if given is None:
+                raise UnsupportedError("no input of it has a batch")
+            whole = new.Shape(given, shape=(len(given.shape or ()),))
+            index = new.constant(np.array([axes[given]]), "axis")
+            self.count = new.Gather(whole, index, axis=0, shape=(1,))
+        return self.count

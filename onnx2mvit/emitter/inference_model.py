@@ -1,0 +1,169 @@
+"""The network as an ONNX file for servers: what a runtime should be given of what is known of it.
+
+Its nodes are those of the lifted graph, so LayerNormalization, GELU and hard swish are one node
+each, whatever the exporter wrote; normalizations and branches are in their convolutions, and any
+number of images may come. Nodes are named after their blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper, version_converter
+
+from onnx2mvit.base.quiet import one_line
+from onnx2mvit.emitter.free_batch import batch_axes, free_batch
+from onnx2mvit.emitter.onnx_functions import IR_VERSION, Body, Library
+from onnx2mvit.emitter.opset_downgrade import LATER
+from onnx2mvit.errors import UnsupportedError
+from onnx2mvit.ir.block import onnx_nodes_of
+from onnx2mvit.ir.graph import Graph, Node, Value, position
+from onnx2mvit.ir.layout import Order, axes_between, plain
+from onnx2mvit.ir.network import Network
+from onnx2mvit.lifter.merge import inference_form
+from onnx2mvit.reader.file import NO_UPGRADE
+
+OPSET = 20  # the first that has Gelu, if the file's own is older
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or an output of the model: a tensor of the network, in some order of its axes.
+
+    `shape` has None for lengths that are open.
+    """
+
+    value: Value
+    name: str
+    order: Order
+    shape: Sequence[int | None]
+    dtype: np.dtype[Any]
+
+    @property
+    def info(self) -> onnx.ValueInfoProto:
+        """What ONNX declares of it."""
+        kind = helper.np_dtype_to_tensor_dtype(self.dtype)
+        return helper.make_tensor_value_info(self.name, kind, list(self.shape))
+
+
+def inference_model(
+    network: Network,
+    inputs: Sequence[Port],
+    outputs: Sequence[Port],
+    constants: Mapping[Value, Array],
+) -> onnx.ModelProto:
+    """The network as a model in ONNX, flat.
+
+    Args:
+        network: lowered.
+        inputs: all of them, in the order in which the model takes them.
+        outputs: some tensors of it, in the order in which the model gives them.
+        constants: other arrays for some of its constants, as after training.
+
+    Raises:
+        UnsupportedError: it cannot be for any number of images, though no image sees another.
+    """
+    flat = _flat(network, outputs)
+    graph = inference_form(_with_constants(flat, constants))
+    if network.batch is None:
+        graph = free_batch(graph, batch_axes(flat, network.patterns))
+    source = graph.source.operators
+    body = Body(Library(source, max(source, OPSET)), weights_inside=True)
+    body.taken |= {port.name for port in (*inputs, *outputs)}
+    for port in inputs:
+        _take(body, port)
+    paths = _paths(network)
+    for node in graph:
+        body.add(node, f"{paths.get(node.output, node.op)}/{node.op}")
+    for port in outputs:
+        _give(body, port)
+    made = helper.make_model(
+        helper.make_graph(
+            body.protos,
+            network.graph.source.file,
+            [port.info for port in inputs],
+            [port.info for port in outputs],
+            [numpy_helper.from_array(array, name) for name, array in body.constants.items()],
+        ),
+        opset_imports=[helper.make_opsetid("", source), helper.make_opsetid(LATER, 1)],
+        ir_version=IR_VERSION,
+        producer_name="onnx2mvit",
+    )
+    return _brought_to(made, max(source, OPSET))
+
+
+def _flat(network: Network, outputs: Sequence[Port]) -> Graph:
+    """The operators that these outputs need."""
+    nodes = [each for node in network.graph for each in onnx_nodes_of(node)]
+    graph = network.graph.with_nodes(sorted(nodes, key=position))
+    graph.outputs = [port.value for port in outputs]
+    graph.output_names = [port.name for port in outputs]
+    graph.sweep()
+    return graph
+
+
+def _with_constants(graph: Graph, arrays: Mapping[Value, Array]) -> Graph:
+    others = {
+        value: replace(value, shape=array.shape, const=array) for value, array in arrays.items()
+    }
+
+    def changed(node: Node) -> Node:
+        inputs = tuple(others.get(value, value) if value else None for value in node.inputs)
+        return node if inputs == node.inputs else replace(node, inputs=inputs)
+
+    return graph.with_nodes(map(changed, graph))
+
+
+def _paths(network: Network) -> dict[Value, str]:
+    """Where what an operator makes lies in the network: the path of its layer, or of its block."""
+    paths = {}
+    for block in (each for top in network.blocks for each in top.walk()):
+        for node in block.onnx_nodes():
+            paths[node.output] = block.path or block.name
+    return paths
+
+
+def _take(body: Body, port: Port) -> None:
+    """Brings an input into the order and the type of the graph."""
+    name = port.name
+    if port.order != plain(len(port.order)):
+        perm = axes_between(port.order, plain(len(port.order)))
+        name = body.put("Transpose", [name], f"{port.name}/Transpose", perm=perm)
+    if port.value.dtype not in (None, port.dtype):
+        kind = helper.np_dtype_to_tensor_dtype(port.value.dtype or port.dtype)
+        name = body.put("Cast", [name], f"{port.name}/Cast", to=kind)
+    body.names[port.value] = name
+
+
+def _give(body: Body, port: Port) -> None:
+    """Brings an output into the order and the type that it is to have."""
+    name = body.name(port.value)
+    if port.value.dtype not in (None, port.dtype):
+        kind = helper.np_dtype_to_tensor_dtype(port.dtype)
+        name = body.put("Cast", [name], f"{port.name}/Cast", to=kind)
+    if port.order == plain(len(port.order)):
+        node = helper.make_node("Identity", [name], [port.name])
+    else:
+        node = helper.make_node("Transpose", [name], [port.name], perm=port.order)
+    body.protos.append(node)
+
+
+def _brought_to(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    """The model at a newer opset, with the operators that are `LATER` as operators of ONNX."""
+    if model.opset_import[0].version < opset:
+        try:
+            model = version_converter.convert_version(model, opset)
+        except NO_UPGRADE as error:
+            raise UnsupportedError(f"onnx cannot bring it to {opset}: {one_line(error)}") from error
+    for node in model.graph.node:
+        node.domain = "" if node.domain == LATER else node.domain
+        node.name = node.output[0]
+    del model.opset_import[:]
+    model.opset_import.append(helper.make_opsetid("", opset))
+    return model

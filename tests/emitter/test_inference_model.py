@@ -1,0 +1,143 @@
+"""The network as a flat ONNX model: any number of images, folded, its nodes named after blocks."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from onnx2mvit import inspect
+from onnx2mvit.emitter import Port, inference_model
+from onnx2mvit.errors import UnsupportedError
+from onnx2mvit.ir.graph import Value
+from onnx2mvit.ir.network import Network
+from onnx2mvit.runtimes import InBatches, KerasLayout, OnnxRuntimeRunner, compare, keras_inputs
+from onnx2mvit.runtimes.inputs import some_inputs
+from tests.support.graphs import model, save
+from tests.support.texts import conv, mobilevit
+
+IMAGES = 5  # another number than any file here is read for
+SHAPE = [2, 8, 8, 8]
+
+
+def port(network: Network, value: Value, name: str) -> Port:
+    """A tensor as Keras has it, with an open batch."""
+    order, batch = network.order(value), network.layouts[value].batch
+    shape = [None if axis == batch else (value.shape or ())[axis] for axis in order]
+    return Port(value, name, order, shape, np.dtype(value.dtype))
+
+
+def written(network: Network) -> onnx.ModelProto:
+    graph = network.graph
+    named = zip(graph.outputs, graph.output_names, strict=True)
+    made = inference_model(
+        network,
+        [port(network, value, value.name) for value in graph.inputs],
+        [port(network, value, name) for value, name in named],
+        {},
+    )
+    onnx.checker.check_model(made)
+    return made
+
+
+def answers_alike(file: Path) -> onnx.ModelProto:
+    """What is written answers as the file, on as many images at once as that never had."""
+    network = inspect(file)
+    made = written(network)
+    inputs, _ = some_inputs(network, None, IMAGES)
+    whole = InBatches(OnnxRuntimeRunner(file), network.file_batch, network.batch_axes)
+    given = keras_inputs(network, inputs)
+    theirs = KerasLayout(whole, network)(given)
+    ours = OnnxRuntimeRunner(made.SerializeToString())(given)
+    assert all(each.within(2e-6) for each in compare(ours, theirs).values())
+    return made
+
+
+def ops(made: onnx.ModelProto) -> Counter[str]:
+    return Counter(node.op_type for node in made.graph.node)
+
+
+OLD = "expanded", 13  # LayerNormalization is of opset 17
+# Files for two images, which have that in them.
+TWO: dict[str, tuple[str, dict[str, Any]]] = {
+    "reshaped": ("r = Reshape(x, s)  y = Softmax(r)", {"s": np.array([2, 4, 128])}),
+    "rows": ("r = Reshape(x, s)  y = Softmax(r)", {"s": np.array([16, 4, 16])}),
+    "joined": (
+        "r = Reshape(x, s)  t = Concat<axis=1>(token, r)  y = Softmax(t)",
+        {"s": np.array([2, 8, 64]), "token": np.stack([np.arange(64.0).reshape(1, 64)] * 2)},
+    ),
+    "expanded": (
+        "t = Expand(token, s)  n = LayerNormalization(t, g, b)  y = Concat<axis=1>(n, x)",
+        {"s": np.array([2, 1, 8, 8]), "token": (1, 1, 8, 8), "g": (8,), "b": (8,)},
+    ),
+    "added": ("y = Add(x, rows)", {"rows": np.stack([np.ones((8, 8, 8))] * 2)}),
+    "resized": (
+        'y = Resize<mode="linear", coordinate_transformation_mode="half_pixel">(x, , , s)',
+        {"s": np.array([2, 8, 5, 6])},
+    ),
+    "nearest": ('y = Resize<mode="nearest">(x, , , s)', {"s": np.array([2, 8, 16, 16])}),
+}
+
+
+OPSETS = [(name, opset) for name in TWO for opset in (13, 17, 23) if (name, opset) != OLD]
+
+
+@pytest.mark.parametrize(("name", "opset"), OPSETS)
+def test_a_file_for_two_images_becomes_one_for_any_number(
+    tmp_path: Path, name: str, opset: int
+) -> None:
+    nodes, weights = TWO[name]
+    text = f"g (float{SHAPE} x) => (float y) {{ {nodes} }}"
+    found = answers_alike(save(model(text, opset=opset, **weights), tmp_path))
+    assert found.opset_import[0].version == max(opset, 20)
+    assert found.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 0
+
+
+def test_what_differs_from_image_to_image_is_refused(tmp_path: Path) -> None:
+    text = f"g (float{SHAPE} x) => (float{SHAPE} y) {{ c = Relu(x)  y = Mul(c, w) }}"
+    network = inspect(save(model(text, w=(2, 8, 8, 8)), tmp_path))
+    with pytest.raises(UnsupportedError, match=r"differs|fixed|not known"):
+        written(network)
+
+
+GELU = """e = Div(c, root)  f = Erf(e)  o = Add(f, one)  m = Mul(c, o)  g = Mul(m, half)
+    y = ReduceMax<axes=[2,3], keepdims=1>(g)"""
+
+
+def test_normalization_is_folded_and_a_function_is_one_node(tmp_path: Path) -> None:
+    norm = "c = BatchNormalization(k, gamma, beta, mean, variance)"
+    text = f"g (float[N,3,8,8] x) => (float[N,4,1,1] y) {{ k = Conv(x, w)  {norm}  {GELU} }}"
+    numbers: dict[str, Any] = {"root": np.sqrt(2.0), "one": 1.0, "half": 0.5}
+    numbers |= dict.fromkeys(("gamma", "beta", "mean"), (4,)) | {"variance": np.full(4, 2.0)}
+    made = answers_alike(save(model(text, opset=13, w=(4, 3, 3, 3), **numbers), tmp_path))
+    found = ops(made)
+    assert not {"BatchNormalization", "Erf"} & found.keys()
+    assert found["Gelu"] == found["Conv"] == 1
+
+
+def test_nodes_are_named_after_their_blocks(tmp_path: Path) -> None:
+    text = mobilevit()
+    body = f"g (float[2,8,8,8] x) => (float y) {{ {text.nodes} }}"
+    file = save(model(body, **text.weights), tmp_path)
+    names = [node.name for node in answers_alike(file).graph.node]
+    assert len(set(names)) == len(names)
+    network = inspect(file)
+    leaves = [each.path for top in network.blocks for each in top.walk() if each.weights]
+    assert leaves and all(any(name.startswith(f"{leaf}/") for name in names) for leaf in leaves)
+
+
+def test_channels_may_come_first(tmp_path: Path) -> None:
+    text = conv("x", "y", 8, 8)
+    body = f"g (float[N,8,8,8] x) => (float[N,8,8,8] y) {{ {text.nodes} }}"
+    network = inspect(save(model(body, **text.weights), tmp_path))
+    assert ops(written(network))["Transpose"] == 2
+    (value,), (given,) = network.graph.inputs, network.graph.outputs
+    ports = [
+        Port(each, name, (0, 1, 2, 3), [None, 8, 8, 8], np.dtype(np.float32))
+        for each, name in ((value, "x"), (given, "y"))
+    ]
+    made = inference_model(network, ports[:1], ports[1:], {})
+    assert ops(made)["Transpose"] == 0
+    assert made.graph.input[0].type.tensor_type.shape.dim[1].dim_value == 8
