@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from onnx2mvit.builder.weights import block_weights, check_weights, variables_by
 from onnx2mvit.emitter.emit import unformatted
 from onnx2mvit.errors import Onnx2mvitError
 from onnx2mvit.ir.expr import Name
+from onnx2mvit.ir.graph import Graph
 from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter import lift
 from onnx2mvit.lowering import lower
@@ -77,12 +79,30 @@ def prove(operator: str, bodies: bool | None = None) -> Proof:
 
 
 @dataclass(frozen=True)
+class Form:
+    """A case as a file, which is read once."""
+
+    case: Case
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The graph as it was read."""
+        model = ir.from_proto(self.case.file())
+        return graph_of(model, source_of(Path("case.onnx"), model))
+
+
+@dataclass(frozen=True)
 class Converted:
     """A case on its way to Keras: its network and the emitted source."""
 
-    case: Case
+    form: Form
     network: Network
     source: str
+
+    @property
+    def case(self) -> Case:
+        """The case that it is of."""
+        return self.form.case
 
     def model(self, **arguments: Any) -> keras.Model:
         """The Keras model, with its weights."""
@@ -133,7 +153,7 @@ class Runs:
         passed: list[Converted] = []
         refused: list[Refused] = []
         weights = case.with_weights()[: 1 if case.is_body else None]
-        forms = [case] if self.one_form else [case, *weights]
+        forms = [Form(each) for each in ([case] if self.one_form else [case, *weights])]
         for form in forms:
             if passed and case.is_body:
                 break
@@ -149,11 +169,11 @@ class Runs:
             for converted in passed:
                 self._run(converted)
                 compare_elsewhere(converted)
-                recognised = convert(converted.case, patterns=None)
+                recognised = convert(converted.form, patterns=None)
                 if any(block.code is None for block in recognised.network.blocks):
                     self._run(recognised)
             if not self.one_form:
-                asked = forms if case.is_body else [converted.case for converted in passed]
+                asked = forms if case.is_body else [converted.form for converted in passed]
                 found = map(self._for_any_batch, asked)
                 self.any_batch = any(found if case.is_body else [*found])
             self.proof.becomes.update(*map(_calls, passed))
@@ -169,13 +189,14 @@ class Runs:
             compare(converted, any_batch)
             self.known.append(converted)
 
-    def _for_any_batch(self, case: Case) -> bool:
+    def _for_any_batch(self, form: Form) -> bool:
         """True if the first axis may be a batch of any size; each image must answer by itself."""
+        case = form.case
         lengths = {case.inputs[name].shape[:1] for name in case.data}
         if len(lengths) > 1 or () in lengths or (0,) in lengths:
             return False
         try:
-            converted = convert(case, patterns=(), batch_axis=0)
+            converted = convert(form, patterns=(), batch_axis=0)
         except Refused:
             return False
         self._run(converted, any_batch=True)
@@ -183,20 +204,19 @@ class Runs:
 
 
 def convert(
-    case: Case, patterns: Sequence[Pattern] | None, batch_axis: int | None = None
+    form: Form, patterns: Sequence[Pattern] | None, batch_axis: int | None = None
 ) -> Converted:
     """The case as far as it can be had without Keras; Refused if it is not converted.
 
     With a batch axis, the batch is dynamic.
     """
-    model = ir.from_proto(case.file())
-    source = source_of(Path("case.onnx"), model)
     try:
-        graph = graph_of(model, replace(source, dynamic_batch=batch_axis is not None))
+        graph = form.graph.copy()
+        graph.source = replace(graph.source, dynamic_batch=batch_axis is not None)
         network = lower(lift(graph, patterns), batch_axis)
         for node in network.refused:
             raise Refused(_reason(node.op, network.refused[node]))
-        return Converted(case, network, unformatted(network, "net", "test"))
+        return Converted(form, network, unformatted(network, "net", "test"))
     except Onnx2mvitError as error:
         raise Refused(str(error)) from error
 
