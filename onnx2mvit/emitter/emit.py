@@ -7,9 +7,12 @@ as numbers and as names made of ASCII letters, digits, dots and underscores.
 
 from __future__ import annotations
 
+import ast
 import operator
 import re
 import threading
+from collections.abc import Iterator
+from functools import lru_cache
 
 import networkx
 
@@ -104,9 +107,31 @@ def pattern_source(pattern: BlockType) -> str:
 
 
 def _formatted(source: str) -> str:
+    return "\n\n".join(map(_formatted_piece, _pieces(source)))
+
+
+@lru_cache(maxsize=1024)  # most modules have most of their functions in common
+def _formatted_piece(source: str) -> str:
     import black  # it takes memory and time that `inspect` saves
 
     return black.format_str(source, mode=black.Mode(line_length=100, magic_trailing_comma=False))
+
+
+def _pieces(source: str) -> Iterator[str]:
+    """The functions and classes of a module, with the comments above, and what is between them."""
+    lines, begin, end = source.splitlines(keepends=True), 0, 0
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            first = min(each.lineno for each in (node, *node.decorator_list)) - 1
+            while first > end and lines[first - 1].startswith("#"):
+                first -= 1
+            if piece := "".join(lines[begin:first]).strip():
+                yield piece
+            yield "".join(lines[first : node.end_lineno])
+            begin = node.end_lineno or first
+        end = node.end_lineno or end
+    if piece := "".join(lines[begin:]).strip():
+        yield piece
 
 
 def refuse_leftovers(network: Network) -> None:
