@@ -42,6 +42,18 @@ assert np.isfinite(losses).all()
 after = [keras.ops.convert_to_numpy(each) for each in tuned.trainable_variables]
 assert all((a != b).any() for a, b in zip(before, after, strict=True))
 """
+ON_TORCH = """
+stock, fast = (build(result.folder, num_classes=3) for _ in range(2))
+fast.set_weights(stock.get_weights())
+for model in (stock, fast):
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+stock.train_on_batch(pixels, np.arange(2))
+with onnx2mvit.fast_training(fast):
+    fast.train_on_batch(pixels, np.arange(2))
+pairs = list(zip(stock.get_weights(), fast.get_weights(), strict=True))
+assert any((a != b).any() for a, b in pairs)  # it is another kernel
+assert all(np.abs(a - b).max() <= 1e-5 * np.abs(a).max() + 1e-7 for a, b in pairs)
+"""
 FURTHER = """
 assert np.abs(answer(build(result.folder, nested=False)) - expected).max() <= 1e-5 * scale
 maps = onnx2mvit.features(result.model, ["layer_1.0", "layer_3.1/global_rep.0"])(pixels)
@@ -90,7 +102,8 @@ def ran(script: str, backend: str, file: Path, folder: Path) -> subprocess.Compl
 def test_a_network_is_converted_loaded_and_trained_on(
     backend: str, file: Path, tmp_path: Path
 ) -> None:
-    done = ran(SCRIPT, backend, file, tmp_path)
+    script = SCRIPT + (ON_TORCH if backend == "torch" else "")
+    done = ran(script, backend, file, tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
 
 

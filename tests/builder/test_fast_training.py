@@ -1,10 +1,10 @@
-"""Training by the backend's kernel for batch normalization: the same numbers, stock layers."""
+"""Training by the backend's kernel for batch normalization: the same numbers, stock layers.
+
+On torch it is tried in test_backends.
+"""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -153,37 +153,6 @@ def test_half_precision_is_as_keras_has_it() -> None:
     assert ours.dtype == "bfloat16"
     theirs = stock(images, training=True)
     np.testing.assert_allclose(np.array(ours, "float32"), np.array(theirs, "float32"), atol=0.05)
-
-
-ON_TORCH = """
-import numpy as np, onnx2mvit, keras
-from keras import layers
-def network():
-    keras.utils.set_random_seed(0)
-    x = keras.Input((8, 8, 3))
-    y = layers.BatchNormalization()(layers.Conv2D(6, 3, use_bias=False)(x))
-    y = layers.GlobalAveragePooling2D()(layers.Activation("relu")(y))
-    model = keras.Model(x, layers.Dense(5)(y))
-    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    return model
-fast, stock = network(), network()
-rng = np.random.default_rng(0)
-images, labels = rng.normal(1, 2, (16, 8, 8, 3)).astype("float32"), rng.integers(0, 5, 16)
-once = {"batch_size": 4, "shuffle": False, "verbose": 0}
-with onnx2mvit.fast_training(fast):
-    fast.fit(images, labels, **once)
-stock.fit(images, labels, **once)
-pairs = zip(fast.get_weights(), stock.get_weights())
-off = [np.abs(a - b).max() / np.abs(b).max() for a, b in pairs]
-print(max(off) < 2e-6, any(off))
-"""
-
-
-def test_on_torch_it_is_torchs_kernel() -> None:
-    environment = {**os.environ, "KERAS_BACKEND": "torch"}
-    command = [sys.executable, "-c", ON_TORCH]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert done.stdout == "True True\n", done.stderr
 
 
 def test_jax_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
