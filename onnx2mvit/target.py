@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 from onnx2mvit import models
+from onnx2mvit.base.suggest import suggestion
 from onnx2mvit.errors import UsageError
 from onnx2mvit.exporter import ExportResult, export, is_checkpoint
 
@@ -33,8 +33,8 @@ def is_network(target: str) -> bool:
     if _REPOSITORY.fullmatch(target) and not path.parent.is_dir():
         return True
     files = [str(file) for file in path.parent.glob("*.onnx")]
-    near = get_close_matches(target, [*models.list(), *files])
-    hint = f": did you mean {' or '.join(near)}?" if near else "; `onnx2mvit export --list` has all"
+    otherwise = "; `onnx2mvit export --list` has all"
+    hint = suggestion(target, [*models.list(), *files], otherwise)
     raise UsageError(f"{target} does not exist, and is no name of a network{hint}")
 
 

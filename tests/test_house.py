@@ -25,11 +25,11 @@ HOUSE = (
     ),
     *("stages", "emitter", "builder", "runtimes", "verifier", "reports"),
     *(
+        "models",
         "exporter",
         "deployment",
         "benchmarks",
         "evaluation",
-        "models",
         "publishing",
         "target",
         "conversion",

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 
 from onnx2mvit.base.quiet import quiet
-from onnx2mvit.errors import MissingDependencyError
+from onnx2mvit.errors import MissingDependencyError, UsageError
 
 BACKENDS = ("tensorflow", "jax", "torch")
+SETTINGS = {"image_data_format": "channels_last", "floatx": "float32"}
 
 # Keras and TensorFlow import these where they are installed, for what no command uses: widgets,
 # drawings, wrappers for scikit-learn. Of their import it was 2 of 4.3 seconds, and 190 MB.
@@ -31,26 +34,58 @@ def leave_out_extras() -> None:
 
 
 def import_keras() -> ModuleType:
-    """Keras, on the backend in KERAS_BACKEND or else the first of `BACKENDS` that is there.
+    """Keras, on the backend that `backend_name` gives, if it was not imported before.
 
     Raises:
         MissingDependencyError: there is no backend.
+        UsageError: its settings are such that no model of ours can be made.
     """
-    if "keras" in sys.modules:
-        return sys.modules["keras"]
-    wanted = os.environ.get("KERAS_BACKEND")
-    candidates = [wanted] if wanted else BACKENDS
-    installed = [name for name in candidates if importlib.util.find_spec(name) is not None]
-    if not installed:
-        raise MissingDependencyError(
-            f"Keras needs a backend, and {' or '.join(candidates)} is not installed. "
-            "Install one: pip install 'onnx2mvit[tensorflow]' (or [jax], [torch])."
-        )
-    # TensorFlow greets on stderr.
-    with _backend(installed[0]), quiet(), _missing(set(_left_out) - {installed[0]}):
-        keras = importlib.import_module("keras")
-        keras.ops.zeros(1)  # as it does on its first operation
+    if "keras" not in sys.modules:
+        name = backend_name()
+        # TensorFlow greets on stderr.
+        with _backend(name), quiet(), _missing(set(_left_out) - {name}):
+            importlib.import_module("keras").ops.zeros(1)  # as it does on its first operation
+    keras = sys.modules["keras"]
+    for setting, needed in SETTINGS.items():
+        found = getattr(keras.config, setting)()
+        if found != needed:
+            raise UsageError(
+                f"Keras's {setting} is {found} here, and the models need {needed}: change it in "
+                f"{_settings_file()}, or call keras.config.set_{setting}({needed!r})"
+            )
     return keras
+
+
+def backend_name() -> str:
+    """The backend in KERAS_BACKEND, that in keras.json, or the first of `BACKENDS` that is there.
+
+    Keras writes a keras.json by itself, so that a backend in it may not be installed.
+
+    Raises:
+        MissingDependencyError: there is none.
+    """
+    wanted = os.environ.get("KERAS_BACKEND")
+    candidates = [wanted] if wanted else list(dict.fromkeys([*_in_settings_file(), *BACKENDS]))
+    for name in candidates:
+        if importlib.util.find_spec(name) is not None:
+            return name
+    raise MissingDependencyError(
+        f"Keras needs a backend, and {' or '.join(candidates)} is not installed. "
+        "Install one: pip install 'onnx2mvit[tensorflow]' (or [jax], [torch])."
+    )
+
+
+def _settings_file() -> Path:
+    return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "keras.json"
+
+
+def _in_settings_file() -> list[str]:
+    """The backend in keras.json, if that is one of `BACKENDS`."""
+    try:
+        name = json.loads(_settings_file().read_text(encoding="utf-8"))["backend"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return []
+    return [name] if name in BACKENDS else []
 
 
 @contextmanager

@@ -12,11 +12,18 @@ from onnx2mvit.cli.options import WEIGHTS, Debug, FoldBn, Quiet, Seed
 from onnx2mvit.ir.image_size import parse_size
 
 
+def _names_from(incomplete: str) -> list[str]:
+    """Those that begin so, for a shell that completes them."""
+    from onnx2mvit import models
+
+    return models.list(f"{incomplete}*")
+
+
 def _list_models(wanted: bool) -> None:
     if wanted:
-        from onnx2mvit.exporter import names
+        from onnx2mvit import models
 
-        show_lines(names())
+        show_lines(models.list())
         raise typer.Exit
 
 
@@ -25,7 +32,8 @@ def export(
         str,
         typer.Argument(
             help="A name of --list (mobilevit_xs, resnet_50, …), a Hugging Face repository, or a "
-            "checkpoint FILE.pt of a network in --list"
+            "checkpoint FILE.pt of a network in --list",
+            autocompletion=_names_from,
         ),
     ],
     output: Annotated[

@@ -115,18 +115,16 @@ def why_lines(
     from onnx2mvit.lifter import lift
     from onnx2mvit.lowering import lower
     from onnx2mvit.matcher.diagnosis import failures, in_words, made_of, place_of
+    from onnx2mvit.matcher.registry import of_kind
     from onnx2mvit.matcher.user_patterns import all_patterns, own_rules
     from onnx2mvit.reader import read
 
-    every = {pattern.kind: pattern for pattern in all_patterns(own)}
-    if kind not in every:
-        raise UsageError(f"there is no pattern {kind!r}; there are {', '.join(sorted(every))}")
-    parts = made_of(every[kind], list(every.values()))
-    graph = lower(
-        lift(read(file, rules=own_rules(every.values()), outputs=outputs), [*parts, every[kind]])
-    ).graph
+    every = all_patterns(own)
+    wanted = of_kind(kind, every)
+    parts = made_of(wanted, every)
+    graph = lower(lift(read(file, rules=own_rules(every), outputs=outputs), [*parts, wanted])).graph
     reasons: dict[str, list[str]] = {}
-    for node, failure in failures(graph, every[kind]):
+    for node, failure in failures(graph, wanted):
         reasons.setdefault(in_words(failure), []).append(place_of(node))
     first = f"{kind} holds at {len(graph.of([kind]))} places"
     told = reasons.items()

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from onnx2mvit.base.quiet import as_command_line
+from onnx2mvit.base.versions import versions
 from onnx2mvit.cli.benchmark import benchmark
 from onnx2mvit.cli.console import show_lines
 from onnx2mvit.cli.convert import convert
@@ -20,7 +21,6 @@ from onnx2mvit.cli.patterns import patterns
 from onnx2mvit.cli.publish import publish
 from onnx2mvit.cli.verify import verify
 from onnx2mvit.ending import INTERRUPTED, ending
-from onnx2mvit.version import __version__
 
 app = typer.Typer(
     help="Lift exported ONNX graphs of MobileViT back into idiomatic Keras 3 models.",
@@ -28,7 +28,7 @@ app = typer.Typer(
     "ONNX file, 4 something in it is not supported, 5 numbers differ, 6 an optional part is "
     "not installed, 130 interrupted.",
     invoke_without_command=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 
@@ -37,12 +37,12 @@ app = typer.Typer(
 def _options(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", is_eager=True, help="Show the version and stop.")
+        bool, typer.Option("--version", is_eager=True, help="Show all versions and stop.")
     ] = False,
 ) -> None:
     """Runs before every command."""
     if version:
-        show_lines([__version__])
+        show_lines([f"{name} {number}" for name, number in versions().items()])
         raise typer.Exit
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())

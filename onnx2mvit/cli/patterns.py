@@ -14,7 +14,6 @@ from rich.table import Table
 
 from onnx2mvit.cli.console import print_json, results, show_lines
 from onnx2mvit.cli.options import Debug, Json, Patterns
-from onnx2mvit.errors import UsageError
 from onnx2mvit.matcher.pattern import Pattern
 
 PAPER = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
@@ -30,18 +29,18 @@ def patterns(
 
     Example: onnx2mvit patterns InvertedResidual
     """
+    from onnx2mvit.matcher.registry import of_kind
     from onnx2mvit.matcher.user_patterns import all_patterns
 
-    every = {pattern.kind: pattern for pattern in all_patterns(files or ())}
-    if kind is not None and kind not in every:
-        raise UsageError(f"there is no pattern {kind!r}; there are {', '.join(sorted(every))}")
+    every = all_patterns(files or ())
+    one = None if kind is None else of_kind(kind, every)
     with results() as console:
-        if kind is not None:
-            show_lines("\n".join(shown(every[kind])).split("\n"))
+        if one is not None:
+            show_lines("\n".join(shown(one)).split("\n"))
         elif as_json:
-            print_json([row(pattern) for pattern in every.values()])
+            print_json([row(pattern) for pattern in every])
         else:
-            console.print(table(every.values()))
+            console.print(table(every))
 
 
 def row(pattern: Pattern) -> dict[str, str | list[str]]:

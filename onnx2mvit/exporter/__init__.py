@@ -9,10 +9,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from onnx2mvit.base.arguments import check_arguments
+from onnx2mvit.base.suggest import suggestion
 from onnx2mvit.errors import MissingDependencyError, UsageError
 from onnx2mvit.exporter.result import ExportResult
+from onnx2mvit.models import list as network_names
 
-__all__ = ["FOLDER", "ExportResult", "export", "is_checkpoint", "names"]
+__all__ = ["FOLDER", "ExportResult", "export", "is_checkpoint"]
 
 FOLDER = Path("exported_onnx")  # where files go by default
 
@@ -57,11 +59,14 @@ def export(
         Onnx2mvitError: one of its kinds, with a message for the user.
     """
     check_arguments(locals(), optional=("output",))
+    checkpoint = is_checkpoint(model)
+    if not checkpoint and "/" not in model and model not in network_names():
+        hint = suggestion(model, network_names(), "; `onnx2mvit export --list` has all")
+        raise UsageError(f"{model!r} is no name of a network, nor a repository (owner/name){hint}")
     require("torch", "transformers", *(["onnxscript"] if exporter == "dynamo" else []))
     from onnx2mvit.exporter.models import network_of
     from onnx2mvit.exporter.pipeline import run
 
-    checkpoint = is_checkpoint(model)
     name = Path(model).stem if checkpoint else model.rstrip("/").rpartition("/")[2]
     if checkpoint:
         if weights != "hub":
@@ -87,14 +92,6 @@ def export(
 def is_checkpoint(model: str) -> bool:
     """Whether what is to be exported is a file of torch."""
     return model.endswith((".pt", ".pth")) and Path(model).is_file()
-
-
-def names() -> list[str]:
-    """The names that `export` knows."""
-    require("torch", "transformers")
-    from onnx2mvit.exporter.models import names as known
-
-    return known()
 
 
 def require(*packages: str) -> None:

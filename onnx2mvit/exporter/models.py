@@ -116,11 +116,6 @@ def load(
 
     `size` is what it will be exported for, where that is not the model's own.
     """
-    if name not in names() and "/" not in name:
-        raise UsageError(
-            f"unknown model {name!r}: choose one of {', '.join(names())}, "
-            "or a Hugging Face repository (owner/name)"
-        )
     if weights in PUBLISHED and num_labels is not None:
         raise UsageError("published weights have their own labels: use --weights random")
     if weights == "hub" and name in packaged.SIZES:

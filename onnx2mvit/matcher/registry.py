@@ -12,6 +12,8 @@ from typing import Any
 
 import networkx
 
+from onnx2mvit.base.suggest import suggestion
+from onnx2mvit.errors import UsageError
 from onnx2mvit.matcher.expression import AnyOf, Expr, Op
 from onnx2mvit.matcher.pattern import Pattern
 from onnx2mvit.matcher.rule import Rule
@@ -56,6 +58,19 @@ def _classes(module: ModuleType, kind: type) -> list[Any]:
         for _, cls in inspect.getmembers(module, inspect.isclass)
         if kind in cls.__mro__ and cls.__module__ == module.__name__ and not inspect.isabstract(cls)
     ]
+
+
+def of_kind(kind: str, patterns: Iterable[Pattern]) -> Pattern:
+    """The pattern of this kind.
+
+    Raises:
+        UsageError: there is none.
+    """
+    every = {pattern.kind: pattern for pattern in patterns}
+    if kind not in every:
+        hint = suggestion(kind, every, f"; there are {', '.join(sorted(every))}")
+        raise UsageError(f"there is no pattern {kind!r}{hint}")
+    return every[kind]
 
 
 def in_order(found: Iterable[Pattern]) -> tuple[Pattern, ...]:

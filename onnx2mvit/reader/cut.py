@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 import onnx
 import onnx_ir as ir
 
+from onnx2mvit.base.suggest import suggestion
 from onnx2mvit.errors import UsageError
 
 SHOWN = 6  # names in a message
@@ -33,8 +33,7 @@ def cut(model: onnx.ModelProto, outputs: Sequence[str]) -> None:
     makers = {name: node for node in graph.node for name in node.output if name}
     for name in outputs:
         if name not in makers:
-            close = get_close_matches(name, makers, 1)
-            hint = f": did you mean {close[0]!r}?" if close else ""
+            hint = suggestion(name, makers)
             raise UsageError(f"no node of the file computes a tensor {name!r}{hint}")
     if len({*outputs}) < len(outputs):
         raise UsageError("an output is named twice")

@@ -1,11 +1,13 @@
 """The command line: results on stdout, progress on stderr, and a code for each kind of failure."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import keras
 import onnx
 import pytest
 
@@ -63,8 +65,45 @@ def test_the_help_lists_the_commands_and_the_exit_codes(run: Run) -> None:
     assert "Exit codes" in ran.out
 
 
-def test_the_version_is_shown(run: Run) -> None:
-    assert run("--version") == Ran(0, f"{__version__}\n", "")
+def test_all_versions_are_shown(run: Run) -> None:
+    ran = run("--version")
+    assert (ran.code, ran.err) == (0, "")
+    first, *others = ran.out.splitlines()
+    assert first == f"onnx2mvit {__version__}"
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    names = ["python", "keras", backend, "onnx", "onnxruntime"]
+    assert [line.partition(" ")[0] for line in others] == names
+    assert f"keras {keras.__version__}" in others
+
+
+def test_help_is_short_for_a_command_too(run: Run) -> None:
+    assert run("-h") == run("--help")
+    assert run("convert", "-h") == run("convert", "--help")
+
+
+def test_names_are_listed_and_a_misspelt_one_is_found_without_torch() -> None:
+    code = (
+        "import sys; from onnx2mvit.cli.main import app\n"
+        "try: app({arguments!r}, standalone_mode=False)\n"
+        "except Exception as error: print(error)\n"
+        "print(sorted({'torch', 'keras', 'transformers'} & set(sys.modules)))"
+    )
+    listed = alone("-c", code.replace("{arguments!r}", "['export', '--list']")).out.splitlines()
+    assert listed[-1] == "[]" and "mobilevit_xs" in listed
+    said = alone("-c", code.replace("{arguments!r}", "['export', 'mobilvit_xs']")).out.splitlines()
+    assert said[0].startswith("'mobilvit_xs' is no name of a network")
+    assert "did you mean 'mobilevit_xs' or" in said[0] and said[-1] == "[]"
+
+
+def test_a_misspelt_pattern_is_found(run: Run, tmp_path: Path) -> None:
+    for ran in (
+        run("patterns", "MobileVitBlock"),
+        run("inspect", tiny(tmp_path), "--why", "mbconv"),
+    ):
+        assert ran.code == 2
+        assert (
+            "did you mean 'MobileViTBlock'" in ran.err or "there is no pattern 'mbconv'" in ran.err
+        )
 
 
 def test_inspect_shows_the_blocks_and_that_nothing_is_left(run: Run, filled: Fill) -> None:

@@ -84,7 +84,7 @@ def test_unwritable_output(tiny: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"model": "mobilevit_xxl"}, "one of mobilevit_xxs, "),
+        ({"model": "mobilevit_xxl"}, "did you mean .mobilevit_xxs. or "),
         ({"exporter": "tf2onnx"}, "one of dynamo, legacy"),
         ({"opset": 8}, "legacy exporter writes opsets 9 to 20, not 8"),
         ({"exporter": "dynamo", "opset": 17}, "dynamo exporter writes opsets 18 to 25, not 17"),

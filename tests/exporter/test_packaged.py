@@ -7,13 +7,9 @@ import pytest
 import torch
 
 from onnx2mvit.errors import InvalidModelError, MissingDependencyError, UsageError
-from onnx2mvit.exporter import export, names, packaged
+from onnx2mvit.exporter import export, packaged
 from onnx2mvit.exporter.models import load
 from tests.support.trained import require_lite0
-
-
-def test_they_are_listed() -> None:
-    assert {"efficientnet_lite0", "efficientnet_lite4", "mobilevit_xs"} <= set(names())
 
 
 @pytest.mark.parametrize(

@@ -62,8 +62,8 @@ def test_what_is_a_network(target: str, expected: bool, here: Path) -> None:
 @pytest.mark.parametrize(
     ("target", "hint"),
     [
-        ("mobilevit_x", "did you mean mobilevit_xs or "),
-        ("folder/net", r"did you mean folder/net\.onnx\?"),
+        ("mobilevit_x", "did you mean 'mobilevit_xs' or "),
+        ("folder/net", r"did you mean 'folder/net\.onnx'\?"),
         ("of no network", r"`onnx2mvit export --list` has all"),
     ],
 )

@@ -12,7 +12,7 @@ from onnx2mvit import models
 from onnx2mvit.base.hub import HubError
 from onnx2mvit.builder.weights import variables_by_path
 from onnx2mvit.errors import InvalidModelError, UsageError
-from onnx2mvit.exporter import names as exported
+from onnx2mvit.exporter.models import names as exported
 from tests.support import zoo
 from tests.support.hub_stand_ins import HuggingFace, download_from, served
 

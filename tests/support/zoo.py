@@ -76,7 +76,7 @@ def source(name: str) -> str:
 
 def main(arguments: list[str]) -> None:
     if "--export" in arguments:
-        from onnx2mvit.exporter import names as published
+        from onnx2mvit.exporter.models import names as published
 
         for name in published():
             if not (FOLDER / f"{name}.onnx.xz").exists():
