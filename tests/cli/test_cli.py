@@ -95,15 +95,10 @@ def test_names_are_listed_and_a_misspelt_one_is_found_without_torch() -> None:
     assert "did you mean 'mobilevit_xs' or" in said[0] and said[-1] == "[]"
 
 
-def test_a_misspelt_pattern_is_found(run: Run, tmp_path: Path) -> None:
-    for ran in (
-        run("patterns", "MobileVitBlock"),
-        run("inspect", tiny(tmp_path), "--why", "mbconv"),
-    ):
-        assert ran.code == 2
-        assert (
-            "did you mean 'MobileViTBlock'" in ran.err or "there is no pattern 'mbconv'" in ran.err
-        )
+def test_a_misspelt_pattern_is_found(run: Run) -> None:
+    ran = run("patterns", "MobileVitBlock")
+    assert ran.code == 2
+    assert "there is no pattern 'MobileVitBlock': did you mean 'MobileViTBlock' or" in ran.err
 
 
 def test_inspect_shows_the_blocks_and_that_nothing_is_left(run: Run, filled: Fill) -> None:

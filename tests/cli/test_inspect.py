@@ -55,6 +55,13 @@ def test_equal_reasons_come_once(filled: Callable[[str], Path]) -> None:
     assert reasons and len(reasons) == len(set(reasons))
 
 
-def test_an_unknown_kind_is_a_usage_error(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no pattern 'Residual'; there are ASPP, "):
-        why_lines(saved(residual(), tmp_path), "Residual")
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("Residual", "no pattern 'Residual': did you mean 'InvertedResidual'"),
+        ("x", "no pattern 'x'; there are ASPP, "),
+    ],
+)
+def test_an_unknown_kind_is_a_usage_error(kind: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=said):
+        why_lines(saved(residual(), tmp_path), kind)
