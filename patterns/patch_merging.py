@@ -9,6 +9,7 @@ from onnx2mvit.ir.layout import plain
 from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, constant, p, require, scalar
 
 from .conv import STYLE, Conv, conv_bn_act
+from .vit import image_of_tokens, stride_of_tokens
 
 if TYPE_CHECKING:
     import keras
@@ -49,23 +50,6 @@ def normalized_patch_embedding(
     y = conv_bn_act(inputs, dim, kernel_size, strides, activation=None, name="proj", **conv)
     y = layers.LayerNormalization(epsilon=epsilon, name="norm")(y)
     return keras.Model(inputs, y, name=name)(x)
-
-
-def stride_of_tokens(m: Match, grid: tuple[int, int]) -> dict[str, Any]:
-    """Of how many pixels of the network's image a token is, where the block takes tokens."""
-    if len(m.x.shape) == 4:
-        return {}
-    image = m.graph.inputs[0].shape or ()
-    require(len(image) == 4, "the network's input is no image")
-    stride = image[2] // grid[0]
-    require(image[2:] == (grid[0] * stride, grid[1] * stride), "tokens are no parts of the image")
-    return {"stride": stride}
-
-
-def image_of_tokens(x: KerasTensor, stride: int, input_shape: tuple[int, ...]) -> KerasTensor:
-    """(B, N, C) → (B, H, W, C): a token for each square of an image is a pixel."""
-    height, width = input_shape[0] // stride, input_shape[1] // stride
-    return layers.Reshape((height, width, x.shape[-1]))(x)
 
 
 class PatchMerging(Pattern):

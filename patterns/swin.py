@@ -25,7 +25,7 @@ from onnx2mvit.matcher import (
 
 from .biased_attention import biased_self_attention
 from .feed_forward import MLP, feed_forward
-from .patch_merging import image_of_tokens, stride_of_tokens
+from .vit import image_of_tokens, stride_of_tokens
 from .windows import (
     SINGLE,
     SQUARE,

@@ -56,6 +56,58 @@ def tokens_to_image_any_size() -> None:
         return TokensToImage()([x, image])
 
 
+class TokensToImage(Pattern):
+    """(B, n + H·W, d) → (B, d, H, W): the inverse of ImageToTokens, without n tokens before it.
+
+    A token is a square of the network's image.
+    """
+
+    keras = "image_of_patches"
+    last = True
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        own: dict[str, Any] = {"h": p._rows, "w": p._columns}
+        patches = op.Slice(x, role="patches", axis=1, start=p.prefix_tokens)
+        return any_of(
+            op.Rearrange("b (h w) d -> b d h w", patches, **own),
+            op.Rearrange("b (h w) d -> b d h w", x, **own),
+        )
+
+    def params(self, m: Match) -> dict[str, Any]:
+        _, tokens, _ = m.shape("x", 3)
+        last = (m.prefix_tokens or 0) + m._rows * m._columns
+        require(last == tokens, "tokens after those of the image are left out")
+        return stride_of_tokens(m, (m._rows, m._columns))
+
+
+def stride_of_tokens(m: Match, grid: tuple[int, int]) -> dict[str, Any]:
+    """Of how many pixels of the network's image a token is, where the block takes tokens."""
+    if len(m.x.shape) == 4:
+        return {}
+    image = m.graph.inputs[0].shape or ()
+    require(len(image) == 4, "the network's input is no image")
+    stride = image[2] // grid[0]
+    require(image[2:] == (grid[0] * stride, grid[1] * stride), "tokens are no parts of the image")
+    return {"stride": stride}
+
+
+def image_of_patches(
+    x: KerasTensor, stride: int, prefix_tokens: int = 0, input_shape: tuple[int, ...] = ()
+) -> KerasTensor:
+    """(B, n + N, C) → (B, H, W, C), without the tokens before those of the image."""
+    if None in input_shape:
+        raise ValueError("tokens become an image: its size must be known")
+    if prefix_tokens:
+        x = x[:, prefix_tokens:]
+    return image_of_tokens(x, stride, input_shape)
+
+
+def image_of_tokens(x: KerasTensor, stride: int, input_shape: tuple[int, ...]) -> KerasTensor:
+    """(B, N, C) → (B, H, W, C): a token for each square of an image is a pixel."""
+    height, width = input_shape[0] // stride, input_shape[1] // stride
+    return layers.Reshape((height, width, x.shape[-1]))(x)
+
+
 class PatchEmbedding(Pattern):
     """(B, C, H, W) → (B, N, d) with N patches (arXiv:2010.11929, section 3.1).
 

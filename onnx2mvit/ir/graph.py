@@ -239,7 +239,10 @@ class Graph:
         self.add(node)
 
     def expand(self, node: Node, nodes: Iterable[Node]) -> None:
-        """Puts several nodes in the place of one, the inverse of `collapse`."""
+        """Puts several nodes in the place of one, the inverse of `collapse`.
+
+        Some may be there already.
+        """
         self.remove(node)
         for part in nodes:
             self.add(part)

@@ -15,7 +15,7 @@ from onnx2mvit.base.collector import collector_paused
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Graph, Node, Value, position
 from onnx2mvit.ir.network import Network
-from onnx2mvit.matcher.find import find
+from onnx2mvit.matcher.find import find, shared
 from onnx2mvit.matcher.match import Match, places
 from onnx2mvit.matcher.pattern import Pattern
 from onnx2mvit.matcher.registry import builtin_patterns
@@ -68,7 +68,9 @@ def _apply(graph: Graph, pattern: Pattern) -> None:
         with blamed(pattern, root):
             if (found := find(pattern, graph, root)) is not None:
                 match, params = found
-                graph.collapse(match.nodes, _block(graph, pattern, match, params))
+                kept = shared(match)
+                block = _block(graph, pattern, match, params)
+                graph.collapse((node for node in match.nodes if node not in kept), block)
 
 
 def _block(graph: Graph, pattern: Pattern, match: Match, params: dict[str, object]) -> Block:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from onnx2mvit.ir.graph import Graph, Node
+from onnx2mvit.ir.graph import Graph, Node, position
 from onnx2mvit.matcher.bindings import Trace
 from onnx2mvit.matcher.match import Match, matches
 from onnx2mvit.matcher.pattern import Pattern
+from onnx2mvit.matcher.rearrange import MOVES
 from onnx2mvit.matcher.rooted import Mismatch
 
 
@@ -27,11 +28,35 @@ def find(
     return None
 
 
+def shared(match: Match) -> frozenset[Node]:
+    """Moves of what the match reads that something outside of it reads as well: they stay there.
+
+    An exporter writes once what a block and the network's pyramid both make of the same tokens.
+    """
+    inside, graph = set(match.nodes), match.graph
+    before: dict[Node, tuple[Node, ...]] = {}  # the moves at the beginning, and those up to them
+    for node in sorted(match.nodes, key=position):
+        if node.op in MOVES and node is not match.root:
+            maker = graph.producer(node.inputs[0])
+            if maker not in inside:
+                before[node] = (node,)
+            elif maker in before:
+                before[node] = (*before[maker], node)
+    return frozenset(
+        move
+        for node, chain in before.items()
+        if graph.is_output(node.output) or not inside.issuperset(graph.consumers(node.output))
+        for move in chain
+    )
+
+
 def escapes(match: Match) -> str | None:
     """Says which inner value is needed outside of the match; None if it is closed."""
     inside = set(match.nodes)
-    graph = match.graph
+    graph, kept = match.graph, shared(match)
     for node in match.nodes:
+        if node in kept:
+            continue
         for value in node.outputs:
             if node is match.root and value is node.output:
                 continue

@@ -52,10 +52,12 @@ class Pattern(Rooted, BlockType, ABC):
     `name=f"layer.{i}"` in a chain, `name=f"{name}_conv"` where the function is not nested. The
     emitter puts torch's names there. The role in `main` takes the name of the block itself.
 
-    `before` names kinds that would take a part of this block if they were sought first.
+    `before` names kinds that would take a part of this block if they were sought first; what would
+    take a part of any other is sought `last`.
     """
 
     before: ClassVar[tuple[str, ...]] = ()
+    last: ClassVar[bool] = False
 
     @abstractmethod
     def onnx(self, op: Ops, x: Var) -> Expr:

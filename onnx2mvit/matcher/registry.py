@@ -76,7 +76,7 @@ def of_kind(kind: str, patterns: Iterable[Pattern]) -> Pattern:
 def in_order(found: Iterable[Pattern]) -> tuple[Pattern, ...]:
     """Sorts patterns so that each comes after those that it is made of or that go before it.
 
-    Parts of others alone wait for all that can stand by themselves.
+    Parts of others alone wait for all that can stand by themselves, and some for these as well.
 
     Raises:
         ValueError: two patterns of one kind, patterns made of each other, or a pattern that is
@@ -112,7 +112,7 @@ def in_order(found: Iterable[Pattern]) -> tuple[Pattern, ...]:
         if later in by_kind
     )
     try:
-        rank = {kind: (pattern.inner, kind) for kind, pattern in by_kind.items()}
+        rank = {kind: (pattern.last, pattern.inner, kind) for kind, pattern in by_kind.items()}
         order = list(networkx.lexicographical_topological_sort(needs, key=rank.__getitem__))
     except networkx.NetworkXUnfeasible:
         cycle = " → ".join(kind for kind, _ in networkx.find_cycle(needs))

@@ -40,6 +40,35 @@ def test_a_value_needed_outside_is_not_swallowed(
     assert "'s'" in found.reason and complaint in found.reason
 
 
+def sine_of_row(op: Ops, x: Var) -> Expr:
+    return op.Sin(op.Rearrange("b c h w -> b (c h w)", x))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "outputs"),
+    [
+        ("r = Reshape(x, row) y = Sin(r) z = Cos(r)", "y z"),
+        ("r = Reshape(x, row) y = Sin(r)", "y r"),
+        ("a = Reshape(x, flat) r = Reshape(a, row) y = Sin(r) z = Cos(r)", "y a z"),
+    ],
+    ids=["read by another", "an output", "two in a row"],
+)
+def test_a_move_of_what_it_reads_stays_where_others_read_it(
+    tmp_path: Path, nodes: str, outputs: str
+) -> None:
+    graph = small(tmp_path, nodes, outputs, row=[1, 144], flat=[4, 36])
+    moves = [node for node in graph if node.op == "Reshape"]
+    network = lift(graph, [Sought(sine_of_row, "Row")])
+    assert [block.inputs for block in network.blocks] == [(moves[0].inputs[0],)]
+    assert [node for node in network.graph if node.op == "Reshape"] == moves
+
+
+def test_a_move_of_what_is_inside_is_closed(tmp_path: Path) -> None:
+    graph = small(tmp_path, "a = Sin(x) r = Reshape(a, row) y = Sin(r)", "y r", row=[1, 144])
+    found = failure(graph, lambda op, x: op.Sin(op.Rearrange("b c h w -> b (c h w)", op.Sin(x))))
+    assert "'r' is an output of the graph" in found.reason
+
+
 def test_a_value_used_by_many_inside_is_closed(tmp_path: Path) -> None:
     match = held(
         small(tmp_path, "s = Sin(x) t = Sin(s) y = Mul(s, t)"),

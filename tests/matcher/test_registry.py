@@ -69,6 +69,11 @@ def test_a_pattern_goes_before_those_that_would_take_its_parts() -> None:
         assert [pattern.kind for pattern in in_order(given)] == ["Low", "Z", "A", "Top"]
 
 
+def test_what_would_take_a_part_of_any_other_is_last() -> None:
+    found = [made("A", "Sin", layer="A", last=True), made("Z", "Low"), made("Low", "Cos")]
+    assert [pattern.kind for pattern in in_order(found)] == ["Low", "Z", "A"]
+
+
 def test_the_order_does_not_depend_on_that_of_the_files() -> None:
     shuffled = in_order(sorted(PATTERNS.values(), key=lambda pattern: pattern.kind[::-1]))
     assert [pattern.kind for pattern in shuffled] == list(PATTERNS)

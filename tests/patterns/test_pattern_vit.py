@@ -77,6 +77,44 @@ def test_the_weights_of_embeddings(tmp_path: Path) -> None:
     assert (only(network, "PositionEmbedding").weights["embeddings"] == tokens["pos"][0]).all()
 
 
+PIXELS = Text("r = Reshape(y, image)  o = Transpose<perm=[0,3,1,2]>(r)\n",
+              {"image": [BATCH, *GRID, DIM]})  # fmt: skip
+OF_IMAGE = Text("i = Slice(y, first, last, axis)\n",
+                {"first": [1], "last": [NUMBER + 1], "axis": [1]})  # fmt: skip
+CUT = VIT + OF_IMAGE + PIXELS.but("(y,", "(i,")
+WHOLE = PATCHES + Text("y = Add(t, pos)\n", {"pos": (1, NUMBER, DIM)}) + PIXELS
+
+
+@pytest.mark.parametrize(
+    ("text", "params"),
+    [
+        (CUT, {"stride": PATCH, "prefix_tokens": 1}),
+        (WHOLE, {"stride": PATCH}),
+        (CUT.having(first=[0], last=[NUMBER]), {"stride": PATCH}),
+    ],
+    ids=["without the class token", "all of them", "a part that another node takes"],
+)
+def test_tokens_become_an_image(tmp_path: Path, text: Text, params: dict[str, Any]) -> None:
+    network = text.lifted(tmp_path, image=IMAGE, outputs="o")
+    assert [block.kind for block in network.blocks] == ["ViTEmbeddings", "TokensToImage"]
+    assert only(network, "TokensToImage").params == params
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (CUT.having(image=[BATCH, 1, NUMBER, DIM]),
+         "tokens are no parts of the image"),
+        (WHOLE.but("[0,3,1,2]", "[0,3,2,1]"), ""),
+    ],
+    ids=["another grid", "width before height"],
+)  # fmt: skip
+def test_no_image_by_one_detail(tmp_path: Path, text: Text, reason: str) -> None:
+    how = {"image": IMAGE, "outputs": "o"}
+    assert not every(text.lifted(tmp_path, **how), "TokensToImage")
+    assert text.reason(tmp_path, "TokensToImage", **how).startswith(reason)
+
+
 STRIDE_2 = PATCHES.but(
     "strides=[4,4]", "strides=[2,2]", flat=[BATCH, DIM, 15], **{"pos": (1, 15, DIM)}
 )
