@@ -32,8 +32,11 @@ def shared(match: Match) -> frozenset[Node]:
     """Moves of what the match reads that something outside of it reads as well: they stay there.
 
     An exporter writes once what a block and the network's pyramid both make of the same tokens.
+    What is moves alone keeps none.
     """
     inside, graph = set(match.nodes), match.graph
+    if all(node.op in MOVES for node in inside):
+        return frozenset()
     before: dict[Node, tuple[Node, ...]] = {}  # the moves at the beginning, and those up to them
     for node in sorted(match.nodes, key=position):
         if node.op in MOVES and node is not match.root:

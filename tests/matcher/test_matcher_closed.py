@@ -63,6 +63,13 @@ def test_a_move_of_what_it_reads_stays_where_others_read_it(
     assert [node for node in network.graph if node.op == "Reshape"] == moves
 
 
+def test_moves_alone_are_closed(tmp_path: Path) -> None:
+    nodes = "t = Transpose<perm=[0,2,3,1]>(x) y = Reshape(t, tokens) z = Cos(t)"
+    graph = small(tmp_path, nodes, "y z", tokens=[1, 36, 4])
+    found = failure(graph, lambda op, x: op.Rearrange("b c h w -> b (h w) c", x))
+    assert "'t' is used outside of it" in found.reason
+
+
 def test_a_move_of_what_is_inside_is_closed(tmp_path: Path) -> None:
     graph = small(tmp_path, "a = Sin(x) r = Reshape(a, row) y = Sin(r)", "y r", row=[1, 144])
     found = failure(graph, lambda op, x: op.Sin(op.Rearrange("b c h w -> b (c h w)", op.Sin(x))))
