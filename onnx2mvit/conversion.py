@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.exporter import ExportResult
 from onnx2mvit.ir.block import Block
+from onnx2mvit.reports import render_in_notebook
 
 if TYPE_CHECKING:
     import keras
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Conversion:
     """What `convert` made: the model, where it came from, and the proof.
 
@@ -27,12 +28,30 @@ class Conversion:
     report: dict[str, Any]
     exported: ExportResult | None = None
 
+    def __repr__(self) -> str:
+        """The verdict, what was recognised, and where it lies: three lines."""
+        report, proof = self.report, self.report["verification"]
+        said = "not compared with onnxruntime"
+        if proof is not None:
+            said = f"{proof['verdict']}, off by {proof['max_rel_error']:.1e} of the largest value"
+        coverage, model = report["coverage"], report["model"]
+        return (
+            f"{model['name']} from {report['onnx']['file']}: {said}\n"
+            f"{coverage['in_blocks']} of {coverage['nodes']} nodes in blocks, "
+            f"{model['parameters']:,} parameters\n"
+            f"{self.folder}/: {self.source.name}, report.html"
+        )
+
+    def _repr_html_(self) -> str:
+        return render_in_notebook(self.report, self.folder.as_posix(), self.warnings)
+
     @property
     def passed(self) -> bool | None:
         """Whether the numbers agree; None if that was not asked for."""
         verification = self.report["verification"]
         return verification["verdict"] == "passed" if verification else None
 
+    @property
     def warnings(self) -> list[str]:
         """What a user should know although the conversion succeeded."""
         found = []

@@ -135,7 +135,7 @@ def convert(
             progress=progress,
             warn=warn,
         )
-    for warning in result.warnings():
+    for warning in result.warnings:
         warn(warning)
     with results(quiet) as console:
         if as_json:

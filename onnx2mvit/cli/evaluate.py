@@ -115,7 +115,7 @@ def evaluate(
             trust_module=trust_module,
             progress=progress,
         )
-    for warning in result.warnings():
+    for warning in result.warnings:
         warn(warning)
     with results(quiet) as console:
         if as_json:

@@ -41,6 +41,7 @@ class Evaluation:
     report: dict[str, Any]
     pages: tuple[Path, ...]
 
+    @property
     def warnings(self) -> list[str]:
         """What a user should know although the evaluation succeeded."""
         found = []

@@ -8,7 +8,7 @@ overlay.
 from onnx2mvit.reports.conversion import conversion_report
 from onnx2mvit.reports.node_data import NAME as NODE_DATA
 from onnx2mvit.reports.node_data import node_data
-from onnx2mvit.reports.page import render, render_evaluation
+from onnx2mvit.reports.page import render, render_evaluation, render_in_notebook
 from onnx2mvit.reports.read_report import how_read, report_beside
 from onnx2mvit.reports.report import batch_normalization, describe, leftovers
 
@@ -22,5 +22,6 @@ __all__ = [
     "node_data",
     "render",
     "render_evaluation",
+    "render_in_notebook",
     "report_beside",
 ]

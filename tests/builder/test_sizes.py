@@ -114,7 +114,7 @@ def test_a_file_that_only_declares_any_size_is_found_out(
     elsewhere = result.report["sizes"]["file_elsewhere"]
     assert elsewhere["size"] == [224, 224]
     assert elsewhere["onnxruntime"] in ("fails", "differs")
-    assert any("224×224" in warning for warning in result.warnings())
+    assert any("224×224" in warning for warning in result.warnings)
 
 
 def test_the_weights_fit_any_size(unproven: Callable[[str], onnx2mvit.Conversion]) -> None:

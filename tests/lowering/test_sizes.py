@@ -104,7 +104,7 @@ def test_a_file_of_open_size_is_read_and_proven_at_the_size_that_is_asked_for(
 ) -> None:
     file = network((*ANY[:4], LAST_ROWS), tmp_path, ("H", "W"))
     result = onnx2mvit.convert(file, tmp_path / "out", inputs=2, image_size=(34, 45))
-    assert result.passed and not result.warnings()
+    assert result.passed and not result.warnings
     assert result.model.input_shape == (None, 34, 45, 8)
     assert result.report["sizes"]["proven"] == [[34, 45]]
     assert onnx2mvit.verify(file, result.folder, inputs=1).passed
@@ -136,11 +136,11 @@ def test_a_place_that_may_be_a_share_of_the_image_is_told_at_another_size(tmp_pa
     there = onnx2mvit.convert(file, tmp_path / "out", verify=False, image_size=(48, 60))
     places = there.report["sizes"]["counted"]
     assert sorted(places.values()) == [[-4], [2]]
-    assert sorted(text.split(" from a border")[0] for text in there.warnings()) == sorted(
+    assert sorted(text.split(" from a border")[0] for text in there.warnings) == sorted(
         f"{name} counts {place}" for name, (place,) in places.items()
     )
     here = onnx2mvit.convert(file, tmp_path / "here", verify=False)
-    assert not here.warnings()
+    assert not here.warnings
     is_open = network(rows, tmp_path, ("H", "W"))
     assert not onnx2mvit.inspect(is_open).counted
 

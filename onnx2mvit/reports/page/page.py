@@ -97,6 +97,23 @@ def render(report: dict[str, Any], source: str) -> str:
     )
 
 
+def render_in_notebook(report: dict[str, Any], folder: str, warnings: Sequence[str]) -> str:
+    """The verdict, the tree of blocks and links to what lies in `folder`, as a cell shows it."""
+    scale = scale_of(report["verification"]) if report["verification"] else None
+    return (
+        _environment()
+        .get_template("conversion.html.j2")
+        .render(
+            report=report,
+            verification=report["verification"],
+            scale=scale,
+            rows=rows_of(report, scale),
+            folder=folder,
+            warnings=warnings,
+        )
+    )
+
+
 def render_evaluation(evaluation: dict[str, Any]) -> str:
     """The page of an evaluation alone, of what evaluation.json holds; it is as `render` has it."""
     page = _environment().get_template("evaluation_page.html.j2")
