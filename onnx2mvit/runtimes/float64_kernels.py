@@ -213,6 +213,15 @@ def _dequantize_linear(
     return (numbers if zero is None else numbers - along(zero)) * along(scale)
 
 
+def _mean_variance_normalization(attributes: Attributes, x: Array) -> Array:
+    """The reference has a constant of float32 in it. Without `axes` over all but the channels."""
+    axes = tuple(attributes.get("axes", (0, 2, 3)))
+    centred = x - x.mean(axes, keepdims=True)
+    deviation = np.sqrt(np.square(centred).mean(axes, keepdims=True))
+    made: Array = centred / (deviation + 1e-9)
+    return made
+
+
 KERNELS: dict[str, Callable[..., Array | None]] = {
     "AveragePool": _average_pool,
     "BatchNormalization": _batch_normalization,
@@ -221,5 +230,6 @@ KERNELS: dict[str, Callable[..., Array | None]] = {
     "GlobalLpPool": _global_lp_pool,
     "GridSample": _grid_sample,
     "MaxPool": _max_pool,
+    "MeanVarianceNormalization": _mean_variance_normalization,
     "Resize": _resize,
 }

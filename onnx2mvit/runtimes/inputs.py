@@ -35,6 +35,7 @@ def some_inputs(
     seed: int = 0,
     limit: int = FROM_FOLDER,
     beyond: bool = False,
+    positive: bool = False,
 ) -> tuple[dict[str, Array], str]:
     """Inputs by name in the layout of the file, and what they are.
 
@@ -49,6 +50,8 @@ def some_inputs(
         limit: so many images of the folder at most.
         beyond: whether floats that are made here are also negative, large and whole: what a
             network does with those does not show in [0, 1].
+        positive: whether they are between 0 and 1 instead, and neither: logarithms, roots and
+            quotients are numbers there.
 
     Raises:
         UsageError: as `load_images`, or the network takes no image, or several.
@@ -65,6 +68,8 @@ def some_inputs(
     elif network.graph.inputs == [network.image]:
         also = ", also negative, large and whole" if beyond else ""
         what = f"{count} structured images (seed {seed}){also}"
+    if positive:
+        what = f"{count} inputs between 0 and 1 (seed {seed}), as the file has no answers to others"
     made = {}
     for number, value in enumerate(network.graph.inputs):
         rng = np.random.default_rng([seed, number])
@@ -76,8 +81,12 @@ def some_inputs(
             array = _of_image(network, value, pixels)
         else:
             array = _tensor(network, value, count, rng)
-        if beyond and images is None and array.dtype.kind == "f":
-            array = _spread(array, network.graph.batch_axes[value])
+        if images is None and array.dtype.kind == "f":
+            if positive:
+                apart = np.abs(array) / (1 + np.abs(array))
+                array = (0.05 + 0.9 * apart).astype(array.dtype)
+            elif beyond:
+                array = _spread(array, network.graph.batch_axes[value])
         made[value.name] = array
     return made, what
 

@@ -158,7 +158,7 @@ class CheckedModel:
 
         # A model in it with several inputs takes no arrays beside tensors.
         given = keras.tree.map_structure(keras.ops.convert_to_tensor, inputs)
-        tensors = _by_id(self.calls.inputs, given)
+        tensors = by_id(self.calls.inputs, given)
 
         def show(checkpoint: Checkpoint, tensor: Any) -> None:
             array = keras.ops.convert_to_numpy(tensor)
@@ -185,12 +185,13 @@ class CheckedModel:
                     if right.ndim != len(answer.shape):  # pixels or tokens that stand in a row
                         right = right.reshape(answer.shape)
                     answer = keras.ops.convert_to_tensor(right)
-            tensors |= _by_id(call.outputs, answer)
+            tensors |= by_id(call.outputs, answer)
             for read in self.calls.last_read[call]:
                 tensors.pop(read, None)
 
 
-def _by_id(symbolic: Sequence[Any], tensors: Any) -> dict[int, Any]:
+def by_id(symbolic: Sequence[Any], tensors: Any) -> dict[int, Any]:
+    """What stands for symbolic tensors, by their ids."""
     import keras
 
     pairs = zip(symbolic, keras.tree.flatten(tensors), strict=True)

@@ -13,13 +13,16 @@ misses that by far, however much the network around it amplifies, since each blo
 right tensors. Where a block's answer is zero but for rounding, it may be off by what changes if the
 tensors before it are rounded to float32: more is not in the file.
 
+Where the file computes with what is no number, that alone is right or wrong which is settled
+(`verifier.near`).
+
 The float32 answers are held against that too. What differs by more than any rounding explains is
 no right answer, even of a right model: float32 overflowed there, or flushed to zero.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -36,13 +39,13 @@ from onnx2mvit.runtimes import (
     InBatches,
     Outputs,
     as_the_file,
-    compare,
 )
 from onnx2mvit.runtimes.float64_runner import widened
 from onnx2mvit.runtimes.layouts import keras_inputs, to_keras
 from onnx2mvit.runtimes.runner import answers_to, batch_size, joined
-from onnx2mvit.runtimes.tolerances import FLOAT32, FLOAT64, OF_PRECISION
+from onnx2mvit.runtimes.tolerances import FLOAT32, OF_PRECISION
 from onnx2mvit.verifier.checkpoints import CheckedModel, Checkpoint
+from onnx2mvit.verifier.near import Near, far_share, has_nan, is_right, settled
 from onnx2mvit.verifier.reference_outputs import ReferenceTensors
 from onnx2mvit.verifier.sub_model import SubModel, sub_model_before
 
@@ -50,7 +53,6 @@ if TYPE_CHECKING:
     import keras
 
 Array = np.ndarray[Any, Any]
-HALF_A_PLACE = 2.0**-24  # what rounding to float32 changes at most, as a share of a value
 # So much more than one rounding of what it reads may Keras lose in float32 in a layer that adds up
 # many numbers; what flushes tiny numbers to zero, or overflows, loses a thousand times that.
 MANY_ROUNDINGS = 1e4
@@ -70,26 +72,34 @@ class Distance:
 
 @dataclass
 class Judgement:
-    """What float64 says: `verdict` is "right", "wrong" or "unknown", and `words` say why."""
+    """What float64 says: `verdict` is "right", "wrong" or "unknown", and `words` say why.
+
+    `settled` has, for what was answered although the file computes with NaN, our answers and
+    onnxruntime's as far as they can be compared, by the first of the inputs; not in the report.
+    """
 
     verdict: str
     words: str
     distances: list[Distance] = field(default_factory=list)
+    settled: dict[int, dict[str, tuple[Array, Array]]] = field(default_factory=dict, repr=False)
 
     def as_dict(self) -> dict[str, Any]:
         """As plain values for JSON."""
-        return asdict(self)
+        distances = [asdict(each) for each in self.distances]
+        return {"verdict": self.verdict, "words": self.words, "distances": distances}
 
 
 @dataclass(frozen=True)
 class Doubt:
     """Inputs on which the plain comparison missed, in the file's layout, as many as it takes.
 
-    `beside` are others that are answered in one batch with them, and must not change them;
-    `theirs` and `ours` what onnxruntime and Keras answered in float32, `checkpoints` the places
-    inside where they were too far apart, and `tensors` onnxruntime's tensors there.
+    They are those from `start` on; `beside` are others that are answered in one batch with
+    them, and must not change them; `theirs` and `ours` what onnxruntime and Keras answered in
+    float32, `checkpoints` the places inside where they were too far apart, and `tensors`
+    onnxruntime's tensors there.
     """
 
+    start: int
     inputs: dict[str, Array]
     beside: dict[str, Array]
     theirs: Outputs
@@ -110,7 +120,7 @@ def judge(path: Path, network: Network, model: keras.Model, doubts: Sequence[Dou
             distances = [each for doubt in doubts for each in both.distances(doubt)]
     except Exception as error:  # of either runtime: then nothing is shown
         return Judgement("unknown", f"no float64 answer can be had: {one_line(error)}")
-    return Judgement("right", _words(distances), distances)
+    return Judgement("right", _words(distances), distances, both.settled)
 
 
 def _words(distances: Sequence[Distance]) -> str:
@@ -133,6 +143,8 @@ class _Both:
         self.borders = {block.output for top in network.blocks for block in top.walk()}
         inner = [value.name for value in self.borders]
         self.file = Float64Runner(path, inner, network.graph.source.outputs)
+        self.tolerance = OF_PRECISION[network.graph.source.precision]
+        self.settled: dict[int, dict[str, tuple[Array, Array]]] = {}
 
     @cached_property
     def model(self) -> keras.Model:
@@ -153,10 +165,16 @@ class _Both:
         for part, answer, near in self._parts(doubt):
             inputs = [array.astype(np.float64) for array in part.inputs]
             ours = replace(part, model=in_float64(part.model), inputs=inputs).answer
-            if not _right(ours, answer, near.rounding):
+            float32 = part.answer
+            if has_nan([*part.inputs, part.expected, answer]):
+                _, answer, ours, float32 = settled(
+                    part.expected, answer, self.tolerance, ours, float32
+                )
+            ours, float32 = near.numbers(ours), near.numbers(float32)
+            if not is_right(ours, answer, near.rounding):
                 return _where(part.layer.path, ours, answer)
-            if self._lost(part.answer, answer, near, near.rounding):
-                return _lost(part.layer.path, part.answer, answer)
+            if self._lost(float32, answer, near, near.rounding):
+                return _lost(part.layer.path, float32, answer)
         return None
 
     def _wrong_block(self, doubt: Doubt, tensors: ReferenceTensors) -> str | None:
@@ -167,9 +185,13 @@ class _Both:
             theirs = tensors(checkpoint.value)
             if theirs is None or wrong or checkpoint.value not in self.borders:
                 return
-            if not _right(array, theirs):
-                near = _Near(self.file, tensors.at_hand, checkpoint.value.name, theirs)
-                if not _right(array, theirs, near.rounding):
+            if not is_right(array, theirs) and tensors.met_nan:
+                known = doubt.tensors(checkpoint.value)
+                if known is not None:
+                    _, theirs, array = settled(known, theirs, self.tolerance, array)
+            if not is_right(array, theirs):
+                near = Near(self.file, tensors.at_hand, checkpoint.value.name, theirs)
+                if not is_right(near.numbers(array), theirs, near.rounding):
                     where = checkpoint.block.path if checkpoint.block is not None else "the input"
                     wrong.append(_where(where, array, theirs))
 
@@ -191,14 +213,24 @@ class _Both:
         count = batch_size(doubt.inputs, axes) or 1
         ours = answers_to(answers, axes, range(count), count * len(many))
         right = self.answer(doubt)
-        noise = compare(doubt.theirs, right)
+        nan = tensors.met_nan or has_nan([*doubt.theirs.values(), *right.values()])
+        if nan:
+            self.settled[doubt.start] = {}
         for name, answer in ours.items():
-            if not _right(answer, right[name], noise[name].error):
-                return _where(f"output {name}", answer, right[name])
-            near = _Near(self.file, tensors.at_hand, name, right[name])
-            rounding = max(near.rounding, noise[name].error)
-            if self._lost(doubt.ours[name], right[name], near, rounding):
-                return _lost(f"output {name}", doubt.ours[name], right[name])
+            theirs, should, float32 = doubt.theirs[name], right[name], doubt.ours[name]
+            if nan:
+                theirs, should, answer, float32 = settled(
+                    theirs, should, self.tolerance, answer, float32
+                )
+                self.settled[doubt.start][name] = float32, theirs
+            noise = Comparison().add(theirs, should)
+            whole = Near(self.file, doubt.inputs, name, should)
+            answer, float32 = whole.numbers(answer), whole.numbers(float32)
+            if not is_right(answer, should, noise.error):
+                return _where(f"output {name}", answer, should)
+            near = Near(self.file, tensors.at_hand, name, should)
+            if self._lost(float32, should, near, max(near.rounding, noise.error)):
+                return _lost(f"output {name}", float32, should)
         return None
 
     def answer(self, doubt: Doubt) -> Outputs:
@@ -206,29 +238,33 @@ class _Both:
         network = self.network
         return InBatches(self.file, network.file_batch, network.batch_axes)(doubt.inputs)
 
-    def _lost(self, ours: Array, answer: Array, near: _Near, rounding: float) -> bool:
+    def _lost(self, ours: Array, answer: Array, near: Near, rounding: float) -> bool:
         """Whether an answer in float32 is farther off than any rounding explains."""
         found = Comparison().add(ours, answer)
-        tolerance = OF_PRECISION[self.network.graph.source.precision]
-        explained = max(MANY_ROUNDINGS * rounding, tolerance * found.largest)
-        if found.within(tolerance) or found.max_abs_error <= explained:
+        explained = max(MANY_ROUNDINGS * rounding, self.tolerance * found.largest)
+        if found.within(self.tolerance) or found.max_abs_error <= explained:
             return False
         if ours.shape != answer.shape:
             return True
-        return _far(ours, answer, explained) > near.jumps(explained, tolerance)
+        return far_share(ours, answer, explained) > near.jumps(explained, self.tolerance)
 
     def distances(self, doubt: Doubt) -> list[Distance]:
         """How far both runtimes are off in the outputs, and where they were too far apart."""
-        right = self.answer(doubt)
         found = [
-            _distance(name, doubt.theirs[name], doubt.ours[name], answer)
-            for name, answer in right.items()
+            self._distance(name, doubt.theirs[name], doubt.ours[name], answer)
+            for name, answer in self.answer(doubt).items()
         ]
         for part, answer, _ in self._parts(doubt):
-            found.append(_distance(part.layer.path, part.expected, part.answer, answer))
+            found.append(self._distance(part.layer.path, part.expected, part.answer, answer))
         return found
 
-    def _parts(self, doubt: Doubt) -> Iterator[tuple[SubModel, Array, _Near]]:
+    def _distance(self, name: str, theirs: Array, ours: Array, answer: Array) -> Distance:
+        if has_nan([theirs, ours, answer]):
+            theirs, answer, ours = settled(theirs, answer, self.tolerance, ours)
+        pair = (Comparison().add(each, answer).max_rel_error for each in (theirs, ours))
+        return Distance(name, *pair)
+
+    def _parts(self, doubt: Doubt) -> Iterator[tuple[SubModel, Array, Near]]:
         """What ends where float32 missed, its float64 answer, and what that is near to."""
         for checkpoint in doubt.checkpoints:
             part = sub_model_before(checkpoint, self.network.blocks, doubt.tensors)
@@ -238,53 +274,8 @@ class _Both:
             known = {name: array for name, array in read.items() if array is not None}
             before = doubt.inputs | known
             answer = self.file.near(before, checkpoint.value.name)
-            near = _Near(self.file, before, checkpoint.value.name, answer)
+            near = Near(self.file, before, checkpoint.value.name, answer)
             yield part, to_keras(answer, checkpoint.model.orders[checkpoint.value]), near
-
-
-@dataclass(frozen=True)
-class _Near:
-    """What becomes of a tensor of the file where those before it are off.
-
-    `right` is the tensor `name`, in float64, as it follows from those in `before`.
-    """
-
-    file: Float64Runner
-    before: Mapping[str, Array]
-    name: str
-    right: Array
-
-    @cached_property
-    def rounding(self) -> float:
-        """How far it changes if those before it are rounded as float32 would."""
-        near = self.file.near(self.before, self.name, HALF_A_PLACE)
-        return Comparison().add(near, self.right).max_abs_error
-
-    def jumps(self, distance: float, tolerance: float) -> float:
-        """The share of places at which it may be farther off than `distance`.
-
-        A mask, an index, or what is rounded to whole numbers jumps where two values are nearly
-        alike: it changes if what is before is off by the tolerance, in a quarter of these places
-        in one try, as both values go up or down. One place of a mask or an index may always.
-        """
-        changed = _far(self.file.near(self.before, self.name, tolerance), self.right, distance)
-        always = 1 / max(self.right.size, 1) if self.right.dtype.kind in "biu" else 0.0
-        return 4 * changed + always
-
-
-def _far(ours: Array, theirs: Array, distance: float) -> float:
-    """The share of places at which two tensors of one shape are farther apart than this."""
-    if theirs.dtype.kind in "biu":
-        return float((ours != theirs).mean())
-    with np.errstate(invalid="ignore"):
-        near = (np.abs(ours - theirs) <= distance) | (ours == theirs)
-    return 1.0 - float((near | (np.isnan(ours) & np.isnan(theirs))).mean())
-
-
-def _right(ours: Array, theirs: Array, rounding: float = 0.0) -> bool:
-    """Whether a tensor in float64 is what it should be, or as near as rounding lets it be."""
-    found = Comparison().add(ours, theirs)
-    return found.within(FLOAT64) or found.max_abs_error <= rounding
 
 
 def _where(place: str, ours: Array, theirs: Array) -> str:
@@ -293,8 +284,3 @@ def _where(place: str, ours: Array, theirs: Array) -> str:
 
 def _lost(place: str, ours: Array, theirs: Array) -> str:
     return f"{_where(place, ours, theirs)} in float32, which is more than rounding explains"
-
-
-def _distance(name: str, theirs: Array, ours: Array, answer: Array) -> Distance:
-    pair = (Comparison().add(each, answer).max_rel_error for each in (theirs, ours))
-    return Distance(name, *pair)

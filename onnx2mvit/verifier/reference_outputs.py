@@ -14,6 +14,7 @@ from onnx2mvit.ir.graph import Value
 from onnx2mvit.ir.network import Network
 from onnx2mvit.runtimes import Float64Runner, InBatches, OnnxRuntimeRunner
 from onnx2mvit.runtimes.runner import Axes, batch_size, joined, rows
+from onnx2mvit.verifier.near import has_nan
 from onnx2mvit.verifier.rewrite import check_rewrite
 
 CHUNK = 1  # images at a time, so that little is in memory at once
@@ -71,7 +72,10 @@ def reference_outputs(
 
 
 class ReferenceTensors:
-    """The inner tensors of a file for some images, held for a piece of the network at a time."""
+    """The inner tensors of a file for some images, held for a piece of the network at a time.
+
+    `met_nan` says whether one of those that were asked for so far, or of the inputs, has a NaN.
+    """
 
     def __init__(
         self,
@@ -96,6 +100,7 @@ class ReferenceTensors:
                     self.piece[value] = len(self.names) - 1
                     self.names[-1].append(value.name)
         self.now: int | None = None
+        self.met_nan = has_nan(inputs.values())
         self.arrays: dict[str, Array] = {}
 
     def __call__(self, value: Value) -> Array | None:
@@ -117,6 +122,7 @@ class ReferenceTensors:
                 lambda inputs: self.session.tensors(inputs, names), self.network.file_batch, axes
             )
             self.arrays = run(self.inputs)
+            self.met_nan |= has_nan(self.arrays.values())
             self.now = piece
         return self.arrays[value.name]
 

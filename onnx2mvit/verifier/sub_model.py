@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from onnx2mvit.builder.calls import Call
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Value
 from onnx2mvit.runtimes import Comparison
 from onnx2mvit.runtimes.layouts import to_keras
-from onnx2mvit.verifier.checkpoints import Array, Checkpoint, Known
+from onnx2mvit.verifier.checkpoints import Array, Checkpoint, Known, by_id
 
 if TYPE_CHECKING:
     import keras
@@ -75,15 +76,17 @@ def sub_model_before(
 
     None where a tensor before it is not known.
     """
-    import keras
-
     within = checkpoint.model
     starts: dict[int, Any] = {}
     values: list[Value | None] = []
+    needed: set[Call] = set()
 
     def before(tensor: Any) -> None:
         maker = within.calls.maker(tensor)
-        for source in maker.inputs if maker is not None else ():
+        if maker is None or maker in needed:
+            return
+        needed.add(maker)
+        for source in maker.inputs:
             call = within.calls.maker(source)
             if id(source) in starts:
                 continue
@@ -106,11 +109,29 @@ def sub_model_before(
     return SubModel(
         block=next(top for top in blocks if checkpoint.block in top.walk()),
         layer=checkpoint.block,
-        model=keras.Model(list(starts.values()), checkpoint.tensor),
+        model=_model_of(
+            [call for call in within.calls.calls if call in needed], starts, checkpoint.tensor
+        ),
         values=list(read),
         inputs=inputs,
         expected=to_keras(expected, within.orders[checkpoint.value]),
     )
+
+
+def _model_of(calls: Sequence[Call], starts: Mapping[int, Any], end: Any) -> keras.Model:
+    """These calls as a model from some symbolic tensors, by their ids, to another.
+
+    They are made anew: of tensors of which some are inputs and some are not, Keras makes a model
+    that breaks the one around it.
+    """
+    import keras
+
+    inputs = {key: keras.Input(batch_shape=t.shape, dtype=t.dtype) for key, t in starts.items()}
+    tensors = dict(inputs)
+    for call in calls:
+        args, kwargs = call.arguments(tensors)
+        tensors |= by_id(call.outputs, call.layer(*args, **kwargs))
+    return keras.Model(list(inputs.values()), tensors[id(end)])
 
 
 def first_divergence(

@@ -172,7 +172,7 @@ class _Proof:
             beside, _ = self.reference.part((start + step) % self.reference.count, step)
             tensors = ReferenceTensors(session, self.network, inputs)
             ours = self.answers[start]
-            found.append(Doubt(inputs, beside, theirs, ours, tensors, checkpoints))
+            found.append(Doubt(start, inputs, beside, theirs, ours, tensors, checkpoints))
         return found
 
     def _rewrite_is_right(self) -> bool:
@@ -183,6 +183,7 @@ class _Proof:
 
     def result(self, judgement: Judgement | None) -> Verification:
         """The verdict; an output that was not seen is no proof."""
+        notes = self._settle(judgement.settled) if judgement is not None else []
         farthest = worst(self.outputs.values())
         seen = {value: border for value, border in self.borders.items() if border.seen}
         compared = all(output.seen for output in self.outputs.values())
@@ -206,12 +207,29 @@ class _Proof:
             noise_floor=self.noise,
             rewrite=self.reference.rewrite,
             blocks=[_row(value, self.blocks[value], border) for value, border in seen.items()],
-            notes=[note for name, each in self.outputs.items() for note in weak(name, each)],
+            notes=[
+                *notes,
+                *(note for name, each in self.outputs.items() for note in weak(name, each)),
+            ],
             float64=judgement.as_dict() if judgement is not None else None,
             batch=self.network.batch,
             begins=self.divergence.as_dict() if self.divergence is not None and not right else None,
             first_divergence=None if right else self.divergence,
         )
+
+    def _settle(self, settled: Mapping[int, Mapping[str, tuple[Array, Array]]]) -> list[str]:
+        """Compares the answers anew, of some only what is settled, and says so."""
+        for name, output in self.outputs.items():
+            anew = Comparison(answers=True, pixels=output.pixels)
+            for start, ours in self.answers.items():
+                theirs = self.reference.part(start, self.reference.step)[1]
+                anew.add(*settled.get(start, {}).get(name, (ours[name], theirs[name])))
+            self.outputs[name] = anew
+        count = len(settled) * self.reference.step
+        return [
+            f"for {count} of {self.reference.count} inputs the file computes with what is no "
+            "number: of what becomes of that, only what all runtimes agree on is compared"
+        ] * bool(settled)
 
     def boxes(self) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
         """How far the boxes of a detector match, and some of them with their images."""

@@ -199,10 +199,10 @@ def test_which_of_two_that_are_alike_is_the_largest_is_rounding(tmp_path: Path) 
     theirs, tensors = session(one), ReferenceTensors(session, network, one)
     ours = {"mask": theirs["mask"].copy()}
     ours["mask"][0, 0, 0] += 1
-    found = judge(file, network, made, [Doubt(one, other, theirs, ours, tensors, [])])
+    found = judge(file, network, made, [Doubt(0, one, other, theirs, ours, tensors, [])])
     assert found.verdict == "right", found.words
     ours["mask"][0] += 1  # but never in all places
-    found = judge(file, network, made, [Doubt(one, other, theirs, ours, tensors, [])])
+    found = judge(file, network, made, [Doubt(0, one, other, theirs, ours, tensors, [])])
     assert found.verdict == "wrong"
 
 
@@ -221,9 +221,9 @@ def test_what_is_rounded_jumps_only_where_two_whole_numbers_are_as_near(
     session = OnnxRuntimeRunner(file)
     theirs, tensors = session(one), ReferenceTensors(session, network, one)
     ours = {"y": theirs["y"].copy()}
-    assert judge(file, network, made, [Doubt(one, other, theirs, ours, tensors, [])]).verdict
+    assert judge(file, network, made, [Doubt(0, one, other, theirs, ours, tensors, [])]).verdict
     ours["y"][0, 0, 0, 0] += 1
-    found = judge(file, network, made, [Doubt(one, other, theirs, ours, tensors, [])])
+    found = judge(file, network, made, [Doubt(0, one, other, theirs, ours, tensors, [])])
     assert found.verdict == verdict, found.words
 
 

@@ -192,7 +192,10 @@ class MergeScales(Rule):
 
     def rewrite(self, m: Match, new: Builder) -> Value:
         require(m.x.const is None, "a constant is scaled")
-        product = m.inner.const.reshape(()) * m.outer.const.reshape(())
+        with np.errstate(over="ignore", under="ignore"):
+            product = m.inner.const.reshape(()) * m.outer.const.reshape(())
+        usual = np.finfo(product.dtype).tiny <= abs(product) <= np.finfo(product.dtype).max
+        require(usual, "the product is beyond what a float holds")
         return new.like_root(m.x, new.constant(np.asarray(product), "scale"))
 
 
