@@ -99,8 +99,8 @@ def at_sizes(
             continue
         if not other.refused:
             others.append(other)
-        elif asked == "any" and network.coverage.single_ops and size != beside[-1]:
-            # The last is odd: what halves its images may not take it.
+        elif asked == "any" and network.coverage.single_ops and size in beside[:2]:
+            # The last are odd, now or later: what halves its images may not take them.
             node, why = next(iter(other.refused.items()))
             raise UnsupportedError(
                 f"the model cannot be made for any size: at {size[0]}×{size[1]}, node "

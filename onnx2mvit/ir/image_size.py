@@ -11,8 +11,8 @@ SMALLEST, LARGEST = 32, 8192
 
 
 # What is added to the size that a network was read at to look at it at others: lengths that are
-# divided by 32 as before, and at last one that nothing divides.
-BESIDE = ((32, 64), (64, 32), (33, 17))
+# divided by 32 as before, one that nothing divides, and one that can be halved twice alone.
+BESIDE = ((32, 64), (64, 32), (33, 17), (12, 20))
 
 
 def sizes_beside(

@@ -57,7 +57,8 @@ class Near:
         return numbers
 
     def _numbers(self, ours: Array) -> Array:
-        return np.where(np.isnan(ours), self.right, ours) if has_nan([ours]) else ours
+        numbers: Array = np.where(np.isnan(ours), self.right, ours) if has_nan([ours]) else ours
+        return numbers
 
     def jumps(self, distance: float, tolerance: float) -> float:
         """The share of places at which it may be farther off than `distance`.
@@ -107,7 +108,8 @@ def unsettled(theirs: Array, right: Array, tolerance: float) -> Array:
         return np.asarray(theirs != right)
     with np.errstate(invalid="ignore"):
         largest = np.abs(right[np.isfinite(right)]).max(initial=0.0)
-        return ~((np.abs(theirs - right) <= tolerance * largest) | (theirs == right))
+        agreed = (np.abs(theirs - right) <= tolerance * largest) | (theirs == right)
+        return np.asarray(~agreed)
 
 
 def settled(theirs: Array, right: Array, tolerance: float, *others: Array) -> tuple[Array, ...]:

@@ -123,6 +123,21 @@ def test_any_size_is_proven_at_three(declared: Any, tmp_path: Path) -> None:
     assert len({width for _, width in (first, *others)}) == (3 if open_width else 1)
 
 
+TWO_BY_TWO = """x = Conv<strides=[2,2]>(i, one)
+    a = Slice(x, rows0, far, a2, s2)  b = Slice(x, rows1, far, a2, s2)  m = Add(a, b)
+    small = AveragePool<kernel_shape=[3,3], strides=[2,2], pads=[1,1,1,1]>(m)
+    s = Shape(m)  l = Resize<mode="linear">(small, , , s)  y = Add(l, m)"""
+
+
+def test_a_map_that_is_even_at_every_multiple_of_32_may_be_odd(tmp_path: Path) -> None:
+    """What takes even images alone, and half of them rounds: the factor is not always 2."""
+    numbers: dict[str, Any] = {"rows0": [0], "rows1": [1], "far": [2**31 - 1], "a2": [2], "s2": [2]}
+    text = f"g (float[N,8,H,W] i) => (float[N,8,h,w] y) {{ {TWO_BY_TWO} }}"
+    file = save(model(text, one=(8, 8, 1, 1), **numbers), tmp_path)
+    with pytest.raises(UnsupportedError, match=r"can only be made for images of 256×256: .*Resize"):
+        onnx2mvit.convert(file, tmp_path / "any", verify=False, image_size="any")
+
+
 def test_where_the_file_says_otherwise_at_another_size_it_is_refused(tmp_path: Path) -> None:
     """A slice that takes all there is at the traced size goes by itself."""
     made = network(("a = Slice(x, n0, width, a3) {y} = Tanh(a)",), tmp_path, SIZE)

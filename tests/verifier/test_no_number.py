@@ -1,6 +1,7 @@
 """Networks that compute with what is no number (0/0, roots of negatives): right ones pass alone."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from tests.support.graphs import model, save
 pytestmark = pytest.mark.xdist_group("verify")
 
 # Of three channels one is as it was, and two are constant: 0/0, or one rounding by another.
-FLAT = {
+FLAT: dict[str, Any] = {
     "one": np.array([1.0, 0.0, 0.0]).reshape(3, 1, 1),
     "beside": np.array([0, 0.3, 7.7]).reshape(3, 1, 1),
     "space": [2, 3],
@@ -22,7 +23,7 @@ OF_SQUARES = f"""{MEAN}  nn = Mul(n, n)  f = ReduceMean(nn, space)  ee = Mul(e, 
     v = Sub(f, ee)  s = Sqrt(v)  z = Div(d, s)"""
 OPERATOR = "m = Mul(x, one)  n = Add(m, beside)  z = MeanVarianceNormalization<axes=[2,3]>(n)"
 ROOT = "s = Sqrt(x)"
-CASES = {
+CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "standardised": (STANDARD, "3,8,8", FLAT),
     "standardised by squares": (OF_SQUARES, "3,8,8", FLAT),
     "standardised, convolved": (
@@ -60,7 +61,7 @@ CASES = {
 }
 
 
-def written(folder: Path, body: str, shape: str, factor: float, **weights: object) -> Path:
+def written(folder: Path, body: str, shape: str, factor: float, **weights: Any) -> Path:
     folder.mkdir()
     text = f"g (float[N,3,8,8] x) => (float[N,{shape}] y) {{ {body}  y = Mul(z, factor) }}"
     return save(model(text, factor=factor, **weights), folder, "net.onnx")
