@@ -273,8 +273,9 @@ def test_it_goes_through_every_format_of_keras(converted: Convert, tmp_path: Pat
     assert np.abs(loaded.serve(pixels).numpy() - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
-def test_it_works_in_mixed_precision_and_quantized(converted: Convert) -> None:
-    result = converted("mobilevit")
+@pytest.mark.parametrize("name", [pytest.param("mobilevit", marks=pytest.mark.slow), "vit"])
+def test_it_works_in_mixed_precision_and_quantized(name: str, converted: Convert) -> None:
+    result = converted(name)
     pixels = images(result.model)
     expected = answer(result.model, pixels)
     policy = keras.config.dtype_policy()

@@ -32,7 +32,12 @@ def shapes(made: Graph) -> list[tuple[str, list[tuple[int, ...] | None]]]:
     return [(node.op, [value.shape for value in node.outputs]) for node in made]
 
 
-@pytest.mark.parametrize("name", SKELETONS)
+def slow_unless_mobile(name: str) -> object:
+    """The other exports are read in other tests too, which lift them."""
+    return name if "-mobile" in name else pytest.param(name, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("name", map(slow_unless_mobile, SKELETONS))
 def test_an_export_reads_in_with_its_shapes_and_its_normalization(filled: Fill, name: str) -> None:
     path = filled(name)
     made = read(path)
