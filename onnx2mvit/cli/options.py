@@ -1,13 +1,18 @@
 """Options that several commands have."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperCommand
 
-SEVERAL = "--outputs"
+# Options that take several values, and what is one of them: the command's file may follow.
+SEVERAL: dict[str, Callable[[str], bool]] = {
+    "--outputs": lambda value: not Path(value).is_file(),
+    "--patterns": lambda value: value.endswith(".py"),
+}
 
 Deployable = Literal["litert", "saved_model", "onnx", "keras_hub"]
 DataFormat = Literal["channels_last", "channels_first"]
@@ -19,14 +24,18 @@ Json = Annotated[bool, typer.Option("--json", help="Show it as JSON.")]
 Outputs = Annotated[
     list[str] | None,
     typer.Option(
-        SEVERAL,
+        "--outputs",
         metavar="NAME…",
         help="Cut the network at these tensors of the file: they are its outputs then.",
     ),
 ]
 Patterns = Annotated[
     list[Path] | None,
-    typer.Option("--patterns", help="A Python file with patterns of your own; it is executed."),
+    typer.Option(
+        "--patterns",
+        metavar="FILE.py…",
+        help="Python files with patterns of your own; they are executed.",
+    ),
 ]
 PreprocessingFile = Annotated[
     Path | None,
@@ -104,19 +113,51 @@ def how_given(
 
 
 class Command(TyperCommand):
-    """A command one option of which takes several values: `--outputs boxes scores`."""
+    """A command some options of which take several values: `--outputs boxes scores`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Reads what was typed, the option being repeated for each of its values."""
-        return super().parse_args(ctx, [*_repeated(args)])
+        """Reads what was typed, these options being repeated for each of their values.
+
+        What an option took too many or too few of is said in the message.
+        """
+        typed = [*_repeated(args)]
+        try:
+            return super().parse_args(ctx, [*typed])
+        except Exception as error:  # of Click, of which Typer may have a copy of its own
+            said = getattr(error, "format_message", lambda: "")()
+            flags = {
+                name for one in self.params if getattr(one, "is_flag", False) for name in one.opts
+            }
+            if advice := _advice(ctx.command_path, typed, said, flags):
+                ctx.fail(f"{said.rstrip('.')}: {advice}")
+            raise
 
 
 def _repeated(args: Sequence[str]) -> Iterator[str]:
-    """A name after another gets the option; the command's file is none."""
-    among = False
+    """A value after another gets their option."""
+    option = ""
     for before, arg in zip(("", *args), args, strict=False):
         if arg.startswith("-"):
-            among = arg == SEVERAL
-        elif among and before != SEVERAL and not Path(arg).is_file():
-            yield SEVERAL
+            option = arg if arg in SEVERAL else ""
+        elif option and before != option:
+            if SEVERAL[option](arg):
+                yield option
+            else:
+                option = ""
         yield arg
+
+
+def _advice(command: str, args: Sequence[str], said: str, flags: Collection[str]) -> str:
+    """What to write instead where an option took the command's file, or may not take so many."""
+    if said.startswith("Missing argument"):
+        for option in SEVERAL:
+            if values := [value for before, value in pairwise(args) if before == option]:
+                *own, target = [*values, "FILE"][-2:] if len(values) == 1 else values
+                shown = " ".join([command, target, option, *own])
+                took = ", ".join(map(repr, values))
+                return f"{option} took all of {took}; put it first, as in `{shown}`"
+    for at, option in enumerate(args) if "extra argument" in said else ():
+        after = args[at + 2 : at + 3]
+        if option[:1] == "-" and option not in flags and after and after[0][:1] != "-":
+            return f"{option} takes one value"
+    return ""
