@@ -84,7 +84,7 @@ notebooks: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[tensorflow-cpu,jax,export,images,benchmark,deploy,notebooks,publish,trained,dev]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[tensorflow-cpu,jax,export,images,benchmark,deploy,openvino,notebooks,publish,trained,dev]'
 	$(BIN)/pip install --quiet --no-deps $(TRAINED_FILES)
 	touch $@
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from onnx2mvit.base.arguments import check_arguments
+from onnx2mvit.base.output import temporary_folder
 from onnx2mvit.benchmarks.contenders import contenders
 from onnx2mvit.benchmarks.machine import Others, load_average, peak_memory, share_of_others
 from onnx2mvit.benchmarks.timing import ROUNDS, TIMED, WARM_UP, Ratio, interleave
@@ -76,7 +77,10 @@ def benchmark(
     trust_module: bool = False,
     progress: Progress = lambda message: None,
 ) -> Benchmark:
-    """Times onnxruntime, Keras (tf.function) and LiteRT (float32) on the same structured images.
+    """Times the runtimes on the same structured images, all in float32.
+
+    These are onnxruntime on the file and on the ONNX that `deploy` writes, Keras (tf.function),
+    LiteRT and, if it is installed, OpenVINO.
 
     `target` is what `convert` wrote. `threads` goes to each runtime, by default one for each
     processor; TensorFlow takes it only if it was not yet imported. `trust_module` is as in
@@ -100,7 +104,8 @@ def benchmark(
     model = load_traced(target, network, trust_module)
     rows: list[Row] = []
     for batch in batches:
-        ready = contenders(path, network, model, batch, threads, progress)
+        with temporary_folder() as folder:
+            ready = contenders(path, network, model, batch, threads, folder, progress)
         with Others() as others:
             timings = interleave(
                 {one.name: one for one in ready},

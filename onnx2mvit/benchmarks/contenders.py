@@ -11,17 +11,19 @@ import numpy as np
 
 from onnx2mvit.base.quiet import one_line
 from onnx2mvit.benchmarks.machine import memory
-from onnx2mvit.deployment import describe_model, litert_model
+from onnx2mvit.deployment import describe_model, litert_model, openvino_model, write_onnx
 from onnx2mvit.errors import InvalidModelError, VerificationError
 from onnx2mvit.ir.network import Network
 from onnx2mvit.runtimes import (
     KerasRunner,
     LiteRTRunner,
     OnnxRuntimeRunner,
+    OpenVINORunner,
     Outputs,
     Runner,
     compare,
     file_outputs,
+    has_openvino,
     keras_inputs,
     some_inputs,
     worst,
@@ -55,9 +57,12 @@ def contenders(
     model: keras.Model,
     batch: int,
     threads: int,
+    folder: Path,
     progress: Callable[[str], None],
 ) -> list[Contender]:
-    """onnxruntime on the file, Keras as a tf.function and LiteRT, on as many structured images.
+    """onnxruntime on the file and on ours, Keras, LiteRT and, if it is installed, OpenVINO.
+
+    All are run on so many structured images. What is written for that goes into `folder`.
 
     Raises:
         InvalidModelError: onnxruntime cannot load the file, or not run it on so many images.
@@ -81,10 +86,19 @@ def contenders(
             f"onnxruntime cannot run {path} on a batch of {batch}: {one_line(error)}"
         ) from error
     found = [Contender("onnxruntime", runner, inputs, 0.0, max(0, memory() - had))]
+    deployed = folder / "deployed.onnx"
+    write_onnx(model, deployed, interface, interface, {}, network)
     makers: dict[str, Callable[[], Runner]] = {
+        "onnxruntime, ONNX of deploy": lambda: OnnxRuntimeRunner(
+            deployed, arena=True, threads=threads
+        ),
         "Keras, tf.function": lambda: KerasRunner(model, compiled=True),
         "LiteRT float32": lambda: LiteRTRunner(content, threads),
     }
+    if has_openvino():
+        makers["OpenVINO float32"] = lambda: OpenVINORunner(
+            openvino_model(deployed, interface), threads
+        )
     for name, make in makers.items():
         had = memory()
         ours = make()

@@ -39,7 +39,7 @@ def benchmark(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Time onnxruntime, Keras (tf.function) and LiteRT on the same images, in turns.
+    """Time onnxruntime, Keras (tf.function), LiteRT and OpenVINO on the same images, in turns.
 
     \b
     Examples:

@@ -20,7 +20,7 @@ def deploy(
     format_: Annotated[Deployable, typer.Option("--format", help="What to write.")] = "litert",
     precision: Precision = "float32",
     data_format: Annotated[
-        DataFormat, typer.Option(help="Where onnx has the channels of images.")
+        DataFormat, typer.Option(help="Where onnx and openvino have the channels of images.")
     ] = "channels_last",
     calibration: Annotated[
         Path | None,
@@ -65,6 +65,7 @@ def deploy(
       onnx2mvit deploy keras_out/mobilevit_xs
       onnx2mvit deploy keras_out/mobilevit_xs --precision int8
       onnx2mvit deploy keras_out/mobilevit_xs --format saved_model
+      onnx2mvit deploy keras_out/mobilevit_xs --format openvino --precision bfloat16
     """
     from onnx2mvit.cli.show_deployment import show_deployment
     from onnx2mvit.deployment import deploy as run

@@ -14,7 +14,7 @@ SEVERAL: dict[str, Callable[[str], bool]] = {
     "--patterns": lambda value: value.endswith(".py"),
 }
 
-Deployable = Literal["litert", "saved_model", "onnx", "keras_hub"]
+Deployable = Literal["litert", "saved_model", "onnx", "openvino", "keras_hub"]
 DataFormat = Literal["channels_last", "channels_first"]
 Publishable = Literal["keras", Deployable]
 
@@ -65,8 +65,8 @@ FoldBn = Annotated[
     bool, typer.Option("--fold-bn", help="Fold batch normalization into the convolutions.")
 ]
 Precision = Annotated[
-    Literal["float32", "float16", "int8"],
-    typer.Option(help="Of the weights; float16 and int8 are for litert."),
+    Literal["float32", "float16", "bfloat16", "int8"],
+    typer.Option(help="float16 is for litert, bfloat16 for openvino, int8 for both."),
 ]
 Quiet = Annotated[
     bool,

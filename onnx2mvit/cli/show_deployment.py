@@ -29,6 +29,7 @@ def show_deployment(console: Console, result: Deployment) -> None:
         ("takes", takes),
         ("gives", gives),
         *([("calls", "; ".join(signatures))] if report["signatures"] else []),
+        *([("load", report["load"])] if "load" in report else []),
         ("verdict", Text(report["verdict"], style=f"bold {colour}")),
         *_compared(result.comparison),
         *(("note", Text(note, style="yellow")) for note in report["notes"]),

@@ -7,6 +7,8 @@ from onnx2mvit.deployment._comparison import Fidelity
 from onnx2mvit.deployment._deployment import Deployment, deploy
 from onnx2mvit.deployment._interface import describe_model
 from onnx2mvit.deployment._litert import litert_metadata, litert_model
+from onnx2mvit.deployment._onnx import write_onnx
+from onnx2mvit.deployment._openvino import openvino_model
 from onnx2mvit.deployment._request import FORMATS, PRECISIONS
 
 __all__ = [
@@ -18,4 +20,6 @@ __all__ = [
     "describe_model",
     "litert_metadata",
     "litert_model",
+    "openvino_model",
+    "write_onnx",
 ]

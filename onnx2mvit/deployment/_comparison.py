@@ -11,9 +11,9 @@ import numpy as np
 from onnx2mvit.lifter.detection import Detections
 from onnx2mvit.runtimes import Outputs, compare, sqnr_db, worst
 from onnx2mvit.runtimes.boxes import agreement
-from onnx2mvit.runtimes.tolerances import FLOAT16, FLOAT32, INT8_SQNR
+from onnx2mvit.runtimes.tolerances import BFLOAT16, FLOAT16, FLOAT32, INT8_SQNR
 
-MAX_REL_ERROR = {"float32": FLOAT32, "float16": FLOAT16}
+MAX_REL_ERROR = {"float32": FLOAT32, "float16": FLOAT16, "bfloat16": BFLOAT16}
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ import numpy as np
 
 from onnx2mvit.base.arguments import check_arguments
 from onnx2mvit.base.json_text import json_text
-from onnx2mvit.base.output import whole_folder
+from onnx2mvit.base.output import temporary_folder, whole_folder
 from onnx2mvit.base.user_files import labels_in
-from onnx2mvit.deployment import _int8, _litert, _onnx, _saved_model
+from onnx2mvit.deployment import _int8, _litert, _onnx, _openvino, _saved_model
 from onnx2mvit.deployment._comparison import Fidelity, fidelity
 from onnx2mvit.deployment._float64 import judged
 from onnx2mvit.deployment._head import extractors_of
@@ -35,6 +35,7 @@ from onnx2mvit.runtimes import (
     SERVE,
     LiteRTRunner,
     OnnxRuntimeRunner,
+    OpenVINORunner,
     Runner,
     SavedModelRunner,
 )
@@ -48,7 +49,7 @@ Array = np.ndarray[Any, Any]
 Progress = Callable[[str, int, int], None]
 MARK = "deploy.json"
 # int8 can change answers, which one or two images would not show.
-COMPARED = {"float32": 16, "float16": 32, "int8": 128}
+COMPARED = {"float32": 16, "float16": 32, "bfloat16": 32, "int8": 128}
 CALIBRATED, CALIBRATION_SEED = 16, 1
 MOST_IMAGES = 256  # from a folder
 
@@ -86,6 +87,7 @@ class _Job:
     losses: list[_int8.Loss] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     signatures: dict[str, list[str]] = field(default_factory=dict)
+    load: str | None = None  # how the file is loaded, where that matters
 
     @property
     def file_interface(self) -> Interface:
@@ -139,14 +141,16 @@ def deploy(
     """Writes a converted model, a folder or a .keras file, as a file that runs without Keras.
 
     It goes to `output`/NAME_FORMAT_PRECISION/, with deploy.json beside it; an older one is
-    replaced. `format` is litert, saved_model, onnx or keras_hub (a preset, for classifiers);
-    float16 and int8 are for litert. LiteRT files take `batch` images, by default 1; the others any
-    number, unless `batch` says another. All take what the Keras model takes, images as (batch,
-    height, width, channels), but a preset takes photographs, and ONNX has (batch, channels,
-    height, width) where `data_format` is channels_first.
+    replaced. `format` is litert, saved_model, onnx, openvino or keras_hub (a preset, for
+    classifiers); float16 is for litert, bfloat16 for openvino, int8 for both. LiteRT files take
+    `batch` images, by default 1; the others any number, unless `batch` says another. All take what
+    the Keras model takes, images as (batch, height, width, channels), but a preset takes
+    photographs, and ONNX and OpenVINO have (batch, channels, height, width) where `data_format` is
+    channels_first.
 
-    ONNX is written from the lifted graph of the file that the model was converted from, with the
-    weights of the model, if that file is at hand as below; else by tf2onnx, and a note says so.
+    ONNX, and OpenVINO by way of it, is written from the lifted graph of the file that the model was
+    converted from, with the weights of the model, if that file is at hand as below; else by
+    tf2onnx, and a note says so.
 
     Inputs and outputs bear the names that they have in the ONNX file, in its order, or those of
     Keras where they are no names in Python.
@@ -205,9 +209,10 @@ def _write(job: _Job, file: Path) -> None:
     """Writes the file; a SavedModel is a folder."""
     job.progress("convert", 0, 1)
     if job.format == "onnx":
-        job.notes += _onnx.write_onnx(
-            job.model, file, job.interface, job.file_interface, job.entries(), job.network
-        )
+        _write_onnx(job, file)
+        return
+    if job.format == "openvino":
+        _write_openvino(job, file)
         return
     if job.format == "keras_hub":
         job.notes += write_keras_hub(job.model, file, job.interface)
@@ -229,14 +234,44 @@ def _write(job: _Job, file: Path) -> None:
     file.write_bytes(content)
 
 
+def _write_onnx(job: _Job, file: Path) -> None:
+    job.notes += _onnx.write_onnx(
+        job.model, file, job.interface, job.file_interface, job.entries(), job.network
+    )
+
+
+def _write_openvino(job: _Job, file: Path) -> None:
+    interface, given = job.interface, job.file_interface
+    with temporary_folder() as folder:
+        _write_onnx(job, folder / "model.onnx")
+        model = _openvino.openvino_model(folder / "model.onnx", given)
+        if job.precision == "int8":
+            inputs, blocks = _calibration(job), _blocks(job)
+            model, job.losses = _openvino.quantize(
+                model, blocks, interface, given, inputs, job.progress
+            )
+        _openvino.save_openvino(model, file, job.entries(), job.precision)
+    job.load = _openvino.load_line(file.name, job.precision)
+
+
 def _to_int8(job: _Job, content: bytes) -> bytes:
+    inputs, blocks = _calibration(job), _blocks(job)
+    content, job.losses = _int8.quantize(content, blocks, job.interface, inputs, job.progress)
+    return content
+
+
+def _calibration(job: _Job) -> dict[str, Array]:
+    """The inputs on which int8 is measured."""
     inputs, described = job.images(job.calibration, CALIBRATED, CALIBRATION_SEED, CALIBRATED)
     if job.calibration is None:
         job.notes.append(f"what stays in float32 was chosen on {described}, not on real images")
-    blocks = [block["path"] for block in job.source.get("blocks", ())]
-    blocks = blocks or [layer.name for layer in job.model.layers]
-    content, job.losses = _int8.quantize(content, blocks, job.interface, inputs, job.progress)
-    return content
+    return inputs
+
+
+def _blocks(job: _Job) -> list[str]:
+    """The blocks whose losses are told apart; layers where the report does not name any."""
+    named = [block["path"] for block in job.source.get("blocks", ())]
+    return named or [layer.name for layer in job.model.layers]
 
 
 def _compare(
@@ -284,11 +319,12 @@ def _runner(job: _Job, file: Path) -> Runner:
         return LiteRTRunner(file.read_bytes())
     if job.format == "saved_model":
         return SavedModelRunner(file)
-    return in_keras_layout(OnnxRuntimeRunner(file), job.interface, job.file_interface)
+    runner = OpenVINORunner(file) if job.format == "openvino" else OnnxRuntimeRunner(file)
+    return in_keras_layout(runner, job.interface, job.file_interface)
 
 
 def _report(job: _Job, file: Path, comparison: Fidelity) -> dict[str, Any]:
-    files = [file] if file.is_file() else [path for path in file.rglob("*") if path.is_file()]
+    files = [path for path in file.parent.rglob("*") if path.is_file()]
     report: dict[str, Any] = {
         "verdict": "passed" if comparison.passes(job.precision) else "failed",
         "onnx2mvit": __version__,
@@ -304,6 +340,8 @@ def _report(job: _Job, file: Path, comparison: Fidelity) -> dict[str, Any]:
         "comparison": comparison.as_dict(),
         "notes": job.notes,
     }
+    if job.load is not None:
+        report["load"] = job.load
     if job.format == "litert":
         report["operators"] = dict(_litert.operators(file.read_bytes()).most_common())
     if job.losses:

@@ -9,7 +9,7 @@ What else was tried is in docs/deploy.md.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from onnx2mvit.base.optional import optional
 from onnx2mvit.base.quiet import quiet
 from onnx2mvit.deployment._interface import Interface
 from onnx2mvit.errors import UnsupportedError
-from onnx2mvit.runtimes import Inputs, LiteRTRunner, compare, sqnr_db
+from onnx2mvit.runtimes import Inputs, LiteRTRunner, Outputs, compare, sqnr_db
 from onnx2mvit.runtimes.comparison import loudness
 
 Progress = Callable[[str, int, int], None]
@@ -86,21 +86,43 @@ def quantize(
         MissingDependencyError: ai-edge-quantizer is not installed.
         UnsupportedError: nothing in the network can be in int8.
     """
-    groups = _by_block(_quantizable(content), blocks)
+    groups = by_block(_quantizable(content), blocks)
+
+    def answers(members: Sequence[Operator]) -> Outputs:
+        made = _quantized(content, members) if members else content
+        return interface.run(LiteRTRunner(made), inputs)
+
+    members, losses = chosen(groups, answers, progress)
+    return _quantized(content, members), losses
+
+
+def chosen(
+    groups: Mapping[str, Sequence[Operator]],
+    answers: Callable[[Sequence[Operator]], Outputs],
+    progress: Progress,
+) -> tuple[list[Operator], list[Loss]]:
+    """What is to be in int8, and what each block loses by that alone, worst first.
+
+    Args:
+        groups: the operators of each block.
+        answers: what the network answers with these in int8.
+        progress: is told how many blocks have been tried.
+
+    Raises:
+        UnsupportedError: nothing in the network can be in int8.
+    """
     if not groups:
         raise UnsupportedError("no convolution or linear layer here can be in int8")
-    answers = interface.run(LiteRTRunner(content), inputs)
-    losses = []
+    right, losses = answers(()), []
     for number, (block, members) in enumerate(groups.items()):
         progress("what each block loses", number, len(groups))
-        ours = interface.run(LiteRTRunner(_quantized(content, members)), inputs)
-        lost = sqnr_db(compare(ours, answers, answers=True).values())
+        lost = sqnr_db(compare(answers(members), right, answers=True).values())
         losses.append(Loss(block, sum(member.weights for member in members), lost))
     progress("what each block loses", len(groups), len(groups))
     choose(losses)
     kept = {loss.block for loss in losses if loss.kept_float}
-    members = [one for block, group in groups.items() if block not in kept for one in group]
-    return _quantized(content, members), sorted(losses, key=lambda loss: loudness(loss.sqnr_db))
+    taken = [one for block, group in groups.items() if block not in kept for one in group]
+    return taken, sorted(losses, key=lambda loss: loudness(loss.sqnr_db))
 
 
 def choose(losses: Sequence[Loss]) -> None:
@@ -140,7 +162,7 @@ def _quantizable(content: bytes) -> list[Operator]:
     return found
 
 
-def _by_block(operators: Sequence[Operator], blocks: Sequence[str]) -> dict[str, list[Operator]]:
+def by_block(operators: Sequence[Operator], blocks: Sequence[str]) -> dict[str, list[Operator]]:
     """The operators of each block, in the order of the file; an unknown one is in `OTHERS`.
 
     A scope has the path of layers in which the operator was made, each with a number that Keras

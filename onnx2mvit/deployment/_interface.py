@@ -171,27 +171,29 @@ def in_keras_layout(runner: Runner, keras: Interface, file: Interface) -> Runner
         keras: what the model takes and gives.
         file: the same tensors, perhaps with their axes in another order.
     """
-    if keras == file:
-        return runner
-    turns = {
-        tensor.name: [tensor.axes.index(axis) for axis in other.axes]
-        for tensor, other in zip(
-            (*keras.inputs, *file.outputs), (*file.inputs, *keras.outputs), strict=True
-        )
-        if tensor.axes != other.axes
-    }
-
-    def turned(arrays: Mapping[str, Array]) -> dict[str, Array]:
-        return {
-            name: np.ascontiguousarray(array.transpose(turns[name])) if name in turns else array
-            for name, array in arrays.items()
-        }
 
     def run(inputs: Inputs) -> Outputs:
         """Images are turned before and after."""
-        return turned(runner(turned(by_name(inputs, [tensor.name for tensor in keras.inputs]))))
+        named = by_name(inputs, [tensor.name for tensor in keras.inputs])
+        answers = runner(turned(named, keras.inputs, file.inputs))
+        return turned(answers, file.outputs, keras.outputs)
 
-    return run
+    return runner if keras == file else run
+
+
+def turned(
+    arrays: Mapping[str, Array], have: Sequence[Tensor], want: Sequence[Tensor]
+) -> dict[str, Array]:
+    """Arrays by name, whose axes are brought from one order to another."""
+    turns = {
+        tensor.name: [tensor.axes.index(axis) for axis in other.axes]
+        for tensor, other in zip(have, want, strict=True)
+        if tensor.axes != other.axes
+    }
+    return {
+        name: np.ascontiguousarray(array.transpose(turns[name])) if name in turns else array
+        for name, array in arrays.items()
+    }
 
 
 def describe_model(

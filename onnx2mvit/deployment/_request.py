@@ -11,15 +11,26 @@ from onnx2mvit.deployment._interface import DATA_FORMATS
 from onnx2mvit.errors import UsageError
 from onnx2mvit.ir.image_size import ImageSize
 from onnx2mvit.reports import report_beside
-from onnx2mvit.runtimes import import_litert
+from onnx2mvit.runtimes import import_litert, import_openvino
 
 if TYPE_CHECKING:
     import keras
 
-FORMATS = {"litert": ".tflite", "saved_model": "", "onnx": ".onnx", "keras_hub": ""}
+FORMATS = {
+    "litert": ".tflite",
+    "saved_model": "",
+    "onnx": ".onnx",
+    "openvino": ".xml",
+    "keras_hub": "",
+}
 FROM_TENSORFLOW = ("litert", "saved_model")
+QUANTIZERS = {
+    "litert": ("ai_edge_quantizer.quantizer", "deploy"),
+    "openvino": ("nncf", "openvino"),
+}
 KERAS_LAYOUT = (*FROM_TENSORFLOW, "keras_hub")
-PRECISIONS = ("float32", "float16", "int8")
+PRECISIONS = ("float32", "float16", "bfloat16", "int8")
+REDUCED = {"litert": ("float16", "int8"), "openvino": ("bfloat16", "int8")}
 
 
 def check(format_: str, precision: str, data_format: str, size: ImageSize | None) -> None:
@@ -32,8 +43,10 @@ def check(format_: str, precision: str, data_format: str, size: ImageSize | None
         raise UsageError(f"format {format_!r}: choose from {', '.join(FORMATS)}")
     if precision not in PRECISIONS:
         raise UsageError(f"precision {precision!r}: choose from {', '.join(PRECISIONS)}")
-    if format_ != "litert" and precision != "float32":
-        raise UsageError(f"{precision} is for litert; {format_} is written in float32 alone")
+    possible = ("float32", *REDUCED.get(format_, ()))
+    if precision not in possible:
+        those = " and ".join(each for each, kinds in REDUCED.items() if precision in kinds)
+        raise UsageError(f"{precision} is for {those}; {format_} has {', '.join(possible)}")
     if data_format not in DATA_FORMATS:
         raise UsageError(f"data format {data_format!r}: choose from {', '.join(DATA_FORMATS)}")
     if data_format == "channels_first" and format_ in KERAS_LAYOUT:
@@ -50,13 +63,14 @@ def packages(format_: str, precision: str) -> None:
     """
     if format_ == "keras_hub":
         optional("keras_hub", extra="keras-hub")
-    if format_ not in FROM_TENSORFLOW:
-        return
-    import_tensorflow()
+    if format_ == "openvino":
+        import_openvino()
+    if format_ in FROM_TENSORFLOW:
+        import_tensorflow()
     if format_ == "litert":
         import_litert("deploy")
     if precision == "int8":
-        optional("ai_edge_quantizer.quantizer", extra="deploy")
+        optional(*QUANTIZERS[format_])
 
 
 def load_with_report(

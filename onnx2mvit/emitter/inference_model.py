@@ -81,8 +81,9 @@ def inference_model(
     paths = _paths(network)
     for node in graph:
         body.add(node, f"{paths.get(node.output, node.op)}/{node.op}")
+    given: set[str] = set()
     for port in outputs:
-        _give(body, port)
+        _give(body, port, given)
     made = helper.make_model(
         helper.make_graph(
             body.protos,
@@ -141,17 +142,26 @@ def _take(body: Body, port: Port) -> None:
     body.names[port.value] = name
 
 
-def _give(body: Body, port: Port) -> None:
-    """Brings an output into the order and the type that it is to have."""
+def _give(body: Body, port: Port, given: set[str]) -> None:
+    """Brings an output into the order and the type that it is to have, under its name.
+
+    Runtimes know an output by all the names that it has on the way, so it gets no Identity unless
+    it is an input, a constant, or given already.
+    """
     name = body.name(port.value)
     if port.value.dtype not in (None, port.dtype):
         kind = helper.np_dtype_to_tensor_dtype(port.dtype)
         name = body.put("Cast", [name], f"{port.name}/Cast", to=kind)
-    if port.order == plain(len(port.order)):
-        node = helper.make_node("Identity", [name], [port.name])
-    else:
-        node = helper.make_node("Transpose", [name], [port.name], perm=port.order)
-    body.protos.append(node)
+    if port.order != plain(len(port.order)):
+        name = body.put("Transpose", [name], f"{port.name}/Transpose", perm=port.order)
+    if name in given or not any(name in node.output for node in body.protos):
+        name = body.put("Identity", [name], f"{port.name}/Identity")
+    given.add(port.name)
+    for node in body.protos:
+        node.name = node.name or node.output[0]
+        for tensors in (node.input, node.output):
+            tensors[:] = [port.name if each == name else each for each in tensors]
+    body.names = {value: port.name if n == name else n for value, n in body.names.items()}
 
 
 def _brought_to(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
@@ -163,7 +173,7 @@ def _brought_to(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
             raise UnsupportedError(f"onnx cannot bring it to {opset}: {one_line(error)}") from error
     for node in model.graph.node:
         node.domain = "" if node.domain == LATER else node.domain
-        node.name = node.output[0]
+        node.name = node.name or node.output[0]
     del model.opset_import[:]
     model.opset_import.append(helper.make_opsetid("", opset))
     return model

@@ -1,4 +1,4 @@
-"""Networks that run: onnxruntime, Keras, LiteRT, SavedModel; their images, and comparisons.
+"""Networks that run: onnxruntime, Keras, LiteRT, OpenVINO, SavedModel; images, comparisons.
 
 In: a file or a model, and images. Out: arrays. Begin with `runner`.
 """
@@ -18,6 +18,7 @@ from onnx2mvit.runtimes.layouts import (
 )
 from onnx2mvit.runtimes.litert_runner import LiteRTRunner, import_litert
 from onnx2mvit.runtimes.onnxruntime_runner import OnnxRuntimeRunner
+from onnx2mvit.runtimes.openvino_runner import OpenVINORunner, has_openvino, import_openvino
 from onnx2mvit.runtimes.preprocessing import preprocess
 from onnx2mvit.runtimes.runner import InBatches, Inputs, Outputs, Runner
 from onnx2mvit.runtimes.saved_model_runner import SERVE, SavedModelRunner
@@ -33,6 +34,7 @@ __all__ = [
     "LiteRTRunner",
     "OnnxLayout",
     "OnnxRuntimeRunner",
+    "OpenVINORunner",
     "Outputs",
     "Runner",
     "SavedModelRunner",
@@ -40,7 +42,9 @@ __all__ = [
     "compare",
     "exact_means",
     "file_outputs",
+    "has_openvino",
     "import_litert",
+    "import_openvino",
     "keras_inputs",
     "preprocess",
     "some_images",

@@ -4,6 +4,7 @@ Runner              named arrays in, named arrays out
  ├── OnnxRuntimeRunner   an ONNX file, in the file's layout
  ├── KerasRunner         a Keras model       ┐
  ├── LiteRTRunner        a LiteRT file       ├ in Keras's layout
+ ├── OpenVINORunner      an OpenVINO file    │
  ├── SavedModelRunner    a SavedModel        ┘
  ├── InBatches           another runner, on as many images at a time as it takes
  └── OnnxLayout, KerasLayout   another runner, in the layout of the other side (layouts.py)

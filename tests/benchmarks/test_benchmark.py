@@ -12,7 +12,7 @@ from onnx2mvit import benchmarks as measuring
 from onnx2mvit import convert
 from onnx2mvit.cli.benchmark import batches_of
 from onnx2mvit.errors import MissingDependencyError, UsageError, VerificationError
-from onnx2mvit.runtimes import Inputs, LiteRTRunner, Outputs
+from onnx2mvit.runtimes import Inputs, LiteRTRunner, Outputs, has_openvino
 from onnx2mvit.runtimes.onnxruntime_runner import unfused_batch_norms
 from tests.support.command_line import Run, exit_code
 from tests.support.graphs import model, save
@@ -25,7 +25,8 @@ NET = """g (float[N,3,32,32] x) => (float[N,4,32,32] y, float[N,4,16,16] z) {
     c = Conv(x, w, b)  s = Sigmoid(c)  y = Mul(c, s)
     z = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (y)
 }"""
-RUNTIMES = ["onnxruntime", "Keras, tf.function", "LiteRT float32"]
+RUNTIMES = ["onnxruntime", "onnxruntime, ONNX of deploy", "Keras, tf.function", "LiteRT float32"]
+RUNTIMES += ["OpenVINO float32"] if has_openvino() else []
 
 
 @pytest.fixture(scope="module")

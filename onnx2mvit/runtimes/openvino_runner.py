@@ -1,0 +1,81 @@
+"""OpenVINO: the answers of a file for processors of Intel and ARM.
+
+It computes in bfloat16 or float16 where the processor can, whatever the file says, unless it is
+told otherwise when the file is loaded.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from onnx2mvit.base.optional import optional
+from onnx2mvit.base.quiet import one_line, quiet
+from onnx2mvit.errors import InvalidModelError, UnsupportedError
+from onnx2mvit.runtimes.runner import Inputs, Outputs, by_name
+
+HINT = "INFERENCE_PRECISION_HINT"
+PINNED = ["runtime_options", HINT]  # where a file says what it is to be computed in
+NAMES = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}  # what is not in int8 is in float32
+
+
+def import_openvino() -> ModuleType:
+    """The module of OpenVINO's runtime.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
+    return optional("openvino", extra="openvino")
+
+
+def has_openvino() -> bool:
+    """Whether it is installed."""
+    return find_spec("openvino") is not None
+
+
+class OpenVINORunner:
+    """An OpenVINO model on the processor, in the precision that it is pinned to, else in float32.
+
+    `batch` is the number of images that it takes, None for any.
+    """
+
+    def __init__(self, model: Path | Any, threads: int = 0) -> None:
+        """Compiles the model.
+
+        Args:
+            model: NAME.xml with NAME.bin beside it, an ONNX file, or a model of OpenVINO.
+            threads: 0 leaves them to OpenVINO.
+
+        Raises:
+            InvalidModelError: OpenVINO cannot read it.
+            UnsupportedError: the processor has not the precision that it is pinned to.
+            MissingDependencyError: OpenVINO is not installed.
+        """
+        core = import_openvino().Core()
+        if isinstance(model, Path):
+            try:
+                model = core.read_model(model)
+            except RuntimeError as error:
+                raise InvalidModelError(
+                    f"OpenVINO cannot read {model}: {one_line(error)}"
+                ) from error
+        pinned = str(model.get_rt_info(PINNED).astype(str)) if model.has_rt_info(PINNED) else "f32"
+        if pinned == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise UnsupportedError("this processor does not compute in bfloat16")
+        options: dict[str, Any] = {HINT: pinned, "PERFORMANCE_HINT": "LATENCY"}
+        options |= {"INFERENCE_NUM_THREADS": threads} if threads else {}
+        with quiet():
+            self.compiled = core.compile_model(model, "CPU", options)
+        self.inputs = [port.get_any_name() for port in self.compiled.inputs]
+        self.outputs = [port.get_any_name() for port in self.compiled.outputs]
+        shapes = [port.get_partial_shape() for port in self.compiled.inputs]
+        lengths = [shape[0] for shape in shapes if shape.rank.get_length()]
+        fixed = bool(lengths) and lengths[0].is_static
+        self.batch: int | None = lengths[0].get_length() if fixed else None
+
+    def __call__(self, inputs: Inputs) -> Outputs:
+        """All outputs by name."""
+        answers = self.compiled(by_name(inputs, self.inputs))
+        return {name: answers[at].copy() for at, name in enumerate(self.outputs)}
