@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -26,16 +26,19 @@ from onnx2mvit.cli.options import (
     Std,
     how_given,
 )
-from onnx2mvit.errors import VerificationError
+from onnx2mvit.errors import UsageError, VerificationError
 from onnx2mvit.ir.image_size import parse_image_size
+
+if TYPE_CHECKING:
+    from onnx2mvit.conversion import Conversion
 
 
 def convert(
-    target: Annotated[
-        str,
+    targets: Annotated[
+        list[str],
         typer.Argument(
-            help="An ONNX file; or what is exported first: a name of `export --list`, a Hugging "
-            "Face repository, or a checkpoint FILE.pt."
+            help="ONNX files, or folders of them; or what is exported first: a name of "
+            "`export --list`, a Hugging Face repository, or a checkpoint FILE.pt."
         ),
     ],
     output: Annotated[
@@ -93,9 +96,13 @@ def convert(
     Another target is exported first, to exported_onnx/NAME.onnx, as `export` does it, whose options
     for that are --weights, --seed, --fold-bn and --image-size.
 
+    Of several, what fails is said, the others are converted, a table shows all of them, and the
+    exit code is the largest.
+
     \b
     Examples:
       onnx2mvit convert exported_onnx/mobilevit_xs.onnx
+      onnx2mvit convert exports/ another.onnx --quiet
       onnx2mvit convert mobilevit_xs --weights random
       onnx2mvit convert apple/mobilevit-small
       onnx2mvit convert checkpoints/mobilevitv2-0.5.pt --head 10
@@ -108,35 +115,54 @@ def convert(
       onnx2mvit convert net.onnx --mean 0.5,0.5,0.5 --std 0.5,0.5,0.5 --crop 0.875
     """
     from onnx2mvit.api import convert as run
+    from onnx2mvit.cli.convert_many import SomeFailedError, convert_each, expanded, show_rows
     from onnx2mvit.cli.show import show_conversion
     from onnx2mvit.lifter.head import parse_head
     from onnx2mvit.target import is_network
 
     size = parse_image_size(image_size) if image_size is not None else None
     how = how_given(preprocessing, mean, std, scale, bgr, crop, interpolation)
-    with live_progress(live=not is_network(target), quiet=quiet) as progress:
-        result = run(
-            target,
-            output,
-            name=name,
-            verify=verify,
-            images=images,
-            inputs=inputs,
-            image_size=size,
-            head=parse_head(head),
-            patterns=patterns or (),
-            outputs=outputs or (),
-            merge_branches=merge_branches,
-            blocks=blocks,
-            preprocessing=how,
-            weights=weights,
-            seed=seed,
-            fold_bn=fold_bn,
-            progress=progress,
-            warn=warn,
-        )
-    for warning in result.warnings:
-        warn(warning)
+    wanted = expanded(targets)
+    if name is not None and len(wanted) > 1:
+        raise UsageError("--name is for one file")
+
+    def one(target: str) -> Conversion:
+        with live_progress(live=not is_network(target), quiet=quiet) as progress:
+            result = run(
+                target,
+                output,
+                name=name,
+                verify=verify,
+                images=images,
+                inputs=inputs,
+                image_size=size,
+                head=parse_head(head),
+                patterns=patterns or (),
+                outputs=outputs or (),
+                merge_branches=merge_branches,
+                blocks=blocks,
+                preprocessing=how,
+                weights=weights,
+                seed=seed,
+                fold_bn=fold_bn,
+                progress=progress,
+                warn=warn,
+            )
+        for warning in result.warnings:
+            warn(warning)
+        return result
+
+    if len(wanted) > 1:
+        rows = list(convert_each(wanted, one, quiet))
+        with results(quiet) as console:
+            if as_json:
+                print_json([row.as_dict() for row in rows])
+            else:
+                show_rows(console, rows)
+        if any(row.code for row in rows):
+            raise SomeFailedError(rows)
+        return
+    result = one(*wanted)
     with results(quiet) as console:
         if as_json:
             print_json(result.report)
