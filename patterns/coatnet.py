@@ -225,6 +225,12 @@ def relative_attention(
     return conv_bn_act(y, dim, 1, name=f"{name}_proj", **alone)
 
 
+def pixel_norm(op: Ops, x: Expr, role: str) -> Expr:
+    """Layer normalization of each pixel, or (timm's coatnet_bn) batch normalization."""
+    batch = op.BatchNorm(x, role=role, epsilon=p.epsilon, momentum=p.bn_momentum)
+    return any_of(op.LayerNorm2d(x, role=role, epsilon=p.epsilon), batch)
+
+
 class RelativeTransformer(Pattern):
     """CoAtNet's transformer block (arXiv:2106.04803, equation 4 and section 2.2), on images.
 
@@ -235,17 +241,17 @@ class RelativeTransformer(Pattern):
     nested = True
     style = (
         *("head_dim", "qkv_bias", "proj_bias", "mlp_ratio", "activation", "shortcut_bias"),
-        "epsilon",
+        *("batch_norm", "epsilon", "bn_momentum"),
     )
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         own = p("dim", "num_heads", "head_dim", "qkv_bias", "proj_bias")
-        y: Expr = op.LayerNorm2d(x, role="norm1", epsilon=p.epsilon)
+        y = pixel_norm(op, x, "norm1")
         y = any_of(op.AveragePooling2D(y, role="down", **HALF), y)
         y = op.RelativeAttention(y, role="attn", **own, **BIAS)
         y = any_of(op.ImageLayerScale(y, role="scale1"), y)
         attended = op.Add(y, shortcut(op, x))
-        y = op.LayerNorm2d(attended, role="norm2", epsilon=p.epsilon)
+        y = pixel_norm(op, attended, "norm2")
         active = p.activation.where(lambda how: how is not None)
         y = PointwiseConv(y, role="mlp_in", activation=active, batch_norm=False, use_bias=True)
         y = PointwiseConv(y, role="mlp_out", filters=p.dim, use_bias=True, **ALONE)
@@ -259,7 +265,13 @@ class RelativeTransformer(Pattern):
         check_shortcut(m, strides, m.dim)
         scaled = m.scale1 is not None
         require(scaled == (m.scale2 is not None), "one of its branches alone is scaled")
-        return {"strides": strides, "mlp_ratio": mlp_ratio, "layer_scale": scaled}
+        require(m.norm1.kind == m.norm2.kind, "it normalizes in two ways")
+        return {
+            "strides": strides,
+            "mlp_ratio": mlp_ratio,
+            "layer_scale": scaled,
+            "batch_norm": m.norm1.kind == "BatchNorm",
+        }
 
 
 def relative_transformer(
@@ -274,14 +286,20 @@ def relative_transformer(
     activation: str = "gelu",
     shortcut_bias: bool = True,
     layer_scale: bool = False,
+    batch_norm: bool = False,
     epsilon: float = 1e-5,
+    bn_momentum: float = 0.9,
     *,
     name: str,
     **bias: Any,
 ) -> KerasTensor:
     """Attention of all pixels and an MLP, each with a residual, at half the size or not."""
     inputs = keras.Input(x.shape[1:])
-    y = layers.LayerNormalization(epsilon=epsilon, name="norm1")(inputs)
+    if batch_norm:
+        norm = {"epsilon": epsilon, "momentum": bn_momentum}
+        y = layers.BatchNormalization(**norm, name="norm1")(inputs)
+    else:
+        y = layers.LayerNormalization(epsilon=epsilon, name="norm1")(inputs)
     if strides > 1:
         y = layers.AveragePooling2D(2, name="down")(y)
     y = relative_attention(y, dim, num_heads, head_dim, qkv_bias, proj_bias, name="attn", **bias)
@@ -289,7 +307,10 @@ def relative_transformer(
         y = layer_scaled(y, name="scale1")
     short = shortened(inputs, dim, strides, shortcut_bias)
     x1 = layers.Add(name="add_attention")([short, y])
-    y = layers.LayerNormalization(epsilon=epsilon, name="norm2")(x1)
+    if batch_norm:
+        y = layers.BatchNormalization(**norm, name="norm2")(x1)
+    else:
+        y = layers.LayerNormalization(epsilon=epsilon, name="norm2")(x1)
     wide = round(dim * mlp_ratio)
     y = conv_bn_act(
         y, wide, 1, activation=activation, batch_norm=False, use_bias=True, name="mlp_in"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Value
 from onnx2mvit.ir.layout import plain
 from onnx2mvit.matcher import (
@@ -19,6 +20,8 @@ from onnx2mvit.matcher import (
     p,
     require,
 )
+
+from .pooling import require_floats
 
 if TYPE_CHECKING:
     from keras import KerasTensor, layers, ops
@@ -179,3 +182,29 @@ def mean_classifier(
     if dropout:
         x = layers.Dropout(dropout, name=f"{name}_dropout")(x)
     return layers.Dense(num_classes, classifier_activation, use_bias=use_bias, name=name)(x)
+
+
+class MeanOfPixels(Pattern):
+    """(B, H, W, C) → (B, C): the mean of all pixels, where no classes follow."""
+
+    keras = "mean_of_pixels"
+    last = True
+    order = staticmethod(plain)
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        image = op.Transpose(x, perm=(0, 3, 1, 2))
+        mean = op.ReduceMean(x, role="mean", axes=(1, 2), keepdims=0)
+        return any_of(mean, op.GlobalAveragePooling2D(image, role="pool"))
+
+    def params(self, m: Match) -> dict[str, Any]:
+        m.shape("x", 4)
+        require_floats(m)
+        maker = m.graph.producer(m.x)
+        pixels = isinstance(maker, Block) and maker.pattern.gives(4) == plain(4)
+        require(pixels, "nothing says that its channels are last")
+        return {}
+
+
+def mean_of_pixels(x: KerasTensor, *, name: str) -> KerasTensor:
+    """(B, H, W, C) → (B, C): the mean of all pixels."""
+    return layers.GlobalAveragePooling2D(name=f"{name}_pool")(x)

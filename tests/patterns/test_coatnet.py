@@ -1,5 +1,6 @@
 """CoAtNet's blocks: where they hold, where not by one detail, and what they answer."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from onnx2mvit.reader import read
 from tests.support.networks import converted as converted_in_blocks
 from tests.support.networks import exported, tree
 from tests.support.texts import every, nearest
-from tests.support.torch_coatnet import CoAtNet, MBConv, Transformer
+from tests.support.torch_coatnet import CoAtNet, MBConv, Norm, Transformer
 from tests.support.torch_mobilevit import randomize
 
 FOLDED, KEPT = Request("legacy", 17, True, True), Request("legacy", 17, False, True)
@@ -67,6 +68,15 @@ def test_the_tree_is_the_same_where_normalization_was_folded(
     assert tree(found.blocks) == tree(result.blocks)
 
 
+def test_transformers_may_normalize_the_batch(tmp_path: Path) -> None:
+    """As timm's coatnet_bn."""
+    block = Transformer(16, 16, 4, 2, norm=(nn.BatchNorm2d, nn.BatchNorm2d))
+    file = exported(network(block, size=SMALL), KEPT, tmp_path, SMALL)
+    result = converted_in_blocks(file, tmp_path, nodes=20)
+    _, block, _ = result.blocks
+    assert (block.kind, block.batch_norm, block.strides) == ("RelativeTransformer", True, 2)
+
+
 @pytest.mark.slow
 def test_tables_are_learned_in_training(result: onnx2mvit.Conversion) -> None:
     model: Any = build(result.folder)
@@ -90,6 +100,11 @@ def test_it_runs_as_litert(result: onnx2mvit.Conversion, tmp_path: Path) -> None
     [
         ("PreNormMBConv", MBConv(16, 16, wrong="normed"), "expected, found <ConvBnAct>"),
         ("RelativeAttention", Transformer(16, 16, 8, wrong="scale"), "is not 1/sqrt(d)"),
+        (
+            "RelativeTransformer",
+            Transformer(16, 16, 8, norm=(partial(nn.BatchNorm2d, eps=1e-6), Norm)),
+            "it normalizes in two ways",
+        ),
     ],
 )
 def test_no_such_block_by_one_detail(

@@ -53,3 +53,32 @@ def test_the_mean_of_tokens_in_a_row_of_pixels(tmp_path: Path) -> None:
 def test_the_mean_of_channels_is_no_head(tmp_path: Path) -> None:
     text = HEAD.but("perm=[0,2,1]", "perm=[0,1,2]")
     assert "MeanClassifier" not in kinds(text.lifted(tmp_path, image=TOKENS))
+
+
+MEAN = Text(
+    "n = LayerNormalization(x, s, b)  y = ReduceMean<keepdims=0>(n, axes)\n",
+    {"axes": np.array([1, 2]), "s": (8,), "b": (8,)},
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        MEAN,
+        MEAN.but("y = ReduceMean<keepdims=0>(n", "t = Transpose<perm=[0,3,1,2]>(n)  "
+                 "y = ReduceMean<keepdims=0>(t", axes=np.array([2, 3])),
+    ],
+    ids=["channels last", "turned"],
+)  # fmt: skip
+def test_the_mean_of_pixels_without_classes(text: Text, tmp_path: Path) -> None:
+    network = text.lifted(tmp_path, image=IMAGE)
+    assert [block.kind for block in network.blocks] == ["LayerNorm", "MeanOfPixels"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [MEAN.but("n = LayerNormalization(x, s, b)", "n = Sin(x)"), MEAN.having(axes=np.array([1]))],
+    ids=["of what may be anything", "of a column"],
+)
+def test_another_mean_is_none_of_pixels(text: Text, tmp_path: Path) -> None:
+    assert "MeanOfPixels" not in kinds(text.lifted(tmp_path, image=IMAGE))

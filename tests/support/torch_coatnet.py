@@ -1,5 +1,6 @@
 """CoAtNet (arXiv:2106.04803) in torch, with timm's names for its modules."""
 
+from collections.abc import Callable
 from typing import cast
 
 import torch
@@ -109,10 +110,11 @@ class Transformer(nn.Module):
         stride: int = 1,
         fused: bool = False,
         wrong: str = "",
+        norm: tuple[Callable[[int], nn.Module], Callable[[int], nn.Module]] = (Norm, Norm),
     ) -> None:
         super().__init__()
         self.shortcut = Shortcut(inputs, dim, stride)
-        self.norm1, self.norm2 = Norm(inputs), Norm(dim)
+        self.norm1, self.norm2 = norm[0](inputs), norm[1](dim)
         self.down = nn.AvgPool2d(2) if stride > 1 else nn.Identity()
         self.attn = Attention(inputs, dim, size, fused, wrong)
         self.fc1, self.fc2 = nn.Conv2d(dim, 2 * dim, 1), nn.Conv2d(2 * dim, dim, 1)
