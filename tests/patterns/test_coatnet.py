@@ -73,8 +73,8 @@ def test_transformers_may_normalize_the_batch(tmp_path: Path) -> None:
     block = Transformer(16, 16, 4, 2, norm=(nn.BatchNorm2d, nn.BatchNorm2d))
     file = exported(network(block, size=SMALL), KEPT, tmp_path, SMALL)
     result = converted_in_blocks(file, tmp_path, nodes=20)
-    _, block, _ = result.blocks
-    assert (block.kind, block.batch_norm, block.strides) == ("RelativeTransformer", True, 2)
+    _, halved, _ = result.blocks
+    assert (halved.kind, halved.batch_norm, halved.strides) == ("RelativeTransformer", True, 2)
 
 
 @pytest.mark.slow
