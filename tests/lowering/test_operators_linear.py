@@ -146,13 +146,14 @@ def test_reductions_answer_as_onnxruntime(tmp_path: Path) -> None:
 
 
 def test_a_sum_of_integers_ends_at_the_largest_as_onnxruntime_s_does(tmp_path: Path) -> None:
-    text = """g (int32[N,2,4,4] x) => (int32[N] y, int32[N,2] z) {
+    text = """g (int32[N,2,4,4] x) => (int32[N] y, int32[N,2] z, int32[N,2] q, int32[N,4,4] p) {
         y = ReduceSum<keepdims=0>(x, each)  z = ReduceL1<keepdims=0>(x, space)
+        q = ReduceSumSquare<keepdims=0>(x, space)  p = ReduceProd<keepdims=0>(x, pair)
     }"""
-    file = save(model(text, opset=18, each=[1, 2, 3], space=[2, 3]), tmp_path)
+    file = save(model(text, opset=18, each=[1, 2, 3], space=[2, 3], pair=[1]), tmp_path)
     made = convert(file, tmp_path, inputs=2)
     ours, theirs = as_the_file(made.model, inspect(file)), OnnxRuntimeRunner(file)
-    for most in (100, 1 << 24, 1 << 28):
+    for most in (2, 100, 1 << 24, 1 << 28, (1 << 31) - 1):
         images = np.random.default_rng(0).integers(-most, most, (3, 2, 4, 4), np.int32)
         images[1] = most
         found = ours(images)
@@ -169,12 +170,15 @@ def test_a_sum_of_integers_ends_at_the_largest_as_onnxruntime_s_does(tmp_path: P
         ('Einsum<equation="bchc->bh">(s)', "it takes a diagonal"),
         ("MatMul(m, f)", "MatMul sums over the images"),
         ("Div(i, i)", "it computes int64, not floats"),
+        ("ReduceProd(i, last)", "onnxruntime's ReduceProd of int64 ends at the largest integer"),
+        ("ReduceSumSquare(i, last)", "of int64 ends at the largest integer"),
+        ("j = Cast<to=6>(i)  y = ReduceProd(j, last)", "onnxruntime's product of many integers"),
     ],
 )
 def test_what_is_refused(node: str, expected: str, tmp_path: Path) -> None:
     nodes = "i = ArgMax<axis=1>(x)  s = Slice(x, o, e, a)  g = GlobalMaxPool(x)  f = Flatten(g)"
-    nodes += f"  m = Transpose(f)  y = {node}"
-    numbers = {"all": [0], "none": 0, "o": [0], "e": [8], "a": [3]}
+    nodes += f"  m = Transpose(f)  {node if ' y = ' in node else f'y = {node}'}"
+    numbers = {"all": [0], "none": 0, "o": [0], "e": [8], "a": [3], "last": [3]}
     assert expected in reason(nodes, tmp_path, **numbers)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import numpy as np
@@ -64,11 +65,19 @@ def reduction(op: OpContext, each: str | None, over: str, last: str | None) -> K
     if kind and floats and 1 <= space <= 3 and where == tuple(range(1, rank - 1)):
         pool = layer(f"Global{kind}Pooling{space}D", keepdims=keepdims or None)
         return after(op, pool(x), axes, keepdims)
-    ends = dtype == np.int32 and over == "sum" and each != "square"
-    x = call("ops.cast", x, "int64") if ends else x
+    grows = not floats and over in ("sum", "prod")  # beyond what the type holds
+    narrow = grows and dtype == np.int32
+    square = grows and each == "square"
+    if square or (grows and over == "prod"):
+        require(narrow, f"onnxruntime's {op.node.op} of {dtype} ends at the largest integer")
+    if grows and over == "prod":
+        some = math.prod(op.shape()[axis] for axis in axes) <= 2
+        require(some, "onnxruntime's product of many integers ends at the largest integer")
+    x = call("ops.cast", x, "int64") if narrow else x
     x = call(f"ops.{each}", x) if each else x
+    x = call("ops.minimum", x, int(INT32.max)) if square else x  # lest their sum turns round
     x = call(f"ops.{over}", x, axis=alone(where), keepdims=(keepdims and bool(where)) or None)
-    if ends:  # onnxruntime's sums end at the largest integer, where TensorFlow's turn round
+    if narrow:  # onnxruntime's end at the largest integer, where TensorFlow's turn round
         x = call("ops.cast", call("ops.clip", x, int(INT32.min), int(INT32.max)), "int32")
     return after(op, call(f"ops.{last}", x) if last else x, axes, keepdims)
 
