@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from onnx2mvit.base.versions import versions
 from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter.head import HeadChoice
 from onnx2mvit.reports.report import (
@@ -19,6 +20,8 @@ from onnx2mvit.verifier import Verification
 
 if TYPE_CHECKING:
     import keras
+
+SCHEMA_VERSION = 1  # of docs/report.schema.json: a key that goes, or means another thing, raises it
 
 
 def conversion_report(
@@ -60,6 +63,8 @@ def conversion_report(
     proven = verification is not None and verification.passed
     trainable = sum(math.prod(variable.shape) for variable in model.trainable_weights)
     return {
+        "schema_version": SCHEMA_VERSION,
+        "versions": versions(),
         "onnx": described.pop("onnx"),
         "model": {
             "name": model.name,

@@ -14,6 +14,7 @@ from onnx2mvit.exporter.torch_export import Request
 from onnx2mvit.lifter.detection import Detections
 from onnx2mvit.runtimes.boxes import found_in
 from tests.support.networks import TOLERANCE, converted, exported
+from tests.support.reports import assert_in_form
 from tests.support.scenes import SIZE
 from tests.support.torch_detection import Config, Detector, Transformer, seeded
 
@@ -71,6 +72,7 @@ def test_its_boxes_are_compared_and_drawn(detector: tuple[Detector, onnx2mvit.Co
     boxes = result.report["verification"]["boxes"]
     assert boxes["theirs"] == boxes["ours"] == boxes["matched"] > 0
     assert boxes["mean_iou"] == pytest.approx(1, abs=1e-4)
+    assert_in_form(result.report)
     page = (result.folder / "report.html").read_text(encoding="utf-8")
     assert page.count('<svg class="boxes"') == 4  # of two images by two runtimes
 

@@ -11,6 +11,7 @@ import onnx2mvit
 from onnx2mvit.builder.build import build, import_module
 from onnx2mvit.exporter.torch_export import Request
 from tests.support.networks import assert_answers_alike, converted, exported
+from tests.support.reports import assert_in_form
 from tests.support.torch_segmentation import FEATURES, Config, Segmentation
 
 pytestmark = pytest.mark.xdist_group("segmentation")
@@ -52,6 +53,7 @@ def test_agreement_is_that_of_masks(case: Case) -> None:
     _, result = case
     proof = result.report["verification"]
     assert proof["mean_iou"] > 0.99 and proof["top1_agreement"] is None
+    assert_in_form(result.report)
     first, _ = proof["masks"]
     height, width, _ = result.report["model"]["input_shape"][1:]
     assert (len(first["keras"]), len(first["keras"][0])) == (height, width)
