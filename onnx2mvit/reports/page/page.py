@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -92,6 +93,9 @@ def render(report: dict[str, Any], source: str) -> str:
             fixed_batch=FIXED_BATCH,
             evaluation=evaluation_view(found) if (found := report.get("evaluation")) else None,
             lines=source.count("\n"),
+            has_head="\n    num_classes=" in source,
+            any_size=None in (report["inputs"][0]["shape"] or ())[1:3],
+            photographs=_takes_photographs(report),
             version=__version__,
         )
     )
@@ -138,6 +142,13 @@ def _alone(operators: list[dict[str, Any]]) -> list[Alone]:
     return sorted(found, key=lambda each: -each.times)
 
 
+def _takes_photographs(report: dict[str, Any]) -> bool:
+    """Whether the network is for one image in colour."""
+    first, *others = report["inputs"]
+    colours = (first["shape"] or [0])[-1] == 3 and first["dtype"] == "float32"
+    return report["preprocessing"] is not None and colours and not others
+
+
 def _kinds(rows: tuple[Row, ...]) -> list[tuple[str, int]]:
     return Counter(row.kind for row in rows if not row.single).most_common()
 
@@ -157,7 +168,7 @@ def _environment() -> jinja2.Environment:
     environment.filters.update(
         error=_error, share=_share, shape=_shape, tensor=tensor, pixels=pixels
     )
-    environment.filters.update(share_of=percent, rate=rate)
+    environment.filters.update(share_of=percent, rate=rate, quoted=shlex.quote)
     return environment
 
 
