@@ -12,6 +12,8 @@ from onnx2mvit.errors import UnsupportedError
 from onnx2mvit.ir.graph import Value
 from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter.constants import other_constants
+from onnx2mvit.lowering import lower
+from tests.patterns.test_pattern_swin import network as swin
 from tests.support.graphs import model, save
 from tests.support.texts import mobilevit
 
@@ -73,6 +75,18 @@ def test_every_leaf_of_a_mobilevit_block_is_found(tmp_path: Path) -> None:
     for leaf in leaves:
         for name, array in leaf.weights_from(found).items():
             assert np.array_equal(array, weights[f"{leaf.path}/{name}"])
+
+
+def test_a_table_of_positions_that_the_exporter_looked_up_is_found(tmp_path: Path) -> None:
+    network = lower(swin(tmp_path)[0])
+    tables = [leaf for top in network.blocks for leaf in top.walk() if leaf.kind == "ScoreBias"]
+    weights = block_weights(network.blocks)
+    wanted = {f"{leaf.path}/embeddings": leaf.weights["embeddings"] * 3 + 1 for leaf in tables}
+    found = other_constants(network.blocks, weights | wanted)
+    assert tables and len(found) == len(tables)
+    for leaf in tables:
+        made = leaf.weights_from(found)["embeddings"]
+        assert np.array_equal(made, wanted[f"{leaf.path}/embeddings"])
 
 
 def test_what_comes_from_no_constant_cannot_change(tmp_path: Path) -> None:
