@@ -50,7 +50,7 @@ KINDS: dict[str, tuple[Test, str]] = {
     ),
     **dict.fromkeys(("name", "format", "precision", "exporter", "engine"), (_is_text, "a text")),
     **dict.fromkeys(
-        ("verify", "blocks", "trust_module", "fold_bn", "dynamic_batch", "bgr"),
+        ("verify", "blocks", "trust_module", "force", "fold_bn", "dynamic_batch", "bgr"),
         (_is_flag, "True or False"),
     ),
     **dict.fromkeys(

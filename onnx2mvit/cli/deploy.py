@@ -54,6 +54,10 @@ def deploy(
         typer.Option("--output", "-o", help="The folder in which NAME_FORMAT_PRECISION/ goes."),
     ] = Path("deployed"),
     trust_module: TrustModule = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Replace what was made of another target of the same name."),
+    ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -86,6 +90,7 @@ def deploy(
             labels=labels,
             onnx=onnx,
             trust_module=trust_module,
+            force=force,
             progress=progress,
         )
     with results(quiet) as console:

@@ -22,11 +22,13 @@ from onnx2mvit.deployment._interface import Interface, describe_model, in_keras_
 from onnx2mvit.deployment._keras_hub import keras_hub_runner, write_keras_hub
 from onnx2mvit.deployment._original import Original, find_original, original_of
 from onnx2mvit.deployment._request import (
-    FORMATS,
+    MARK,
     check,
     load_with_report,
     packages,
+    place,
     size_of,
+    target_from,
 )
 from onnx2mvit.deployment._tflite_metadata import add_standard_metadata
 from onnx2mvit.ir.network import Network
@@ -47,7 +49,6 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 Progress = Callable[[str, int, int], None]
-MARK = "deploy.json"
 # int8 can change answers, which one or two images would not show.
 COMPARED = {"float32": 16, "float16": 32, "bfloat16": 32, "int8": 128}
 CALIBRATED, CALIBRATION_SEED = 16, 1
@@ -136,13 +137,17 @@ def deploy(
     labels: str | Path | None = None,
     onnx: str | Path | None = None,
     trust_module: bool = False,
+    force: bool = False,
     progress: Progress | None = None,
 ) -> Deployment:
     """Writes a converted model, a folder or a .keras file, as a file that runs without Keras.
 
-    It goes to `output`/NAME_FORMAT_PRECISION/, with deploy.json beside it; an older one is
-    replaced. `format` is litert, saved_model, onnx, openvino or keras_hub (a preset, for
-    classifiers); float16 is for litert, bfloat16 for openvino, int8 for both. LiteRT files take
+    It goes to `output`/NAME_FORMAT_PRECISION/, NAME being that of the folder or the .keras file,
+    with deploy.json beside it. One that was made of it before is replaced, and with `force` one
+    that was made of another target of that name.
+
+    `format` is litert, saved_model, onnx, openvino or keras_hub (a preset, for classifiers);
+    float16 is for litert, bfloat16 for openvino, int8 for both. LiteRT files take
     `batch` images, by default 1; the others any number, unless `batch` says another. All take what
     the Keras model takes, images as (batch, height, width, channels), but a preset takes
     photographs, and ONNX and OpenVINO have (batch, channels, height, width) where `data_format` is
@@ -171,6 +176,7 @@ def deploy(
     check_arguments(locals(), optional=["inputs"])
     check(format, precision, data_format, image_size)
     target, progress = Path(target), progress or (lambda stage, done, total: None)
+    folder, file_name = place(Path(output), target, format, precision, force)
     progress("load", 0, 1)
     model, source = load_with_report(target, image_size, trust_module)
     packages(format, precision)
@@ -194,13 +200,12 @@ def deploy(
         network=original.network,
         notes=list(original.notes),
     )
-    folder = Path(output) / f"{model.name}_{format}_{precision}"
     with whole_folder(folder, MARK) as work:
         compared = job.images(images or calibration, inputs or COMPARED[precision])
-        file = work / f"{model.name}{FORMATS[format]}"
+        file = work / file_name
         _write(job, file)
         comparison = _compare(job, file, original, *compared)
-        report = _report(job, file, comparison)
+        report = _report(job, file, comparison) | {"target": target_from(folder, target)}
         (work / MARK).write_text(json_text(report), encoding="utf-8")
     return Deployment(folder, folder / file.name, report, comparison, tuple(job.losses))
 

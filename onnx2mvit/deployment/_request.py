@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ from onnx2mvit.runtimes import import_litert, import_openvino
 if TYPE_CHECKING:
     import keras
 
+MARK = "deploy.json"
 FORMATS = {
     "litert": ".tflite",
     "saved_model": "",
@@ -53,6 +56,40 @@ def check(format_: str, precision: str, data_format: str, size: ImageSize | None
         raise UsageError(f"{format_} has images with their channels last, as Keras has them")
     if size == "any":
         raise UsageError("a deployed file takes one size: give image_size as (height, width)")
+
+
+def place(
+    output: Path, target: Path, format_: str, precision: str, force: bool
+) -> tuple[Path, str]:
+    """The folder that a deployment goes to, and the name of the file in it: those of the target.
+
+    Raises:
+        UsageError: the folder has what was made of another target, and that is not forced.
+    """
+    whole = target.resolve()
+    name = whole.name if whole.is_dir() else whole.stem
+    folder = output / f"{name}_{format_}_{precision}"
+    made_of = _made_of(folder / MARK)
+    if not force and made_of not in (None, target_from(folder, target)):
+        raise UsageError(
+            f"{folder} has what was made of {made_of}: choose another --output, or replace it with "
+            "--force"
+        )
+    return folder, f"{name}{FORMATS[format_]}"
+
+
+def _made_of(report: Path) -> str | None:
+    """The target in the report of an earlier deployment; None where that does not say."""
+    try:
+        made_of = json.loads(report.read_text(encoding="utf-8"))["target"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return str(made_of)
+
+
+def target_from(folder: Path, target: Path) -> str:
+    """What a deployment was made of, as seen from its folder."""
+    return Path(os.path.relpath(target.resolve(), folder.resolve())).as_posix()
 
 
 def packages(format_: str, precision: str) -> None:
