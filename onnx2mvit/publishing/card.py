@@ -9,11 +9,13 @@ from typing import Any
 from onnx2mvit.errors import printable
 from onnx2mvit.publishing.destination import Destination
 from onnx2mvit.reports.wording import FIXED_BATCH, percent, pixels, tensor
+from onnx2mvit.runtimes.openvino_runner import NAMES
 from onnx2mvit.version import __version__
 
 # By format: the library that the Hugging Face hub shows code for, and what it is found by.
 LIBRARIES = {"keras": "keras", "keras_hub": "keras-hub"}
-TAGS = LIBRARIES | {"litert": "tflite", "saved_model": "tensorflow", "onnx": "onnx"}
+TAGS = LIBRARIES | {"litert": "tflite", "saved_model": "tensorflow"}
+TAGS |= {each: each for each in ("onnx", "openvino")}
 
 
 def model_card(
@@ -60,6 +62,7 @@ def model_card(
         files=files,
         format=format_,
         file=deployed["file"] if deployed else f"{report['model']['name']}.keras",
+        hint=NAMES.get(deployed["precision"]) if deployed else None,
         where=where,
         licence=licence,
         weights_from=weights_from,

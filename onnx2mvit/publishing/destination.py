@@ -14,6 +14,7 @@ FRAMEWORKS = {
     "litert": "tfLite",
     "saved_model": "tensorFlow2",
     "onnx": "onnx",
+    "openvino": "other",
     "keras_hub": "keras",
 }
 HANDLES = {"hf": "hf://USER/NAME", "kaggle": "kaggle://USER/MODEL/FRAMEWORK/VARIATION"}

@@ -80,6 +80,17 @@ def test_a_folder_has_the_files_and_a_card_whose_code_runs(converted: Path, tmp_
     np.testing.assert_allclose(used(lite.card, tmp_path / "lite"), answer, rtol=1e-4, atol=1e-5)
 
 
+def test_the_card_of_an_openvino_file_says_in_which_precision_it_computes(
+    converted: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("openvino", reason="needs the extra openvino")
+    made = publish(converted, tmp_path / "ov", format="openvino")
+    assert {"net.xml", "net.bin"} <= made.files.keys()
+    onnx = publish(converted, tmp_path / "onnx", format="onnx")
+    answer = used(onnx.card, tmp_path / "onnx")
+    np.testing.assert_allclose(used(made.card, tmp_path / "ov"), answer, rtol=1e-4, atol=1e-5)
+
+
 def test_a_preset_of_kerashub_lies_where_the_hubs_look_for_it(
     converted: Path, tmp_path: Path
 ) -> None:
