@@ -69,7 +69,7 @@ def deploy(
       onnx2mvit deploy keras_out/mobilevit_xs
       onnx2mvit deploy keras_out/mobilevit_xs --precision int8
       onnx2mvit deploy keras_out/mobilevit_xs --format saved_model
-      onnx2mvit deploy keras_out/mobilevit_xs --format openvino --precision bfloat16
+      onnx2mvit deploy keras_out/mobilevit_xs --format openvino
     """
     from onnx2mvit.cli.show_deployment import show_deployment
     from onnx2mvit.deployment import deploy as run

@@ -27,6 +27,7 @@ from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter.merge import inference_form
 from onnx2mvit.reader.file import NO_UPGRADE
 
+LARGEST = 2_000_000_000  # bytes of weights; a message has no 2 GiB
 OPSET = 20  # the first that has Gelu, if the file's own is older
 
 Array = np.ndarray[Any, Any]
@@ -67,7 +68,8 @@ def inference_model(
         constants: other arrays for some of its constants, as after training.
 
     Raises:
-        UnsupportedError: it cannot be for any number of images, though no image sees another.
+        UnsupportedError: it cannot be for any number of images, though no image sees another, or
+            it is too large.
     """
     flat = _flat(network, outputs)
     graph = inference_form(_with_constants(flat, constants))
@@ -84,6 +86,8 @@ def inference_model(
     given: set[str] = set()
     for port in outputs:
         _give(body, port, given)
+    if sum(array.nbytes for array in body.constants.values()) > LARGEST:
+        raise UnsupportedError("its weights are too large for one message of protobuf")
     made = helper.make_model(
         helper.make_graph(
             body.protos,
