@@ -41,6 +41,7 @@ from onnx2mvit.reports import (
     node_data,
     render,
 )
+from onnx2mvit.runtimes import check_folder
 from onnx2mvit.stages import at_sizes
 from onnx2mvit.target import ExportRequest, exported
 from onnx2mvit.verifier import (
@@ -148,6 +149,7 @@ def convert(
         MissingDependencyError: Keras has no backend here, or there is no torch for an export.
     """
     check_arguments(locals(), optional=("weights",))
+    check_folder(images)
     stages = Stages(progress)
     size = image_size if isinstance(image_size, tuple) else None
     asked = ExportRequest(weights, seed, fold_bn, size)
@@ -220,6 +222,7 @@ def verify(
         InvalidModelError: one of the two is not usable, or they are different networks.
     """
     check_arguments(locals())
+    check_folder(images)
     path, target, stages = Path(path), Path(target), Stages(progress)
     with stages("read"):
         network = inspect_for(path, target, patterns, how_read(target, path), trust_module)

@@ -40,6 +40,7 @@ from onnx2mvit.runtimes import (
     OpenVINORunner,
     Runner,
     SavedModelRunner,
+    check_folder,
 )
 from onnx2mvit.runtimes.runner import batch_size
 from onnx2mvit.version import __version__
@@ -175,6 +176,8 @@ def deploy(
     """
     check_arguments(locals(), optional=["inputs"])
     check(format, precision, data_format, image_size)
+    check_folder(images)
+    check_folder(calibration)
     target, progress = Path(target), progress or (lambda stage, done, total: None)
     folder, file_name = place(Path(output), target, format, precision, force)
     progress("load", 0, 1)

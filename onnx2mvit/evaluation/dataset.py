@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import Protocol
 
 from onnx2mvit.base.user_files import labels_in, reading
 from onnx2mvit.errors import UsageError
-from onnx2mvit.runtimes.images import SUFFIXES
+from onnx2mvit.runtimes.images import SUFFIXES, images_below
 
 Item = tuple[str, int]  # an image, by its path in the folder, and the number of its class
 # What the columns of a table are called, in lower case; without a header they are the first two.
@@ -150,15 +149,6 @@ def open_dataset(
         raise UsageError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))})")
     shown = names or tuple(_by_number(source.numbers, classes))
     return Dataset(folder, source, total, min(limit or total, total), shown, digest.hexdigest())
-
-
-def images_below(folder: Path) -> Iterator[Path]:
-    """All images in a folder and in the folders in it, by name; of one folder at a time."""
-    for path, inner, files in os.walk(folder):
-        inner.sort()
-        for name in sorted(files):
-            if os.path.splitext(name)[1].lower() in SUFFIXES:  # noqa: PTH122 — of 100,000 names
-                yield Path(path, name)
 
 
 def _class_folders(folder: Path) -> list[str]:

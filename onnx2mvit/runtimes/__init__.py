@@ -6,7 +6,7 @@ In: a file or a model, and images. Out: arrays. Begin with `runner`.
 from onnx2mvit.runtimes.comparison import Comparison, compare, sqnr_db, worst
 from onnx2mvit.runtimes.exact_means import exact_means
 from onnx2mvit.runtimes.float64_runner import Float64Runner
-from onnx2mvit.runtimes.images import some_images, structured_images
+from onnx2mvit.runtimes.images import check_folder, some_images, structured_images
 from onnx2mvit.runtimes.inputs import some_inputs
 from onnx2mvit.runtimes.keras_runner import KerasRunner
 from onnx2mvit.runtimes.layouts import (
@@ -39,6 +39,7 @@ __all__ = [
     "Runner",
     "SavedModelRunner",
     "as_the_file",
+    "check_folder",
     "compare",
     "exact_means",
     "file_outputs",

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import base64
 import io
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +104,33 @@ def _clouds(rng: np.random.Generator, y: Plane, x: Plane) -> Plane:
     return (plane - plane.min()) / np.ptp(plane)
 
 
+def images_below(folder: Path) -> Iterator[Path]:
+    """All images in a folder and in the folders in it, by name; of one folder at a time."""
+    for path, inner, files in os.walk(folder):
+        inner.sort()
+        for name in sorted(files):
+            if os.path.splitext(name)[1].lower() in SUFFIXES:  # noqa: PTH122 — of 100,000 names
+                yield Path(path, name)
+
+
+def check_folder(folder: str | Path | None) -> None:
+    """Refuses what is no folder of images, before anything long is done; None is no folder at all.
+
+    Raises:
+        UsageError: no folder, or no images in it or in the folders in it.
+    """
+    if folder is None:
+        return
+    if not Path(folder).is_dir():
+        raise UsageError(f"{folder} is not a folder of images")
+    try:
+        next(Path(folder).iterdir(), None)
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be read: {error.strerror}") from error
+    if next(images_below(Path(folder)), None) is None:
+        raise UsageError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))})")
+
+
 def load_images(
     folder: Path,
     height: int,
@@ -110,25 +139,22 @@ def load_images(
     limit: int = FROM_FOLDER,
     how: Preprocessing = ASSUMED,
 ) -> Images:
-    """The images of a folder, as (count, height, width, channels); at most `limit` are read.
+    """The images of a folder and of those in it, as (count, height, width, channels).
 
-    They are as `how` makes them: by default the centre, as RGB or grey in [0, 1].
+    Of more than `limit` as many are read, from all of its folders alike. They are as `how` makes
+    them: by default the centre, as RGB or grey in [0, 1].
 
     Raises:
         UsageError: no folder, no images in it, or one that cannot be read.
         MissingDependencyError: pillow is not installed.
     """
-    if not folder.is_dir():
-        raise UsageError(f"{folder} is not a folder of images")
+    check_folder(folder)
     if channels not in (1, 3):
         raise UsageError(f"The model takes {channels} channels, images have 1 or 3")
-    try:
-        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)[:limit]
-    except OSError as error:
-        raise UsageError(f"{folder} cannot be read: {error.strerror}") from error
-    if not paths:
-        raise UsageError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))})")
-    return prepared(paths, how, (height, width), channels)
+    paths = list(images_below(folder))
+    every = max(1.0, len(paths) / limit)
+    chosen = [paths[int(every * number)] for number in range(min(limit, len(paths)))]
+    return prepared(chosen, how, (height, width), channels)
 
 
 def some_images(

@@ -95,6 +95,18 @@ def test_names_are_listed_and_a_misspelt_one_is_found_without_torch() -> None:
     assert "did you mean 'mobilevit_xs' or" in said[0] and said[-1] == "[]"
 
 
+@pytest.mark.parametrize("command", ["convert", "verify", "deploy"])
+def test_a_folder_of_no_images_is_told_of_before_the_work_begins(
+    command: str, run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    targets = [tiny(tmp_path), tmp_path][: 2 if command == "verify" else 1]
+    for folder, said in (("nowhere", "not a folder of images"), ("empty", "holds no images")):
+        ran = run(command, *targets, "--images", tmp_path / folder)
+        assert ran.code == 2 and said in ran.err
+        assert len(ran.err.splitlines()) == 1  # no stage has begun
+
+
 def test_a_misspelt_pattern_is_found(run: Run) -> None:
     ran = run("patterns", "MobileVitBlock")
     assert ran.code == 2

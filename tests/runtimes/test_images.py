@@ -147,7 +147,6 @@ UNREADABLE: dict[str, Callable[[Path], object]] = {
     "png cut off": cut_off("PNG"),
     "jpeg cut off": cut_off("JPEG"),
     "webp cut off": cut_off("WEBP"),
-    "folder": Path.mkdir,
     "pipe": os.mkfifo,
     "device": lambda path: path.symlink_to("/dev/zero"),
     "dangling link": lambda path: path.symlink_to("nowhere"),
@@ -162,6 +161,17 @@ UNREADABLE: dict[str, Callable[[Path], object]] = {
     "psd": lambda path: path.write_bytes(b"8BPS\0\1" + bytes(6) + b"\0\3" + bytes(60)),
     "postscript": lambda path: path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\nshowpage\n"),
 }
+
+
+def test_folders_in_it_are_read_alike(tmp_path: Path) -> None:
+    for number, name in enumerate(("cats", "dogs", "more/dogs")):
+        (tmp_path / name).mkdir(parents=True)
+        for each in range(4):
+            colour = (40 * number, 10 * each, 0)
+            Image.new("RGB", (4, 4), colour).save(tmp_path / name / f"{each}.png")
+    found = load_images(tmp_path, 4, 4, 3, limit=6)
+    assert np.round(255 * found[:, 0, 0, 0]).tolist() == [0, 0, 40, 40, 80, 80]
+    assert len(load_images(tmp_path, 4, 4, 3, limit=100)) == 12
 
 
 @pytest.mark.filterwarnings("ignore:Image size")
