@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from onnx2mvit.base.arguments import check_arguments
 from onnx2mvit.base.json_text import json_text
-from onnx2mvit.base.output import temporary_folder, whole_folder
+from onnx2mvit.base.output import whole_folder
 from onnx2mvit.base.user_files import labels_in
-from onnx2mvit.deployment import _int8, _litert, _onnx, _openvino, _saved_model
+from onnx2mvit.deployment import _int8, _litert
 from onnx2mvit.deployment._comparison import Fidelity, fidelity
 from onnx2mvit.deployment._float64 import judged
-from onnx2mvit.deployment._head import extractors_of
-from onnx2mvit.deployment._interface import Interface, describe_model, in_keras_layout
-from onnx2mvit.deployment._keras_hub import keras_hub_runner, write_keras_hub
+from onnx2mvit.deployment._interface import describe_model, in_keras_layout
+from onnx2mvit.deployment._keras_hub import keras_hub_runner
 from onnx2mvit.deployment._original import Original, find_original, original_of
 from onnx2mvit.deployment._request import (
     MARK,
@@ -30,11 +29,9 @@ from onnx2mvit.deployment._request import (
     size_of,
     target_from,
 )
-from onnx2mvit.deployment._tflite_metadata import add_standard_metadata
-from onnx2mvit.ir.network import Network
+from onnx2mvit.deployment._writing import Job, Progress, write
 from onnx2mvit.lifter.detection import Detections
 from onnx2mvit.runtimes import (
-    SERVE,
     LiteRTRunner,
     OnnxRuntimeRunner,
     OpenVINORunner,
@@ -45,15 +42,9 @@ from onnx2mvit.runtimes import (
 from onnx2mvit.runtimes.runner import batch_size
 from onnx2mvit.version import __version__
 
-if TYPE_CHECKING:
-    import keras
-
 Array = np.ndarray[Any, Any]
-Progress = Callable[[str, int, int], None]
 # int8 can change answers, which one or two images would not show.
 COMPARED = {"float32": 16, "float16": 32, "bfloat16": 32, "int8": 128}
-CALIBRATED, CALIBRATION_SEED = 16, 1
-MOST_IMAGES = 256  # from a folder
 
 
 @dataclass(frozen=True)
@@ -70,57 +61,6 @@ class Deployment:
     def passed(self) -> bool:
         """Whether its answers are as near as its precision allows."""
         return bool(self.report["verdict"] == "passed")
-
-
-@dataclass
-class _Job:
-    """What is wanted, and what is known so far; `source` is the report of the conversion."""
-
-    model: keras.Model
-    format: str
-    precision: str
-    interface: Interface
-    data_format: str
-    source: dict[str, Any]
-    labels: list[str]
-    calibration: str | Path | None
-    progress: Progress
-    network: Network | None
-    losses: list[_int8.Loss] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    signatures: dict[str, list[str]] = field(default_factory=dict)
-    load: str | None = None  # how the file is loaded, where that matters
-
-    @property
-    def file_interface(self) -> Interface:
-        """What the file takes and gives; the model has channels last."""
-        first = self.data_format == "channels_first"
-        return self.interface.channels_first if first else self.interface
-
-    @property
-    def weights(self) -> str | None:
-        """Where the weights are from, as far as the ONNX file said."""
-        found: str | None = self.source.get("onnx", {}).get("weights")
-        return found
-
-    def entries(self) -> dict[str, Any]:
-        """The metadata that goes into the file."""
-        entries: dict[str, Any] = {
-            "model": self.model.name,
-            "weights": self.weights or "unknown",
-            "precision": self.precision,
-            "inputs": {tensor.name: tensor.axes for tensor in self.file_interface.inputs},
-            "outputs": {tensor.name: tensor.axes for tensor in self.file_interface.outputs},
-            "compared_range": [0, 1],
-            "preprocessing": self.interface.preprocessing.as_dict(),
-        }
-        return entries | ({"labels": self.labels} if self.labels else {})
-
-    def images(
-        self, folder: str | Path | None, count: int, seed: int = 0, most: int = MOST_IMAGES
-    ) -> tuple[dict[str, Array], str]:
-        """Inputs by name, images in [0, 1] or of bytes, and what they are."""
-        return self.interface.some_inputs(folder, count, seed, most)
 
 
 def deploy(
@@ -190,7 +130,7 @@ def deploy(
     names = []
     if labels is not None:
         names = labels_in(Path(labels), model.outputs[0].shape[-1], "the model")
-    job = _Job(
+    job = Job(
         model=model,
         format=format,
         precision=precision,
@@ -206,84 +146,15 @@ def deploy(
     with whole_folder(folder, MARK) as work:
         compared = job.images(images or calibration, inputs or COMPARED[precision])
         file = work / file_name
-        _write(job, file)
+        write(job, file)
         comparison = _compare(job, file, original, *compared)
         report = _report(job, file, comparison) | {"target": target_from(folder, target)}
         (work / MARK).write_text(json_text(report), encoding="utf-8")
     return Deployment(folder, folder / file.name, report, comparison, tuple(job.losses))
 
 
-def _write(job: _Job, file: Path) -> None:
-    """Writes the file; a SavedModel is a folder."""
-    job.progress("convert", 0, 1)
-    if job.format == "onnx":
-        _write_onnx(job, file)
-        return
-    if job.format == "openvino":
-        _write_openvino(job, file)
-        return
-    if job.format == "keras_hub":
-        job.notes += write_keras_hub(job.model, file, job.interface)
-        return
-    job.signatures = {SERVE: [tensor.name for tensor in job.interface.outputs]}
-    if job.format == "saved_model":
-        extractors = extractors_of(job.model)
-        _saved_model.write_saved_model(job.model, file, job.interface, extractors)
-        if not extractors:
-            job.notes.append("no head was found, so there is no signature of features")
-        job.signatures |= {name: [name] for name in extractors}
-        return
-    content = _litert.litert_model(job.model, job.interface, half=job.precision == "float16")
-    if job.precision == "int8":
-        content = _to_int8(job, content)
-    content = _litert.add_metadata(content, job.interface, job.entries())
-    content, notes = add_standard_metadata(content, job.interface, job.model.name, job.labels)
-    job.notes += notes
-    file.write_bytes(content)
-
-
-def _write_onnx(job: _Job, file: Path) -> None:
-    job.notes += _onnx.write_onnx(
-        job.model, file, job.interface, job.file_interface, job.entries(), job.network
-    )
-
-
-def _write_openvino(job: _Job, file: Path) -> None:
-    interface, given = job.interface, job.file_interface
-    with temporary_folder() as folder:
-        _write_onnx(job, folder / "model.onnx")
-        model = _openvino.openvino_model(folder / "model.onnx", given)
-        if job.precision == "int8":
-            inputs, blocks = _calibration(job), _blocks(job)
-            model, job.losses = _openvino.quantize(
-                model, blocks, interface, given, inputs, job.progress
-            )
-        _openvino.save_openvino(model, file, job.entries(), job.precision)
-    job.load = _openvino.load_line(file.name, job.precision)
-
-
-def _to_int8(job: _Job, content: bytes) -> bytes:
-    inputs, blocks = _calibration(job), _blocks(job)
-    content, job.losses = _int8.quantize(content, blocks, job.interface, inputs, job.progress)
-    return content
-
-
-def _calibration(job: _Job) -> dict[str, Array]:
-    """The inputs on which int8 is measured."""
-    inputs, described = job.images(job.calibration, CALIBRATED, CALIBRATION_SEED, CALIBRATED)
-    if job.calibration is None:
-        job.notes.append(f"what stays in float32 was chosen on {described}, not on real images")
-    return inputs
-
-
-def _blocks(job: _Job) -> list[str]:
-    """The blocks whose losses are told apart; layers where the report does not name any."""
-    named = [block["path"] for block in job.source.get("blocks", ())]
-    return named or [layer.name for layer in job.model.layers]
-
-
 def _compare(
-    job: _Job, file: Path, original: Original, inputs: dict[str, Array], described: str
+    job: Job, file: Path, original: Original, inputs: dict[str, Array], described: str
 ) -> Fidelity:
     """The answers of the file against those of the original, on as many images as the file takes.
 
@@ -309,7 +180,7 @@ def _compare(
     return found
 
 
-def _detections(job: _Job, given: Mapping[str, str]) -> tuple[Detections, tuple[int, int]] | None:
+def _detections(job: Job, given: Mapping[str, str]) -> tuple[Detections, tuple[int, int]] | None:
     """Which outputs of the file are boxes and their scores, and the size of its images."""
     known, (image, *_) = job.source.get("detections"), job.interface.inputs
     if known is None or not image.is_image or not {known["boxes"], known["scores"]} <= given.keys():
@@ -319,7 +190,7 @@ def _detections(job: _Job, given: Mapping[str, str]) -> tuple[Detections, tuple[
     return replace(how, boxes=given[how.boxes], scores=given[how.scores]), (height, width)
 
 
-def _runner(job: _Job, file: Path) -> Runner:
+def _runner(job: Job, file: Path) -> Runner:
     """The file, on what the model takes."""
     if job.format == "keras_hub":
         return keras_hub_runner(file, job.interface)
@@ -331,7 +202,7 @@ def _runner(job: _Job, file: Path) -> Runner:
     return in_keras_layout(runner, job.interface, job.file_interface)
 
 
-def _report(job: _Job, file: Path, comparison: Fidelity) -> dict[str, Any]:
+def _report(job: Job, file: Path, comparison: Fidelity) -> dict[str, Any]:
     files = [path for path in file.parent.rglob("*") if path.is_file()]
     report: dict[str, Any] = {
         "verdict": "passed" if comparison.passes(job.precision) else "failed",
