@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnx2mvit.ir.graph import Value
-from onnx2mvit.matcher import Array, Expr, Match, Ops, Pattern, Var, alike, constant, each, require
+from onnx2mvit.matcher import (
+    Array,
+    Builder,
+    Expr,
+    Match,
+    Ops,
+    Pattern,
+    Rule,
+    Var,
+    alike,
+    constant,
+    each,
+    require,
+)
 
 if TYPE_CHECKING:
     import keras
@@ -49,6 +62,26 @@ def class_token(x: KerasTensor, num_tokens: int = 1, *, name: str) -> KerasTenso
     index = ops.zeros_like(x[:, :1, 0], dtype="int32") + np.arange(num_tokens, dtype="int32")
     tokens = layers.Embedding(num_tokens, x.shape[-1], name=name)(index)
     return layers.Concatenate(axis=1)([tokens, x])
+
+
+class TokensAround(Rule):
+    """Learned tokens on both sides are put there one side after the other.
+
+    Concat(a, x, b, axis=1), a and b constant → Concat(Concat(a, x), b)
+    """
+
+    needed_by = "YOLOS (arXiv:2106.00666), whose tokens for detection stand last"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        a, b = constant("a"), constant("b")
+        return op.Concat(a, x, b, axis=lambda axis: axis in (1, -2))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        x, axis = m.x, m.root.attrs["axis"]
+        require(x.const is None and x.shape is not None and len(x.shape) == 3, "x is no tokens")
+        images, count, width = x.shape
+        shape = images, count + m.a.const.shape[1], width
+        return new.like_root(new.Concat(m.a, x, axis=axis, shape=shape), m.b, axis=axis)
 
 
 class TokenEmbedding(Pattern):

@@ -11,7 +11,7 @@ from tests.support.graphs import model
 from tests.support.run_graph import assert_same_answers, plain
 
 # Read by tests.support.rules_table.
-COVERS = {"LayerOfParameter", "ConstantScores"}
+COVERS = {"LayerOfParameter", "ConstantScores", "TokensAround"}
 
 RANDOM = np.random.default_rng(0)
 ROWS = RANDOM.normal(size=(1, 4, 6)).astype(np.float32)
@@ -60,3 +60,34 @@ def test_scores_of_constants_are_constants() -> None:
     unify(graph)
     assert ops(graph) == ["Add"]
     assert_same_answers(made, graph)
+
+
+TOKENS: dict[str, Any] = {"a": (3, 1, 6), "b": (3, 2, 6)}
+
+
+def test_tokens_on_both_sides_are_put_there_one_side_after_the_other() -> None:
+    made = model("g (float[3,4,6] x) => (float y) { y = Concat<axis=1>(a, x, b) }", **TOKENS)
+    graph = plain(made)
+    unify(graph)
+    assert ops(graph) == ["Concat", "Concat"]
+    first, second = graph
+    assert first.output.shape == (3, 5, 6)
+    assert second.inputs[0] is first.output
+    assert_same_answers(made, graph)
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        "y = Concat<axis=1>(a, b, x)",
+        "y = Concat<axis=1>(x, a, b)",
+        "s = Sin(x)  y = Concat<axis=1>(a, x, s)",
+        "y = Concat<axis=0>(a, x, c)",
+    ],
+    ids=["both before", "both behind", "computed", "more images"],
+)
+def test_what_is_joined_otherwise_stays(nodes: str) -> None:
+    weights = TOKENS | ({"a": (1, 4, 6), "c": (2, 4, 6)} if "axis=0" in nodes else {})
+    graph = plain(model(f"g (float[3,4,6] x) => (float y) {{ {nodes} }}", **weights))
+    unify(graph)
+    assert ops(graph).count("Concat") == 1
