@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from onnx2mvit.base.quiet import one_line
 from onnx2mvit.builder import block_weights, other_weights
+from onnx2mvit.errors import UnsupportedError
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Value
 from onnx2mvit.ir.network import Network
@@ -146,12 +148,21 @@ class _Proof:
             )
 
     def end_to_end(self, model: keras.Model) -> None:
-        """Compares the answers: several images at once, against each of them by itself."""
+        """Compares the answers: several images at once, against each of them by itself.
+
+        Raises:
+            UnsupportedError: Keras's backend cannot run the model.
+        """
         reference, run = self.reference, as_the_file(model, self.network)
         at_once = min(self.network.batch or BATCH, reference.count)
         for first in range(0, reference.count, at_once):
             count = min(at_once, reference.count - first)
-            together = run(reference.part(first, count)[0])
+            try:
+                together = run(reference.part(first, count)[0])
+            except Exception as error:  # backends have classes of their own
+                raise UnsupportedError(
+                    f"Keras's backend cannot run the model: {one_line(error)}"
+                ) from error
             for start in range(first, first + count, reference.step):
                 images = range(start - first, start - first + reference.step)
                 ours = answers_to(together, reference.axes, images, count)

@@ -6,17 +6,18 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import safetensors.numpy
 from PIL import Image
 
 import onnx2mvit
-from onnx2mvit.errors import InvalidModelError, UsageError
+from onnx2mvit.errors import InvalidModelError, UnsupportedError, UsageError
 from onnx2mvit.runtimes import Comparison
 from onnx2mvit.verifier.verify_model import weak
 from tests.support.command_line import exit_code
-from tests.support.graphs import save, with_tensors
+from tests.support.graphs import model, save, with_tensors
 
 pytestmark = pytest.mark.xdist_group("verify")  # test_mismatch has the same network
 
@@ -176,3 +177,11 @@ def test_masks_of_one_class_prove_little(classes: tuple[int, int], told: bool) -
         output.add(logits, logits)
     notes = weak("logits", output)
     assert any("one class at every pixel" in note for note in notes) == told
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="others have such a softmax")
+def test_what_the_backend_cannot_run_is_refused(tmp_path: Path) -> None:
+    text = """g (float[N,2,2,2,2,3] x) => (float[N,2,2,2,2,3] y) {
+        s = Softmax<axis=3>(x)  y = Sin(s) }"""
+    with pytest.raises(UnsupportedError, match=r"backend cannot run the model: .*Softmax"):
+        onnx2mvit.convert(save(model(text), tmp_path), tmp_path / "out", inputs=2)
