@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.ir.block import Block
+from onnx2mvit.ir.layout import plain
 from onnx2mvit.ir.window import window_of
 from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, p, require
 
@@ -77,6 +78,24 @@ class TokensToImage(Pattern):
         _, tokens, _ = m.shape("x", 3)
         last = (m.prefix_tokens or 0) + m._rows * m._columns
         require(last == tokens, "tokens after those of the image are left out")
+        return stride_of_tokens(m, (m._rows, m._columns))
+
+
+class TokensToPixels(Pattern):
+    """(B, H·W, d) → (B, H, W, d): tokens as an image whose channels stay last.
+
+    A token is a square of the network's image.
+    """
+
+    keras = "image_of_patches"
+    last = True
+    order = staticmethod(plain)
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Rearrange("b (h w) d -> b h w d", x, h=p._rows, w=p._columns)
+
+    def params(self, m: Match) -> dict[str, Any]:
+        m.shape("x", 3)
         return stride_of_tokens(m, (m._rows, m._columns))
 
 

@@ -65,14 +65,24 @@ class Network:
     def single_operators(self) -> tuple[Block, ...]:
         """The blocks of one operator that no pattern took.
 
-        An input or an output that is only turned around in the file needs none in Keras.
+        An input, an output or what blocks read that is only turned around in the file needs none in
+        Keras.
         """
-        border = {*self.graph.inputs, *self.graph.outputs}
         return tuple(
             block
             for block in self.blocks
-            if block.code is not None
-            and not (block.code.is_nothing and border & {*block.inputs, block.output})
+            if block.code is not None and not (block.code.is_nothing and self._as_is(block))
+        )
+
+    def _as_is(self, block: Block) -> bool:
+        """True if what a block gives is taken in the order of axes that it has in Keras."""
+        order = self.layouts[block.output].order
+        border = {*self.graph.inputs, *self.graph.outputs}
+        return bool(border & {*block.inputs, block.output}) or all(
+            isinstance(reader, Block)
+            and reader.code is None
+            and order == reader.pattern.order(len(order))
+            for reader in self.graph.consumers(block.output)
         )
 
     @property

@@ -114,6 +114,21 @@ def test_what_no_pattern_took_is_shown_though_it_is_converted(tmp_path: Path) ->
     assert bare.coverage.single_ops == bare.coverage.nodes == network.coverage.nodes
 
 
+@pytest.mark.parametrize(("reader", "single"), [("Conv(t, w, b)", 0), ("Atan(t)", 2)])
+def test_a_transpose_that_blocks_need_none_for_is_not_counted(
+    reader: str, single: int, tmp_path: Path
+) -> None:
+    """Channels are last before it, and last in Keras after it."""
+    body = (
+        "g (float[2,6,6,4] x) => (float y) { "
+        "n = LayerNormalization(x, s, o)  t = Transpose<perm=[0,3,1,2]>(n)  "
+        f"y = {reader} }}"
+    )
+    weights = {"s": (4,), "o": (4,), "w": WEIGHTS["w"], "b": WEIGHTS["b"]}
+    network = lower(lift(graph(tmp_path, body, **weights)))
+    assert network.coverage.single_ops == single
+
+
 def test_all_its_layers_are_keras_s_own_and_it_loads(mixed: onnx2mvit.Conversion) -> None:
     loaded = keras.models.load_model(mixed.folder / f"{mixed.model.name}.keras")
     for operation in loaded.operations:

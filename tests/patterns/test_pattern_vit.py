@@ -115,6 +115,18 @@ def test_no_image_by_one_detail(tmp_path: Path, text: Text, reason: str) -> None
     assert text.reason(tmp_path, "TokensToImage", **how).startswith(reason)
 
 
+def test_tokens_become_an_image_with_channels_last(tmp_path: Path) -> None:
+    text = WHOLE.but("  o = Transpose<perm=[0,3,1,2]>(r)", "")
+    network = text.lifted(tmp_path, image=IMAGE, outputs="r")
+    assert [block.kind for block in network.blocks] == ["ViTEmbeddings", "TokensToPixels"]
+    assert only(network, "TokensToPixels").params == {"stride": PATCH}
+    how = {"image": IMAGE, "outputs": "r"}
+    text = text.having(image=[BATCH, *GRID[::-1], DIM])
+    assert not every(text.lifted(tmp_path, **how), "TokensToPixels")
+    reason = "tokens are no parts of the image"
+    assert text.reason(tmp_path, "TokensToPixels", **how).startswith(reason)
+
+
 STRIDE_2 = PATCHES.but(
     "strides=[4,4]", "strides=[2,2]", flat=[BATCH, DIM, 15], **{"pos": (1, 15, DIM)}
 )
