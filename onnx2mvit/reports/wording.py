@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-FOR_FINE_TUNING = "For fine-tuning, export again with it kept (docs: README)."
+FOR_FINE_TUNING = "For fine-tuning, export again with it kept (docs/howto/convert.md)."
 # By what a report says of batch normalization.
 NOTES = {
     "folded": "The exporter folded batch normalization into the convolutions, and it cannot be "

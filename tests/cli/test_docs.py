@@ -1,11 +1,13 @@
 """What the documentation shows of patterns and of the command line is what is there."""
 
 import inspect
+import json
 import re
 import textwrap
 from pathlib import Path
 
 from onnx2mvit.matcher.registry import builtin_patterns
+from tests.support import commands_page
 from tests.support.command_line import Run
 
 ROOT = Path(__file__).parent.parent.parent
@@ -37,3 +39,22 @@ def test_options_and_files_that_the_page_names_exist(run: Run) -> None:
     assert all(option in options for option in ("--graph", "--why", "--depth"))
     for link in re.findall(r"\]\(\.\./([\w/.]+)\)", PAGE):
         assert (ROOT / link).is_file(), link
+
+
+def test_the_page_of_commands_is_their_help(run: Run) -> None:
+    page = commands_page.TARGET.read_text(encoding="utf-8")
+    assert page == commands_page.page()
+    for command in re.findall(r"^## onnx2mvit (\w+)$", page, re.MULTILINE):
+        chapter = page.partition(f"## onnx2mvit {command}\n")[2].partition("\n## ")[0]
+        options = re.findall(r"^│ +(--[\w-]+)", run(command, "--help").out, re.MULTILINE)
+        assert len(options) > 2
+        assert [option for option in options if option not in f"{chapter}--help"] == []
+
+
+def test_the_keys_of_the_report_on_the_page_are_those_of_its_schema() -> None:
+    page = (ROOT / "docs" / "output.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| ((?:`\w+`(?:, )?)+) \|", page.partition("## report.json")[2], re.MULTILINE
+    )
+    schema = json.loads((ROOT / "docs" / "report.schema.json").read_text(encoding="utf-8"))
+    assert {key for row in rows for key in re.findall(r"\w+", row)} == set(schema["properties"])

@@ -1,15 +1,15 @@
-"""README's table of accuracies is in the form that its generator writes, of the same networks."""
+"""The table of accuracies is in the form that its generator writes, of the same networks."""
 
 import re
 
-from tests.support.readme_tables import cells
-from tests.support.results_table import COMMAND, COUNT, FORMS, HEAD, HUB, row, unknown
+from tests.support.page_tables import cells
+from tests.support.results_table import COMMAND, COUNT, FORMS, HEAD, HUB, PAGE, row, unknown
 
 SHARE = r"(?:\d+\.\d %|–)"
 
 
 def test_every_network_is_in_it() -> None:
-    shown = [(name, re.sub(r"^[\d,]+ ", "", images)) for name, images, *_ in cells(HEAD)]
+    shown = [(name, re.sub(r"^[\d,]+ ", "", images)) for name, images, *_ in cells(PAGE, HEAD)]
     imagenet = f"ImageNet: {COMMAND}"
     assert [each for each in shown if each[1] not in (imagenet, "of ImageNet")] == [
         ("EfficientNet-Lite0", "photographs"),
@@ -22,7 +22,7 @@ def test_every_network_is_in_it() -> None:
 
 
 def test_its_cells_are_shares_of_right_and_of_agreeing_answers() -> None:
-    for _, images, theirs, *ours in cells(HEAD):
+    for _, images, theirs, *ours in cells(PAGE, HEAD):
         assert len(ours) == len(FORMS) - 1 and re.fullmatch(SHARE, theirs)
         known = images != f"ImageNet: {COMMAND}"
         assert all(re.fullmatch(rf"{SHARE} \({SHARE}\)" if known else "–", each) for each in ours)

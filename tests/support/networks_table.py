@@ -1,4 +1,4 @@
-"""Writes README.md's table of networks: every export in `exported_onnx/skeletons`, converted.
+"""Writes the table of docs/networks.md: every export in `exported_onnx/skeletons`, converted.
 
 python -m tests.support.networks_table [NAME…]
 
@@ -21,8 +21,9 @@ from typing import Any
 import onnx2mvit
 from onnx2mvit.base.backend import import_keras
 from onnx2mvit.matcher.registry import builtin_patterns
-from tests.support import readme_tables, skeletons
+from tests.support import page_tables, skeletons
 
+PAGE = page_tables.DOCS / "networks.md"
 HEAD = (
     "| network | exports | blocks | paper | nodes in blocks | error | lines | CPU s |\n"
     "|---|--:|---|---|--:|--:|--:|--:|"
@@ -46,7 +47,7 @@ def row(network: str, exports: list[Path]) -> str:
     kinds = list(dict.fromkeys(kind for report, *_ in made for kind in kinds_of(report["blocks"])))
     shares = [report["coverage"]["in_blocks"] / report["coverage"]["nodes"] for report, *_ in made]
     error = max(report["verification"]["max_rel_error"] for report, *_ in made)
-    return readme_tables.row(
+    return page_tables.row(
         network,
         str(len(exports)),
         ", ".join(f"`{kind}`" for kind in kinds[:SHOWN]),
@@ -125,7 +126,7 @@ PAPERS = _papers()
 
 if __name__ == "__main__":
     asked = sys.argv[1:]
-    readme_tables.require(HEAD)
+    page_tables.require(PAGE, HEAD)
     rows = []
     print(HEAD)
     for network, exports in networks().items():
@@ -133,4 +134,4 @@ if __name__ == "__main__":
             rows.append(row(network, exports))
             print(rows[-1], flush=True)
     if not asked:
-        readme_tables.write(HEAD, rows)
+        page_tables.write(PAGE, HEAD, rows)

@@ -1,4 +1,4 @@
-"""Writes README.md's table of accuracies: trained networks in every form, on images.
+"""Writes the table of docs/results.md: trained networks in every form, on images.
 
 python -m tests.support.results_table [IMAGENET]
 
@@ -25,7 +25,7 @@ from onnx2mvit.base.backend import import_keras
 from onnx2mvit.base.quiet import as_command_line, quiet
 from onnx2mvit.errors import Onnx2mvitError
 from onnx2mvit.reader.preprocessing import Given
-from tests.support import readme_tables
+from tests.support import page_tables
 from tests.support.trained import (
     DIRECTION,
     DOGS,
@@ -43,7 +43,8 @@ from tests.support.trained import (
 )
 
 FORMS = ("onnxruntime", "Keras", "LiteRT float32", "LiteRT float16", "LiteRT int8")
-HEAD = readme_tables.row("network", "images", *FORMS) + "\n|---|---|" + "--:|" * len(FORMS)
+PAGE = page_tables.DOCS / "results.md"
+HEAD = page_tables.row("network", "images", *FORMS) + "\n|---|---|" + "--:|" * len(FORMS)
 COUNT = 200  # crops and lines
 HUB = ("mobilevit_xxs", "mobilevit_xs", "mobilevit_s", "mobilevitv2_100")
 LITE0 = "efficientnet_lite0"
@@ -90,12 +91,12 @@ def row(name: str, shown: str, report: Mapping[str, Any], known: bool = True) ->
         right = f"{100 * each['top1']:.1f} %" if known else "–"
         agrees = "" if each["agreement"] is None else f" ({100 * each['agreement']:.1f} %)"
         cells.append(right + agrees)
-    return readme_tables.row(name, f"{report['images']:,} {shown}", *cells)
+    return page_tables.row(name, f"{report['images']:,} {shown}", *cells)
 
 
 def unknown(name: str) -> str:
     """The row of a network whose weights or images are not here."""
-    return readme_tables.row(name, f"ImageNet: {COMMAND}", *("–" * len(FORMS)))
+    return page_tables.row(name, f"ImageNet: {COMMAND}", *("–" * len(FORMS)))
 
 
 def text_direction(folder: Path) -> Iterator[str]:
@@ -174,7 +175,7 @@ def rows(imagenet: Path | None) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    readme_tables.require(HEAD)
+    page_tables.require(PAGE, HEAD)
     made = []
     print(HEAD)
     try:
@@ -184,4 +185,4 @@ if __name__ == "__main__":
                 print(each, flush=True)
     except pytest.skip.Exception as missing:
         raise SystemExit(str(missing)) from missing
-    readme_tables.write(HEAD, made)
+    page_tables.write(PAGE, HEAD, made)
