@@ -3,13 +3,13 @@
 Importing this package imports neither Keras, nor TensorFlow, nor LiteRT.
 """
 
-from onnx2mvit.deployment._comparison import Fidelity
-from onnx2mvit.deployment._deployment import Deployment, deploy
-from onnx2mvit.deployment._interface import describe_model
-from onnx2mvit.deployment._litert import litert_metadata, litert_model
-from onnx2mvit.deployment._onnx import write_onnx
-from onnx2mvit.deployment._openvino import openvino_model
-from onnx2mvit.deployment._request import FORMATS, PRECISIONS
+from onnx2mvit.deployment.comparison import Fidelity
+from onnx2mvit.deployment.deployment import Deployment, deploy
+from onnx2mvit.deployment.interface import describe_model
+from onnx2mvit.deployment.litert import litert_metadata, litert_model
+from onnx2mvit.deployment.onnx import write_onnx
+from onnx2mvit.deployment.openvino import openvino_model
+from onnx2mvit.deployment.request import FORMATS, PRECISIONS
 
 __all__ = [
     "FORMATS",

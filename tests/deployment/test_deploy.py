@@ -1,8 +1,6 @@
 """Deployed files run by themselves and answer as the network that they were made of."""
 
 import json
-import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,15 +9,14 @@ import numpy as np
 import pytest
 
 import onnx2mvit
-from onnx2mvit.base.optional import import_tensorflow, optional
+from onnx2mvit.base.optional import optional
 from onnx2mvit.deployment import Deployment
-from onnx2mvit.deployment._comparison import fidelity
-from onnx2mvit.deployment._int8 import GOAL, SPENT, Loss, choose
-from onnx2mvit.deployment._litert import METADATA, operators, refuse_flex
-from onnx2mvit.errors import MissingDependencyError, UnsupportedError, UsageError
+from onnx2mvit.deployment.comparison import fidelity
+from onnx2mvit.deployment.int8 import GOAL, SPENT, Loss, choose
+from onnx2mvit.deployment.litert import METADATA, operators
+from onnx2mvit.errors import UsageError
 from onnx2mvit.exporter.torch_export import Request
 from onnx2mvit.runtimes import Comparison, Inputs, LiteRTRunner, Outputs, SavedModelRunner
-from tests.support.command_line import exit_code
 from tests.support.graphs import model, save
 from tests.support.networks import exported
 from tests.support.skeletons import USUAL
@@ -32,14 +29,6 @@ pytestmark = pytest.mark.xdist_group("deploy")  # its fixtures are slow to make
 
 SIZE = (64, 64)
 CLASSES = "scores"
-SMALL = """g (float[N,3,32,32] pixels) => (float[N,10] scores) {
-    c = Conv<pads=[1,1,1,1]>(pixels, w, b)
-    s = Sigmoid(c)
-    a = Mul(c, s)
-    p = GlobalAveragePool(a)
-    f = Flatten<axis=1>(p)
-    scores = Gemm<transB=1>(f, v, d)
-}"""
 Array = np.ndarray[Any, Any]
 
 
@@ -75,14 +64,6 @@ def network(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     folder = onnx2mvit.convert(file, output, verify=False).folder
     blocks = {"conv_1", "layer_3.1", "classifier"}
     return Network(file, folder, 10, ("pixel_values", "logits"), (6, blocks), 0.6)
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network of one convolution and a classifier, converted; its ONNX file is beside it."""
-    output = tmp_path_factory.mktemp("small")
-    made = model(SMALL, w=(16, 3, 3, 3), b=(16,), v=(10, 16), d=(10,))
-    return onnx2mvit.convert(save(made, output, "small.onnx"), output, verify=False).folder
 
 
 @pytest.fixture(scope="module")
@@ -133,9 +114,9 @@ def test_the_report_lies_beside_the_file(whole: Deployment) -> None:
 
 
 def test_another_size_and_batch_are_compared_with_keras_and_that_is_said(
-    small: Path, output: Path
+    classifier: Path, output: Path
 ) -> None:
-    made = onnx2mvit.deploy(small, output, image_size=SIZE, batch=3, inputs=5)
+    made = onnx2mvit.deploy(classifier, output, image_size=SIZE, batch=3, inputs=5)
     assert made.passed
     assert made.comparison.count == 5
     assert made.report["inputs"][0]["shape"] == [3, *SIZE, 3]
@@ -167,8 +148,8 @@ def test_float64_tells_rounding_from_a_wrong_file(
     assert not onnx2mvit.deploy(folder, tmp_path / "wrong", inputs=2).passed
 
 
-def test_float16_weights_are_float16_and_the_answers_near(small: Path, output: Path) -> None:
-    made = onnx2mvit.deploy(small, output, precision="float16", inputs=4)
+def test_float16_weights_are_float16_and_the_answers_near(classifier: Path, output: Path) -> None:
+    made = onnx2mvit.deploy(classifier, output, precision="float16", inputs=4)
     assert made.passed
     assert made.comparison.against == "onnxruntime on small.onnx"  # it lies beside the folder
     assert 1e-5 < made.comparison.max_rel_error <= 1e-2
@@ -203,8 +184,10 @@ def test_int8_weights_have_a_scale_for_each_channel(int8: Deployment) -> None:
     assert min(scales) > 1
 
 
-def test_a_saved_model_has_a_classifier_and_a_feature_extractor(small: Path, output: Path) -> None:
-    made = onnx2mvit.deploy(small, output, format="saved_model", image_size=SIZE, inputs=2)
+def test_a_saved_model_has_a_classifier_and_a_feature_extractor(
+    classifier: Path, output: Path
+) -> None:
+    made = onnx2mvit.deploy(classifier, output, format="saved_model", image_size=SIZE, inputs=2)
     assert made.passed
     assert SavedModelRunner(made.file)(images(3))[CLASSES].shape == (3, 10)
     features = SavedModelRunner(made.file, "features")(images(3))["features"]
@@ -216,20 +199,22 @@ def test_a_saved_model_has_a_classifier_and_a_feature_extractor(small: Path, out
     }
 
 
-def test_an_onnx_file_has_the_names_and_any_batch(small: Path, output: Path) -> None:
+def test_an_onnx_file_has_the_names_and_any_batch(classifier: Path, output: Path) -> None:
     import onnxruntime
 
-    made = onnx2mvit.deploy(small, output, format="onnx", image_size=SIZE, inputs=2)
+    made = onnx2mvit.deploy(classifier, output, format="onnx", image_size=SIZE, inputs=2)
     assert made.passed
     session = onnxruntime.InferenceSession(made.file)
     (scores,) = session.run([CLASSES], {"pixels": images(3)})
     assert scores.shape == (3, 10)
 
 
-def test_labels_and_layout_are_in_the_metadata(small: Path, output: Path, tmp_path: Path) -> None:
+def test_labels_and_layout_are_in_the_metadata(
+    classifier: Path, output: Path, tmp_path: Path
+) -> None:
     labels = tmp_path / "labels.txt"
     labels.write_text("\n".join(f"class {number}" for number in range(10)))
-    made = onnx2mvit.deploy(small, output, labels=labels, inputs=1)
+    made = onnx2mvit.deploy(classifier, output, labels=labels, inputs=1)
     tools = optional("ai_edge_litert.tools.flatbuffer_utils", extra="deploy")
     written = tools.read_model_from_bytearray(bytearray(made.file.read_bytes()))
     (entry,) = (each for each in written.metadata if each.name == METADATA.encode())
@@ -238,106 +223,12 @@ def test_labels_and_layout_are_in_the_metadata(small: Path, output: Path, tmp_pa
     assert found["inputs"] == {"pixels": ["batch", "height", "width", "channels"]}
     labels.write_text("one\ntwo\n")
     with pytest.raises(UsageError, match="2 labels, the model has 10 classes"):
-        onnx2mvit.deploy(small, output, labels=labels)
+        onnx2mvit.deploy(classifier, output, labels=labels)
 
 
-def test_operators_of_tensorflow_are_refused() -> None:
-    tensorflow = import_tensorflow()
-    module = tensorflow.Module()
-    signature = [tensorflow.TensorSpec((4, 4), "float32")]
-    module.root = tensorflow.function(tensorflow.linalg.cholesky, input_signature=signature)
-    made = module.root.get_concrete_function()
-    converter = tensorflow.lite.TFLiteConverter.from_concrete_functions([made], module)
-    converter.target_spec.supported_ops = [tensorflow.lite.OpsSet.SELECT_TF_OPS]
-    with pytest.raises(UnsupportedError, match="FlexCholesky"):
-        refuse_flex(converter.convert())
-
-
-def test_a_wrong_answer_is_a_failure_with_5(
-    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answer = LiteRTRunner.__call__
-
-    def wrong(self: LiteRTRunner, inputs: Inputs) -> Outputs:
-        return {name: array + 0.01 for name, array in answer(self, inputs).items()}
-
-    monkeypatch.setattr(LiteRTRunner, "__call__", wrong)
-    assert exit_code("deploy", small, "--inputs", 1, "-o", tmp_path) == 5
-    report = json.loads((tmp_path / "small_litert_float32/deploy.json").read_text())
-    assert report["verdict"] == "failed"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "message"),
-    [
-        (("--format", "onnx", "--precision", "int8"), 2, "int8 is for litert"),
-        (("--image-size", "16"), 2, "from 32 to 8192"),
-        (("--batch", "0"), 2, "greater than or equal to 1"),
-        (("--format", "pdf"), 2, "is not one of"),
-        (("--images", "nowhere"), 2, "not a folder of images"),
-        (("--onnx", "nowhere.onnx"), 3, "nowhere.onnx does not exist"),
-        (("-o", "/proc/nowhere"), 1, "cannot be written"),
-    ],
-)
-def test_what_cannot_be_done_is_one_message_and_a_code(
-    small: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    arguments: tuple[str, ...],
-    code: int,
-    message: str,
-) -> None:
-    assert exit_code("deploy", small, "-o", tmp_path / "out", *arguments) == code
-    err = capsys.readouterr().err
-    assert message in err
-    assert "Traceback" not in err
-    assert not list(tmp_path.rglob("*.tflite"))
-
-
-def test_what_is_no_converted_model_is_refused_with_3(tmp_path: Path) -> None:
-    assert exit_code("deploy", tmp_path) == 3
-
-
-def test_a_model_of_no_images_has_no_image_size(tmp_path: Path) -> None:
-    import keras
-
-    numbers = keras.Input((6,))
-    keras.Model(numbers, keras.layers.Dense(2)(numbers)).save(tmp_path / "net.keras")
-    assert exit_code("deploy", tmp_path / "net.keras", "-o", tmp_path, "--image-size", 64) == 2
-
-
-def test_a_folder_of_someone_else_is_left_alone(small: Path, tmp_path: Path) -> None:
-    theirs = tmp_path / "small_litert_float32"
-    theirs.mkdir()
-    (theirs / "diary.txt").write_text("mine")
-    assert exit_code("deploy", small, "-o", tmp_path) == 2
-    assert (theirs / "diary.txt").read_text() == "mine"
-
-
-def test_another_onnx_file_is_refused(network: Network, small: Path, tmp_path: Path) -> None:
+def test_another_onnx_file_is_refused(network: Network, classifier: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is not the file that"):
-        onnx2mvit.deploy(small, tmp_path, onnx=network.file)
-
-
-@pytest.mark.parametrize(
-    ("missing", "arguments"),
-    [
-        ("ai_edge_litert.interpreter", {}),
-        ("ai_edge_quantizer.quantizer", {"precision": "int8"}),
-        ("tf2onnx.handler", {"format": "onnx"}),
-    ],
-)
-def test_a_package_that_is_missing_is_named(
-    small: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    missing: str,
-    arguments: dict[str, str],
-) -> None:
-    monkeypatch.setitem(sys.modules, missing, None)
-    apart = Path(shutil.copy(small / "small.keras", tmp_path))  # from its ONNX file
-    with pytest.raises(MissingDependencyError, match=r"onnx2mvit\[deploy\]"):
-        onnx2mvit.deploy(apart, tmp_path, **arguments)  # type: ignore[arg-type]
+        onnx2mvit.deploy(classifier, tmp_path, onnx=network.file)
 
 
 def test_the_comparison_counts_what_it_says() -> None:

@@ -11,7 +11,7 @@ import pytest
 import onnx2mvit
 from onnx2mvit.builder import build
 from onnx2mvit.conversion import Conversion
-from onnx2mvit.deployment._interface import describe_model
+from onnx2mvit.deployment.interface import describe_model
 from onnx2mvit.errors import UnsupportedError
 from onnx2mvit.ir.image_size import ImageSize
 from onnx2mvit.reports import how_read

@@ -17,7 +17,7 @@ import numpy as np
 
 from onnx2mvit.base.optional import optional
 from onnx2mvit.base.quiet import quiet
-from onnx2mvit.deployment._interface import Interface
+from onnx2mvit.deployment.interface import Interface
 from onnx2mvit.errors import UnsupportedError
 from onnx2mvit.runtimes import Inputs, LiteRTRunner, Outputs, compare, sqnr_db
 from onnx2mvit.runtimes.comparison import loudness

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.base.optional import import_tensorflow, optional
 from onnx2mvit.builder import at_size, image_input, load
-from onnx2mvit.deployment._interface import DATA_FORMATS
+from onnx2mvit.deployment.interface import DATA_FORMATS
 from onnx2mvit.errors import UsageError
 from onnx2mvit.ir.image_size import ImageSize
 from onnx2mvit.reports import report_beside

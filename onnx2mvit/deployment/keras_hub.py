@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from onnx2mvit.base.optional import optional
 from onnx2mvit.base.quiet import quiet
 from onnx2mvit.builder.calls import Call, Calls, calls_of
-from onnx2mvit.deployment._head import linear_head
-from onnx2mvit.deployment._interface import Interface
+from onnx2mvit.deployment.head import linear_head
+from onnx2mvit.deployment.interface import Interface
 from onnx2mvit.errors import UnsupportedError
 from onnx2mvit.ir.preprocessing import Preprocessing
 from onnx2mvit.runtimes import KerasRunner, Runner

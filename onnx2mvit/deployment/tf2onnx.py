@@ -9,7 +9,7 @@ import numpy as np
 from onnx2mvit.base.optional import import_tensorflow, optional
 from onnx2mvit.base.output import temporary_folder
 from onnx2mvit.base.quiet import one_line, quiet
-from onnx2mvit.deployment._interface import Interface
+from onnx2mvit.deployment.interface import Interface
 from onnx2mvit.errors import UnsupportedError
 from onnx2mvit.runtimes import exact_means
 

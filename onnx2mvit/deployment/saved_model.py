@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.base.optional import import_tensorflow
 from onnx2mvit.base.quiet import quiet
-from onnx2mvit.deployment._interface import Interface
+from onnx2mvit.deployment.interface import Interface
 from onnx2mvit.runtimes import SERVE
 
 if TYPE_CHECKING:

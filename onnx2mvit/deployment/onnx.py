@@ -15,8 +15,8 @@ import numpy as np
 import onnx
 
 from onnx2mvit.builder import weights_by_path
-from onnx2mvit.deployment._interface import Interface, Tensor, in_keras_layout
-from onnx2mvit.deployment._tf2onnx import traced_model
+from onnx2mvit.deployment.interface import Interface, Tensor, in_keras_layout
+from onnx2mvit.deployment.tf2onnx import traced_model
 from onnx2mvit.emitter import Port, inference_model
 from onnx2mvit.errors import InvalidModelError, UnsupportedError
 from onnx2mvit.ir.graph import Value

@@ -11,7 +11,7 @@ import numpy as np
 
 from onnx2mvit.base.user_files import sha256_of
 from onnx2mvit.builder import block_weights, in_float64, other_weights
-from onnx2mvit.deployment._interface import Interface
+from onnx2mvit.deployment.interface import Interface
 from onnx2mvit.errors import UsageError
 from onnx2mvit.reports import how_read
 from onnx2mvit.runtimes import (

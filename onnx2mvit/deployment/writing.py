@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnx2mvit.base.output import temporary_folder
-from onnx2mvit.deployment import _int8, _litert, _onnx, _openvino, _saved_model
-from onnx2mvit.deployment._head import extractors_of
-from onnx2mvit.deployment._interface import Interface
-from onnx2mvit.deployment._keras_hub import write_keras_hub
-from onnx2mvit.deployment._tflite_metadata import add_standard_metadata
+from onnx2mvit.deployment import int8, litert, onnx, openvino, saved_model
+from onnx2mvit.deployment.head import extractors_of
+from onnx2mvit.deployment.interface import Interface
+from onnx2mvit.deployment.keras_hub import write_keras_hub
+from onnx2mvit.deployment.tflite_metadata import add_standard_metadata
 from onnx2mvit.ir.network import Network
 from onnx2mvit.runtimes import SERVE
 
@@ -41,7 +41,7 @@ class Job:
     calibration: str | Path | None
     progress: Progress
     network: Network | None
-    losses: list[_int8.Loss] = field(default_factory=list)
+    losses: list[int8.Loss] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     signatures: dict[str, list[str]] = field(default_factory=dict)
     load: str | None = None  # how the file is loaded, where that matters
@@ -93,22 +93,22 @@ def write(job: Job, file: Path) -> None:
     job.signatures = {SERVE: [tensor.name for tensor in job.interface.outputs]}
     if job.format == "saved_model":
         extractors = extractors_of(job.model)
-        _saved_model.write_saved_model(job.model, file, job.interface, extractors)
+        saved_model.write_saved_model(job.model, file, job.interface, extractors)
         if not extractors:
             job.notes.append("no head was found, so there is no signature of features")
         job.signatures |= {name: [name] for name in extractors}
         return
-    content = _litert.litert_model(job.model, job.interface, half=job.precision == "float16")
+    content = litert.litert_model(job.model, job.interface, half=job.precision == "float16")
     if job.precision == "int8":
         content = _to_int8(job, content)
-    content = _litert.add_metadata(content, job.interface, job.entries())
+    content = litert.add_metadata(content, job.interface, job.entries())
     content, notes = add_standard_metadata(content, job.interface, job.model.name, job.labels)
     job.notes += notes
     file.write_bytes(content)
 
 
 def _write_onnx(job: Job, file: Path) -> None:
-    job.notes += _onnx.write_onnx(
+    job.notes += onnx.write_onnx(
         job.model, file, job.interface, job.file_interface, job.entries(), job.network
     )
 
@@ -117,19 +117,19 @@ def _write_openvino(job: Job, file: Path) -> None:
     interface, given = job.interface, job.file_interface
     with temporary_folder() as folder:
         _write_onnx(job, folder / "model.onnx")
-        model = _openvino.openvino_model(folder / "model.onnx", given)
+        model = openvino.openvino_model(folder / "model.onnx", given)
         if job.precision == "int8":
             inputs, blocks = _calibration(job), _blocks(job)
-            model, job.losses = _openvino.quantize(
+            model, job.losses = openvino.quantize(
                 model, blocks, interface, given, inputs, job.progress
             )
-        _openvino.save_openvino(model, file, job.entries(), job.precision)
-    job.load = _openvino.load_line(file.name, job.precision)
+        openvino.save_openvino(model, file, job.entries(), job.precision)
+    job.load = openvino.load_line(file.name, job.precision)
 
 
 def _to_int8(job: Job, content: bytes) -> bytes:
     inputs, blocks = _calibration(job), _blocks(job)
-    content, job.losses = _int8.quantize(content, blocks, job.interface, inputs, job.progress)
+    content, job.losses = int8.quantize(content, blocks, job.interface, inputs, job.progress)
     return content
 
 

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from onnx2mvit.base.optional import optional
-from onnx2mvit.deployment._interface import Interface, Tensor
-from onnx2mvit.deployment._litert import add_buffer
+from onnx2mvit.deployment.interface import Interface, Tensor
+from onnx2mvit.deployment.litert import add_buffer
 from onnx2mvit.errors import MissingDependencyError
 from onnx2mvit.ir.preprocessing import Preprocessing
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from onnx2mvit.base.optional import import_tensorflow, optional
 from onnx2mvit.base.quiet import one_line, quiet
-from onnx2mvit.deployment._interface import Interface
-from onnx2mvit.deployment._saved_model import write_saved_model
+from onnx2mvit.deployment.interface import Interface
+from onnx2mvit.deployment.saved_model import write_saved_model
 from onnx2mvit.errors import UnsupportedError
 from onnx2mvit.runtimes import SERVE
 

@@ -18,8 +18,8 @@ import numpy as np
 
 from onnx2mvit.base.optional import optional
 from onnx2mvit.base.quiet import loggers_at, quiet
-from onnx2mvit.deployment._int8 import Loss, Operator, Progress, by_block, chosen
-from onnx2mvit.deployment._interface import Interface, in_keras_layout, turned
+from onnx2mvit.deployment.int8 import Loss, Operator, Progress, by_block, chosen
+from onnx2mvit.deployment.interface import Interface, in_keras_layout, turned
 from onnx2mvit.runtimes import OpenVINORunner, Outputs, import_openvino
 from onnx2mvit.runtimes.openvino_runner import HINT, NAMES, PINNED
 from onnx2mvit.runtimes.runner import batch_size, rows

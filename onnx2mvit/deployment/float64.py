@@ -9,8 +9,8 @@ import numpy as np
 
 from onnx2mvit.base.quiet import one_line
 from onnx2mvit.builder import float64_allowed, in_float64
-from onnx2mvit.deployment._interface import Interface
-from onnx2mvit.deployment._original import Original
+from onnx2mvit.deployment.interface import Interface
+from onnx2mvit.deployment.original import Original
 from onnx2mvit.runtimes import KerasRunner, Outputs, compare
 from onnx2mvit.runtimes.float64_runner import widened
 from onnx2mvit.runtimes.runner import Runner, answers_to, batch_size, joined, rows

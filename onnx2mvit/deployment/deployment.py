@@ -14,13 +14,13 @@ from onnx2mvit.base.arguments import check_arguments
 from onnx2mvit.base.json_text import json_text
 from onnx2mvit.base.output import whole_folder
 from onnx2mvit.base.user_files import labels_in
-from onnx2mvit.deployment import _int8, _litert
-from onnx2mvit.deployment._comparison import Fidelity, fidelity
-from onnx2mvit.deployment._float64 import judged
-from onnx2mvit.deployment._interface import describe_model, in_keras_layout
-from onnx2mvit.deployment._keras_hub import keras_hub_runner
-from onnx2mvit.deployment._original import Original, find_original, original_of
-from onnx2mvit.deployment._request import (
+from onnx2mvit.deployment import int8, litert
+from onnx2mvit.deployment.comparison import Fidelity, fidelity
+from onnx2mvit.deployment.float64 import judged
+from onnx2mvit.deployment.interface import describe_model, in_keras_layout
+from onnx2mvit.deployment.keras_hub import keras_hub_runner
+from onnx2mvit.deployment.original import Original, find_original, original_of
+from onnx2mvit.deployment.request import (
     MARK,
     check,
     load_with_report,
@@ -29,7 +29,7 @@ from onnx2mvit.deployment._request import (
     size_of,
     target_from,
 )
-from onnx2mvit.deployment._writing import Job, Progress, write
+from onnx2mvit.deployment.writing import Job, Progress, write
 from onnx2mvit.lifter.detection import Detections
 from onnx2mvit.runtimes import (
     LiteRTRunner,
@@ -55,7 +55,7 @@ class Deployment:
     file: Path
     report: dict[str, Any]
     comparison: Fidelity
-    losses: tuple[_int8.Loss, ...] = ()
+    losses: tuple[int8.Loss, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -222,7 +222,7 @@ def _report(job: Job, file: Path, comparison: Fidelity) -> dict[str, Any]:
     if job.load is not None:
         report["load"] = job.load
     if job.format == "litert":
-        report["operators"] = dict(_litert.operators(file.read_bytes()).most_common())
+        report["operators"] = dict(litert.operators(file.read_bytes()).most_common())
     if job.losses:
         report["blocks"] = [loss.as_dict() for loss in job.losses]
     return report
