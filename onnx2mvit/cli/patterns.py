@@ -49,7 +49,7 @@ def row(pattern: Pattern) -> dict[str, str | list[str]]:
         "kind": pattern.kind,
         "papers": papers(pattern),
         "is": "leaf" if pattern.is_leaf else "model" if pattern.nested else "block",
-        "becomes": f"layers.{pattern.layer}" if pattern.is_leaf else f"{pattern.keras}(…)",
+        "becomes": f"{pattern.keras}(…)" if pattern.keras else f"layers.{pattern.layer}",
     }
 
 

@@ -41,6 +41,13 @@ def test_options_and_files_that_the_page_names_exist(run: Run) -> None:
         assert (ROOT / link).is_file(), link
 
 
+def test_every_pattern_becomes_a_layer_or_a_function(run: Run) -> None:
+    made = {told["kind"]: told["becomes"] for told in json.loads(run("patterns", "--json").out)}
+    assert made["Dense"] == "layers.Dense" and made["RepVGGBlock"] == "repvgg_block(…)"
+    assert made["LayerScale"] == "layer_scaled(…)"  # a weight of its own, and no layer of Keras
+    assert "layers.None" not in made.values()
+
+
 def test_the_page_of_commands_is_their_help(run: Run) -> None:
     page = commands_page.TARGET.read_text(encoding="utf-8")
     assert page == commands_page.page()

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import re
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
@@ -74,3 +75,32 @@ def test_the_snippets_of_a_page_run(page: Path, learned: Path, tmp_path: Path) -
 def test_its_slow_snippets_run_too(page: Path, learned: Path, tmp_path: Path) -> None:
     shutil.copytree(learned, tmp_path, dirs_exist_ok=True)
     run_all([each for each in snippets(page) if not each.left_alone], tmp_path, captured)
+
+
+@pytest.mark.parametrize("page", [TUTORIAL, *OTHERS], ids=str)
+def test_no_snippet_of_a_page_is_overlooked(page: Path) -> None:
+    fences = re.findall(r"^ *```(?:python|sh|console)$", page.read_text("utf-8"), re.MULTILINE)
+    assert len(snippets(page)) == len(fences)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("```console\n$ onnx2mvit patterns Dense\nNoSuchLine\n```\n", r"page\.md:1"),
+        ("```sh\nonnx2mvit inspect nowhere.onnx\n```\n", "nowhere.onnx does not exist"),
+        ("```sh\npip install keras\n```\n", "pip is not run"),
+        ("<!-- in README.md -->\n```python\nno_such_line()\n```\n", "is not in README.md"),
+    ],
+)
+def test_what_is_not_so_is_found(text: str, why: str, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(text, encoding="utf-8")
+    with pytest.raises(AssertionError, match=why):
+        run_all(snippets(page), tmp_path, captured)
+
+
+def test_a_comment_that_says_nothing_of_a_snippet_is_an_error(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("<!-- skip -->\n```sh\nonnx2mvit\n```\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"page\.md:2: 'skip'"):
+        snippets(page)

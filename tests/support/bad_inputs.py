@@ -16,7 +16,7 @@ from tests.support import bad_graphs as graphs
 from tests.support.bad_files import CONV, GOOD, Make, cut_off, external, holding, with_weight
 from tests.support.bad_graphs import changed, graph
 
-INVALID, UNSUPPORTED = 3, 4
+USAGE, INVALID, UNSUPPORTED = 2, 3, 4
 HUGE = 1 << 31
 RELU = f"{GOOD} {{ y = Relu(x) }}"
 
@@ -43,7 +43,7 @@ def corpus() -> Iterator[Bad]:
 
 def _files() -> Iterator[Bad]:
     yield Bad("a file that is not there", INVALID, "does not exist", files.nowhere)
-    yield Bad("a directory", INVALID, "is not a file", files.directory)
+    yield Bad("a folder without a file", USAGE, "there is no .onnx file in", files.directory)
     yield Bad("a device", INVALID, "is not a file", files.device)
     yield Bad("a link to itself", INVALID, "does not exist", files.loop_of_links)
     yield Bad("an empty file", INVALID, "is empty", holding(b""))
