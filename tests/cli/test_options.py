@@ -58,9 +58,10 @@ def test_an_option_takes_several_before_and_after_the_file(run: Run, arguments: 
         ),
         ("inspect --outputs y", "as in `onnx2mvit inspect FILE --outputs y`"),
         ("inspect --patterns a.py b.py", "--patterns took all of 'a.py', 'b.py'"),
-        ("convert net.onnx --images one two", "argument(s) (two): --images takes one value"),
-        ("convert net.onnx --json one", "argument(s) (one) (see"),
-        ("convert", "Missing argument 'target'. (see"),
+        ("deploy net --images one two", "argument(s) (two): --images takes one value"),
+        ("deploy net --json one", "argument(s) (one) (see"),
+        ("convert", "Missing argument 'targets'. (see"),
+        ("deploy", "Missing argument 'target'. (see"),
     ],
 )
 def test_what_took_too_much_is_named(run: Run, arguments: str, says: str) -> None:

@@ -156,7 +156,7 @@ def test_a_quiet_export_still_warns(
 def test_a_quiet_conversion_still_warns(
     run: Run, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onnx2mvit.Conversion, "warnings", lambda self: ["look"])
+    monkeypatch.setattr(onnx2mvit.Conversion, "warnings", ["look"])
     ran = run("convert", tiny, "-o", tmp_path, "--no-verify", "--quiet")
     assert ran == Ran(0, "", "warning: look\n")
 
