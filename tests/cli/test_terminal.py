@@ -130,7 +130,7 @@ def test_a_quiet_deployment(run: Run, converted: Path, tmp_path: Path) -> None:
 def test_a_quiet_benchmark_still_warns(
     run: Run, tiny: Path, converted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("onnx2mvit.benchmarks.machine.BUSY", -1.0)
+    monkeypatch.setattr("onnx2mvit.benchmarks.BUSY", -1.0)
     figures = tmp_path / "figures.json"
     arguments = ("--batch", 1, "--rounds", 1, "--json", figures, "--quiet")
     ran = run("benchmark", tiny, converted, *arguments)
