@@ -72,13 +72,15 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def whole(network: Network, output: Path) -> Deployment:
+def whole(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
     """At the size of the ONNX file, and compared with that."""
+    output = tmp_path_factory.mktemp("whole")
     return onnx2mvit.deploy(network.folder, output, onnx=network.file, inputs=3)
 
 
 @pytest.fixture(scope="module")
-def int8(network: Network, output: Path) -> Deployment:
+def int8(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    output = tmp_path_factory.mktemp("int8")
     return onnx2mvit.deploy(network.folder, output, precision="int8", image_size=SIZE, inputs=16)
 
 
