@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from onnx2mvit.base.backend import backend_name
 from onnx2mvit.errors import MissingDependencyError
+from onnx2mvit.version import __version__
 
 # What a backend's package may be called on the package index.
 _PACKAGES = {"tensorflow": ("tensorflow", "tensorflow-cpu", "tensorflow-intel")}
@@ -14,7 +15,7 @@ _PACKAGES = {"tensorflow": ("tensorflow", "tensorflow-cpu", "tensorflow-intel")}
 
 def versions() -> dict[str, str]:
     """By package, Python and the backend that Keras is to run on among them."""
-    found = {"onnx2mvit": version("onnx2mvit"), "python": platform.python_version()}
+    found = {"onnx2mvit": __version__, "python": platform.python_version()}
     found["keras"] = version("keras")
     try:
         name = backend_name()

@@ -44,9 +44,7 @@ def fast_training(model: keras.Model) -> Iterator[None]:
     if not isinstance(model, keras.Model):
         raise UsageError(f"fast_training takes a Keras model, not {type(model).__name__}")
     kernel = _kernel(keras.config.backend())
-    found = [
-        each for each in _batch_normalizations(model) if not (each.renorm or each.synchronized)
-    ]
+    found = {id(layer): layer for layer in _batch_normalizations(model)}.values()
     _forget_steps(model)
     for layer in found:
         object.__setattr__(layer, "call", partial(_call, layer, kernel))
@@ -59,21 +57,15 @@ def fast_training(model: keras.Model) -> Iterator[None]:
 
 
 def _batch_normalizations(model: Any) -> Iterator[Any]:
-    """The stock layers that a kernel can stand for, each once, of a model and the models in it."""
+    """The stock layers that a kernel can stand for, of a model and of the models in it."""
     keras = import_keras()
-    seen: dict[int, Any] = {}
-
-    def look(inside: Any) -> None:
-        for layer in inside.layers:
-            if isinstance(layer, keras.Model):
-                look(layer)
-            elif type(layer) is keras.layers.BatchNormalization and not (
-                layer.renorm or layer.synchronized
-            ):
-                seen[id(layer)] = layer
-
-    look(model)
-    yield from seen.values()
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _batch_normalizations(layer)
+        elif type(layer) is keras.layers.BatchNormalization and not (
+            layer.renorm or layer.synchronized
+        ):
+            yield layer
 
 
 def _forget_steps(model: Any) -> None:

@@ -115,7 +115,7 @@ def convert(
       onnx2mvit convert net.onnx --mean 0.5,0.5,0.5 --std 0.5,0.5,0.5 --crop 0.875
     """
     from onnx2mvit.api import convert as run
-    from onnx2mvit.cli.convert_many import SomeFailedError, convert_each, expanded, show_rows
+    from onnx2mvit.cli.convert_many import SomeFailedError, convert_each, expanded, show_table
     from onnx2mvit.cli.show import show_conversion
     from onnx2mvit.lifter.head import parse_head
     from onnx2mvit.target import is_network
@@ -158,7 +158,7 @@ def convert(
             if as_json:
                 print_json([row.as_dict() for row in rows])
             else:
-                show_rows(console, rows)
+                show_table(console, rows)
         if any(row.code for row in rows):
             raise SomeFailedError(rows)
         return

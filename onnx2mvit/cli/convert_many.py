@@ -57,20 +57,25 @@ def expanded(targets: Sequence[str]) -> list[str]:
     """
     from onnx2mvit.emitter import model_name
 
-    found: list[str] = []
+    found: dict[str, None] = {}  # each once, in order
+    missing: list[str] = []
     for target in targets:
-        if is_network(target) or not Path(target).is_dir():
-            found.append(target)
+        if is_network(target):
+            found[target] = None
+            continue
+        if not Path(target).is_dir():
+            found[target] = None
+            if not Path(target).exists():
+                missing.append(target)
             continue
         files = sorted(map(str, Path(target).rglob("*.onnx")))
         if not files:
             raise UsageError(f"there is no .onnx file in {target}")
-        found += files
-    missing = [each for each in found if not is_network(each) and not Path(each).exists()]
+        found |= dict.fromkeys(files)
     if len(found) > 1 and missing:
         raise UsageError(f"{', '.join(missing)}: not there; nothing was converted")
     places = defaultdict(list)
-    for each in dict.fromkeys(found):
+    for each in found:
         places[model_name(Path(each).stem)].append(each)
     for name, alike in places.items():
         if len(alike) > 1:
@@ -78,7 +83,7 @@ def expanded(targets: Sequence[str]) -> list[str]:
                 f"{' and '.join(alike)} would both become {name}: convert them by themselves, "
                 "with --name"
             )
-    return list(dict.fromkeys(found))
+    return list(found)
 
 
 def convert_each(
@@ -114,7 +119,7 @@ def _forget() -> None:
     gc.collect()
 
 
-def show_rows(console: Console, rows: Sequence[Row]) -> None:
+def show_table(console: Console, rows: Sequence[Row]) -> None:
     """A line for each."""
     table = Table()
     for title in ("file", "verdict", "error", "nodes in blocks", "seconds", "folder, or why not"):
