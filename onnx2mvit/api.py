@@ -103,42 +103,47 @@ def convert(
 ) -> Conversion:
     """Converts an ONNX file to a Keras model, in `output`/`name`/.
 
-    `path` may also be what `export` takes: a name of `onnx2mvit export --list`, a Hugging Face
-    repository, or a .pt file. It is exported first, to where `export` does so by default, with its
-    `weights`, `seed` and `fold_bn`, at `image_size` if that is one, and `warn` is called with what
-    one should know of that. What is a file is always a file.
-
     The folder gets NAME.py, NAME.safetensors (weights by layer path), NAME.keras, report.json and
     report.html; those of an older one of that name are replaced, and what else is in it stays. The
-    model is compared with onnxruntime
-    unless `verify` is False, on `inputs` structured images made here or on those in the folder
-    `images`; a model that differs is written all the same, and its report says so.
+    model is compared with onnxruntime at the size that the file has, or that is asked for where it
+    leaves it open, and at others as far as the file runs there. A model that differs is written all
+    the same, and its report says so. A proof comes with node_data.json, the errors as an overlay
+    for Model Explorer.
 
-    `image_size` is (height, width), or "any" for one model for all sizes with two layers of its
-    own; by default what the file was traced at. The comparison is made at the size that the file
-    has, or that is asked for where it leaves it open, and at others as far as the file runs there.
+    Args:
+        path: the ONNX file, or what `export` takes: a name of `onnx2mvit export --list`, a Hugging
+            Face repository, or a .pt file, which is exported first, to where `export` does so by
+            default, at `image_size` if that is one. What is a file is always a file.
+        output: the folder in which that of the model is made.
+        name: of the model, the module and the folder; by default the file's.
+        verify: whether the model is compared with onnxruntime.
+        images: a folder of images to compare on; by default structured ones are made.
+        inputs: how many structured ones.
+        image_size: (height, width) in pixels, or "any" for one model for all sizes with two layers
+            of its own; by default what the file was traced at.
+        head: "keep", "none" for a model that gives the features its classifier read, or the number
+            of classes of a fresh one. The comparison is made with the file's own before.
+        patterns: Python files with patterns of one's own; they are executed.
+        outputs: tensors of the file at which it is cut, by their names, such as those before a
+            NonMaxSuppression: they are what the model gives, in this order, and what is compared.
+        merge_branches: makes every sum of branches (RepVGG's, MobileOne's, FastViT's, RepViT's) one
+            convolution, as are convolutions with their normalization: the form for inference. What
+            is compared with the file is the merged model.
+        blocks: writes NAME.blocks.onnx as well: the rewritten graph, whose blocks are functions in
+            ONNX, with the weights once more.
+        preprocessing: what photographs must become before the network sees them: the path of a
+            configuration (of Hugging Face, timm or ml-cvnets), values by name as `ir.Preprocessing`
+            has them, or such an object; by default what the file says of itself. What the network
+            does itself to its pixels is not done twice. It stands in the module and the report, and
+            is what the images of a folder get.
+        weights: of a network that is exported, as in `export`.
+        seed: likewise.
+        fold_bn: likewise.
+        progress: is told each stage.
+        warn: is told what one should know of an export.
 
-    `head` is "keep", "none" for a model that gives the features its classifier read, or the
-    number of classes of a fresh one. The comparison is made with the file's own before.
-
-    `patterns` are Python files with patterns of one's own; they are executed.
-
-    `outputs` are tensors of the file at which it is cut, by their names, such as those before a
-    NonMaxSuppression: they are what the model gives, in this order, and what is compared.
-
-    With `merge_branches` every sum of branches (RepVGG's, MobileOne's, FastViT's, RepViT's) is one
-    convolution, as are convolutions with their normalization: the form for inference. What is
-    compared with the file is the merged model.
-
-    `preprocessing` says what photographs must become before the network sees them: the path of a
-    configuration (of Hugging Face, timm or ml-cvnets), values by name as `ir.Preprocessing` has
-    them, or such an object; by default what the file says of itself. What the network does itself
-    to its pixels is not done twice. It stands in the module and the report, and is what the images
-    of a folder get.
-
-    With `blocks` the folder gets NAME.blocks.onnx as well: the rewritten graph, whose blocks are
-    functions in ONNX, with the weights once more. A proof comes with node_data.json, the errors
-    as an overlay for Model Explorer.
+    Returns:
+        The model with its weights, where it lies, and the report with the proof.
 
     Raises:
         InvalidModelError: it is not a usable ONNX file.
@@ -209,14 +214,25 @@ def verify(
     trust_module: bool = False,
     progress: Progress | None = None,
 ) -> Verification:
-    """Compares a converted model, a folder or a .keras file, with the ONNX file again.
+    """Compares a converted model with its ONNX file again.
 
-    A folder's module is executed. The one beside a .keras file, which a model for any size needs,
-    is executed only with `trust_module`.
+    Where they differ, a small repro of the first layer that does is written to the folder mismatch/
+    in the model's folder, or beside the .keras file, if it can be. One of an earlier time is
+    removed where they no longer do. A file that was cut for the model is cut again.
 
-    Where they differ, a small repro of the first layer that does is written to the folder
-    mismatch/ in the model's folder, or beside the .keras file, if it can be. One of an earlier
-    time is removed where they no longer do. A file that was cut for the model is cut again.
+    Args:
+        path: the ONNX file.
+        target: the folder that `convert` wrote, whose module is executed, or a .keras file.
+        images: a folder of images to compare on; by default structured ones are made.
+        inputs: how many structured ones.
+        patterns: Python files with patterns of one's own; they are executed.
+        trust_module: whether the module beside a .keras file, which a model for any size needs, is
+            executed.
+        progress: is told each stage.
+
+    Returns:
+        The verdict, and the errors of outputs and blocks. Those called `rel` are relative to the
+        largest value of the right tensor, the others are absolute.
 
     Raises:
         InvalidModelError: one of the two is not usable, or they are different networks.

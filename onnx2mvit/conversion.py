@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 class Conversion:
     """What `convert` made: the model, where it came from, and the proof.
 
-    `exported` is what was known of the ONNX file where that was exported first.
+    Attributes:
+        model: with the weights of the file; images are (batch, height, width, channels) float32.
+        blocks: what stands at the top, in the order in which it is computed.
+        folder: what was written lies here.
+        source: the module in it.
+        report: what report.json holds.
+        exported: what was known of the ONNX file where that was exported first.
     """
 
     model: keras.Model

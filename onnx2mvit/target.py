@@ -54,7 +54,7 @@ def exported(
     progress: Callable[[str], object],
     warn: Callable[[str], object],
 ) -> ExportResult | None:
-    """Export the network that `target` names, to where `export` does so; None if it is a file.
+    """Exports the network that `target` names, to where `export` does so; None if it is a file.
 
     Raises:
         Onnx2mvitError: as `is_network` and `export`.

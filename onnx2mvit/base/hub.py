@@ -19,16 +19,19 @@ class HubError(Onnx2mvitError):
 
 
 def probe(repository: str) -> None:
-    """Raise at once what a download would raise only after half a minute of retries."""
+    """Raises at once what a download would raise only after half a minute of retries."""
     optional("huggingface_hub", extra="export").HfApi().model_info(repository, timeout=_SECONDS)
 
 
 def from_cache_or_hub(read: Callable[[bool], _T], repository: str) -> _T:
-    """Call `read(True)` for what is on this machine, then `read(False)` for the hub.
+    """Calls `read(True)` for what is on this machine, then `read(False)` for the hub.
 
     Args:
         read: reads a file, or files, of the repository; from the cache alone if it is given True.
         repository: OWNER/NAME, or a folder on this machine.
+
+    Returns:
+        What `read` gave.
 
     Raises:
         HubError: the hub cannot be reached, or has no such repository or file.

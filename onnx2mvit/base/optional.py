@@ -23,7 +23,7 @@ PACKAGES = {
 
 
 def optional(module: str, extra: str) -> ModuleType:
-    """The module of a package that `pip install 'onnx2mvit[extra]'` brings.
+    """The `module` of a package that `pip install 'onnx2mvit[extra]'` brings.
 
     Raises:
         MissingDependencyError: it is not installed.

@@ -29,7 +29,7 @@ def as_command_line() -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Drop warnings, log records and whatever is printed; exceptions pass.
+    """Drops warnings, log records and whatever is printed; exceptions pass.
 
     Does nothing unless the process is the command line. Another thread that wants to be quiet
     waits for this one.
@@ -91,7 +91,7 @@ def _descriptors_redirected() -> Iterator[None]:
 
 
 def one_line(error: BaseException) -> str:
-    """Say what went wrong at the bottom of `error`'s chain of causes, in one line."""
+    """Says what went wrong at the bottom of `error`'s chain of causes, in one line."""
     while error.__cause__ is not None:
         error = error.__cause__
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))

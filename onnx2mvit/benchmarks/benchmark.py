@@ -82,12 +82,25 @@ def benchmark(
     These are onnxruntime on the file and on the ONNX that `deploy` writes, Keras (tf.function),
     LiteRT and, if it is installed, OpenVINO.
 
-    `target` is what `convert` wrote. `threads` goes to each runtime, by default one for each
-    processor; TensorFlow takes it only if it was not yet imported. `trust_module` is as in
-    `onnx2mvit.verify`.
+    Args:
+        path: the ONNX file.
+        target: what `convert` wrote of it, a folder or a .keras file.
+        batches: so many images at a time.
+        threads: of each runtime; by default one for each processor. TensorFlow takes it only if it
+            was not yet imported.
+        rounds: so often the runtimes take their turns; what is told is the median of the rounds.
+        warm_up: calls of a round that are not timed.
+        timed: calls of a round that are.
+        trust_module: as in `onnx2mvit.verify`.
+        progress: is told what is timed.
+
+    Returns:
+        A row for each runtime and batch, with milliseconds a call, and what the machine was doing.
 
     Raises:
         InvalidModelError: one of the two files is not usable.
+        UnsupportedError: the ONNX that `deploy` writes cannot be written.
+        UsageError: an argument makes no sense, or the network takes no image.
         VerificationError: a runtime does not answer what onnxruntime answers.
         MissingDependencyError: LiteRT, TensorFlow or psutil is not installed.
     """

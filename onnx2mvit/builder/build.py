@@ -33,7 +33,11 @@ class _SourceLoader(importlib.machinery.SourceFileLoader):
 
 
 def import_module(path: Path) -> ModuleType:
-    """Imports a Python file under a name of its own; sys.modules and its folder are left alone."""
+    """Imports a Python file under a name of its own; sys.modules and its folder are left alone.
+
+    Raises:
+        InvalidModelError: it is no module.
+    """
     name = f"onnx2mvit_emitted.{path.stem}"
     loader = _SourceLoader(name, str(path))
     spec = importlib.util.spec_from_file_location(name, path, loader=loader)
@@ -47,8 +51,14 @@ def import_module(path: Path) -> ModuleType:
 def build(folder: str | Path, name: str | None = None, **arguments: Any) -> keras.Model:
     """Makes the model that `convert` wrote to a folder: NAME.py with NAME.safetensors.
 
-    `arguments` go to the model function; its docstring has them. The module is executed: only
-    build folders that you trust.
+    Args:
+        folder: its module is executed: only build folders that you trust.
+        name: NAME, where the folder holds several; by default the one that is there.
+        arguments: of the model function, whose docstring has them: `input_shape` (height, width,
+            channels), `num_classes`, `dropout` and others.
+
+    Returns:
+        The model; images are (batch, height, width, channels) float32.
 
     Raises:
         InvalidModelError: the folder holds no such model, or its weights do not fit.

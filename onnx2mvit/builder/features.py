@@ -14,12 +14,18 @@ if TYPE_CHECKING:
 
 
 def features(model: keras.Model, names: Iterable[str]) -> keras.Model:
-    """A model that answers with a list of what the named blocks give, in the order of `names`.
+    """A model that answers with a list of what the named blocks give.
 
-    Names are those of `summary(expand_nested=True)` or of the emitted module, with a slash
-    between a block and what is in it: "encoder.layer.2", "encoder.layer.2/transformer.layer.0".
-    Nested and flat models take the same ones. The emitted module has the last blocks at the
-    strides 4, 8, 16 and 32 as `PYRAMID`. Weights are shared with `model`.
+    The emitted module has the last blocks at the strides 4, 8, 16 and 32 as `PYRAMID`.
+
+    Args:
+        model: as `convert` or `build` made it, nested or flat; the weights are shared with it.
+        names: those of `summary(expand_nested=True)` or of the emitted module, with a slash between
+            a block and what is in it: "encoder.layer.2", "encoder.layer.2/transformer.layer.0".
+
+    Returns:
+        A model that takes what `model` takes and gives a list of tensors in the order of `names`:
+        feature maps are (batch, height, width, channels), tokens (batch, tokens, channels).
 
     Raises:
         UsageError: the model has no block of such a name.

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 @contextmanager
 def single_operators_fit(network: Network, size: ImageSize | None) -> Iterator[None]:
-    """Turns Keras's complaint that a single operator does not fit a size into one for the user."""
+    """Turns Keras's complaint that a single operator does not fit a size into one for the user.
+
+    Raises:
+        UnsupportedError: one does not, and which of the network's could be it.
+    """
     try:
         yield
     except (TypeError, ValueError) as error:

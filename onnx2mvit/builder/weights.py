@@ -34,7 +34,7 @@ def block_weights(blocks: Iterable[Block]) -> Arrays:
 
 
 def save_weights(weights: Arrays, path: Path, metadata: dict[str, str]) -> None:
-    """Writes a safetensors file."""
+    """Writes a safetensors file of `weights` by path, with `metadata` as its texts."""
     safetensors.numpy.save_file(weights, path, metadata=metadata)
 
 

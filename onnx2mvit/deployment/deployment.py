@@ -49,7 +49,15 @@ COMPARED = {"float32": 16, "float16": 32, "bfloat16": 32, "int8": 128}
 
 @dataclass(frozen=True)
 class Deployment:
-    """What `deploy` made: the file (a SavedModel is a folder), and its report."""
+    """What `deploy` made: the file (a SavedModel is a folder), and its report.
+
+    Attributes:
+        folder: the file and deploy.json lie here.
+        file: what runs without Keras.
+        report: what deploy.json holds.
+        comparison: how far its answers are from the original's.
+        losses: of int8, what each block loses by being int8 alone.
+    """
 
     folder: Path
     file: Path
@@ -84,29 +92,38 @@ def deploy(
     """Writes a converted model, a folder or a .keras file, as a file that runs without Keras.
 
     It goes to `output`/NAME_FORMAT_PRECISION/, NAME being that of the folder or the .keras file,
-    with deploy.json beside it. One that was made of it before is replaced, and with `force` one
-    that was made of another target of that name.
+    with deploy.json beside it, in the place of one that was made of it before. Inputs and outputs
+    bear the names that they have in the ONNX file, in its order, or those of Keras where they are
+    no names in Python.
 
-    `format` is litert, saved_model, onnx, openvino or keras_hub (a preset, for classifiers);
-    float16 is for litert, bfloat16 for openvino, int8 for both. LiteRT files take
-    `batch` images, by default 1; the others any number, unless `batch` says another. All take what
-    the Keras model takes, images as (batch, height, width, channels), but a preset takes
-    photographs, and ONNX and OpenVINO have (batch, channels, height, width) where `data_format` is
-    channels_first.
+    The file is run and compared with the ONNX file, or with the Keras model if the model was
+    trained further or no ONNX file is at hand. ONNX, and OpenVINO by way of it, is written from the
+    lifted graph of that file with the weights of the model; where none is at hand, by tf2onnx, and
+    a note says so.
 
-    ONNX, and OpenVINO by way of it, is written from the lifted graph of the file that the model was
-    converted from, with the weights of the model, if that file is at hand as below; else by
-    tf2onnx, and a note says so.
+    Args:
+        target: the folder that `convert` wrote, or a .keras file.
+        output: the folder in which that of the file is made.
+        format: litert, saved_model, onnx, openvino or keras_hub (a preset, for classifiers).
+        precision: float32; float16 for litert, bfloat16 for openvino, int8 for both. Inputs and
+            outputs stay float32.
+        data_format: of images in ONNX and OpenVINO: channels_last (batch, height, width, channels),
+            or channels_first. The other formats take what the Keras model takes; a preset takes
+            photographs.
+        image_size: (height, width) in pixels; by default the model's own.
+        batch: so many images at a time; by default 1 for litert, and any number for the others.
+        calibration: a folder of images on which int8 measures which blocks stay in float32; by
+            default structured ones are made.
+        images: a folder of images to compare on; by default `calibration`, or structured ones.
+        inputs: how many structured ones.
+        labels: a text file with a class a line, which goes into a LiteRT file.
+        onnx: the ONNX file; by default where the report of the conversion says.
+        trust_module: as in `onnx2mvit.verify`.
+        force: replaces a file that was made of another target of that name too.
+        progress: is told each stage.
 
-    Inputs and outputs bear the names that they have in the ONNX file, in its order, or those of
-    Keras where they are no names in Python.
-
-    The file is run and compared with the ONNX file `onnx`, or, if that is None and none lies
-    where the report of the conversion says, or the model was trained further, with the Keras
-    model: on the images of the folder
-    `images`, or else of `calibration`, or on `inputs` structured ones that are made here.
-    int8 measures on `calibration`, or on structured images, which blocks stay in float32.
-    `trust_module` is as in `onnx2mvit.verify`.
+    Returns:
+        The file, and how far its answers are from the original's.
 
     Raises:
         UsageError: an option makes no sense, or a folder holds no images.

@@ -65,7 +65,8 @@ def inference_model(
         network: lowered.
         inputs: all of them, in the order in which the model takes them.
         outputs: some tensors of it, in the order in which the model gives them.
-        constants: other arrays for some of its constants, as after training.
+        constants: other arrays for some of its constants, as after training, of the same shape and
+            dtype.
 
     Raises:
         UnsupportedError: it cannot be for any number of images, though no image sees another, or

@@ -36,7 +36,12 @@ PICTURES, OF_WRONG = 12, 6
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What came out, as plain values for JSON, and the pages that show it."""
+    """What came out of an evaluation.
+
+    Attributes:
+        report: as plain values for JSON.
+        pages: the files that show it.
+    """
 
     report: dict[str, Any]
     pages: tuple[Path, ...]

@@ -34,7 +34,7 @@ def export(
     progress: Callable[[str], object] = lambda message: None,
     warn: Callable[[str], object] = lambda message: None,
 ) -> ExportResult:
-    """Write `model` as the ONNX file `output`, checked against torch by onnxruntime.
+    """Writes a published network as an ONNX file, checked against torch by onnxruntime.
 
     Args:
         model: a name of `onnx2mvit export --list`, the id of a Hugging Face repository, or a .pt
@@ -48,15 +48,19 @@ def export(
         seed: of the random weights.
         exporter: "dynamo" or "legacy", the two exporters of torch.
         opset: ONNX opset; by default 20 with dynamo, 17 with legacy.
-        image_size: height and width; by default those that the network was published for.
-        fold_bn: fold each BatchNormalization into its Conv instead of keeping it.
-        dynamic_batch: leave the batch size open; otherwise it is 1.
+        image_size: (height, width) in pixels; by default those that the network was published for.
+        fold_bn: folds each BatchNormalization into its Conv instead of keeping it.
+        dynamic_batch: leaves the batch size open; otherwise it is 1.
         num_labels: classes, for random weights or a checkpoint; by default the model's own.
         progress: called with one line before each step.
         warn: called with what the user should know although the export succeeds.
 
+    Returns:
+        The file, what is in it, and how far its logits are from torch's (an absolute error).
+
     Raises:
-        Onnx2mvitError: one of its kinds, with a message for the user.
+        UsageError: there is no such network, or an argument makes no sense for it.
+        Onnx2mvitError: another of its kinds, with a message for the user.
     """
     check_arguments(locals(), optional=("output",))
     checkpoint = is_checkpoint(model)
@@ -95,7 +99,7 @@ def is_checkpoint(model: str) -> bool:
 
 
 def require(*packages: str) -> None:
-    """Raise MissingDependencyError unless all `packages` are installed."""
+    """Raises MissingDependencyError unless all `packages` are installed."""
     missing = [name for name in packages if find_spec(name) is None]
     if missing:
         raise MissingDependencyError(

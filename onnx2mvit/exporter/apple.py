@@ -21,7 +21,7 @@ _SECONDS = 10.0
 
 
 def address(name: str) -> str:
-    """Return where Apple publishes the checkpoint of a network, trained on ImageNet-1k at 256².
+    """Where Apple publishes the checkpoint of a network, trained on ImageNet-1k at 256².
 
     Raises:
         UsageError: it is none of MobileViT's, or MobileViTv2's.

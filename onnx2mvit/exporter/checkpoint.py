@@ -68,14 +68,14 @@ _LISTED = 20
 
 
 def apple_key(name: str, family: str) -> str:
-    """Return what a checkpoint of Apple calls the tensor `name` of a model of transformers."""
+    """What a checkpoint of Apple calls the tensor `name` of a model of transformers."""
     for pattern, replacement in APPLE_KEYS[family]:
         name = re.sub(pattern, replacement, name)
     return name
 
 
 def read_checkpoint(path: Path) -> dict[str, torch.Tensor]:
-    """Read a flat state_dict, without running any code that the file may hold.
+    """Reads a flat state_dict, without running any code that the file may hold.
 
     Raises:
         InvalidModelError: the file holds something else.
@@ -112,7 +112,7 @@ def classes_in(state: Mapping[str, torch.Tensor]) -> int | None:
 
 
 def load_checkpoint(model: nn.Module, state: Mapping[str, torch.Tensor], source: str) -> None:
-    """Put the tensors of `state` into a model.
+    """Puts the tensors of `state` into a model.
 
     They are named as in the model itself, or as Apple's ml-cvnets names those of transformers'
     MobileViT and MobileViTv2.
@@ -170,7 +170,7 @@ def _family(model: nn.Module) -> str:
 
 
 def _third(name: str) -> int | None:
-    """Return which third of qkv_proj `name` is, if it is one."""
+    """Which third of qkv_proj `name` is, if it is one."""
     match = re.search(r"\.attention\.attention\.(query|key|value)\.", name)
     return None if match is None else _THIRDS.index(match.group(1))
 

@@ -17,7 +17,7 @@ from onnx2mvit.reader.preprocessing import read_preprocessing as read_preprocess
 
 
 def read_config(repository: str) -> tuple[PreTrainedConfig, type[PreTrainedModel]]:
-    """Return the configuration of a network that classifies images or pixels, and its class.
+    """The configuration of a network that classifies images or pixels, and its class.
 
     Raises:
         HubError: there is none to be had.
@@ -52,7 +52,7 @@ def read_config(repository: str) -> tuple[PreTrainedConfig, type[PreTrainedModel
 
 
 def read_model(repository: str, classifier: type[PreTrainedModel]) -> PreTrainedModel:
-    """Return the published model.
+    """The published model.
 
     Raises:
         HubError: it is not to be had.

@@ -112,7 +112,7 @@ def load(
     warn: Callable[[str], object],
     size: tuple[int, int] | None = None,
 ) -> Loaded:
-    """Make the model `name` with `weights`, which are as in `onnx2mvit.exporter.export`.
+    """Makes the model `name` with `weights`, which are as in `onnx2mvit.exporter.export`.
 
     `size` is what it will be exported for, where that is not the model's own.
     """

@@ -26,7 +26,7 @@ WITH_WEIGHTS = tuple(SIZES)[:3]
 
 
 def build(name: str, size: tuple[int, int] | None, num_labels: int | None) -> nn.Module:
-    """Make the network `name`, its padding worked out for images of `size` or of its own size.
+    """Makes the network `name`, its padding worked out for images of `size` or of its own size.
 
     Raises:
         MissingDependencyError: its package is not installed.
@@ -42,7 +42,7 @@ def build(name: str, size: tuple[int, int] | None, num_labels: int | None) -> nn
 
 
 def checkpoint(name: str) -> Path:
-    """Return the file in which the package index has the weights of `name`.
+    """The file in which the package index has the weights of `name`.
 
     Raises:
         MissingDependencyError: it has none, or their package is not installed.

@@ -76,7 +76,7 @@ def run(
 
 
 def compare(module: Logits, content: bytes, images: torch.Tensor) -> tuple[float, float]:
-    """Return the largest error of the file `content` against torch, and torch's largest logit.
+    """The largest error of the file `content` against torch, and torch's largest logit.
 
     Of several outputs the error is that of the farthest, as a share of its largest value.
 
@@ -106,7 +106,7 @@ def compare(module: Logits, content: bytes, images: torch.Tensor) -> tuple[float
 
 
 def _check(output: Path, seed: int, size: tuple[int, int] | None, num_labels: int | None) -> None:
-    """Find out what is wrong with the arguments before minutes of work."""
+    """Finds out what is wrong with the arguments before minutes of work."""
     if size is not None and (len(size) != 2 or min(size) < 32):
         raise UsageError(f"image size {size}: height and width of at least 32 wanted")
     if num_labels is not None and num_labels < 1:

@@ -50,14 +50,14 @@ def _draw_bias(bias: torch.Tensor | None, generator: torch.Generator) -> None:
 
 
 def _images(channels: int, generator: torch.Generator) -> torch.Tensor:
-    """Return images in [0, 1], half of them smooth and half of them noise."""
+    """Images in [0, 1], half of them smooth and half of them noise."""
     smooth = torch.rand(4, channels, 8, 8, generator=generator)
     noise = torch.rand(4, channels, 128, 128, generator=generator)
     return torch.cat([functional.interpolate(smooth, (128, 128), mode="bilinear"), noise])
 
 
 def _measure(model: nn.Module, norms: list[nn.BatchNorm2d], images: torch.Tensor) -> None:
-    """Give `norms` the statistics of `images`, as training does.
+    """Gives `norms` the statistics of `images`, as training does.
 
     Drawn ones would let activations grow or die out from layer to layer.
     """
@@ -71,7 +71,7 @@ def _measure(model: nn.Module, norms: list[nn.BatchNorm2d], images: torch.Tensor
 
 
 def _blur(norm: nn.BatchNorm2d, generator: torch.Generator) -> None:
-    """Move measured statistics a little, so that they cannot be had from the data again."""
+    """Moves measured statistics a little, so that they cannot be had from the data again."""
     mean, variance, count = norm.running_mean, norm.running_var, norm.num_batches_tracked
     # All three are None only in a BatchNorm without statistics, which none of these networks has.
     assert mean is not None and variance is not None and count is not None

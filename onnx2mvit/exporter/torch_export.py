@@ -52,7 +52,7 @@ class Logits(nn.Module):
         self.eval()
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
-        """Return the logits of a batch of images, NCHW, and the boxes if there are any."""
+        """The logits of a batch of images, NCHW, and the boxes if there are any."""
         answer = self.model(pixel_values, **self.options)
         if isinstance(answer, torch.Tensor):
             return answer
@@ -71,14 +71,14 @@ class Request:
 
     @property
     def description(self) -> str:
-        """Say how, for the file's metadata."""
+        """Says how, for the file's metadata."""
         folded = "folded" if self.fold_bn else "kept"
         version = torch.__version__.split("+")[0]
         return f"torch {version} {self.exporter}, opset {self.opset}, BatchNormalization {folded}"
 
 
 def check_opset(exporter: str, opset: int | None) -> int:
-    """Return the opset to write.
+    """The opset to write.
 
     Raises:
         UsageError: there is no such exporter, or it cannot write this opset.
@@ -98,7 +98,7 @@ def check_opset(exporter: str, opset: int | None) -> int:
 def to_onnx(
     module: Logits, images: torch.Tensor, request: Request, outputs: Sequence[str] = (LOGITS,)
 ) -> onnx.ModelProto:
-    """Export `module` at the size of `images`; its outputs get these names.
+    """Exports `module` at the size of `images`; its outputs get these names.
 
     Raises:
         UnsupportedError: the exporter failed, or wrote another opset than was asked for.
@@ -122,7 +122,7 @@ def to_onnx(
 
 
 def opset_of(model: onnx.ModelProto) -> int:
-    """Return the version of ONNX's own operators that `model` uses."""
+    """The version of ONNX's own operators that `model` uses."""
     versions = (entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     return int(next(versions))
 
@@ -171,7 +171,7 @@ def _legacy(
 
 
 def _strip_paths(model: onnx.ModelProto) -> None:
-    """Drop the stack traces: they name folders of this machine."""
+    """Drops the stack traces: they name folders of this machine."""
     nodes = list(model.graph.node)
     for function in model.functions:
         nodes.extend(function.node)

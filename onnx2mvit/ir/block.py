@@ -155,7 +155,11 @@ class Block(Node):
             yield from child.walk()
 
     def child(self, role: str) -> Block:
-        """The child with this role; KeyError if there is none."""
+        """The child with this role.
+
+        Raises:
+            KeyError: there is none.
+        """
         for block in self.children:
             if block.role == role:
                 return block

@@ -15,7 +15,17 @@ from onnx2mvit.matcher.rooted import Mismatch
 def find(
     pattern: Pattern, graph: Graph, root: Node, trace: Trace | None = None
 ) -> tuple[Match, dict[str, Any]] | None:
-    """The first way in which a pattern holds, is closed, and has sound hyperparameters."""
+    """The first way in which a pattern holds, is closed, and has sound hyperparameters.
+
+    Args:
+        pattern: what is looked for.
+        graph: where.
+        root: the node that would be the last one of it.
+        trace: is told how far a search that fails came.
+
+    Returns:
+        The match and its hyperparameters by name; None if there is none.
+    """
     for match in matches(pattern, graph, root, trace):
         complaint = escapes(match) or shapeless(match)
         if complaint is None:

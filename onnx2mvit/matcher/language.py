@@ -62,16 +62,23 @@ class Ops:
     def Sum(  # noqa: N802 - it reads like an operator
         self, *operands: Expr, role: str | None = None
     ) -> Commutative:
-        """A sum of these operands in any order, of Adds that are nested in any way, or ONNX's Sum.
+        """A sum in any order, of Adds that are nested in any way, or ONNX's Sum.
 
-        Each is there once, unless it is `any_number(…)` or `at_most_one(…)`.
+        Args:
+            operands: each is there once, unless it is `any_number(…)` or `at_most_one(…)`.
+            role: of the last node.
         """
         return Commutative(("Add", "Sum"), _operands(operands), role)
 
     def Product(  # noqa: N802 - it reads like an operator
         self, *operands: Expr, role: str | None = None
     ) -> Commutative:
-        """A product of these operands in any order, of Muls that are nested in any way."""
+        """A product in any order, of Muls that are nested in any way.
+
+        Args:
+            operands: as in `Sum`.
+            role: of the last node.
+        """
         return Commutative(("Mul",), _operands(operands), role)
 
     def __getattr__(self, name: str) -> Callable[..., Op]:
@@ -96,25 +103,37 @@ def any_of(*alternatives: Expr) -> AnyOf:
 
 
 def one_or_more(kind: str, base: Expr, *, role: str, **attrs: Any) -> Chain:
-    """`kind(kind(…kind(base)))`; the role binds a tuple of blocks, nearest the input first."""
+    """`kind(kind(…kind(base)))`, blocks of one kind, one behind the other.
+
+    Args:
+        kind: of the blocks.
+        base: what the first one reads.
+        role: binds a tuple of the blocks, nearest the input first.
+        attrs: what each of them must have.
+    """
     return Chain(kind, (base,), role, attrs)
 
 
 def each(expression: Expr, *, role: str) -> ForEach:
     """The only operand of `op.Concat(each(…))`: every input of the node is like this.
 
-    The role binds a tuple of matches, one for each input; what is named in the expression is an
-    attribute of theirs. Each is matched for itself: that they share a value is for the one who
-    reads them to require.
+    Args:
+        expression: each is matched for itself: that they share a value is for the one who reads
+            them to require.
+        role: binds a tuple of matches, one for each input; what is named in the expression is an
+            attribute of theirs.
     """
     return ForEach((expression,), role)
 
 
 def any_number(expression: Op, *, role: str, least: int = 1) -> Operand:
-    """In `op.Sum(…)`: all further operands that are like this node, at least so many.
+    """In `op.Sum(…)`: all further operands that are like this node.
 
-    The role binds a tuple of these nodes in the order of the graph. What stands in the expression
-    is another for each of them, save for variables and what other operands have as well.
+    Args:
+        expression: the node. What stands in it is another for each of them, save for variables and
+            what other operands have as well.
+        role: binds a tuple of these nodes in the order of the graph.
+        least: so many there must be.
     """
     return Operand((expression,), role, least, None)
 
@@ -125,9 +144,13 @@ def at_most_one(expression: Op) -> Operand:
 
 
 def kind_of(op: str, **attrs: Any) -> Callable[..., Op]:
-    """A name for operators or blocks with these hyperparameters.
+    """A name for operators or blocks with some hyperparameters.
 
     `PointwiseConv = kind_of("ConvBnAct", kernel_size=1)` is used as `PointwiseConv(x, role="in")`.
+
+    Args:
+        op: the operator, or the kind of the block.
+        attrs: what it must have.
     """
 
     def make(*inputs: Expr, role: str | None = None, **further: Any) -> Op:
@@ -137,7 +160,7 @@ def kind_of(op: str, **attrs: Any) -> Callable[..., Op]:
 
 
 def constant(name: str, *, rank: int | None = None) -> Var:
-    """A constant, of this rank if one is given."""
+    """A constant: `name` is its role, `rank` how many axes it has, by default any number."""
 
     def check(value: Value) -> str | None:
         if value.const is None:
@@ -150,12 +173,18 @@ def constant(name: str, *, rank: int | None = None) -> Var:
 
 
 def optional(name: str, *, rank: int | None = None) -> Var:
-    """A constant operand that may be absent, as Conv's bias."""
+    """A constant operand that may be absent, as Conv's bias; `name` and `rank` as in `constant`."""
     return Var(name, constant(name, rank=rank).check, optional=True, constant=True)
 
 
 def scalar(name: str, expected: float | None = None, *, rel: float = 1e-5) -> Var:
-    """A constant with one element, equal to `expected` within the relative tolerance."""
+    """A constant with one element.
+
+    Args:
+        name: its role.
+        expected: what it must be; by default any number.
+        rel: how far off it may be, relative to `expected`.
+    """
 
     def check(value: Value) -> str | None:
         if value.const is None or value.const.size != 1:

@@ -50,7 +50,10 @@ class Match:
             raise AttributeError(f"the pattern has no {name!r}") from None
 
     def with_constants(self, arrays: Mapping[Value, Array]) -> Self:
-        """The same place, with other arrays in some constants, and in the weights of blocks."""
+        """The same place, with other arrays in some constants, and in the weights of blocks.
+
+        They have the shape and dtype of those whose place they take.
+        """
 
         def changed(bound: Any) -> Any:
             if isinstance(bound, Value):
@@ -66,9 +69,14 @@ class Match:
         return made
 
     def shape(self, role: str, rank: int | None = None) -> tuple[int, ...]:
-        """The shape of a variable, or of what a role computes.
+        """The shape, in ONNX's order of axes, of a variable, or of what a role computes.
 
-        Raises Mismatch where it is not known, or of another rank.
+        Args:
+            role: its name in the pattern.
+            rank: how many axes it must have; by default any number.
+
+        Raises:
+            Mismatch: it is not known, or of another rank.
         """
         bound = self.bound[role]
         value = bound.output if isinstance(bound, Node) else bound
@@ -78,9 +86,15 @@ class Match:
         return shape
 
     def common(self, roles: tuple[str, ...], *params: str) -> dict[str, Any]:
-        """The hyperparameters that these blocks share; raises Mismatch where they differ.
+        """The hyperparameters that some blocks share.
 
-        What a block does not have (the epsilon of an absent normalization) is left out.
+        Args:
+            roles: the blocks' names in the pattern.
+            params: the hyperparameters. What a block does not have (the epsilon of an absent
+                normalization) is left out.
+
+        Raises:
+            Mismatch: they differ.
         """
         shared: dict[str, Any] = {}
         owner: dict[str, str] = {}

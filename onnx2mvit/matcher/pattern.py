@@ -61,7 +61,15 @@ class Pattern(Rooted, BlockType, ABC):
 
     @abstractmethod
     def onnx(self, op: Ops, x: Var) -> Expr:
-        """What it looks like, in terms of operators and lower blocks."""
+        """What it looks like, in terms of operators and lower blocks.
+
+        Args:
+            op: makes the expression of an operator or block: `op.Conv(x, constant("kernel"))`.
+            x: what the block reads.
+
+        Returns:
+            The expression of the block's last node.
+        """
 
     def params(self, m: Match) -> dict[str, Any]:
         """Further hyperparameters, read off the match; raises Mismatch where it is not this block.
@@ -102,7 +110,11 @@ class Pattern(Rooted, BlockType, ABC):
         return ()
 
     def weights(self, m: Match) -> dict[str, Array]:
-        """A leaf's tensors by Keras's variable name and in Keras's layout."""
+        """A leaf's tensors by Keras's variable name.
+
+        They are float32 in Keras's layout: a kernel is (height, width, inputs, outputs), or
+        (inputs, outputs) where it is Dense's.
+        """
         return {}
 
 

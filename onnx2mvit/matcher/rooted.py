@@ -20,13 +20,24 @@ class Mismatch(Exception):  # noqa: N818 - it is an answer, not an error
 
 
 def require(condition: bool, reason: str) -> None:
-    """Rejects a match with a reason unless the condition holds."""
+    """Rejects a match unless the condition holds.
+
+    Args:
+        condition: what must be so.
+        reason: what is told where it is not, as in "the kernel is not square".
+
+    Raises:
+        Mismatch: it does not hold.
+    """
     if not condition:
         raise Mismatch(reason)
 
 
 def alike(array: Array) -> bool:
-    """True if a constant is the same at each place of its first axis: for every image."""
+    """True if a constant, of any shape and dtype, is the same at each place of its first axis.
+
+    Such a one is the same for every image.
+    """
     return bool((array == array[:1]).all())
 
 

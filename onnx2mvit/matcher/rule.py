@@ -35,13 +35,21 @@ class Rule(Rooted, ABC):
 
     @abstractmethod
     def onnx(self, op: Ops, x: Var) -> Expr:
-        """What stands before."""
+        """What stands before, as in `Pattern.onnx`: `op` makes expressions, `x` is what is read."""
 
     @abstractmethod
     def rewrite(self, m: Match, new: Builder) -> Value | tuple[Value, ...]:
-        """What stands after; raises Mismatch where there is nothing to do.
+        """What stands after.
 
-        A value takes the place of the first output, a tuple that of all outputs.
+        Args:
+            m: what was found.
+            new: makes nodes and constants.
+
+        Returns:
+            A value, which takes the place of the first output, or a tuple for all outputs.
+
+        Raises:
+            Mismatch: there is nothing to do.
         """
 
 
@@ -78,14 +86,29 @@ class Builder:
         return make
 
     def like_root(self, *inputs: Value | None, op: str | None = None, **attrs: Any) -> Value:
-        """A node like the match's last one, with other inputs or attributes."""
+        """A node like the match's last one.
+
+        Args:
+            inputs: what it reads; None for an operand that is absent.
+            op: its operator; by default the same.
+            attrs: attributes that it has beside those, or instead.
+
+        Returns:
+            What it makes, of the shape and dtype of the last one's first output.
+        """
         make: Callable[..., Value] = getattr(self, op or self.root.op)
         return make(*inputs, shape=self.root.output.shape, **attrs)
 
     def like_all(
         self, *inputs: Value | None, shapes: Sequence[Shape | None], **attrs: Any
     ) -> tuple[Value, ...]:
-        """The same with all of its outputs, which have these shapes."""
+        """A node like the match's last one, with all of its outputs.
+
+        Args:
+            inputs: what it reads; None for an operand that is absent.
+            shapes: of its outputs; None for one that is as before.
+            attrs: attributes that it has beside those, or instead.
+        """
         first = self.like_root(*inputs, **attrs)
         first.shape = shapes[0]
         further = [
@@ -96,7 +119,7 @@ class Builder:
         return self.nodes[-1].outputs
 
     def constant(self, array: np.ndarray[Any, Any], name: str) -> Value:
-        """A constant value."""
+        """A constant, whose shape and dtype are the `array`'s."""
         return Value(f"{self.root.output.name}/{name}", array.shape, array.dtype, array)
 
 

@@ -24,9 +24,13 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Publication:
-    """What was published, or would be: the files with their sizes in bytes, and the model card.
+    """What was published, or would be.
 
-    `url` is where it lies, a folder or an address; `published` is False for a dry run.
+    Attributes:
+        url: where it lies, a folder or an address.
+        files: their sizes in bytes, by name.
+        card: the text of the model card.
+        published: False for a dry run.
     """
 
     url: str
@@ -63,6 +67,9 @@ def publish(
         private: makes a repository for its user alone.
         dry_run: writes and uploads nothing.
         progress: is told the stage, and how much of it is done.
+
+    Returns:
+        Where it lies, its files and its card.
 
     Raises:
         UsageError: an option makes no sense, there is no proof, or licence or source are not given

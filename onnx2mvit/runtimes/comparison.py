@@ -39,7 +39,10 @@ class Comparison:
         self.pairs: list[tuple[Array, Array]] = []
 
     def add(self, ours: Array, theirs: Array) -> Comparison:
-        """Takes another pair of tensors into account; another shape is as far off as can be."""
+        """Takes another pair of tensors into account, `ours` and `theirs`, the right one.
+
+        They are of one dtype; where the shape is another, they are as far apart as can be.
+        """
         alike = ours.shape == theirs.shape
         self.seen |= not alike or bool(np.isfinite(theirs).any())
         if theirs.dtype.kind in "biu":
@@ -159,7 +162,14 @@ def compare(
 ) -> dict[str, Comparison]:
     """Compares the outputs of a network with the right ones, of the same names.
 
-    `answers` keeps them, and `pixels` has the axis of the classes for those that are masks.
+    Args:
+        ours: of any dtype, the batch first.
+        theirs: the right ones, of the same shape and dtype.
+        answers: whether classes are kept, to be counted.
+        pixels: by the names of outputs that are masks, the axis of their classes.
+
+    Returns:
+        How far apart the outputs are, by name.
     """
     return {
         name: Comparison(answers, pixels.get(name)).add(ours[name], theirs[name]) for name in theirs

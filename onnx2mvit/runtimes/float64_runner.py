@@ -84,10 +84,13 @@ class Float64Runner:
         """An inner tensor or output, from other values of some that are before it.
 
         Args:
-            feed: what is given by name, floats of any width.
+            feed: what is given by name, floats of any width in the shape that the file has.
             name: of the tensor; if it is in `feed`, it is computed all the same.
             rounding: by this share of itself each float that is given or computed on the way is
                 made larger or smaller, at random but always alike.
+
+        Returns:
+            The tensor, float64 where the file has floats.
 
         Raises:
             UnsupportedError: the reference implementation lacks an operator, or fails.

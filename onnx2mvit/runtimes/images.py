@@ -32,6 +32,13 @@ def structured_images(count: int, height: int, width: int, channels: int, seed: 
     Plain noise is the same everywhere and says little about a network that looks for structure,
     so gradients, stripes, checks, rings, blobs, edges and noise at several scales take turns.
 
+    Args:
+        count: how many.
+        height: in pixels.
+        width: in pixels.
+        channels: of a photograph 3.
+        seed: another one makes other images.
+
     Raises:
         UsageError: there are to be none, or more than fit into memory.
     """
@@ -167,7 +174,20 @@ def some_images(
     limit: int = FROM_FOLDER,
     how: Preprocessing = ASSUMED,
 ) -> tuple[Images, str]:
-    """The images of `folder` by `how`, or without it `count` structured ones, and what they are.
+    """The images of a folder, or structured ones, and what they are.
+
+    Args:
+        folder: None for structured ones.
+        count: how many of those.
+        height: in pixels.
+        width: in pixels.
+        channels: of a photograph 3.
+        seed: of structured ones.
+        limit: so many images of the folder at most.
+        how: what photographs become.
+
+    Returns:
+        float32 (images, height, width, channels), and words for the report.
 
     Raises:
         UsageError: as `load_images`.

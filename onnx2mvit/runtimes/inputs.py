@@ -53,6 +53,9 @@ def some_inputs(
         positive: whether they are between 0 and 1 instead, and neither: logarithms, roots and
             quotients are numbers there.
 
+    Returns:
+        Arrays of the dtype and shape that the file declares, and words for the report.
+
     Raises:
         UsageError: as `load_images`, or the network takes no image, or several.
     """

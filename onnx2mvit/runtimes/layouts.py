@@ -34,7 +34,10 @@ def to_onnx(array: Array, order: Order) -> Array:
 
 
 def keras_inputs(network: Network, inputs: Mapping[str, Array]) -> dict[str, Array]:
-    """Inputs of the file as the Keras model takes them, by the names of the file."""
+    """Inputs of the file as the Keras model takes them, by the names of the file.
+
+    Their dtype stays; images become (batch, height, width, channels).
+    """
     return {
         value.name: to_keras(inputs[value.name], network.order(value))
         for value in network.graph.inputs
@@ -42,7 +45,10 @@ def keras_inputs(network: Network, inputs: Mapping[str, Array]) -> dict[str, Arr
 
 
 def file_outputs(network: Network, answers: Sequence[Array]) -> dict[str, Array]:
-    """Answers of the Keras model, in its order, as the file has them and by its names."""
+    """Answers of the Keras model, in its order, as the file has them and by its names.
+
+    Their dtype stays; the shape is brought into ONNX's order of axes.
+    """
     graph = network.graph
     return {
         name: to_onnx(answer, network.order(value))

@@ -52,20 +52,29 @@ def preprocess(
     std: float | Sequence[float] | None = None,
     preprocessing: Preprocessing | Mapping[str, Any] | None = None,
 ) -> Pixels:
-    """Images as a network takes them: float32 (images, height, width, 3).
+    """Images as a network takes them.
 
-    `images` is one or several of: a path (JPEG, PNG, WebP, BMP), a PIL image, an array of uint8
-    (height, width), (height, width, 3) or (height, width, 4). They become RGB of 8 bits, upright as
-    their EXIF data says; transparency is left out, and of an animation the first picture is taken.
+    Values are divided by 255; then, in the order red, green, blue, `mean` is taken off and the rest
+    divided by `std`; the channels are turned around in the end.
 
-    `size` is what the shorter side is brought to, or (height, width) for both whatever the
-    proportions; `crop` cuts that much out of the centre, with black around what is smaller.
-    None leaves out the step. `resample` is pillow's filter: "bilinear", "bicubic", "lanczos", ….
-    Values are divided by 255; then, in the order red, green, blue, `mean` is taken off and the
-    rest divided by `std`; `bgr` turns the channels around in the end.
+    Args:
+        images: one or several of: a path (JPEG, PNG, WebP, BMP), a PIL image, an array of uint8
+            (height, width), (height, width, 3) or (height, width, 4). They become RGB of 8 bits,
+            upright as their EXIF data says; transparency is left out, and of an animation the first
+            picture is taken.
+        size: what the shorter side is brought to, in pixels, or (height, width) for both whatever
+            the proportions; None leaves out the step.
+        crop: pixels, or (height, width), that are cut out of the centre, with black around what is
+            smaller; None leaves out the step.
+        resample: pillow's filter: "bilinear", "bicubic", "lanczos", ….
+        bgr: whether blue comes first in the end, as MobileViT was trained.
+        mean: one number, or three in the order red, green, blue, of values in [0, 1]; None for 0.
+        std: likewise; None for 1.
+        preprocessing: says all of this instead, at the `size` in it: PREPROCESSING of a converted
+            module, what its report.json has under that name, or an object of that class.
 
-    `preprocessing` says all of this instead, at the `size` in it: PREPROCESSING of a converted
-    module, what its report.json has under that name, or an object of that class.
+    Returns:
+        float32 (images, height, width, 3).
 
     Raises:
         UsageError: something is no image, the images come out at different sizes, or an argument

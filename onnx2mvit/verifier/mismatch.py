@@ -42,7 +42,10 @@ REGISTERED = 'runpy.run_path(str(next(here.parent.glob("*.py"))))\n'
 def write_repro(part: SubModel, folder: Path, target: Path) -> None:
     """Writes part.json, weights.npz, inputs.npz and repro.py, a script of a dozen lines.
 
-    `target` is the model: the folder above, or a .keras file in it.
+    Args:
+        part: the layer, with its weights and what it read.
+        folder: where they go.
+        target: the model: the folder above, or a .keras file in it.
     """
     text = part.model.to_json(indent=1)
     own = _has_own_layers(json.loads(text))
@@ -64,9 +67,14 @@ def repro_folder(target: Path) -> Path:
 
 
 def renew_repro(target: Path, part: SubModel | None, progress: Callable[[str], None]) -> None:
-    """Writes the repro of what was found; without one, removes an older one of this target.
+    """Writes the repro of what was found, or removes an older one.
 
     What cannot be written or removed is said as progress: the verdict is what was asked for.
+
+    Args:
+        target: the model: a folder, or a .keras file.
+        part: the layer that differs first; None removes.
+        progress: is told what fails.
     """
     folder = repro_folder(target)
     if part is not None:

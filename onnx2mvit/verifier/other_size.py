@@ -48,6 +48,13 @@ def look_elsewhere(
     declares to take others. A file for one size is run as if it took any; most fail then, and the
     model goes by the rule of its blocks.
 
+    Args:
+        path: the ONNX file.
+        network: as it was read of it.
+        model: for the size that it was read at.
+        folder: what `convert` wrote, from which the model is made for other sizes.
+        asked: the size that was asked for, "any", or None.
+
     Returns:
         For each size what onnxruntime makes of it: it "agrees", "differs" or "fails".
 

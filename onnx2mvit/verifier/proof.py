@@ -45,9 +45,19 @@ def prove(
     reference: ReferenceOutputs,
     progress: Callable[[str], None],
 ) -> Verification:
-    """Compares a model, which takes images of the traced size, with the file.
+    """Compares a model with its file.
 
     Where an output has no number that can be compared, inputs that are between 0 and 1 are tried.
+
+    Args:
+        path: the ONNX file.
+        network: as it was read of it.
+        model: takes images of the size at which it was read.
+        reference: what onnxruntime answers.
+        progress: is told each stage.
+
+    Returns:
+        The verdict and all errors.
     """
     told = partial(_told, progress)
     found = verify_model(path, network, model, reference, progress=told)

@@ -52,7 +52,7 @@ class OpContext(Operands):
         self.result_batch: int | None = ELEMENTWISE
 
     def data(self, index: int = 0, order: Order | None = None) -> KerasExpr:
-        """An input in this order of its axes (its own by default)."""
+        """An input in this order of its axes, its own by default; `index` is its place."""
         value = self.value(index)
         if value.const is not None:
             array = value.const
@@ -88,7 +88,10 @@ class OpContext(Operands):
         return tuple(BATCH if axis == batch else shape[axis] for axis in order)
 
     def one_row(self, array: Array, order: Order) -> Array:
-        """A constant as it is for one image, if an exporter expanded it to the batch."""
+        """A constant of any dtype as it is for one image, if an exporter expanded it to the batch.
+
+        Its shape is that of the tensor in `order`, with length 1 for the batch then.
+        """
         batch = self.batch_of_operands(len(order))
         if batch is None or array.shape[batch] == 1:
             return array
@@ -125,7 +128,7 @@ class OpContext(Operands):
         return next(iter(found.values()), None)
 
     def constant(self, array: Array, scalar: bool = False) -> KerasExpr:
-        """A constant: a few numbers are written out, more become a weight of their own.
+        """A constant of any shape and dtype: few numbers are written out, more become a weight.
 
         `scalar` writes a single element as a plain number, whatever its rank.
         """
@@ -146,7 +149,10 @@ class OpContext(Operands):
         return weight if floats else call("ops.cast", weight, array.dtype.name)
 
     def for_every_image(self, array: Array, like: KerasExpr, batch: int | None) -> KerasExpr:
-        """A constant once for each image of a tensor with the same axes; `batch` is one of them."""
+        """A constant of any dtype once for each image of a tensor with the same axes.
+
+        Its shape has length 1 at `batch`, which is one of them, in Keras's order.
+        """
         uniform = array.size > LITERAL and bool((array == array.flat[0]).all())
         number = literal(array.flat[0].item(), array.dtype)
         dtype = unless(array.dtype.name, "float32")
@@ -164,6 +170,9 @@ class OpContext(Operands):
             x: a tensor with an axis of length one for the batch.
             batch: where that axis stands in Keras.
             rank: of the tensor.
+
+        Raises:
+            Mismatch: the network has no input by which to know how many there are.
         """
         dtype = self.node.output.dtype
         require(dtype is not None and dtype.kind == "f", f"{dtype} for each image")
@@ -180,7 +189,11 @@ class OpContext(Operands):
         return call("ops.multiply", x, call("ops.reshape", ones, shape))
 
     def any_data(self) -> KerasExpr:
-        """Some input that is computed, as it stands; a weight needs one to hang on."""
+        """Some input that is computed, as it stands; a weight needs one to hang on.
+
+        Raises:
+            Mismatch: all are constants.
+        """
         for index, value in enumerate(self.node.inputs):
             if value is not None and value.const is None:
                 return self.data(index)
@@ -188,13 +201,13 @@ class OpContext(Operands):
 
     @staticmethod
     def array(array: Array) -> KerasExpr:
-        """A constant tensor as code."""
+        """A constant tensor, whatever its shape and dtype, as code."""
         numbers = [literal(item, array.dtype) for item in array.reshape(-1).tolist()]
         flat = call("ops.array", numbers, dtype=array.dtype.name)
         return flat if array.ndim == 1 else call("ops.reshape", flat, array.shape)
 
     def has_lengths_of(self, axes: Iterable[int], index: int = 0) -> None:
-        """Notes that the lengths of these ONNX axes of an input are in the code."""
+        """Notes that the lengths of these ONNX `axes` of an input are in the code."""
         self.one_size |= self.varies(axes, index)
 
     def is_length(self, number: int) -> bool:
@@ -202,7 +215,7 @@ class OpContext(Operands):
         return number in self.image_lengths
 
     def from_the_front(self, position: int, axis: int) -> int:
-        """A place that a file counts from the beginning of an ONNX axis of the first input.
+        """A `position` that a file counts from the beginning of an ONNX axis of the first input.
 
         Exporters write half of an image's width as a number too. Only what lies in the first
         `MARGIN` of an axis is a margin, whatever the size of the image; all else is of one size.
@@ -212,7 +225,7 @@ class OpContext(Operands):
         return self.from_a_border(position, axis)
 
     def from_a_border(self, position: int, axis: int) -> int:
-        """Notes a place that a file of one size counts from either end of an ONNX axis.
+        """Notes a `position` that a file of one size counts from either end of an ONNX axis.
 
         It holds as it stands at other sizes, as the file says, though the exporter may have made
         the number of a share of an image's height or width.

@@ -16,7 +16,14 @@ REGISTRY: dict[tuple[str, int], Converter] = {}
 
 
 def operator(name: str, *since: int) -> Callable[[Converter], Converter]:
-    """Registers the converter of an operator for the versions of it that came in these opsets.
+    """Registers the converter of an operator.
+
+    Args:
+        name: ONNX's.
+        since: the opsets in which the versions of it came that the converter is for.
+
+    Returns:
+        A decorator of the converter.
 
     Raises:
         ValueError: one of them has a converter already.
@@ -39,7 +46,10 @@ QUANTIZED = frozenset(
 
 
 def version_of(name: str, opset: int) -> int | None:
-    """The opset in which an operator got the meaning that it has in this one; None before."""
+    """The opset in which an operator, `name`, got the meaning that it has in this one.
+
+    None before it came.
+    """
     try:
         return int(onnx.defs.get_schema(name, max_inclusive_version=opset).since_version)
     except onnx.defs.SchemaError:
@@ -47,7 +57,7 @@ def version_of(name: str, opset: int) -> int | None:
 
 
 def converter_for(name: str, opset: int) -> Converter | str:
-    """The converter of an operator in an opset, or why there is none.
+    """The converter of the operator `name` in an opset, or why there is none.
 
     What our rules write into files of opsets that have no such operator (Gelu,
     LayerNormalization, and Select, which none has) has its newest meaning.

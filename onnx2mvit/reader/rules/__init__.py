@@ -111,7 +111,13 @@ def all_rules() -> tuple[Rule, ...]:
 
 
 def unify(graph: Graph, rules: Sequence[Rule] | None = None, users: Sequence[Rule] = ()) -> None:
-    """Applies the rules in order, users' first, again and again until none has anything to do."""
+    """Applies rules again and again until none has anything to do.
+
+    Args:
+        graph: what is rewritten, in place.
+        rules: in their order; by default all of ours.
+        users: rules that come before them.
+    """
     rules = (*users, *(all_rules() if rules is None else rules))
     for _ in range(MOST_PASSES):
         if not sum(apply_once(rule, graph) for rule in rules):

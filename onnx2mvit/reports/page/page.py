@@ -51,7 +51,7 @@ class Alone:
 
 
 def render(report: dict[str, Any], source: str) -> str:
-    """The page as HTML, of what report.json holds and of the source of the emitted module.
+    """The page as HTML, of what report.json holds and of the `source` of the emitted module.
 
     Everything in it that comes from the ONNX file is text: it is escaped, and characters that
     turn or hide text are replaced. The page has no script and loads nothing.
@@ -102,7 +102,13 @@ def render(report: dict[str, Any], source: str) -> str:
 
 
 def render_in_notebook(report: dict[str, Any], folder: str, warnings: Sequence[str]) -> str:
-    """The verdict, the tree of blocks and links to what lies in `folder`, as a cell shows it."""
+    """The verdict, the tree of blocks and links to what lies in a folder, as a cell shows it.
+
+    Args:
+        report: what report.json holds.
+        folder: as links have it.
+        warnings: lines above the tree.
+    """
     scale = scale_of(report["verification"]) if report["verification"] else None
     return (
         _environment()
