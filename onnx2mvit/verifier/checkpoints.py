@@ -60,7 +60,8 @@ class CheckedModel:
     ) -> None:
         self.calls = calls_of(model)
         self.inputs = dict(zip(map(id, self.calls.inputs), inputs, strict=True))
-        self.ends = {block.output for block in blocks}
+        self.answers = set(map(id, self.calls.outputs))
+        self.ends = {block.output for block in blocks}  # where onnxruntime's tensor goes on
         self.orders: dict[Value, Order] = dict(inputs)
         self.made: dict[Call, Checkpoint] = {}  # what a call makes
         self.read: dict[Call, Checkpoint] = {}  # what it reads
@@ -82,7 +83,9 @@ class CheckedModel:
             self.made[call] = Checkpoint(self, call.outputs[0], block.output, block)
             if block.pattern.nested:
                 orders = {value: block.pattern.order(_rank(value)) for value in block.inputs}
-                self.nested[call] = CheckedModel(call.layer, block.children, orders)
+                self.nested[call] = nested = CheckedModel(call.layer, block.children, orders)
+                if not nested.nested:
+                    nested.ends = set()
         makers = {value: block for block in blocks for value in block.outputs}
         for value, tensor in zip(outputs, self.calls.outputs, strict=False):
             self._look_behind(value, tensor, makers)
@@ -142,23 +145,27 @@ class CheckedModel:
         maker = self.calls.maker(tensor)
         return maker is not None and type(maker.layer).__name__ in ("ZeroPadding2D", "Pad")
 
-    def run(self, inputs: Any, known: Known, look: Look) -> None:
-        """Runs every block by itself, and shows what it makes, in the layout of ONNX.
+    def run(self, inputs: Any, known: Known, look: Look) -> list[Any]:
+        """Runs every block from onnxruntime's tensor, and shows what it makes, in ONNX's layout.
 
-        Every block is run on onnxruntime's own tensor where that is known, so that errors from
-        before do not add up: behind twenty blocks they would exceed what a single one is allowed.
-        Nested models are run once more by themselves, so that what is inside of them is seen too.
+        What follows a block reads onnxruntime's tensor again, so that errors from before do not
+        add up: behind twenty blocks they would exceed what a single one is allowed. In a nested
+        model of layers alone they do, as its answer is the block's.
 
         Args:
             inputs: what the model takes, in Keras's layout.
             known: gives onnxruntime's tensors, in ONNX's layout.
             look: is given each tensor of Keras, which is large and should not be kept.
+
+        Returns:
+            What the model answers, Keras's own tensors.
         """
         import keras
 
         # A model in it with several inputs takes no arrays beside tensors.
         given = keras.tree.map_structure(keras.ops.convert_to_tensor, inputs)
         tensors = by_id(self.calls.inputs, given)
+        answers = {key: tensor for key, tensor in tensors.items() if key in self.answers}
 
         def show(checkpoint: Checkpoint, tensor: Any) -> None:
             array = keras.ops.convert_to_numpy(tensor)
@@ -174,20 +181,25 @@ class CheckedModel:
             if call in self.read:
                 show(self.read[call], keras.tree.flatten(args)[0])
             if call in self.nested:
-                self.nested[call].run(args[0], known, look)
-            answer = call.layer(*args, **kwargs)
+                answer = self.nested[call].run(args[0], known, look)
+            else:
+                answer = keras.tree.flatten(call.layer(*args, **kwargs))
+            made = by_id(call.outputs, answer)
+            answers |= {key: tensor for key, tensor in made.items() if key in self.answers}
             if call in self.made:
-                show(self.made[call], answer)
-                value = self.made[call].value
-                right = known(value) if value in self.ends else None
+                checkpoint = self.made[call]
+                show(checkpoint, made[id(checkpoint.tensor)])
+                right = known(checkpoint.value) if checkpoint.value in self.ends else None
                 if right is not None:
-                    right = to_keras(right, self.orders[value])
-                    if right.ndim != len(answer.shape):  # pixels or tokens that stand in a row
-                        right = right.reshape(answer.shape)
-                    answer = keras.ops.convert_to_tensor(right)
-            tensors |= by_id(call.outputs, answer)
+                    right = to_keras(right, self.orders[checkpoint.value])
+                    shape = made[id(checkpoint.tensor)].shape
+                    if right.ndim != len(shape):  # pixels or tokens that stand in a row
+                        right = right.reshape(shape)
+                    made[id(checkpoint.tensor)] = keras.ops.convert_to_tensor(right)
+            tensors |= made
             for read in self.calls.last_read[call]:
                 tensors.pop(read, None)
+        return [answers[id(output)] for output in self.calls.outputs]
 
 
 def by_id(symbolic: Sequence[Any], tensors: Any) -> dict[int, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 from onnx2mvit.ir.graph import Value
 from onnx2mvit.ir.network import Network
 from onnx2mvit.runtimes import Float64Runner, InBatches, OnnxRuntimeRunner
-from onnx2mvit.runtimes.runner import Axes, batch_size, joined, rows
+from onnx2mvit.runtimes.runner import Axes, answers_to, batch_size, joined, rows
 from onnx2mvit.verifier.near import has_nan
 from onnx2mvit.verifier.rewrite import check_rewrite
 
@@ -85,7 +85,10 @@ class ReferenceTensors:
     ) -> None:
         self.session, self.inputs, self.network = session, inputs, network
         self.outputs = network.graph.output_names
-        count = batch_size(inputs, network.batch_axes) or 1
+        self.count = batch_size(inputs, network.batch_axes) or 1
+        self.axes = network.batch_axes | {
+            value.name: layout.batch for value, layout in network.layouts.items()
+        }
         self.piece: dict[Value, int] = {}
         self.names: list[list[str]] = [[]]
         known, held = {*session.inner, *self.outputs}, 0
@@ -96,7 +99,7 @@ class ReferenceTensors:
                 self.names.append([])
             for value in inside:
                 if value.name in known and value not in self.piece:
-                    held += 4 * count * math.prod((value.shape or ())[1:])
+                    held += 4 * self.count * math.prod((value.shape or ())[1:])
                     self.piece[value] = len(self.names) - 1
                     self.names[-1].append(value.name)
         self.now: int | None = None
@@ -113,18 +116,22 @@ class ReferenceTensors:
         if piece != self.now:
             self.arrays = {}
             names = self.names[piece]
-            axes = self.network.batch_axes | {
-                value.name: self.network.layouts[value].batch
-                for value in self.piece
-                if value in self.network.layouts
-            }
             run = InBatches(
-                lambda inputs: self.session.tensors(inputs, names), self.network.file_batch, axes
+                lambda inputs: self.session.tensors(inputs, names),
+                self.network.file_batch,
+                self.axes,
             )
             self.arrays = run(self.inputs)
             self.met_nan |= has_nan(self.arrays.values())
             self.now = piece
         return self.arrays[value.name]
+
+    def each(self, value: Value, array: Array) -> Iterator[Array]:
+        """What of such a tensor belongs to each image, or to as many as the network takes."""
+        step = self.network.batch or CHUNK
+        for start in range(0, self.count, step):
+            images = range(start, start + step)
+            yield answers_to({value.name: array}, self.axes, images, self.count)[value.name]
 
     @property
     def at_hand(self) -> dict[str, Array]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from onnx2mvit.runtimes import Comparison
 from onnx2mvit.verifier.sub_model import SubModel
 
 
@@ -55,3 +56,16 @@ class Verification:
         """As plain values for JSON."""
         names = [each.name for each in fields(self) if each.name != "first_divergence"]
         return {name: getattr(self, name) for name in names}
+
+
+def proves_little(name: str, output: Comparison) -> list[str]:
+    """What an output proves little of, although it is right: one answer to all that was asked."""
+    if not output.seen:
+        return [f"{name} was compared with nothing: no answer of the file is a number"]
+    if output.constant:
+        return [f"{name} is the same for every input: that it agrees is no proof of what is before"]
+    if output.masks and output.different_answers == 1:
+        return [f"{name} has one class at every pixel: that the masks agree is no proof"]
+    if output.different_answers == 1 and len(output.agreeing) > 1:
+        return [f"{name} has the same first class for every input: their agreement is no proof"]
+    return []

@@ -28,7 +28,7 @@ from onnx2mvit.verifier.checkpoints import CheckedModel, Checkpoint
 from onnx2mvit.verifier.float64 import Doubt, Judgement, judge
 from onnx2mvit.verifier.reference_outputs import ReferenceOutputs, ReferenceTensors
 from onnx2mvit.verifier.sub_model import SubModel, first_divergence, sub_model_before
-from onnx2mvit.verifier.verification import Verification
+from onnx2mvit.verifier.verification import Verification, proves_little
 
 if TYPE_CHECKING:
     import keras
@@ -67,10 +67,17 @@ def verify_model(
     orders = {value: network.order(value) for value in network.graph.inputs}
     checked = CheckedModel(model, network.blocks, orders, network.graph.outputs)
     proof.end_to_end(model)
-    for start in sorted({*range(0, min(LOOKED_INTO, count), reference.step), *proof.missed}):
+    starts = range(0, min(LOOKED_INTO, count), reference.step)
+
+    def look(start: int, images: int) -> bool:
         progress(start, count)
-        inputs, answers = reference.part(start, reference.step)
-        proof.inside(checked, ReferenceTensors(session, network, inputs), start, answers)
+        inputs, answers = reference.part(start, images)
+        return proof.inside(checked, ReferenceTensors(session, network, inputs), start, answers)
+
+    # One by one they are looked at where something is too far off, to say in which of them.
+    if proof.missed or not look(0, starts[-1] + reference.step):
+        for start in sorted({*starts, *proof.missed}):
+            look(start, reference.step)
     progress(count, count)
     doubts = proof.doubts(session)
     found = proof.result(judge(path, network, model, doubts) if doubts else None)
@@ -114,11 +121,12 @@ class _Proof:
 
     def inside(
         self, model: CheckedModel, tensors: ReferenceTensors, start: int, answers: Outputs
-    ) -> None:
-        """Compares the borders of the blocks for the images from `start` on.
+    ) -> bool:
+        """Compares the borders of the blocks for the images from `start` on; True if all are near.
 
         `answers` are what the file answers to them if nothing is optimised.
-        The first divergence is looked for, unless there is one already.
+        Where they are as many as the file takes, the first divergence is looked for, unless there
+        is one already.
         """
         errors: dict[Checkpoint, Comparison] = {}
 
@@ -126,7 +134,11 @@ class _Proof:
             value, theirs = checkpoint.value, tensors(checkpoint.value)
             if theirs is None or value not in self.borders:
                 return
-            errors[checkpoint] = Comparison().add(array, theirs)
+            errors[checkpoint] = Comparison()
+            for ours, right in zip(
+                tensors.each(value, array), tensors.each(value, theirs), strict=True
+            ):
+                errors[checkpoint].add(ours, right)
             self.borders[value].join(errors[checkpoint])
             if value.name in answers:
                 noise = Comparison().add(theirs, answers[value.name])
@@ -138,14 +150,15 @@ class _Proof:
         ]
         model.run(inputs, tensors, look)
         missed = [place for place, error in errors.items() if not error.within(self.tolerance)]
-        if missed:
+        if missed and tensors.count == self.reference.step:
             self.missed[start] = missed
-        if self.divergence is None:
-            self.divergence = first_divergence(
-                errors,
-                self.tolerance,
-                lambda place: sub_model_before(place, self.network.blocks, tensors),
-            )
+            if self.divergence is None:
+                self.divergence = first_divergence(
+                    errors,
+                    self.tolerance,
+                    lambda place: sub_model_before(place, self.network.blocks, tensors),
+                )
+        return not missed
 
     def end_to_end(self, model: keras.Model) -> None:
         """Compares the answers: several images at once, against each of them by itself.
@@ -220,7 +233,11 @@ class _Proof:
             blocks=[_row(value, self.blocks[value], border) for value, border in seen.items()],
             notes=[
                 *notes,
-                *(note for name, each in self.outputs.items() for note in weak(name, each)),
+                *(
+                    note
+                    for name, each in self.outputs.items()
+                    for note in proves_little(name, each)
+                ),
             ],
             float64=judgement.as_dict() if judgement is not None else None,
             batch=self.network.batch,
@@ -257,19 +274,6 @@ class _Proof:
         for picture, pixels in zip(pictures, images, strict=False):
             picture |= {"image": thumbnail(pixels), "aspect": height / width}
         return total.as_dict(), pictures
-
-
-def weak(name: str, output: Comparison) -> list[str]:
-    """What an output proves little of, although it is right: one answer to all that was asked."""
-    if not output.seen:
-        return [f"{name} was compared with nothing: no answer of the file is a number"]
-    if output.constant:
-        return [f"{name} is the same for every input: that it agrees is no proof of what is before"]
-    if output.masks and output.different_answers == 1:
-        return [f"{name} has one class at every pixel: that the masks agree is no proof"]
-    if output.different_answers == 1 and len(output.agreeing) > 1:
-        return [f"{name} has the same first class for every input: their agreement is no proof"]
-    return []
 
 
 def _row(value: Value, block: Block, border: Comparison) -> dict[str, Any]:
