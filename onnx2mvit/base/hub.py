@@ -20,7 +20,7 @@ class HubError(Onnx2mvitError):
 
 def probe(repository: str) -> None:
     """Raises at once what a download would raise only after half a minute of retries."""
-    optional("huggingface_hub", extra="export").HfApi().model_info(repository, timeout=_SECONDS)
+    optional("huggingface_hub").HfApi().model_info(repository, timeout=_SECONDS)
 
 
 def from_cache_or_hub(read: Callable[[bool], _T], repository: str) -> _T:

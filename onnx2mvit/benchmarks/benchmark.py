@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from onnx2mvit.base.arguments import check_arguments
+from onnx2mvit.base.optional import import_tensorflow, require
 from onnx2mvit.base.output import temporary_folder
 from onnx2mvit.benchmarks.contenders import contenders
 from onnx2mvit.benchmarks.machine import Others, load_average, peak_memory, share_of_others
 from onnx2mvit.benchmarks.timing import ROUNDS, TIMED, WARM_UP, Ratio, interleave
 from onnx2mvit.errors import UsageError
 from onnx2mvit.reports import how_read
-from onnx2mvit.runtimes import import_litert
 from onnx2mvit.runtimes.onnxruntime_runner import unfused_batch_norms
 from onnx2mvit.verifier import inspect_for, load_traced
 
@@ -107,11 +107,13 @@ def benchmark(
     check_arguments(locals())
     if not batches:
         raise UsageError("A batch has at least one image")
-    import_litert("benchmark")  # said before the long work, not after it
+    # Said before the long work, not after it.
+    require("ai_edge_litert", "psutil", "tensorflow", extra="benchmark")
     threads = threads or os.cpu_count() or 1
     path, target = Path(path), Path(target)
     before = share_of_others()
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(threads))
+    import_tensorflow()
     progress("load")
     network = inspect_for(path, target, (), how_read(target, path), trust_module)
     model = load_traced(target, network, trust_module)

@@ -36,7 +36,7 @@ class Others:
     @staticmethod
     def _now() -> tuple[float, float, float]:
         """Seconds of processor time that all took, that we took, and of the clock."""
-        psutil = optional("psutil", extra="benchmark")
+        psutil = optional("psutil")
         everyone = psutil.cpu_times()
         idle = everyone.idle + getattr(everyone, "iowait", 0.0)
         # Linux counts a guest's time into that of its host once more.
@@ -54,7 +54,7 @@ def share_of_others(seconds: float = LOOK) -> float:
 
 def memory() -> int:
     """Bytes of memory that this process has at the moment."""
-    used: int = optional("psutil", extra="benchmark").Process().memory_info().rss
+    used: int = optional("psutil").Process().memory_info().rss
     return used
 
 

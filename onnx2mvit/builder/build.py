@@ -166,7 +166,7 @@ def float64_allowed() -> Iterator[None]:
     if import_keras().backend.backend() != "jax":
         yield
         return
-    with optional("jax", extra="jax").enable_x64(True):
+    with optional("jax").enable_x64(True):
         yield
 
 

@@ -144,8 +144,8 @@ def choose(losses: Sequence[Loss]) -> None:
 
 def _quantizable(content: bytes) -> list[Operator]:
     """The operators of a kind in TAKEN that have constant weights."""
-    tools = optional("ai_edge_litert.tools.flatbuffer_utils", extra="deploy")
-    scopes = optional("ai_edge_quantizer.utils.tfl_flatbuffer_utils", extra="deploy")
+    tools = optional("ai_edge_litert.tools.flatbuffer_utils")
+    scopes = optional("ai_edge_quantizer.utils.tfl_flatbuffer_utils")
     model = tools.read_model_from_bytearray(bytearray(content))
     found = []
     for graph in model.subgraphs:
@@ -182,8 +182,8 @@ def by_block(operators: Sequence[Operator], blocks: Sequence[str]) -> dict[str, 
 
 
 def _quantized(content: bytes, members: Sequence[Operator]) -> bytes:
-    quantizer = optional("ai_edge_quantizer.quantizer", extra="deploy")
-    kinds = optional("ai_edge_quantizer.qtyping", extra="deploy").TFLOperationName
+    quantizer = optional("ai_edge_quantizer.quantizer")
+    kinds = optional("ai_edge_quantizer.qtyping").TFLOperationName
     with quiet():
         work = quantizer.Quantizer(bytearray(content))
         for member in members:

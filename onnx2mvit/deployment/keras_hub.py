@@ -42,7 +42,7 @@ def write_keras_hub(model: keras.Model, folder: Path, interface: Interface) -> l
         UnsupportedError: it is no classifier of images.
         MissingDependencyError: keras-hub is not installed.
     """
-    keras_hub = optional("keras_hub", extra="keras-hub")
+    keras_hub = optional("keras_hub")
     calls = calls_of(model)
     if (found := linear_head(calls)) is None:
         raise UnsupportedError("a KerasHub classifier ends in one linear layer, and this does not")
@@ -93,7 +93,7 @@ def keras_hub_runner(folder: Path, interface: Interface) -> Runner:
     """The network of a preset, without its preprocessor, on the pixels that the model takes."""
     import keras
 
-    keras_hub = optional("keras_hub", extra="keras-hub")
+    keras_hub = optional("keras_hub")
     with quiet():
         task = keras_hub.models.ImageClassifier.from_preset(str(folder))
         inputs = keras.Input(task.input_shape[1:], name=interface.inputs[0].name)

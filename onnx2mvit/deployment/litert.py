@@ -52,7 +52,7 @@ def litert_model(model: keras.Model, interface: Interface, half: bool = False) -
 
 def operators(content: bytes) -> Counter[str]:
     """How often each operator stands in a LiteRT file; custom ones by their own name."""
-    tools = optional("ai_edge_litert.tools.flatbuffer_utils", extra="deploy")
+    tools = optional("ai_edge_litert.tools.flatbuffer_utils")
     model = tools.read_model_from_bytearray(bytearray(content))
     return Counter(
         _name(tools, model, operator.opcodeIndex)
@@ -84,14 +84,14 @@ def refuse_flex(content: bytes) -> None:
 
 def add_buffer(content: bytes, name: str, data: bytes) -> bytes:
     """The file with these bytes in a metadata buffer of this name."""
-    tools = optional("ai_edge_litert.tools.flatbuffer_utils", extra="deploy")
+    tools = optional("ai_edge_litert.tools.flatbuffer_utils")
     model = tools.read_model_from_bytearray(bytearray(content))
     _add_buffer(model, name, data)
     return bytes(tools.convert_object_to_bytearray(model))
 
 
 def _add_buffer(model: Any, name: str, data: bytes) -> None:
-    schema = optional("ai_edge_litert.schema_py_generated", extra="deploy")
+    schema = optional("ai_edge_litert.schema_py_generated")
     buffer, entry = schema.BufferT(), schema.MetadataT()
     buffer.data = np.frombuffer(data, dtype=np.uint8)
     entry.name, entry.buffer = name, len(model.buffers)
@@ -104,7 +104,7 @@ def add_metadata(content: bytes, interface: Interface, entries: dict[str, Any]) 
 
     Its inputs and outputs are in the order of the interface; the converter sorts them by name.
     """
-    tools = optional("ai_edge_litert.tools.flatbuffer_utils", extra="deploy")
+    tools = optional("ai_edge_litert.tools.flatbuffer_utils")
     model = tools.read_model_from_bytearray(bytearray(content))
     _add_buffer(model, METADATA, json.dumps(entries, ensure_ascii=False).encode())
     (graph, *_), (signature,) = model.subgraphs, model.signatureDefs
@@ -118,7 +118,7 @@ def add_metadata(content: bytes, interface: Interface, entries: dict[str, Any]) 
 
 def litert_metadata(content: bytes) -> dict[str, Any]:
     """What `add_metadata` wrote into a file; empty where it did not."""
-    tools = optional("ai_edge_litert.tools.flatbuffer_utils", extra="deploy")
+    tools = optional("ai_edge_litert.tools.flatbuffer_utils")
     model = tools.read_model_from_bytearray(bytearray(content))
     for entry in model.metadata or ():
         if entry.name in (METADATA, METADATA.encode()):

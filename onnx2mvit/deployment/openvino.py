@@ -127,7 +127,7 @@ def _operator(node: Any) -> Operator:
 
 def _by_nncf(model: Any, samples: Sequence[Mapping[str, Array]], ignored: Sequence[str]) -> Any:
     os.environ.setdefault("NNCF_CI", "1")  # else it tells Intel's server of each call
-    nncf = optional("nncf", extra="openvino")
+    nncf = optional("nncf")
     softmax = any(node.get_type_name() == "Softmax" for node in model.get_ops())
     with quiet(), loggers_at(logging.ERROR, "nncf"):
         return nncf.quantize(

@@ -7,13 +7,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onnx2mvit.base.optional import import_tensorflow, optional
+from onnx2mvit.base.optional import import_tensorflow, optional, require
 from onnx2mvit.builder import at_size, image_input, load
 from onnx2mvit.deployment.interface import DATA_FORMATS
 from onnx2mvit.errors import UsageError
 from onnx2mvit.ir.image_size import ImageSize
 from onnx2mvit.reports import report_beside
-from onnx2mvit.runtimes import import_litert, import_openvino
 
 if TYPE_CHECKING:
     import keras
@@ -27,10 +26,15 @@ FORMATS = {
     "keras_hub": "",
 }
 FROM_TENSORFLOW = ("litert", "saved_model")
-QUANTIZERS = {
-    "litert": ("ai_edge_quantizer.quantizer", "deploy"),
-    "openvino": ("nncf", "openvino"),
+# What is needed beside Keras.
+PACKAGES = {
+    "litert": ("tensorflow", "ai_edge_litert"),
+    "saved_model": ("tensorflow",),
+    "onnx": (),
+    "openvino": ("openvino",),
+    "keras_hub": ("keras_hub",),
 }
+QUANTIZERS = {"litert": "ai_edge_quantizer.quantizer", "openvino": "nncf"}
 KERAS_LAYOUT = (*FROM_TENSORFLOW, "keras_hub")
 PRECISIONS = ("float32", "float16", "bfloat16", "int8")
 REDUCED = {"litert": ("float16", "int8"), "openvino": ("bfloat16", "int8")}
@@ -98,16 +102,12 @@ def packages(format_: str, precision: str) -> None:
     Raises:
         MissingDependencyError: something is not.
     """
-    if format_ == "keras_hub":
-        optional("keras_hub", extra="keras-hub")
-    if format_ == "openvino":
-        import_openvino()
-    if format_ in FROM_TENSORFLOW:
+    needed = [*PACKAGES[format_], *([QUANTIZERS[format_]] if precision == "int8" else [])]
+    require(*needed)
+    if "tensorflow" in needed:
         import_tensorflow()
-    if format_ == "litert":
-        import_litert("deploy")
-    if precision == "int8":
-        optional(*QUANTIZERS[format_])
+    for module in needed:  # one that is there may be broken
+        optional(module)
 
 
 def load_with_report(

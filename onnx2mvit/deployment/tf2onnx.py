@@ -74,7 +74,7 @@ def traced_model(model: keras.Model, interface: Interface) -> onnx.ModelProto:
 def _teach_erfc() -> None:
     """Tells tf2onnx (1.17) of TensorFlow's Erfc, which Keras's exact GELU is made of."""
 
-    @optional("tf2onnx.handler", extra="deploy").tf_op("Erfc")
+    @optional("tf2onnx.handler").tf_op("Erfc")
     class _Erfc:
         @classmethod
         def version_9(cls, context: Any, node: Any, **_: Any) -> None:

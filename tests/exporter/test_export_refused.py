@@ -105,7 +105,7 @@ def test_output_is_a_folder(tmp_path: Path) -> None:
         quick(tmp_path)
 
 
-@pytest.mark.parametrize("package", ["torch", "transformers", "onnxscript"])
+@pytest.mark.parametrize("package", ["torch", "transformers"])
 def test_missing_package(package: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingDependencyError) as caught:

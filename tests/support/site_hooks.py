@@ -18,6 +18,7 @@ from onnx2mvit.matcher.registry import builtin_patterns
 
 ROOT = Path(__file__).parent.parent.parent
 OUTSIDE = re.compile(r"\]\((?:\.\./)+((?:onnx2mvit|patterns|tests|notebooks|keras_out)/[\w./]+)\)")
+NEEDS = re.compile(r"^<!-- needs ([\w-]+).*-->\n", re.MULTILINE)  # of tests/support/snippets.py
 BAR = re.compile(r"`([^`\n]*\\\|[^`\n]*)`")  # in a cell; Python-Markdown shows the backslash
 PATTERNS = """\
 # The patterns
@@ -46,8 +47,12 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Turns links to sources into links to their pages, and writes bars in cells as HTML has it."""
+    """Turns links to sources into links to their pages, and writes bars in cells as HTML has it.
+
+    What a snippet needs, which a comment before it says, is shown.
+    """
     up = "../" * page.file.src_uri.count("/")
+    markdown = NEEDS.sub(r"*With the extra `\1`:*\n\n", markdown)
     markdown = OUTSIDE.sub(lambda link: f"]({up}{source_page(link[1])})", markdown)
     return BAR.sub(lambda code: f"<code>{bars(code[1])}</code>", markdown)
 

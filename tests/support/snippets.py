@@ -8,6 +8,10 @@ it says:
     <!-- file NAME -->          it is a file of that name
     <!-- in FILE -->            its lines are in that file, in this order; `...` is what is left out
     <!-- exit code N -->        its commands end with N
+    <!-- needs EXTRA -->        where what this extra brings is not installed, its commands end with
+                                6 and say so, and its code is left out
+
+`needs EXTRA` may stand before another, with a semicolon between them.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import re
 import shlex
 import textwrap
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +33,24 @@ SNIPPET = re.compile(
     r"(?P<text>.*?)^ *```$",
     re.DOTALL | re.MULTILINE,
 )
-MARK = re.compile(r"(not run|slow): \S.*|file \S+|in \S+|exit code \d+|")
+MARK = re.compile(
+    r"(?:needs (?P<needs>[\w-]+)(?:; |$))?"
+    r"(?P<rest>(?:not run|slow): \S.*|file \S+|in \S+|exit code \d+|)"
+)
+# What shows whether an extra is installed.
+MODULES = {"tensorflow": "tensorflow", "deploy": "ai_edge_litert", "openvino": "openvino"}
 
 
 @dataclass(frozen=True)
 class Snippet:
-    """A block of a page, the line that it begins at, and the comment before it."""
+    """A block of a page, the line that it begins at, and what the comment before it says."""
 
     page: Path
     line: int
     language: str
     text: str
     mark: str
+    needs: str = ""
 
     @property
     def place(self) -> str:
@@ -56,6 +67,11 @@ class Snippet:
         """Whether it says why it is run by `make test-all` alone."""
         return self.mark.startswith("slow: ")
 
+    @property
+    def lacks(self) -> bool:
+        """Whether what it needs is not installed."""
+        return bool(self.needs) and find_spec(MODULES[self.needs]) is None
+
 
 def snippets(page: Path) -> list[Snippet]:
     """The snippets of a page, in order.
@@ -67,10 +83,12 @@ def snippets(page: Path) -> list[Snippet]:
     for match in SNIPPET.finditer(text):
         line = text.count("\n", 0, match.start("language")) + 1
         code = textwrap.dedent(match["text"])
-        each = Snippet(page, line, match["language"], code, (match["mark"] or "").strip())
-        if not MARK.fullmatch(each.mark):
-            raise ValueError(f"{each.place}: {each.mark!r} says nothing of a snippet")
-        found.append(each)
+        said = (match["mark"] or "").strip()
+        mark = MARK.fullmatch(said)
+        if not mark or mark["needs"] not in (None, *MODULES):
+            raise ValueError(f"{page.name}:{line}: {said!r} says nothing of a snippet")
+        parts = mark["rest"], mark["needs"] or ""
+        found.append(Snippet(page, line, match["language"], code, *parts))
     return found
 
 
@@ -82,16 +100,30 @@ def run_snippet(snippet: Snippet, namespace: dict[str, Any], run: Run) -> None:
     elif kind == "in":
         require_lines(snippet, what)
     elif snippet.language == "python":
+        if snippet.lacks:
+            return
         code = compile("\n" * snippet.line + snippet.text, str(snippet.page), "exec")
         exec(code, namespace)
     else:
         expected = int(what.removeprefix("code ")) if kind == "exit" else 0
+        if snippet.lacks:
+            require_refused(snippet, run)
+            return
         for command, shown in commands(snippet):
             program, *arguments = shlex.split(command, comments=True)
             assert program == "onnx2mvit", f"{snippet.place}: {program} is not run by a test"
             ran = run(*arguments)
             assert ran.code == expected, f"{snippet.place}: {command}\n{ran.out}{ran.err}"
             require_shown(snippet, shown, ran.out + ran.err)
+
+
+def require_refused(snippet: Snippet, run: Run) -> None:
+    """Its commands end with 6 and one line, which names the extra."""
+    for command, _ in commands(snippet):
+        ran = run(*shlex.split(command, comments=True)[1:])
+        assert ran.code == 6, f"{snippet.place}: {command}\n{ran.out}{ran.err}"
+        assert re.search(rf"onnx2mvit\[.*\b{snippet.needs}\b.*\]", ran.err.splitlines()[-1])
+        assert ran.err.count("error: ") == 1
 
 
 def commands(snippet: Snippet) -> list[tuple[str, list[str]]]:
