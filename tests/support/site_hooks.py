@@ -15,17 +15,20 @@ from mkdocs.structure.pages import Page
 
 from onnx2mvit.cli.patterns import row, shown
 from onnx2mvit.matcher.registry import builtin_patterns
+from tests.support.pattern_picture import picture
 
 ROOT = Path(__file__).parent.parent.parent
 OUTSIDE = re.compile(r"\]\((?:\.\./)+((?:onnx2mvit|patterns|tests|notebooks|keras_out)/[\w./]+)\)")
 NEEDS = re.compile(r"^<!-- needs ([\w-]+).*-->\n", re.MULTILINE)  # of tests/support/snippets.py
 BAR = re.compile(r"`([^`\n]*\\\|[^`\n]*)`")  # in a cell; Python-Markdown shows the backslash
+PICTURES = "pictures"
 PATTERNS = """\
 # The patterns
 
 Written by `make docs` from `patterns/`, as `onnx2mvit patterns` and `onnx2mvit patterns KIND` show
 them, in the order in which they are applied. A *leaf* is a layer, a *model* is a block that Keras
-shows as a model in the model.
+shows as a model in the model. In a picture the input is on top; dashed is what may be absent, and
+several forms of the same end in one `or`.
 [How one is written](adding_a_block.md).
 
 | pattern | is | becomes | arXiv |
@@ -34,7 +37,7 @@ shows as a model in the model.
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Adds a page for each source that a page links to, and the page of patterns."""
+    """Adds a page for each source that a page links to, and that of patterns with its pictures."""
     linked = {
         path
         for file in files.documentation_pages()
@@ -43,6 +46,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     pages = {source_page(path): source(path) for path in sorted(linked)}
     for name, text in ({"patterns.md": patterns()} | pages).items():
         files.append(File.generated(config, name, content=text))
+    for pattern in builtin_patterns():
+        name = f"{PICTURES}/{pattern.kind}.svg"
+        files.append(File.generated(config, name, content=picture(pattern)))
     return files
 
 
@@ -82,5 +88,7 @@ def patterns() -> str:
         kind = f"[`{pattern.kind}`](#{pattern.kind.lower()})"
         papers = ", ".join(f"[{each}](https://arxiv.org/abs/{each})" for each in cells["papers"])
         rows.append(f"| {kind} | {cells['is']} | `{cells['becomes']}` | {papers} |\n")
-        parts.append(f"## {pattern.kind}\n\n````python\n{shown(pattern)}\n````\n")
+        drawn = f"![{pattern.kind} in ONNX]({PICTURES}/{pattern.kind}.svg)"
+        text = "\n".join(shown(pattern))
+        parts.append(f"## {pattern.kind}\n\n{drawn}\n\n````python\n{text}\n````\n")
     return PATTERNS + "".join(rows) + "\n" + "\n".join(parts)
