@@ -28,6 +28,10 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
 def _is_count(value: Any) -> bool:
     return _is_whole(value) and value >= 1
 
@@ -48,6 +52,8 @@ KINDS: dict[str, tuple[Test, str]] = {
         ("path", "target", "output", "images", "calibration", "labels", "onnx", "data", "weights"),
         (_is_path, "a path"),
     ),
+    "holdout": (_is_path, "a path"),
+    "agreement": (_is_number, "a share of answers, as 0.99"),
     **dict.fromkeys(("name", "format", "precision", "exporter", "engine"), (_is_text, "a text")),
     **dict.fromkeys(
         ("verify", "blocks", "trust_module", "force", "fold_bn", "dynamic_batch", "bgr"),
@@ -77,8 +83,8 @@ KINDS: dict[str, tuple[Test, str]] = {
     "warn": (callable, "a function"),
 }
 OPTIONAL = frozenset(
-    ("name", "images", "calibration", "labels", "onnx", "batch", "threads", "num_labels", "opset")
-) | {"image_size", "size", "progress", "warn"}
+    ("name", "images", "calibration", "holdout", "labels", "onnx", "batch", "threads", "opset")
+) | {"agreement", "num_labels", "image_size", "size", "progress", "warn"}
 
 
 def check_arguments(given: Mapping[str, Any], optional: Sequence[str] = ()) -> None:

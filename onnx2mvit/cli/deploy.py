@@ -26,6 +26,20 @@ def deploy(
         Path | None,
         typer.Option(help="A folder of images on which int8 measures what each block loses."),
     ] = None,
+    agreement: Annotated[
+        float | None,
+        typer.Option(
+            help="The share of answers that int8 is to keep, as 0.99: as many blocks stay in "
+            "float32 as that takes."
+        ),
+    ] = None,
+    holdout: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder of other images, to prove --agreement on; else every second one of "
+            "--calibration is kept aside for that."
+        ),
+    ] = None,
     images: Annotated[
         Path | None,
         typer.Option(help="Compare on the images of this folder; else those of --calibration."),
@@ -68,6 +82,7 @@ def deploy(
     Examples:
       onnx2mvit deploy keras_out/mobilevit_xs
       onnx2mvit deploy keras_out/mobilevit_xs --precision int8
+      onnx2mvit deploy keras_out/mobilevit_xs --precision int8 --calibration photos --agreement 0.99
       onnx2mvit deploy keras_out/mobilevit_xs --format saved_model
       onnx2mvit deploy keras_out/mobilevit_xs --format openvino
     """
@@ -85,6 +100,8 @@ def deploy(
             image_size=size,
             batch=batch,
             calibration=calibration,
+            agreement=agreement,
+            holdout=holdout,
             images=images,
             inputs=inputs,
             labels=labels,
@@ -99,6 +116,6 @@ def deploy(
         else:
             show_deployment(console, result)
     if not result.passed:
-        raise VerificationError(
-            f"{result.file} and {result.comparison.against} differ; see {result.folder}/deploy.json"
-        )
+        differ = f"{result.file} and {result.comparison.against} differ"
+        words = result.report.get("agreement", {}).get("words", differ)
+        raise VerificationError(f"{words}; see {result.folder}/deploy.json")

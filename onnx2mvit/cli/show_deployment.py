@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -32,6 +35,7 @@ def show_deployment(console: Console, result: Deployment) -> None:
         *([("load", report["load"])] if "load" in report else []),
         ("verdict", Text(report["verdict"], style=f"bold {colour}")),
         *_compared(result.comparison),
+        *_agreement(report.get("agreement")),
         *(("note", Text(note, style="yellow")) for note in report["notes"]),
     ]
     show_rows(console, rows)
@@ -63,6 +67,26 @@ def _compared(found: Fidelity) -> list[Row]:
             f"(median margin {found.median_margin:.3g})"
         )
     return [*rows, ("top-1", top)]
+
+
+def _agreement(found: Mapping[str, Any] | None) -> list[Row]:
+    """How a target was reached, and what that costs."""
+    if found is None:
+        return []
+    tuned, plain, held = found["tuned"], found["all_in_int8"], found["held_out"]
+    agree, all_int8 = (f"{each['agreeing']} of {each['count']} agree" for each in (tuned, plain))
+    floating, total = found["float32"], f"of {found['blocks']} blocks"
+    took = {name: f"{each:.1f} ms" for name, each in found["milliseconds"].items()}
+    return [
+        ("kept", f"{found['words']}; of all such images {held['at_least']:.1%} or more (95%)"),
+        ("chosen", f"on {tuned['images']}: {agree}; with every block in int8 {all_int8}"),
+        ("float32", f"{len(floating)} {total}{': ' if floating else ''}{', '.join(floating)}"),
+        (
+            "cost",
+            f"{found['more_bytes']:,} bytes more than with every block in int8; a call takes "
+            f"{took['chosen']}, {took['int8']} with that, and {took['float32']} in float32",
+        ),
+    ]
 
 
 def _blocks(result: Deployment) -> Table:

@@ -14,22 +14,25 @@ from onnx2mvit.base.arguments import check_arguments
 from onnx2mvit.base.json_text import json_text
 from onnx2mvit.base.output import whole_folder
 from onnx2mvit.base.user_files import labels_in
-from onnx2mvit.deployment import int8, litert
+from onnx2mvit.deployment import litert
+from onnx2mvit.deployment.choice import Loss, Progress
 from onnx2mvit.deployment.comparison import Fidelity, fidelity
 from onnx2mvit.deployment.float64 import judged
+from onnx2mvit.deployment.held_out import apart, proven
 from onnx2mvit.deployment.interface import describe_model, in_keras_layout
 from onnx2mvit.deployment.keras_hub import keras_hub_runner
 from onnx2mvit.deployment.original import Original, find_original, original_of
 from onnx2mvit.deployment.request import (
     MARK,
     check,
+    check_agreement,
     load_with_report,
     packages,
     place,
     size_of,
     target_from,
 )
-from onnx2mvit.deployment.writing import Job, Progress, write
+from onnx2mvit.deployment.writing import Job, write
 from onnx2mvit.lifter.detection import Detections
 from onnx2mvit.runtimes import (
     LiteRTRunner,
@@ -63,7 +66,7 @@ class Deployment:
     file: Path
     report: dict[str, Any]
     comparison: Fidelity
-    losses: tuple[int8.Loss, ...] = ()
+    losses: tuple[Loss, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -81,6 +84,8 @@ def deploy(
     image_size: tuple[int, int] | None = None,
     batch: int | None = None,
     calibration: str | Path | None = None,
+    agreement: float | None = None,
+    holdout: str | Path | None = None,
     images: str | Path | None = None,
     inputs: int | None = None,
     labels: str | Path | None = None,
@@ -114,6 +119,10 @@ def deploy(
         batch: so many images at a time; by default 1 for litert, and any number for the others.
         calibration: a folder of images on which int8 measures which blocks stay in float32; by
             default structured ones are made.
+        agreement: the share of first classes that int8 is to keep, above 0 and up to 1: as few
+            blocks stay in float32 as that takes on the images of `calibration`, or of `images`.
+        holdout: a folder of other images, to prove that and to compare on; by default every second
+            one of `calibration` is kept aside.
         images: a folder of images to compare on; by default `calibration`, or structured ones.
         inputs: how many structured ones.
         labels: a text file with a class a line, which goes into a LiteRT file.
@@ -133,8 +142,9 @@ def deploy(
     """
     check_arguments(locals(), optional=["inputs"])
     check(format, precision, data_format, image_size)
-    check_folder(images)
-    check_folder(calibration)
+    check_agreement(agreement, precision, holdout, calibration, images)
+    for images_in in (images, calibration, holdout):
+        check_folder(images_in)
     target, progress = Path(target), progress or (lambda stage, done, total: None)
     folder, file_name = place(Path(output), target, format, precision, force)
     progress("load", 0, 1)
@@ -158,20 +168,27 @@ def deploy(
         calibration=calibration,
         progress=progress,
         network=original.network,
+        agreement=agreement,
         notes=list(original.notes),
     )
     with whole_folder(folder, MARK) as work:
-        compared = job.images(images or calibration, inputs or COMPARED[precision])
+        compared: tuple[Mapping[str, Array], str]
+        if agreement is None:
+            compared = job.images(images or calibration, inputs or COMPARED[precision])
+        else:
+            job.apart = apart(interface, calibration or images or "", holdout)
+            compared = job.apart.held, job.apart.held_on
         file = work / file_name
         write(job, file)
         comparison = _compare(job, file, original, *compared)
         report = _report(job, file, comparison) | {"target": target_from(folder, target)}
         (work / MARK).write_text(json_text(report), encoding="utf-8")
-    return Deployment(folder, folder / file.name, report, comparison, tuple(job.losses))
+    losses = job.choice.losses if job.choice is not None else ()
+    return Deployment(folder, folder / file.name, report, comparison, tuple(losses))
 
 
 def _compare(
-    job: Job, file: Path, original: Original, inputs: dict[str, Array], described: str
+    job: Job, file: Path, original: Original, inputs: Mapping[str, Array], described: str
 ) -> Fidelity:
     """The answers of the file against those of the original, on as many images as the file takes.
 
@@ -240,6 +257,9 @@ def _report(job: Job, file: Path, comparison: Fidelity) -> dict[str, Any]:
         report["load"] = job.load
     if job.format == "litert":
         report["operators"] = dict(litert.operators(file.read_bytes()).most_common())
-    if job.losses:
-        report["blocks"] = [loss.as_dict() for loss in job.losses]
+    if job.choice is not None:
+        report["blocks"] = [loss.as_dict() for loss in job.choice.losses]
+        if job.choice.search is not None and job.apart is not None:
+            report["agreement"] = proven(job.choice.search, job.apart.tuned_on, comparison)
+            report["verdict"] = report["agreement"]["verdict"]
     return report

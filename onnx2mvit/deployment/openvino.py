@@ -18,9 +18,9 @@ import numpy as np
 
 from onnx2mvit.base.optional import optional
 from onnx2mvit.base.quiet import loggers_at, quiet
-from onnx2mvit.deployment.int8 import Loss, Operator, Progress, by_block, chosen
+from onnx2mvit.deployment.choice import FEW, Choice, Operator, Progress, by_block, chosen
 from onnx2mvit.deployment.interface import Interface, in_keras_layout, turned
-from onnx2mvit.runtimes import OpenVINORunner, Outputs, import_openvino
+from onnx2mvit.runtimes import OpenVINORunner, Runner, import_openvino
 from onnx2mvit.runtimes.openvino_runner import HINT, NAMES, PINNED
 from onnx2mvit.runtimes.runner import batch_size, rows
 
@@ -69,19 +69,21 @@ def quantize(
     file: Interface,
     inputs: Mapping[str, Array],
     progress: Progress,
-) -> tuple[Any, list[Loss]]:
-    """A model with int8 weights and activations, and what each block loses by it, worst first.
+    agreement: float | None = None,
+) -> tuple[Any, Choice]:
+    """A model with int8 weights and activations, and which of its blocks are so.
 
-    NNCF measures the ranges of activations. Blocks that lose much for few weights are ignored
-    scopes, and stay in float32.
+    NNCF measures the ranges of activations. Blocks that stay in float32 are ignored scopes.
 
     Args:
         model: in float32.
         blocks: the names of those whose losses are told apart.
         interface: what the Keras model takes and gives.
         file: what this model does.
-        inputs: by name, as Keras takes them, on which ranges and losses are measured.
+        inputs: by name, as Keras takes them, on which losses are measured, and on the first FEW
+            the ranges.
         progress: is told how many blocks have been tried.
+        agreement: as in `int8.quantize`.
 
     Raises:
         MissingDependencyError: NNCF is not installed.
@@ -94,7 +96,8 @@ def quantize(
         for block, group in groups.items()
         if any(each.weights for each in group)
     }
-    given = turned(inputs, interface.inputs, file.inputs)
+    few = rows(inputs, interface.axes, slice(FEW))
+    given = turned(few, interface.inputs, file.inputs)
     count, step = batch_size(given, interface.axes) or 1, interface.batch or 1
     samples = [
         rows(given, interface.axes, slice(start, start + step))
@@ -106,12 +109,12 @@ def quantize(
         others = (group for block, group in groups.items() if block not in taken)
         return _by_nncf(model, samples, [each.scope for group in others for each in group])
 
-    def answers(members: Sequence[Operator]) -> Outputs:
-        runner = OpenVINORunner(quantized(members) if members else model)
-        return interface.run(in_keras_layout(runner, interface, file), inputs)
+    def runner(members: Sequence[Operator]) -> Runner:
+        made = quantized(members) if members else model
+        return in_keras_layout(OpenVINORunner(made), interface, file)
 
-    members, losses = chosen(weighted, answers, progress)
-    return quantized(members), losses
+    choice = chosen(weighted, runner, interface, inputs, progress, agreement)
+    return quantized(choice.members), choice
 
 
 def _operator(node: Any) -> Operator:

@@ -62,6 +62,31 @@ def check(format_: str, precision: str, data_format: str, size: ImageSize | None
         raise UsageError("a deployed file takes one size: give image_size as (height, width)")
 
 
+def check_agreement(
+    agreement: float | None, precision: str, holdout: str | Path | None, *folders: str | Path | None
+) -> None:
+    """Refuses a target that makes no sense; `folders` are those it may be searched on.
+
+    Raises:
+        UsageError: it makes none.
+    """
+    if agreement is None:
+        if holdout is not None:
+            raise UsageError("--holdout proves what --agreement asks for: give both")
+        return
+    if not 0 < agreement <= 1:
+        raise UsageError(f"--agreement {agreement:g}: give a share of answers, as 0.99")
+    if precision != "int8":
+        raise UsageError(f"--agreement is for --precision int8, not {precision}")
+    given = [folder for folder in folders if folder is not None]
+    if not given:
+        raise UsageError("--agreement is searched on images: give --calibration FOLDER")
+    if len(given) > 1:
+        raise UsageError(
+            "--agreement compares on --holdout, or on a part of --calibration: leave out --images"
+        )
+
+
 def place(
     output: Path, target: Path, format_: str, precision: str, force: bool
 ) -> tuple[Path, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,9 @@ import numpy as np
 
 from onnx2mvit.base.output import temporary_folder
 from onnx2mvit.deployment import int8, litert, onnx, openvino, saved_model
+from onnx2mvit.deployment.choice import FEW, Choice, Progress
 from onnx2mvit.deployment.head import extractors_of
+from onnx2mvit.deployment.held_out import SEED, Apart
 from onnx2mvit.deployment.interface import Interface
 from onnx2mvit.deployment.keras_hub import write_keras_hub
 from onnx2mvit.deployment.tflite_metadata import add_standard_metadata
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
     import keras
 
 Array = np.ndarray[Any, Any]
-Progress = Callable[[str, int, int], None]
-CALIBRATED, CALIBRATION_SEED = 16, 1
 MOST_IMAGES = 256  # from a folder
 
 
@@ -41,7 +41,9 @@ class Job:
     calibration: str | Path | None
     progress: Progress
     network: Network | None
-    losses: list[int8.Loss] = field(default_factory=list)
+    agreement: float | None = None  # the share of answers that int8 is to keep
+    apart: Apart | None = None  # the images for that
+    choice: Choice | None = None
     notes: list[str] = field(default_factory=list)
     signatures: dict[str, list[str]] = field(default_factory=dict)
     load: str | None = None  # how the file is loaded, where that matters
@@ -120,8 +122,8 @@ def _write_openvino(job: Job, file: Path) -> None:
         model = openvino.openvino_model(folder / "model.onnx", given)
         if job.precision == "int8":
             inputs, blocks = _calibration(job), _blocks(job)
-            model, job.losses = openvino.quantize(
-                model, blocks, interface, given, inputs, job.progress
+            model, job.choice = openvino.quantize(
+                model, blocks, interface, given, inputs, job.progress, job.agreement
             )
         openvino.save_openvino(model, file, job.entries(), job.precision)
     job.load = openvino.load_line(file.name, job.precision)
@@ -129,13 +131,17 @@ def _write_openvino(job: Job, file: Path) -> None:
 
 def _to_int8(job: Job, content: bytes) -> bytes:
     inputs, blocks = _calibration(job), _blocks(job)
-    content, job.losses = int8.quantize(content, blocks, job.interface, inputs, job.progress)
+    content, job.choice = int8.quantize(
+        content, blocks, job.interface, inputs, job.progress, job.agreement
+    )
     return content
 
 
-def _calibration(job: Job) -> dict[str, Array]:
+def _calibration(job: Job) -> Mapping[str, Array]:
     """The inputs on which int8 is measured."""
-    inputs, described = job.images(job.calibration, CALIBRATED, CALIBRATION_SEED, CALIBRATED)
+    if job.apart is not None:
+        return job.apart.tuned
+    inputs, described = job.images(job.calibration, FEW, SEED, FEW)
     if job.calibration is None:
         job.notes.append(f"what stays in float32 was chosen on {described}, not on real images")
     return inputs

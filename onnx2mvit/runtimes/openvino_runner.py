@@ -68,8 +68,10 @@ class OpenVINORunner:
         options |= {"INFERENCE_NUM_THREADS": threads} if threads else {}
         with quiet():
             self.compiled = core.compile_model(model, "CPU", options)
-        self.inputs = [port.get_any_name() for port in self.compiled.inputs]
-        self.outputs = [port.get_any_name() for port in self.compiled.outputs]
+        # What is compiled may have names of inner tensors beside those of the file.
+        self.inputs, self.outputs = (
+            [port.get_any_name() for port in ports] for ports in (model.inputs, model.outputs)
+        )
         shapes = [port.get_partial_shape() for port in self.compiled.inputs]
         lengths = [shape[0] for shape in shapes if shape.rank.get_length()]
         fixed = bool(lengths) and lengths[0].is_static

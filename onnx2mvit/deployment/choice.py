@@ -1,0 +1,190 @@
+"""Which blocks are in int8, and which stay in float32: what each loses, and what is chosen by it.
+
+Without a target those stay in float32 that lose most for their weights; with one, as many as it
+takes to keep a share of the answers (`search`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from onnx2mvit.deployment.interface import Interface
+from onnx2mvit.deployment.search import (
+    Kept,
+    Search,
+    kept_answers,
+    milliseconds,
+    searched,
+)
+from onnx2mvit.errors import UnsupportedError
+from onnx2mvit.runtimes import Inputs, Outputs, Runner, compare, sqnr_db
+from onnx2mvit.runtimes.comparison import loudness
+from onnx2mvit.runtimes.runner import by_name, rows
+
+Progress = Callable[[str, int, int], None]
+GOAL = 36.0  # dB that the blocks in int8 may lose together
+SPENT = 0.05  # of the weights that blocks in float32 may hold: the file stays near a quarter
+FEW = 16  # images on which each block by itself is tried
+OTHERS = "(others)"
+
+
+@dataclass
+class Loss:
+    """A block, and what the answer loses if it alone is in int8.
+
+    `sqnr_db` is None where nothing is lost; `weights` counts those that can be in int8.
+    """
+
+    block: str
+    weights: int
+    sqnr_db: float | None
+    kept_float: bool = False
+
+    @property
+    def noise(self) -> float:
+        """Its power as a share of the answer's."""
+        return 0.0 if self.sqnr_db is None else 10 ** (-self.sqnr_db / 10)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain values for JSON."""
+        return {
+            "block": self.block,
+            "weights": self.weights,
+            "sqnr_db": self.sqnr_db,
+            "precision": "float32" if self.kept_float else "int8",
+        }
+
+
+@dataclass(frozen=True)
+class Operator:
+    """An operator that can be in int8.
+
+    `scope` is what the quantizer knows it by, the names of its outputs; `origin` adds those of
+    its inputs, as an output of the network bears no path of layers. `weights` is their number.
+    """
+
+    kind: str
+    scope: str
+    origin: str
+    weights: int
+
+
+Groups = Mapping[str, Sequence[Operator]]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The operators that are to be in int8, what each block loses by that alone, worst first.
+
+    `search` says how the target was reached, where there was one.
+    """
+
+    members: list[Operator]
+    losses: list[Loss]
+    search: Search | None = None
+
+
+def chosen(
+    groups: Groups,
+    quantized: Callable[[Sequence[Operator]], Runner],
+    interface: Interface,
+    inputs: Inputs,
+    progress: Progress,
+    agreement: float | None = None,
+) -> Choice:
+    """What is to be in int8.
+
+    Args:
+        groups: the operators of each block.
+        quantized: the network with these in int8.
+        interface: what that takes and gives.
+        inputs: by name; the first FEW tell what a block loses, all of them what a target needs.
+        progress: is told how many blocks have been tried.
+        agreement: the share of answers, classes of the first output, that is to be kept.
+
+    Raises:
+        UnsupportedError: nothing in the network can be in int8.
+    """
+    if not groups:
+        raise UnsupportedError("no convolution or linear layer here can be in int8")
+    named = by_name(inputs, [tensor.name for tensor in interface.inputs])
+    few = rows(named, interface.axes, slice(FEW))
+
+    def in_int8(blocks: Sequence[str]) -> Runner:
+        return quantized([member for block in blocks for member in groups[block]])
+
+    def answers(blocks: Sequence[str], inputs: Inputs) -> Outputs:
+        return interface.run(in_int8(blocks), inputs)
+
+    right, losses = answers((), few), []
+    for number, (block, members) in enumerate(groups.items()):
+        progress("what each block loses", number, len(groups))
+        lost = sqnr_db(compare(answers([block], few), right, answers=True).values())
+        losses.append(Loss(block, sum(member.weights for member in members), lost))
+    progress("what each block loses", len(groups), len(groups))
+    search = None
+    if agreement is None:
+        choose(losses)
+    else:
+        theirs = answers((), named)
+
+        def kept(floating: Collection[str]) -> Kept:
+            return kept_answers(answers([b for b in groups if b not in floating], named), theirs)
+
+        weights = {loss.block: loss.weights for loss in worst_for_their_weights(losses)}
+        search = searched(weights, kept, agreement, partial(progress, "what must stay in float32"))
+        for loss in losses:
+            loss.kept_float = loss.block in search.floating
+    taken = [loss.block for loss in losses if not loss.kept_float]
+    if search is not None:
+        files = {"int8": list(groups), "chosen": taken, "float32": []}
+        one = rows(named, interface.axes, slice(interface.batch or 1))
+        runners = {name: in_int8(blocks) for name, blocks in files.items()}
+        search = replace(search, milliseconds=milliseconds(runners, one))
+    losses.sort(key=lambda loss: loudness(loss.sqnr_db))
+    return Choice([member for block in taken for member in groups[block]], losses, search)
+
+
+def worst_for_their_weights(losses: Sequence[Loss]) -> list[Loss]:
+    """Those first that add most noise for their weights."""
+    return sorted(losses, key=lambda each: each.noise / max(each.weights, 1), reverse=True)
+
+
+def choose(losses: Sequence[Loss]) -> None:
+    """Leaves blocks in float32 until the others together are better than GOAL.
+
+    Those come first that add most noise for their weights; noises of blocks add up in power.
+    Only so many are left out that they hold no more than SPENT of the weights.
+    """
+    allowed = SPENT * sum(loss.weights for loss in losses)
+    noise = sum(loss.noise for loss in losses)
+    for loss in worst_for_their_weights(losses):
+        if noise <= 10 ** (-GOAL / 10):
+            break
+        if loss.weights <= allowed:
+            loss.kept_float = True
+            allowed -= loss.weights
+            noise -= loss.noise
+
+
+def by_block(operators: Sequence[Operator], blocks: Sequence[str]) -> dict[str, list[Operator]]:
+    """The operators of each block, in the order of the file; an unknown one is in `OTHERS`.
+
+    A scope has the path of layers in which the operator was made, each with a number that Keras
+    adds: `net_1/encoder.layer.2_1/conv_1x1_convolution_1/convolution;`.
+    """
+    patterns = {
+        block: re.compile(rf"(^|[/;]){re.escape(block)}(_\d+)?(_[a-z]\w*)?/")
+        for block in sorted(blocks, key=len, reverse=True)
+    }
+    groups: dict[str, list[Operator]] = {}
+    for operator in operators:
+        block = next(
+            (name for name, pattern in patterns.items() if pattern.search(operator.origin)), OTHERS
+        )
+        groups.setdefault(block, []).append(operator)
+    return groups
