@@ -82,7 +82,7 @@ def show(console: Console, result: Benchmark) -> None:
     table = Table(title=f"{size}, {result.threads} threads, {result.rounds} rounds")
     table.add_column("batch", justify="right")
     table.add_column("runtime")
-    for title in ("ms", "to onnxruntime", "of a round", "max error", "memory MB", "others"):
+    for title in ("ms", "to onnxruntime", "of a round", "relative error", "memory MB", "others"):
         table.add_column(title, justify="right")
     before = None
     for row in result.rows:

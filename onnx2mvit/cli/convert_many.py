@@ -122,8 +122,17 @@ def _forget() -> None:
 def show_table(console: Console, rows: Sequence[Row]) -> None:
     """A line for each."""
     table = Table()
-    for title in ("file", "verdict", "error", "nodes in blocks", "seconds", "folder, or why not"):
-        table.add_column(title, justify="right" if title in ("error", "seconds") else "left")
+    for title in (
+        "file",
+        "verdict",
+        "relative error",
+        "nodes in blocks",
+        "seconds",
+        "folder, or why not",
+    ):
+        table.add_column(
+            title, justify="right" if title in ("relative error", "seconds") else "left"
+        )
     for row in rows:
         report, proof = row.report or {}, (row.report or {}).get("verification")
         verdict = Text("not compared", "yellow") if proof is None else Text("passed", "green")

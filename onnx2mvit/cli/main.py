@@ -16,6 +16,7 @@ from onnx2mvit.cli.deploy import deploy
 from onnx2mvit.cli.evaluate import evaluate
 from onnx2mvit.cli.export import export
 from onnx2mvit.cli.inspect import inspect
+from onnx2mvit.cli.narrow_help import Group
 from onnx2mvit.cli.options import Command
 from onnx2mvit.cli.patterns import patterns
 from onnx2mvit.cli.publish import publish
@@ -23,6 +24,7 @@ from onnx2mvit.cli.verify import verify
 from onnx2mvit.ending import INTERRUPTED, ending
 
 app = typer.Typer(
+    cls=Group,
     help="Lift exported ONNX graphs of MobileViT back into idiomatic Keras 3 models.",
     epilog="Exit codes: 0 done, 1 hub, disk or other outside failure, 2 usage, 3 not a usable "
     "ONNX file, 4 something in it is not supported, 5 numbers differ, 6 an optional part is "

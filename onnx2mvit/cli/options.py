@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from typer.core import TyperCommand
+
+from onnx2mvit.cli.narrow_help import OneCommand
 
 # Options that take several values, and what is one of them: the command's file may follow.
 SEVERAL: dict[str, Callable[[str], bool]] = {
@@ -112,7 +113,7 @@ def how_given(
     )
 
 
-class Command(TyperCommand):
+class Command(OneCommand):
     """A command some options of which take several values: `--outputs boxes scores`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

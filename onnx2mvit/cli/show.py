@@ -85,15 +85,15 @@ def _proof(verification: dict[str, Any]) -> list[Row]:
         ("inputs", verification["images"]),
         (
             "output",
-            f"max error {verification['max_abs_error']:.2e}, "
-            f"relative to the largest {verification['max_rel_error']:.2e} "
+            f"off by {verification['max_rel_error']:.2e} of the largest value "
             f"(allowed {verification['tolerance']:.0e}; "
-            f"onnxruntime differs from itself by {verification['noise_floor']:.2e})",
+            f"onnxruntime is off itself by {verification['noise_floor']:.2e}); "
+            f"absolute {verification['max_abs_error']:.2e}",
         ),
     ]
     if blocks:
         worst = max(blocks, key=lambda block: float(block["max_rel_error"]))
-        far = f"{worst['name']} ({worst['kind']}) by {worst['max_rel_error']:.2e}"
+        far = f"{worst['name']} ({worst['kind']}) by {worst['max_rel_error']:.2e} of its largest"
         rows.append(("blocks", f"{len(blocks)} borders compared, the farthest off is {far}"))
     rows += [("note", note) for note in verification["notes"]]
     if judged := verification["float64"]:
@@ -106,7 +106,8 @@ def _proof(verification: dict[str, Any]) -> list[Row]:
         rows.append(("boxes", matched_boxes(boxes, "of onnxruntime's", "of Keras's")))
     rewrite = verification["rewrite"]
     if rewrite["max_rel_error"] is not None:
-        said = f"the blocks as ONNX functions answer to {rewrite['max_rel_error']:.2e} as the file"
+        off = f"{rewrite['max_rel_error']:.2e} of the largest value"
+        said = f"the blocks as ONNX functions are off the file by {off}"
     else:
         said = f"not run as ONNX functions: {rewrite['why']}"
     rows.append(("rewrite", said))
@@ -131,8 +132,8 @@ def exported_lines(result: ExportResult) -> tuple[str, str]:
     return (
         f"{result.path}: {result.nodes} nodes, opset {result.opset}, "
         f"{result.parameters:,} parameters, weights: {result.weights}",
-        f"onnxruntime agrees with torch to {result.max_abs_error:.1e} "
-        f"at |logit| {result.max_abs_logit:.1f}",
+        f"onnxruntime is off torch by {result.max_abs_error / (result.max_abs_logit or 1):.1e} "
+        "of the largest logit",
     )
 
 

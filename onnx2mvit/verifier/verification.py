@@ -13,18 +13,18 @@ from onnx2mvit.verifier.sub_model import SubModel
 class Verification:
     """The proof, as it stands in the report.
 
-    Errors are against onnxruntime on the same images: absolute, and relative to the largest
-    value of the tensor. `noise_floor` is the absolute difference of onnxruntime to itself with
-    its optimisations on and off. `top1_agreement` is a share, None if there are no classes, and
+    Errors are against onnxruntime on the same images: absolute, and relative to the largest value
+    of the tensor. `noise_floor` is how far the outputs of onnxruntime with its optimisations are
+    from those without, relative too. `top1_agreement` is a share, None if there are no classes, and
     `mean_iou` that of masks; `masks` are some of these, as `runtimes.masks.some_masks` has them.
     `boxes` says how many boxes match, as `runtimes.boxes.Agreement` does, None if there are none;
     `detections` has some of them, as `runtimes.boxes.agreement` gives them, with their images.
-    `rewrite` has the error of the blocks as functions in ONNX, before Keras is in play.
-    `begins` says which layer is the first that is wrong on onnxruntime's own tensors, None if
-    none is; `first_divergence` is that layer with those tensors, and no part of the report.
-    `batch` is the number of images that the model takes, where it mixes them; None for any.
-    `notes` say what proves little. `float64` is what float64 says where some of that was too far
-    off, None where nothing was.
+    `rewrite` has the error of the blocks as functions in ONNX, before Keras is in play. `begins`
+    says which layer is the first that is wrong on onnxruntime's own tensors, None if none is;
+    `first_divergence` is that layer with those tensors, and no part of the report. `batch` is the
+    number of images that the model takes, where it mixes them; None for any. `notes` say what
+    proves little. `float64` is what float64 says where some of that was too far off, None where
+    nothing was.
     """
 
     verdict: str

@@ -142,7 +142,7 @@ class _Proof:
             self.borders[value].join(errors[checkpoint])
             if value.name in answers:
                 noise = Comparison().add(theirs, answers[value.name])
-                self.noise = max(self.noise, noise.max_abs_error)
+                self.noise = max(self.noise, noise.max_rel_error)
 
         inputs = [
             to_keras(tensors.inputs[value.name], self.network.order(value))
@@ -201,8 +201,7 @@ class _Proof:
 
     def _rewrite_is_right(self) -> bool:
         """Whether the blocks as functions answer as the file, as far as that is sure of itself."""
-        largest = max(output.largest for output in self.outputs.values())
-        allowed = max(self.tolerance, self.noise / (largest or 1.0))
+        allowed = max(self.tolerance, self.noise)
         return (self.reference.rewrite["max_rel_error"] or 0.0) <= allowed
 
     def result(self, judgement: Judgement | None) -> Verification:

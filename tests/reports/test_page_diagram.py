@@ -138,4 +138,4 @@ def test_the_histogram_has_every_error_once() -> None:
 
 
 def test_a_histogram_of_nothing_is_empty() -> None:
-    assert histogram([], Scale(1e-5, None)).bars == ()
+    assert histogram([], Scale(1e-5, 0.0)).bars == ()

@@ -28,7 +28,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> onnx2mvit.Conversion:
 def test_what_is_written_is_in_form_and_says_of_which_versions(made: onnx2mvit.Conversion) -> None:
     report = json.loads((made.folder / "report.json").read_text(encoding="utf-8"))
     assert_in_form(report)
-    assert report["schema_version"] == 1
+    assert report["schema_version"] == 2
     assert report["versions"]["onnx2mvit"] == __version__
     assert report["single_operators"] and report["verification"]["blocks"]
 
