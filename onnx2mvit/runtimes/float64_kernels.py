@@ -91,6 +91,19 @@ def _batch_normalization(
     return made
 
 
+def _group_normalization(attributes: Attributes, x: Array, gamma: Array, beta: Array) -> Array:
+    """The reference takes mean and deviation in float32. Below version 21 a scale is a group's."""
+    groups, channels = attributes["num_groups"], x.shape[1]
+    each = x.reshape(len(x), groups, -1)
+    centred = each - each.mean(-1, keepdims=True)
+    variance = np.square(centred).mean(-1, keepdims=True)
+    normalized = centred / np.sqrt(variance + attributes.get("epsilon", 1e-5))
+    shape = (-1, *(1,) * (x.ndim - 2))
+    gamma, beta = (part.repeat(channels // len(part)).reshape(shape) for part in (gamma, beta))
+    made: Array = normalized.reshape(x.shape) * gamma + beta
+    return made
+
+
 def _max_pool(attributes: Attributes, x: Array) -> Array | None:
     windows = _windows(attributes, x, tuple(attributes["kernel_shape"]))
     if windows is None:
@@ -229,6 +242,7 @@ KERNELS: dict[str, Callable[..., Array | None]] = {
     "DequantizeLinear": _dequantize_linear,
     "GlobalLpPool": _global_lp_pool,
     "GridSample": _grid_sample,
+    "GroupNormalization": _group_normalization,
     "MaxPool": _max_pool,
     "MeanVarianceNormalization": _mean_variance_normalization,
     "Resize": _resize,

@@ -32,6 +32,7 @@ import numpy as np
 
 from onnx2mvit.base.quiet import one_line
 from onnx2mvit.builder import float64_allowed, in_float64
+from onnx2mvit.ir.layout import Order
 from onnx2mvit.ir.network import Network
 from onnx2mvit.runtimes import (
     Comparison,
@@ -41,7 +42,7 @@ from onnx2mvit.runtimes import (
     as_the_file,
 )
 from onnx2mvit.runtimes.float64_runner import widened
-from onnx2mvit.runtimes.layouts import keras_inputs, to_keras
+from onnx2mvit.runtimes.layouts import file_outputs, keras_inputs, to_onnx
 from onnx2mvit.runtimes.runner import answers_to, batch_size, joined
 from onnx2mvit.runtimes.tolerances import FLOAT32, OF_PRECISION
 from onnx2mvit.verifier.checkpoints import CheckedModel, Checkpoint
@@ -162,23 +163,24 @@ class _Both:
 
     def _wrong_part(self, doubt: Doubt) -> str | None:
         """A place where float32 missed that is wrong by itself, on onnxruntime's tensors."""
-        for part, answer, near in self._parts(doubt):
+        for part, order, near in self._parts(doubt):
             inputs = [array.astype(np.float64) for array in part.inputs]
-            ours = replace(part, model=in_float64(part.model), inputs=inputs).answer
-            float32 = part.answer
-            if has_nan([*part.inputs, part.expected, answer]):
-                _, answer, ours, float32 = settled(
-                    part.expected, answer, self.tolerance, ours, float32
-                )
+            wide = replace(part, model=in_float64(part.model), inputs=inputs)
+            answer, theirs = near.right, to_onnx(part.expected, order)
+            ours, float32 = to_onnx(wide.answer, order), to_onnx(part.answer, order)
+            if has_nan([*part.inputs, theirs, answer]):
+                _, answer, ours, float32 = settled(theirs, answer, self.tolerance, ours, float32)
             ours, float32 = near.numbers(ours), near.numbers(float32)
             if not is_right(ours, answer, near.rounding):
                 return _where(part.layer.path, ours, answer)
-            if self._lost(float32, answer, near, near.rounding):
+            if self._lost(float32, answer, near):
                 return _lost(part.layer.path, float32, answer)
         return None
 
     def _wrong_block(self, doubt: Doubt, tensors: ReferenceTensors) -> str | None:
         """A block of the whole network that is wrong, each on the tensors of the file."""
+        import keras
+
         wrong: list[str] = []
 
         def look(checkpoint: Checkpoint, array: Array) -> None:
@@ -198,8 +200,26 @@ class _Both:
         orders = {value: self.network.order(value) for value in self.network.graph.inputs}
         checked = CheckedModel(self.model, self.network.blocks, orders, self.network.graph.outputs)
         inputs = keras_inputs(self.network, widened(doubt.inputs))
-        checked.run(list(inputs.values()), tensors, look)
-        return wrong[0] if wrong else None
+        answers = checked.run(list(inputs.values()), tensors, look)
+        if wrong:
+            return wrong[0]
+        ours = [keras.ops.convert_to_numpy(answer) for answer in answers]
+        return self._wrong_end(doubt, tensors, file_outputs(self.network, ours))
+
+    def _wrong_end(self, doubt: Doubt, tensors: ReferenceTensors, ours: Outputs) -> str | None:
+        """An output that is wrong behind the last block, on the tensors of the file.
+
+        What stands there may be no layer, and is seen nowhere else but through all that is before.
+        """
+        for name, right in self.answer(doubt).items():
+            answer = ours[name]
+            if not is_right(answer, right) and (tensors.met_nan or has_nan([right])):
+                _, right, answer = settled(doubt.theirs[name], right, self.tolerance, answer)
+            if not is_right(answer, right):
+                near = Near(self.file, tensors.at_hand, name, right)
+                if not is_right(near.numbers(answer), right, near.rounding):
+                    return _where(f"output {name}", answer, right)
+        return None
 
     def _wrong_output(self, doubt: Doubt, tensors: ReferenceTensors) -> str | None:
         """An output that is wrong where several images are answered at once, if there is one.
@@ -223,13 +243,13 @@ class _Both:
                     theirs, should, self.tolerance, answer, float32
                 )
                 self.settled[doubt.start][name] = float32, theirs
-            noise = Comparison().add(theirs, should)
             whole = Near(self.file, doubt.inputs, name, should)
             answer, float32 = whole.numbers(answer), whole.numbers(float32)
-            if not is_right(answer, should, noise.error):
+            allowed = whole.allowed(theirs)
+            if not is_right(answer, should, allowed):
                 return _where(f"output {name}", answer, should)
             near = Near(self.file, tensors.at_hand, name, should)
-            if self._lost(float32, should, near, max(near.rounding, noise.error)):
+            if self._lost(float32, should, near, allowed):
                 return _lost(f"output {name}", float32, should)
         return None
 
@@ -238,14 +258,21 @@ class _Both:
         network = self.network
         return InBatches(self.file, network.file_batch, network.batch_axes)(doubt.inputs)
 
-    def _lost(self, ours: Array, answer: Array, near: Near, rounding: float) -> bool:
-        """Whether an answer in float32 is farther off than any rounding explains."""
+    def _lost(self, ours: Array, answer: Array, near: Near, noise: Array | float = 0.0) -> bool:
+        """Whether an answer in float32 is farther off than any rounding explains.
+
+        `noise` is how far others are off, where they are farther off than rounding explains.
+        """
         found = Comparison().add(ours, answer)
-        explained = max(MANY_ROUNDINGS * rounding, self.tolerance * found.largest)
-        if found.within(self.tolerance) or found.max_abs_error <= explained:
+        if found.within(self.tolerance):
             return False
         if ours.shape != answer.shape:
             return True
+        with np.errstate(over="ignore"):
+            rounding = MANY_ROUNDINGS * np.maximum(near.rounding, noise)
+        explained = np.maximum(rounding, self.tolerance * found.largest)
+        if found.discrete and (found.max_abs_error <= explained).all():
+            return False
         return far_share(ours, answer, explained) > near.jumps(explained, self.tolerance)
 
     def distances(self, doubt: Doubt) -> list[Distance]:
@@ -254,8 +281,9 @@ class _Both:
             self._distance(name, doubt.theirs[name], doubt.ours[name], answer)
             for name, answer in self.answer(doubt).items()
         ]
-        for part, answer, _ in self._parts(doubt):
-            found.append(self._distance(part.layer.path, part.expected, part.answer, answer))
+        for part, order, near in self._parts(doubt):
+            theirs, ours = to_onnx(part.expected, order), to_onnx(part.answer, order)
+            found.append(self._distance(part.layer.path, theirs, ours, near.right))
         return found
 
     def _distance(self, name: str, theirs: Array, ours: Array, answer: Array) -> Distance:
@@ -264,8 +292,8 @@ class _Both:
         pair = (Comparison().add(each, answer).max_rel_error for each in (theirs, ours))
         return Distance(name, *pair)
 
-    def _parts(self, doubt: Doubt) -> Iterator[tuple[SubModel, Array, Near]]:
-        """What ends where float32 missed, its float64 answer, and what that is near to."""
+    def _parts(self, doubt: Doubt) -> Iterator[tuple[SubModel, Order, Near]]:
+        """What ends where float32 missed, the order of its axes in Keras, and what is right."""
         for checkpoint in doubt.checkpoints:
             part = sub_model_before(checkpoint, self.network.blocks, doubt.tensors)
             if part is None:
@@ -275,7 +303,7 @@ class _Both:
             before = doubt.inputs | known
             answer = self.file.near(before, checkpoint.value.name)
             near = Near(self.file, before, checkpoint.value.name, answer)
-            yield part, to_keras(answer, checkpoint.model.orders[checkpoint.value]), near
+            yield part, checkpoint.model.orders[checkpoint.value], near
 
 
 def _where(place: str, ours: Array, theirs: Array) -> str:

@@ -41,9 +41,9 @@ class Near:
         return self.file.near(self.before, self.name, HALF_A_PLACE)
 
     @cached_property
-    def rounding(self) -> float:
-        """How far it changes by that, where it stays a number."""
-        return Comparison().add(self._numbers(self.rounded), self.right).max_abs_error
+    def rounding(self) -> Array:
+        """How far it changes by that, where it stays a number; as `spread`."""
+        return self.spread(self.rounded)
 
     def numbers(self, ours: Array) -> Array:
         """Ours, with what is right where ours is no number and rounding decides what it is.
@@ -52,15 +52,39 @@ class Near:
         """
         if ours.shape != self.right.shape or not has_nan([ours]):
             return ours
-        decided = unsettled(self.rounded, self.right, DECIDED_BY_ROUNDING)
-        numbers: Array = np.where(decided, self._numbers(ours), ours)
+        numbers: Array = np.where(self.undecided, self._numbers(ours), ours)
         return numbers
+
+    @cached_property
+    def undecided(self) -> Array:
+        """The places at which rounding decides what it is: a mask."""
+        return unsettled(self.rounded, self.right, DECIDED_BY_ROUNDING)
+
+    def spread(self, others: Array) -> Array:
+        """How far others are off, at each place: the farthest of those that are as sure as it.
+
+        Where rounding decides, they are off by as much as their values, which excuses nothing
+        elsewhere.
+        """
+        if self.right.dtype.kind in "biu" or others.shape != self.right.shape:
+            return np.asarray(Comparison().add(others, self.right).max_abs_error)
+        sure, others = ~self.undecided, self._numbers(others)
+        far = Comparison().add(others[sure], self.right[sure]).max_abs_error
+        anywhere = Comparison().add(others, self.right).max_abs_error
+        return np.where(sure, far, anywhere)
+
+    def allowed(self, theirs: Array) -> Array:
+        """How far one may be off at each place, in float64, if onnxruntime says `theirs`."""
+        noise = self.spread(theirs)
+        if self.right.dtype.kind in "biu" or theirs.shape != self.right.shape:
+            return noise
+        return np.where(self.undecided, np.maximum(noise, self.rounding), noise)
 
     def _numbers(self, ours: Array) -> Array:
         numbers: Array = np.where(np.isnan(ours), self.right, ours) if has_nan([ours]) else ours
         return numbers
 
-    def jumps(self, distance: float, tolerance: float) -> float:
+    def jumps(self, distance: Array, tolerance: float) -> float:
         """The share of places at which it may be farther off than `distance`.
 
         A mask, an index, or what is rounded to whole numbers jumps where two values are nearly
@@ -72,8 +96,11 @@ class Near:
         return 4 * changed + always
 
 
-def far_share(ours: Array, theirs: Array, distance: float) -> float:
-    """The share of places at which two tensors of one shape are farther apart than this."""
+def far_share(ours: Array, theirs: Array, distance: Array) -> float:
+    """The share of places at which two tensors of one shape are farther apart than this.
+
+    `distance` is one number, or one for each place.
+    """
     if theirs.dtype.kind in "biu":
         return float((ours != theirs).mean())
     with np.errstate(invalid="ignore"):
@@ -81,10 +108,17 @@ def far_share(ours: Array, theirs: Array, distance: float) -> float:
     return 1.0 - float((near | (np.isnan(ours) & np.isnan(theirs))).mean())
 
 
-def is_right(ours: Array, theirs: Array, rounding: float = 0.0) -> bool:
-    """Whether a tensor in float64 is what it should be, or as near as rounding lets it be."""
+def is_right(ours: Array, theirs: Array, rounding: Array | None = None) -> bool:
+    """Whether a tensor in float64 is what it should be, or as near as rounding lets it be.
+
+    `rounding` is one number, or one for each place, as `Near.spread` gives it.
+    """
     found = Comparison().add(ours, theirs)
-    return found.within(FLOAT64) or found.max_abs_error <= rounding
+    if found.within(FLOAT64) or rounding is None or ours.shape != theirs.shape:
+        return found.within(FLOAT64)
+    if found.discrete:
+        return bool((found.max_abs_error <= rounding).all())
+    return far_share(ours, theirs, np.maximum(rounding, FLOAT64 * found.largest)) == 0
 
 
 def has_nan(arrays: Iterable[Array]) -> bool:
