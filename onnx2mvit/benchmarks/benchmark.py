@@ -48,7 +48,8 @@ class Benchmark:
     """All runtimes at all batches, and what the machine was doing.
 
     `others_before` is the share of all processors that other processes took before it began;
-    `unfused_batch_norms` are those that onnxruntime runs one by one, which makes it slow.
+    `unfused_batch_norms` are those that onnxruntime runs one by one, which makes it slow; `notes`
+    say which runtimes are left out, and why.
     """
 
     threads: int
@@ -59,6 +60,7 @@ class Benchmark:
     load_average: float | None
     peak_memory_mb: float
     unfused_batch_norms: int
+    notes: list[str]
 
     def as_dict(self) -> dict[str, Any]:
         """As plain values for JSON."""
@@ -118,9 +120,11 @@ def benchmark(
     network = inspect_for(path, target, (), how_read(target, path), trust_module)
     model = load_traced(target, network, trust_module)
     rows: list[Row] = []
+    notes: dict[str, None] = {}
     for batch in batches:
         with temporary_folder() as folder:
-            ready = contenders(path, network, model, batch, threads, folder, progress)
+            ready, found = contenders(path, network, model, batch, threads, folder, progress)
+            notes |= dict.fromkeys(found)
         with Others() as others:
             timings = interleave(
                 {one.name: one for one in ready},
@@ -151,6 +155,7 @@ def benchmark(
         load_average=load_average(),
         peak_memory_mb=peak_memory() / MB,
         unfused_batch_norms=unfused_batch_norms(path),
+        notes=list(notes),
     )
 
 

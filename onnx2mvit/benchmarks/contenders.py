@@ -12,7 +12,12 @@ import numpy as np
 from onnx2mvit.base.quiet import one_line
 from onnx2mvit.benchmarks.machine import memory
 from onnx2mvit.deployment import describe_model, litert_model, openvino_model, write_onnx
-from onnx2mvit.errors import InvalidModelError, VerificationError
+from onnx2mvit.errors import (
+    InvalidModelError,
+    MissingDependencyError,
+    UnsupportedError,
+    VerificationError,
+)
 from onnx2mvit.ir.network import Network
 from onnx2mvit.runtimes import (
     KerasRunner,
@@ -59,10 +64,14 @@ def contenders(
     threads: int,
     folder: Path,
     progress: Callable[[str], None],
-) -> list[Contender]:
+) -> tuple[list[Contender], list[str]]:
     """onnxruntime on the file and on ours, Keras, LiteRT and, if it is installed, OpenVINO.
 
     All are run on so many structured images. What is written for that goes into `folder`.
+
+    Returns:
+        The runtimes, and notes of those that are left out: our ONNX, and what reads it, where it
+        cannot be written.
 
     Raises:
         InvalidModelError: onnxruntime cannot load the file, or not run it on so many images.
@@ -87,7 +96,6 @@ def contenders(
         ) from error
     found = [Contender("onnxruntime", runner, inputs, 0.0, max(0, memory() - had))]
     deployed = folder / "deployed.onnx"
-    write_onnx(model, deployed, interface, interface, {}, network)
     makers: dict[str, Callable[[], Runner]] = {
         "onnxruntime, ONNX of deploy": lambda: OnnxRuntimeRunner(
             deployed, arena=True, threads=threads
@@ -99,6 +107,14 @@ def contenders(
         makers["OpenVINO float32"] = lambda: OpenVINORunner(
             openvino_model(deployed, interface), threads
         )
+    notes = []
+    try:
+        write_onnx(model, deployed, interface, interface, {}, network)
+    except (UnsupportedError, MissingDependencyError) as why:
+        left_out = [name for name in makers if "ONNX" in name or "OpenVINO" in name]
+        for name in left_out:
+            del makers[name]
+        notes.append(f"{' and '.join(left_out)} left out: our ONNX cannot be written: {why}")
     for name, make in makers.items():
         had = memory()
         ours = make()
@@ -111,7 +127,7 @@ def contenders(
             ) from error
         taken = max(0, memory() - had)
         found.append(Contender(name, ours, own, _error(name, answers, expected), taken))
-    return found
+    return found, notes
 
 
 def _error(name: str, answers: Outputs, expected: Outputs) -> float:

@@ -70,6 +70,8 @@ def benchmark(
             f"onnxruntime cannot fold {result.unfused_batch_norms} BatchNormalization of this file "
             "and is slow on it: compare with a file exported with them folded (--fold-bn), too"
         )
+    for note in result.notes:
+        warn(note)
     if json_file is not None:
         write_file(json_file, json_text(result.as_dict()).encode())
     with results(quiet) as shown:

@@ -122,7 +122,12 @@ def convert(
 
     size = parse_image_size(image_size) if image_size is not None else None
     how = how_given(preprocessing, mean, std, scale, bgr, crop, interpolation)
-    wanted = expanded(targets)
+    try:
+        wanted = expanded(targets)
+    except UsageError as error:
+        if images is None:
+            raise
+        raise UsageError(f"{error} (--images takes one folder: what follows is a target)") from None
     if name is not None and len(wanted) > 1:
         raise UsageError("--name is for one file")
 

@@ -35,7 +35,8 @@ def evaluate(
         list[Path],
         typer.Argument(
             metavar="TARGET…",
-            help="The ONNX file, what `convert` wrote, LiteRT files: forms of one network.",
+            help="The ONNX file, what `convert` wrote, LiteRT files, OpenVINO's "
+            ".xml: forms of one network.",
         ),
     ],
     data: Annotated[

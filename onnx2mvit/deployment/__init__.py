@@ -8,7 +8,7 @@ from onnx2mvit.deployment.deployment import Deployment, deploy
 from onnx2mvit.deployment.interface import describe_model
 from onnx2mvit.deployment.litert import litert_metadata, litert_model
 from onnx2mvit.deployment.onnx import write_onnx
-from onnx2mvit.deployment.openvino import openvino_model
+from onnx2mvit.deployment.openvino import openvino_metadata, openvino_model
 from onnx2mvit.deployment.request import FORMATS, PRECISIONS
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "describe_model",
     "litert_metadata",
     "litert_model",
+    "openvino_metadata",
     "openvino_model",
     "write_onnx",
 ]

@@ -62,6 +62,27 @@ def save_openvino(model: Any, file: Path, entries: Mapping[str, Any], precision:
         import_openvino().save_model(model, file, compress_to_fp16=precision == "bfloat16")
 
 
+def openvino_metadata(file: Path) -> dict[str, Any]:
+    """The entries that `save_openvino` wrote into a file; empty where it did not.
+
+    Raises:
+        MissingDependencyError: OpenVINO is not installed.
+    """
+    model = import_openvino().Core().read_model(file)
+    if not model.has_rt_info([METADATA]):
+        return {}
+    found = {key: str(value) for key, value in model.get_rt_info([METADATA]).value.items()}
+    return {key: _plain(text) for key, text in found.items()}
+
+
+def _plain(text: str) -> Any:
+    """What was written as JSON, or the text itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
 def quantize(
     model: Any,
     blocks: Sequence[str],

@@ -83,7 +83,8 @@ def evaluate(
 
     Args:
         targets: one or several forms of a network: its ONNX file, what `convert` wrote, LiteRT
-            files. The first ONNX file, or else the first of all, is what others are to agree with.
+            and OpenVINO files. The first ONNX file, or else the first of all, is what others are to
+            agree with.
         data: a folder with a folder for each class, or with images and a CSV file that has an
             image and its class in each line.
         labels: that CSV file, if it lies elsewhere, or a text with the names of the network's

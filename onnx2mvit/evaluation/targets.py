@@ -12,7 +12,7 @@ import numpy as np
 from onnx2mvit.base.backend import import_keras
 from onnx2mvit.base.user_files import reading
 from onnx2mvit.builder import image_input, load
-from onnx2mvit.deployment import litert_metadata
+from onnx2mvit.deployment import litert_metadata, openvino_metadata
 from onnx2mvit.errors import UnsupportedError, UsageError
 from onnx2mvit.evaluation.decode import Wanted
 from onnx2mvit.ir.preprocessing import Preprocessing, from_dict
@@ -20,10 +20,13 @@ from onnx2mvit.reader.preprocessing import Given, given_preprocessing
 from onnx2mvit.reports import report_beside
 from onnx2mvit.runtimes import (
     InBatches,
+    Inputs,
     KerasLayout,
     KerasRunner,
     LiteRTRunner,
     OnnxRuntimeRunner,
+    OpenVINORunner,
+    Outputs,
     Runner,
 )
 from onnx2mvit.stages import inspect
@@ -66,11 +69,11 @@ def open_targets(
     """Opens the forms of a network, which are to have the same classes.
 
     Args:
-        paths: ONNX files, LiteRT files, folders that `convert` wrote, .keras files.
+        paths: ONNX files, LiteRT and OpenVINO files, folders that `convert` wrote, .keras files.
         batch: so many images will come at a time.
         given: what photographs must become, if that is not what the files say.
         trust_module: as in `builder.load`.
-        threads: of onnxruntime and LiteRT; 0 leaves that to them.
+        threads: of onnxruntime, LiteRT and OpenVINO; 0 leaves that to them.
 
     Returns:
         Those in the same order. Whoever does not know what photographs must become takes what the
@@ -93,6 +96,8 @@ def open_targets(
             opened[path] = _onnx(name, path, batch, given, threads, size)
         elif path.suffix in (".tflite", ".litert"):
             opened[path] = _litert(name, path, given, threads)
+        elif path.suffix == ".xml":
+            opened[path] = _openvino(name, path, given, threads)
         else:
             opened[path] = _keras(name, path, batch, given, trust_module)
     found = [opened[path] for path in paths]
@@ -118,7 +123,7 @@ def _agreed(targets: Sequence[Target], given: Given) -> list[Target]:
     ]
 
 
-ONNX, KERAS, LITERT = "onnxruntime", "Keras", "LiteRT"
+ONNX, KERAS, LITERT, OPENVINO = "onnxruntime", "Keras", "LiteRT", "OpenVINO"
 
 
 def _onnx(
@@ -196,6 +201,30 @@ def _litert(name: str, path: Path, given: Given, threads: int) -> Target:
     scores = _scores(runner, output, runner.batch)
     weights = known.get("weights")
     return Target(name, path, LITERT, wanted, shapes[output][-1], weights, scores)
+
+
+def _openvino(name: str, path: Path, given: Given, threads: int) -> Target:
+    runner, known = OpenVINORunner(path, threads), openvino_metadata(path)
+    (shape, dtype), *others = runner.takes.values()
+    if others or len(shape) != 4 or dtype not in (np.float32, np.uint8):
+        takes = ", ".join(f"{shape} {dtype}" for shape, dtype in runner.takes.values())
+        raise UnsupportedError(
+            f"{name} is no classifier of one image of float32 or uint8: it takes {takes}"
+        )
+    first = shape[3] not in (1, 3) and shape[1] in (1, 3)  # `deploy --data-format channels_first`
+    channels, height, width = shape[1:] if first else (shape[3], *shape[1:3])
+    if height is None or width is None:
+        raise UsageError(f"{name} takes images of any size, and nothing says which are meant")
+    output = _of_classes(name, {key: each for key, (each, _) in runner.gives.items()}, runner.batch)
+
+    def run(inputs: Inputs) -> Outputs:
+        return runner(np.moveaxis(np.asarray(inputs), -1, 1) if first else inputs)
+
+    how = given_preprocessing(given, from_dict(known.get("preprocessing") or {}))
+    wanted = _wanted((height, width), channels or 0, str(dtype), how)
+    classes = runner.gives[output][0][-1]
+    scores = _scores(run, output, runner.batch)
+    return Target(name, path, OPENVINO, wanted, classes or 0, known.get("weights"), scores)
 
 
 def _wanted(size: tuple[int, int], channels: int, dtype: str, how: Preprocessing) -> Wanted:

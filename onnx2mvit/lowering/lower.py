@@ -182,6 +182,8 @@ def _code(
     varying: Varying,
     trace_batch: int | None,
 ) -> KerasCode:
+    constant = node.op == "Constant"  # all others are operands by now
+    require(not constant, "it is an output that does not depend on what the input holds")
     converter = converter_for(node.op, graph.source.operators)
     if isinstance(converter, str):
         raise Mismatch(converter)

@@ -11,6 +11,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from onnx2mvit.base.optional import optional
 from onnx2mvit.base.quiet import one_line, quiet
 from onnx2mvit.errors import InvalidModelError, UnsupportedError
@@ -38,7 +40,8 @@ def has_openvino() -> bool:
 class OpenVINORunner:
     """An OpenVINO model on the processor, in the precision that it is pinned to, else in float32.
 
-    `batch` is the number of images that it takes, None for any.
+    `batch` is the number of images that it takes, None for any; `takes` and `gives` have the shape,
+    with None for what is open, and the type of each input and output, by name.
     """
 
     def __init__(self, model: Path | Any, threads: int = 0) -> None:
@@ -69,15 +72,19 @@ class OpenVINORunner:
         with quiet():
             self.compiled = core.compile_model(model, "CPU", options)
         # What is compiled may have names of inner tensors beside those of the file.
-        self.inputs, self.outputs = (
-            [port.get_any_name() for port in ports] for ports in (model.inputs, model.outputs)
-        )
-        shapes = [port.get_partial_shape() for port in self.compiled.inputs]
-        lengths = [shape[0] for shape in shapes if shape.rank.get_length()]
-        fixed = bool(lengths) and lengths[0].is_static
-        self.batch: int | None = lengths[0].get_length() if fixed else None
+        self.takes = {port.get_any_name(): _port(port) for port in model.inputs}
+        self.gives = {port.get_any_name(): _port(port) for port in model.outputs}
+        self.inputs, self.outputs = list(self.takes), list(self.gives)
+        lengths = [shape[0] for shape, _ in self.takes.values() if shape]
+        self.batch = lengths[0] if lengths else None
 
     def __call__(self, inputs: Inputs) -> Outputs:
         """All outputs by name."""
         answers = self.compiled(by_name(inputs, self.inputs))
         return {name: answers[at].copy() for at, name in enumerate(self.outputs)}
+
+
+def _port(port: Any) -> tuple[list[int | None], np.dtype[Any]]:
+    """The shape and the type of an input or output."""
+    lengths = [each.get_length() if each.is_static else None for each in port.get_partial_shape()]
+    return lengths, np.dtype(port.get_element_type().to_dtype())

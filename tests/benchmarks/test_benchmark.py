@@ -11,7 +11,12 @@ import pytest
 from onnx2mvit import benchmarks as measuring
 from onnx2mvit import convert
 from onnx2mvit.cli.benchmark import batches_of
-from onnx2mvit.errors import MissingDependencyError, UsageError, VerificationError
+from onnx2mvit.errors import (
+    MissingDependencyError,
+    UnsupportedError,
+    UsageError,
+    VerificationError,
+)
 from onnx2mvit.runtimes import Inputs, LiteRTRunner, Outputs, has_openvino
 from onnx2mvit.runtimes.onnxruntime_runner import unfused_batch_norms
 from tests.support.command_line import Run, exit_code
@@ -66,6 +71,21 @@ def test_a_runtime_that_answers_wrongly_is_not_timed(
         measuring.benchmark(*network, batches=(1,), rounds=1)
 
 
+def test_what_cannot_be_written_is_left_out_and_that_is_said(
+    network: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any) -> list[str]:
+        raise UnsupportedError("no operator of ONNX does that")
+
+    monkeypatch.setattr("onnx2mvit.benchmarks.contenders.write_onnx", refused)
+    result = measuring.benchmark(*network, batches=(1,), rounds=1, warm_up=1, timed=1)
+    assert [row.runtime for row in result.rows] == [
+        name for name in RUNTIMES if name in ("onnxruntime", "Keras, tf.function", "LiteRT float32")
+    ]
+    (note,) = result.notes
+    assert "left out" in note and "no operator of ONNX does that" in note
+
+
 def test_the_table_goes_to_stdout_and_the_figures_to_the_file(
     network: tuple[Path, Path],
     tmp_path: Path,
@@ -91,7 +111,7 @@ def test_a_busy_machine_is_warned_of(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     def measured(*_: object, **__: object) -> measuring.Benchmark:
-        return measuring.Benchmark(2, 1, (32, 32), [], share, None, 100.0, 0)
+        return measuring.Benchmark(2, 1, (32, 32), [], share, None, 100.0, 0, [])
 
     monkeypatch.setattr(measuring, "benchmark", measured)
     assert exit_code("benchmark", *network) == 0

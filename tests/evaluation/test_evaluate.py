@@ -51,6 +51,21 @@ def figures(report: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_an_openvino_file_is_one_of_the_forms(
+    network: Path, converted: Path, photos: Path, tmp_path: Path, data_format: str
+) -> None:
+    pytest.importorskip("openvino")
+    made = onnx2mvit.deploy(
+        converted, tmp_path, format="openvino", data_format=data_format, onnx=network, inputs=1
+    )
+    result = onnx2mvit.evaluate([network, made.file], photos, workers=0, output=tmp_path / "out")
+    first, second = result.report["targets"]
+    assert second["runtime"] == "OpenVINO"
+    assert second["agreement"] == 1
+    assert second["preprocessing"] == first["preprocessing"]
+
+
 def test_every_form_of_a_network_is_counted_and_the_report_gets_a_section(
     network: Path, converted: Path, photos: Path, tmp_path: Path
 ) -> None:
