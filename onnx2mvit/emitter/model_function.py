@@ -62,9 +62,8 @@ class ModelFunction:
         self.needs_size = image_size != "any" and depends
         self.variables: dict[Value, str] = {}
         self.taken_in: dict[Value, str] = {}  # the variables of the inputs
-        names = [value.name for value in self.graph.inputs]
-        self.input_names = interface_names(network.blocks, names, "input")
-        self.output_names = interface_names(network.blocks, self.graph.output_names, "output")
+        self.input_names = interface_names(network, "input")
+        self.output_names = interface_names(network, "output")
         called = {
             name.text
             for block in network.blocks

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from onnx2mvit.ir.image_size import ImageSize, multiples
 from onnx2mvit.ir.network import Network
@@ -156,10 +156,9 @@ WEIGHTS = "a safetensors file, beside this module or anywhere; None for a fresh 
 ANY_SIZE = "height and width must be known: or convert with --image-size any"
 
 
-def _interface(network: Network, kind: str) -> str:
+def _interface(network: Network, kind: Literal["input", "output"]) -> str:
     """The names and the axes of what the model takes, or of what it gives."""
     graph = network.graph
     values = graph.inputs if kind == "input" else graph.outputs
-    names = graph.output_names if kind == "output" else [value.name for value in values]
-    told = zip(interface_names(network.blocks, names, kind), values, strict=True)
+    told = zip(interface_names(network, kind), values, strict=True)
     return ", ".join(f"{name} ({', '.join(network.axes_in_keras(value))})" for name, value in told)

@@ -11,9 +11,11 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain, count
+from typing import Literal
 
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.expr import Name
+from onnx2mvit.ir.network import Network
 from onnx2mvit.reader.scopes import common_prefix
 
 # (kind, role) → the name that the emitted function uses; "layer.{i}" for a chain.
@@ -229,17 +231,19 @@ def layer_name(block: Block, name: str) -> str:
     return made or ("layer" if name else "")
 
 
-def interface_names(blocks: Sequence[Block], names: Sequence[str], suffix: str) -> list[str]:
-    """What Keras calls inputs or outputs: as the file does, where it can and no layer does.
+def interface_names(network: Network, kind: Literal["input", "output"]) -> list[str]:
+    """What Keras calls inputs or outputs: as the file does, where it can and nothing else does.
 
     Args:
-        blocks: those at the top, with their paths.
-        names: in the file.
-        suffix: "input" or "output", for what has no name that could be used, and for what has that
-            of a layer.
+        network: with the paths of its blocks.
+        kind: also what is appended to a name that a layer has, or an output to one of an input, and
+            the name of what has none that could be used.
     """
-    taken = {block.path for top in blocks for block in top.walk()}
-    unnamed = _operations(blocks)
+    graph, suffix = network.graph, kind
+    names = [value.name for value in graph.inputs] if kind == "input" else graph.output_names
+    taken = {block.path for top in network.blocks for block in top.walk()}
+    taken |= {*interface_names(network, "input")} if kind == "output" else set()
+    unnamed = _operations(network.blocks)
     found: list[str] = []
     for name in names:
         stem = identifier(name).strip("_") or suffix

@@ -70,7 +70,7 @@ def interface(network: Network) -> dict[str, list[dict[str, Any]]]:
         "outputs": list(zip(graph.output_names, graph.outputs, strict=True)),
     }
     for kind, tensors in named.items():
-        names = interface_names(network.blocks, [name for name, _ in tensors], kind[:-1])
+        names = interface_names(network, "input" if kind == "inputs" else "output")
         found[kind] = [
             {"name": name, "keras_name": keras_name, **_tensor(network, value)}
             for (name, value), keras_name in zip(tensors, names, strict=True)

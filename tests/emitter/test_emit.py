@@ -214,6 +214,30 @@ def test_an_output_that_is_a_constant_is_refused(tmp_path: Path) -> None:
         emit(inspect(save(model(body, w=(8, 8, 3, 3), b=(8,)), tmp_path)), "net", "test")
 
 
+@pytest.mark.parametrize(
+    "constant", ["z = Constant<value_ints=[3]>()", "z = Shape<start=0,end=1>(x)"]
+)
+def test_one_that_a_node_gives_is_refused_likewise(tmp_path: Path, constant: str) -> None:
+    body = f"""g (float[N,8,16,16] x) => (float[N,8,16,16] y, int64[1] z) {{
+        y = Relu(x)  {constant} }}"""
+    network = inspect(save(model(body), tmp_path))
+    (why,) = network.refused.values()
+    assert why == "it is an output that does not depend on what the input holds"
+
+
+@pytest.mark.parametrize(("given", "made"), [("x.1", "x_1"), ("x:0", "x/0")])
+def test_an_output_may_be_called_nearly_like_an_input(
+    tmp_path: Path, given: str, made: str
+) -> None:
+    body = "g (float[N,3,8,8] i) => (float[N,3,8,8] o) { r = Relu(i)  o = Abs(r) }"
+    file = model(body)
+    file.graph.input[0].name, file.graph.output[0].name = given, made
+    file.graph.node[0].input[0], file.graph.node[1].output[0] = given, made
+    text = emit(inspect(save(file, tmp_path)), "net", "test")
+    name = f"x_{given[-1]}"
+    assert f'name="{name}")' in text and f'name="{name}_output")' in text
+
+
 def test_a_network_that_is_too_deep_for_keras_is_refused(tmp_path: Path) -> None:
     lines = "  ".join(f"v{i + 1} = Sin(v{i})" for i in range(DEEPEST))
     body = f"g (float[1,3,4,4] x) => (float y) {{ v0 = Cos(x)  {lines}  y = Tan(v{DEEPEST}) }}"

@@ -2,8 +2,13 @@
 
 from pathlib import Path
 
+import keras
+import numpy as np
 import pytest
 
+import onnx2mvit
+from onnx2mvit.runtimes import OnnxRuntimeRunner
+from tests.support.graphs import model, save
 from tests.support.operators import CONV, code, converted, reason
 
 NAMED = "name=$name)"
@@ -90,7 +95,8 @@ def test_what_a_transposed_convolution_becomes(attrs: str, expected: str, tmp_pa
         ),
         (
             f"MaxPool<{pooled(2, strides=[2, 2], ceil_mode=1)}>(x)",
-            f"layers.MaxPooling2D(2, {NAMED}($0)",  # 12 and 10 are even
+            f"layers.MaxPooling2D(2, {NAMED}(ops.pad($0, ((0, 0), (0, 1), (0, 1), (0, 0)), "
+            "constant_values=float('-inf')))",  # at odd sizes, which 12 and 10 are not
         ),
         (
             f"MaxPool<{pooled(3, strides=[2, 2], ceil_mode=1)}>(x)",
@@ -145,6 +151,24 @@ def test_windows_answer_as_onnxruntime_on_numbers_of_any_sign(tmp_path: Path) ->
         **CONV,
     )
     assert found.transposes == 0
+
+
+@pytest.mark.parametrize("side", [16, 17])
+def test_steps_that_are_rounded_up_are_so_at_other_sizes(side: int, tmp_path: Path) -> None:
+    """Though at the size of the file the last window may end with the image."""
+    pool = f"AveragePool<{pooled(3, strides=[2, 2], ceil_mode=1)}>"
+    text = f"g (float[N,3,{side},{side}] x) => (float[N,3,a,b] y) {{ y = {pool}(x) }}"
+    made = onnx2mvit.convert(
+        save(model(text), tmp_path), tmp_path, verify=False, image_size="any"
+    ).model
+    for height, width in ((32, 33), (35, 38)):
+        open_size = model(text.replace(f"{side},{side}", f"{height},{width}"))
+        images = np.random.default_rng(0).normal(size=(2, 3, height, width)).astype(np.float32)
+        session = OnnxRuntimeRunner(open_size.SerializeToString())
+        ours = keras.ops.convert_to_numpy(made(images.transpose(0, 2, 3, 1)))
+        np.testing.assert_allclose(
+            ours.transpose(0, 3, 1, 2), session({"x": images})["y"], rtol=1e-5, atol=1e-5
+        )
 
 
 def test_sequences_and_volumes_have_windows_too(tmp_path: Path) -> None:

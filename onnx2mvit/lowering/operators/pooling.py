@@ -48,10 +48,8 @@ def _for_every_size(op: OpContext, w: Window, beyond: Pads) -> tuple[Window, Pad
     """Where the number of steps is rounded up, padding that does that for images of every size.
 
     One element less than a step makes a further window of what is left over, and none of nothing.
-    A file for one size at which nothing is left over has none.
     """
-    needed = any(map(any, beyond)) or op.graph.source.dynamic_size
-    if not (w.ceil_mode and needed and op.varies(range(2, len(op.shape())))):
+    if not (w.ceil_mode and op.varies(range(2, len(op.shape())))):
         return w, beyond
     ends = tuple((0, stride - 1) for stride in w.strides)
     for (_, after), (_, more), span in zip(w.pads, ends, w.spans, strict=True):
