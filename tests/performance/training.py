@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.history import figure, keep
 from onnx2mvit import convert, fast_training
 from onnx2mvit.base.optional import import_tensorflow
 from onnx2mvit.benchmarks.machine import Others
@@ -63,6 +64,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--timed", type=int, default=5, help="steps of a round that count")
+    parser.add_argument("--keep", action="store_true", help="in docs/benchmarks/training.json")
     given = parser.parse_args()
     import_tensorflow()
     rng = np.random.default_rng(0)
@@ -82,6 +84,18 @@ def main() -> None:
             f"{name:13} {1e3 * timing.seconds:7.0f} ms a step of {given.batch}, "
             f"{ratio.median:.2f} of torch's ({ratio.least:.2f}–{ratio.greatest:.2f})"
         )
+    if given.keep:
+        reference = timings["torch"]
+        figures = [
+            figure(
+                f"{name}, batch {given.batch}",
+                timing.seconds,
+                "s",
+                None if timing is reference else timing.ratio(reference),
+            )
+            for name, timing in timings.items()
+        ]
+        print(keep("training", f"{given.model}, 256×256", figures, others.share))
     print(f"others took {others.share:.0%} of the processors meanwhile")
 
 

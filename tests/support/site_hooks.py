@@ -13,6 +13,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
+from benchmarks import history
 from onnx2mvit.cli.patterns import row, shown
 from onnx2mvit.matcher.registry import builtin_patterns
 from tests.support.pattern_picture import picture
@@ -37,14 +38,14 @@ several forms of the same end in one `or`.
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Adds a page for each source that a page links to, and that of patterns with its pictures."""
+    """Adds a page for each source that a page links to, and those that are generated."""
     linked = {
         path
         for file in files.documentation_pages()
         for path in OUTSIDE.findall(file.content_string)
     }
     pages = {source_page(path): source(path) for path in sorted(linked)}
-    for name, text in ({"patterns.md": patterns()} | pages).items():
+    for name, text in ({"patterns.md": patterns(), "history.md": history.page()} | pages).items():
         files.append(File.generated(config, name, content=text))
     for pattern in builtin_patterns():
         name = f"{PICTURES}/{pattern.kind}.svg"
