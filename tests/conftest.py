@@ -27,6 +27,15 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 # Looking for garbage among the million objects of TensorFlow and torch was a tenth of the time.
 gc.set_threshold(20_000, 20, 20)
+_frozen: set[str] = set()
+
+
+def pytest_runtest_teardown() -> None:
+    """Leaves them out for good once they are there: Keras collects for each layer it quantizes."""
+    loaded = {"tensorflow", "torch"} & sys.modules.keys()
+    if loaded - _frozen:
+        _frozen.update(loaded)
+        gc.freeze()
 
 
 @pytest.fixture(scope="session")
