@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from types import ModuleType
 
 from onnx2mvit.base.quiet import quiet
@@ -22,6 +23,7 @@ SETTINGS = {"image_data_format": "channels_last", "floatx": "float32"}
 # drawings, wrappers for scikit-learn. Of their import it was 2 of 4.3 seconds, and 190 MB.
 UNUSED_EXTRAS = ("IPython", "cv2", "jax", "matplotlib", "sklearn")
 _left_out: list[str] = []
+_importing = Lock()
 
 
 def leave_out_extras() -> None:
@@ -40,12 +42,13 @@ def import_keras() -> ModuleType:
         MissingDependencyError: there is no backend.
         UsageError: its settings are such that no model of ours can be made.
     """
-    if "keras" not in sys.modules:
-        name = backend_name()
-        # TensorFlow greets on stderr.
-        with _backend(name), quiet(), _missing(set(_left_out) - {name}):
-            importlib.import_module("keras").ops.zeros(1)  # as it does on its first operation
-    keras = sys.modules["keras"]
+    with _importing:  # a second thread waits until it is there as a whole
+        if "keras" not in sys.modules:
+            name = backend_name()
+            # TensorFlow greets on stderr.
+            with _backend(name), quiet(), _missing(set(_left_out) - {name}):
+                importlib.import_module("keras").ops.zeros(1)  # as it does on its first operation
+        keras = importlib.import_module("keras")
     for setting, needed in SETTINGS.items():
         found = getattr(keras.config, setting)()
         if found != needed:

@@ -34,6 +34,18 @@ def test_a_command_imports_keras_without_drawings_and_wrappers(tmp_path: Path) -
     assert printed(code, "tensorflow") == ["set()", "True"]
 
 
+def test_two_threads_may_be_the_first_to_import_it() -> None:
+    code = (
+        "from threading import Thread\n"
+        "del os.environ['KERAS_BACKEND']; os.environ['KERAS_HOME'] = '/nowhere'; found = []\n"
+        "sys.modules['tensorflow'] = None  # JAX is imported sooner\n"
+        "threads = [Thread(target=lambda: found.append(import_keras().ops)) for _ in range(2)]\n"
+        "[each.start() for each in threads]; [each.join() for each in threads]\n"
+        "print(len(found), 'KERAS_BACKEND' in os.environ)"
+    )
+    assert printed(code, "jax") == ["2 False"]
+
+
 @pytest.mark.slow
 def test_the_backend_is_never_left_out() -> None:
     code = "leave_out_extras(); print(import_keras().config.backend())"
