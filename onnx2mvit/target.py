@@ -9,7 +9,7 @@ from pathlib import Path
 
 from onnx2mvit import models
 from onnx2mvit.base.suggest import suggestion
-from onnx2mvit.errors import UsageError
+from onnx2mvit.errors import InvalidModelError, UsageError
 from onnx2mvit.exporter import ExportResult, export, is_checkpoint
 
 _REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")  # owner/name
@@ -22,9 +22,14 @@ def is_network(target: str) -> bool:
 
     Raises:
         UsageError: it is no file, and no network has this name.
+        InvalidModelError: it lies in a folder that may not be read.
     """
     path = Path(target)
-    if path.is_file():
+    try:
+        is_file = path.is_file()
+    except PermissionError as error:
+        raise InvalidModelError(f"{path} may not be read: permission denied") from error
+    if is_file:
         return is_checkpoint(target)
     if target in models.list() or ("/" in target and (path / "config.json").is_file()):
         return True

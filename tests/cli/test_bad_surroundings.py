@@ -60,10 +60,13 @@ def open_to_all(folder: Path) -> None:
             parent.chmod(parent.stat().st_mode | 0o055)
 
 
-def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
-    path = network(tmp_path)
-    open_to_all(tmp_path)
-    path.chmod(0)
+@pytest.mark.parametrize("closed", ["net.onnx", "."], ids=["the file", "its folder"])
+def test_a_file_that_may_not_be_read(tmp_path: Path, closed: str) -> None:
+    folder = tmp_path / "closed"
+    folder.mkdir()
+    path = network(folder)
+    open_to_all(folder)
+    (folder / closed).chmod(0)
     done = surroundings.run(command("convert", path, "-o", tmp_path / "out", nobody=True))
     assert done.returncode == 3
     assert "net.onnx may not be read: permission denied" in said(done.stderr)
