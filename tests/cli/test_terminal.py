@@ -3,8 +3,12 @@
 import contextlib
 import io
 import json
+import os
+import pty
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -224,3 +228,33 @@ def test_elsewhere_a_stage_is_a_line_and_quiet_is_none(
     with console.live_progress(quiet=True) as progress:
         progress("read")
     assert capsys.readouterr().err == ""
+
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-9]")
+
+
+def on_a_terminal(*arguments: str, **environment: str) -> str:
+    """What a command shows on a terminal of its own."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "onnx2mvit", *arguments]
+    surroundings = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
+    subprocess.run(
+        command,
+        env=surroundings | {"TERM": "xterm-256color"} | environment,
+        stdout=theirs,
+        stderr=theirs,
+        check=False,
+    )
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # how a terminal ends
+        while part := os.read(ours, 65536):
+            shown += part
+    os.close(ours)
+    return shown.decode()
+
+
+@pytest.mark.parametrize("arguments", [("patterns", "Dens"), ("convert", "--nope")], ids=" ".join)
+def test_no_color_means_none(arguments: tuple[str, ...]) -> None:
+    assert COLOUR.search(on_a_terminal(*arguments))
+    assert not COLOUR.search(on_a_terminal(*arguments, NO_COLOR="1"))
