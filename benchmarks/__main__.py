@@ -12,7 +12,8 @@ import argparse
 
 from benchmarks import conversion, page, record, turns
 from benchmarks.networks import NETWORKS
-from benchmarks.peers import CONTENDERS, NotInstalledError
+from benchmarks.peers import CONTENDERS, REFERENCE, NotInstalledError
+from benchmarks.worker import RunError
 
 STEPS = ("install", "convert", "time", "record", "page")
 
@@ -35,7 +36,8 @@ def main() -> None:
             if each not in known:
                 parser.error(f"no {what} is called {each}: {', '.join(dict.fromkeys(known))}")
     networks = given.networks or names
-    contenders = [each for each in CONTENDERS if each.peer in (given.peers or peers)]
+    asked = {REFERENCE, *(given.peers or peers)}
+    contenders = [each for each in CONTENDERS if each.peer in asked]
     steps = given.steps or STEPS
     if "install" in steps:
         for environment in dict.fromkeys(e for each in contenders if (e := each.environment)):
@@ -45,11 +47,17 @@ def main() -> None:
                 print(f"{environment.name}: {error}", flush=True)
     for network in networks:
         if "convert" in steps:
-            for contender in contenders:
-                conversion.convert(network, contender, given.again)
+            try:
+                for contender in contenders:
+                    conversion.convert(network, contender, given.again)
+            except conversion.ExportError as error:
+                print(f"{network}: {error}", flush=True)
     for network in networks:
         if "time" in steps:
-            turns.time(network, contenders, given.again)
+            try:
+                turns.time(network, contenders, given.again)
+            except RunError as error:
+                print(f"{network}: not timed: {error}", flush=True)
     if "record" in steps:
         record.write()
     if "page" in steps:

@@ -29,11 +29,15 @@ keras.models.load_model({file!r})
 PACKAGES = ("onnx2mvit", "onnx2tf", "nobuco", "keras_hub", "tf_keras", "zeromodels")
 
 
+class ExportError(Exception):
+    """A network of ours could not be exported here."""
+
+
 def network_folder(network: str) -> Path:
     """Where a network lies that is given to peers; it is written if it is not there.
 
     Raises:
-        RuntimeError: it cannot be exported.
+        ExportError: it cannot be exported.
     """
     folder = NETWORKS / network
     if not (folder / IMAGES).exists():
@@ -41,8 +45,17 @@ def network_folder(network: str) -> Path:
         command = (sys.executable, "-m", "benchmarks.networks", network, folder)
         ended = run(command, folder / "log.txt", ENVIRONMENT)
         if ended.code:
-            raise RuntimeError(f"{network} cannot be exported: {ended.error}")
+            raise ExportError(f"not exported: {ended.error}")
     return folder
+
+
+def kept(network: str, contender: Contender) -> dict[str, Any] | None:
+    """What was found of a conversion, where it was made."""
+    file = contender.folder(network) / RESULT
+    if not file.exists():
+        return None
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return found
 
 
 def convert(network: str, contender: Contender, again: bool = False) -> dict[str, Any]:
@@ -54,11 +67,10 @@ def convert(network: str, contender: Contender, again: bool = False) -> dict[str
         that keep a file from running, and of Keras models `layers`, `opaque`, `trainable`,
         `keras_alone` and `other_sizes`.
     """
-    folder = contender.folder(network)
-    kept = folder / RESULT
-    if kept.exists() and not again:
-        found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+    found = kept(network, contender)
+    if found and not again:
         return found
+    folder = contender.folder(network)
     given = network_folder(network)
     print(f"{network}: {contender.peer}, {contender.form}", end="", flush=True)
     shutil.rmtree(folder, ignore_errors=True)
@@ -70,17 +82,20 @@ def convert(network: str, contender: Contender, again: bool = False) -> dict[str
                 ended = _converted(contender, given, folder, batch)
                 if ended.code:
                     result["failures"][str(batch)] = ended.error
-    if not result.get("code"):
+    if not result.get("error"):
         file = contender.artifact(network, BATCHES[0])
         if contender.keras:
             result |= _described(contender, given, file.parent)
             file = file.parent / contender.keras
+        if not file.exists():
+            result["error"] = "ended with 0 and wrote no file"
+    if not result.get("error"):
         result["size_mb"] = size(file) / 1e6
         for batch in BATCHES:
             if str(batch) not in result["failures"]:
                 _run(network, contender, batch, result)
     folder.mkdir(parents=True, exist_ok=True)
-    kept.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    (folder / RESULT).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(f": {told(result)}", flush=True)
     return result
 

@@ -32,16 +32,17 @@ def conv(inputs: int, filters: int, kernel: int = 1, stride: int = 1, groups: in
     return nn.Conv2d(inputs, filters, kernel, stride, kernel // 2, groups=groups, bias=False)
 
 
-class BatchNormAct(nn.BatchNorm2d):
-    """Batch normalization and an activation."""
+class BatchNormAct(nn.Module):
+    """Batch normalization and an activation; timm has the weights of `norm` one level up."""
 
     def __init__(self, channels: int, act: type[nn.Module] = nn.Identity) -> None:
-        super().__init__(channels)
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels)
         self.act = act()
 
     def forward(self, x: Tensor) -> Tensor:
         """Images of shape (batch, channels, height, width), as they come."""
-        return cast(Tensor, self.act(super().forward(x)))
+        return cast(Tensor, self.act(self.norm(x)))
 
 
 class SqueezeExcite(nn.Module):

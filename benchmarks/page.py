@@ -104,7 +104,7 @@ def loads(network: Record) -> str:
 def cells(row: Record, network: Record) -> list[str]:
     """One row of a network's table."""
     first = [name(row)]
-    if row.get("code"):
+    if row.get("error"):
         return [*first, "fails", *[NONE] * (len(COLUMNS) - 2)]
     timed, share = row["timed_seconds"], row.get("trainable")
     return [
@@ -161,7 +161,7 @@ def ahead(known: Record) -> Iterator[str]:
         ours = {row["form"]: row for row in network["rows"] if row["peer"] == OURS}
         for row in network["rows"]:
             mine = ours.get(row["form"])
-            if mine is None or row is mine or row.get("code") or mine.get("code"):
+            if mine is None or row is mine or row.get("error") or mine.get("error"):
                 continue
             right = row["errors"] and max(row["errors"].values()) <= WRONG
             for measure, theirs, own in better(row, mine) if right else ():

@@ -19,16 +19,25 @@ class NotInstalledError(Exception):
 
 @dataclass(frozen=True)
 class Environment:
-    """A virtual environment of its own: the version of Python, and what pip installs."""
+    """A virtual environment of its own: the version of Python, and what pip installs.
+
+    One that stands `above` another has that one's packages as well, and gets no dependencies.
+    """
 
     name: str
     version: str
     packages: tuple[str, ...]
+    above: Environment | None = None
 
     @property
     def python(self) -> Path:
         """Its interpreter, whether it is there or not."""
         return INSTALLED / self.name / "bin" / "python"
+
+    @property
+    def site_packages(self) -> Path:
+        """Where its packages lie, in its folder."""
+        return Path("lib") / f"python{self.version}" / "site-packages"
 
     def install(self) -> None:
         """Makes it, unless it is there with these packages.
@@ -40,9 +49,16 @@ class Environment:
         stamp = folder / STAMP
         if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
             return
+        if self.above:
+            self.above.install()
         print(f"{self.name}: installing {', '.join(self.packages)}", flush=True)
         _run(str(interpreter(self.version)), "-m", "venv", str(folder))
-        _run(str(self.python), "-m", "pip", "install", "--quiet", *self.packages)
+        options: tuple[str, ...] = ()
+        if self.above:
+            options = ("--no-deps",)
+            below = INSTALLED / self.above.name / self.site_packages
+            (folder / self.site_packages / "below.pth").write_text(f"{below}\n", encoding="utf-8")
+        _run(str(self.python), "-m", "pip", "install", "--quiet", *options, *self.packages)
         stamp.write_text(wanted, encoding="utf-8")
 
 
@@ -74,7 +90,6 @@ TORCH = Environment(
     "3.11",
     (
         "litert-torch==0.10.0",
-        "nobuco==0.17.0",
         "pnnx==20261020",
         "keras-hub==0.32.0",
         "keras==3.15.1",
@@ -86,7 +101,11 @@ TORCH = Environment(
     ),
 )
 
-ENVIRONMENTS = (ONNX2TF, TORCH)
+# Its torchvision is for torch with CUDA: beside torch without, it breaks what imports it.
+NOBUCO = Environment(
+    "nobuco", "3.11", ("nobuco==0.17.0", "torchvision==0.28.0", "sty==1.0.6"), above=TORCH
+)
+ENVIRONMENTS = (ONNX2TF, TORCH, NOBUCO)
 
 
 @dataclass(frozen=True)
@@ -154,7 +173,7 @@ CONTENDERS = (
     Contender(OURS, "Keras", "saved_model", "saved_model", driver="ours", keras="model.keras"),
     Contender("onnx2tf", "Keras", "saved_model", "saved_model", ONNX2TF, "with_onnx2tf",
               keras="model.h5", fixed_batch=True),
-    Contender("nobuco", "Keras", "saved_model", "saved_model", TORCH, "with_nobuco",
+    Contender("nobuco", "Keras", "saved_model", "saved_model", NOBUCO, "with_nobuco",
               keras="model.h5", fixed_batch=True),
     Contender("keras-hub", "Keras", "saved_model", "saved_model", TORCH, "with_keras_hub",
               keras="model.keras"),

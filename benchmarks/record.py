@@ -64,7 +64,8 @@ def measured(network: Network) -> Record | None:
                 for batch, found in batches.items()
                 if contender.key in found[key]
             }
-        rows.append(row)
+        larger = batches.get("1", {}).get("larger", {}).get(contender.key)
+        rows.append({"other_sizes": larger} | row)
     load = {batch: {key: found[key] for key in LOAD} for batch, found in batches.items()}
     known = {"title": network.title, "load": load, "rows": rows}
     return known | loaded(facts) if rows else None

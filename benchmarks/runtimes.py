@@ -3,7 +3,8 @@
     python -m benchmarks.runtimes RUNTIME FILE IMAGES BATCH THREADS
 
 is one runtime in a process of its own: it answers each line "WARM_UP TIMED" on stdin with the
-seconds of so many calls. The first line that it writes is its error, or what keeps it from running.
+seconds of so many calls, and "larger" with whether it is right on larger images. The first line
+that it writes is its error, or what keeps it from running.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from onnx2mvit.runtimes.tolerances import EXPORT
 
 Array = np.ndarray[Any, Any]
 Call = Callable[[Array], Array]
@@ -33,8 +36,7 @@ def main(runtime: str, file: Path, images: Path, batch: int, threads: int) -> No
     arrays = np.load(images)
     try:
         call, last = RUNNERS[runtime](file, threads)
-        given = arrays["images"][:batch]
-        given = np.ascontiguousarray(given.transpose(0, 2, 3, 1) if last else given)
+        given = laid_out(arrays["images"][:batch], last)
         answer = call(given)
         said: dict[str, Any] = {"error": relative_error(answer, arrays["answers"][:batch])}
     except Exception as error:  # of any runtime, whatever it raises
@@ -44,8 +46,29 @@ def main(runtime: str, file: Path, images: Path, batch: int, threads: int) -> No
     if "failure" in said:
         return
     for line in sys.stdin:
-        warm_up, timed = map(int, line.split())
-        print(json.dumps(block(lambda: call(given), warm_up, timed)), file=channel, flush=True)
+        if line.strip() == "larger":
+            told: Any = right_on_larger(call, last, arrays)
+        else:
+            warm_up, timed = map(int, line.split())
+            told = block(lambda: call(given), warm_up, timed)
+        print(json.dumps(told), file=channel, flush=True)
+
+
+def laid_out(images: Array, last: bool) -> Array:
+    """Images with channels after the batch, as they are or with channels last."""
+    return np.ascontiguousarray(images.transpose(0, 2, 3, 1) if last else images)
+
+
+def right_on_larger(call: Call, last: bool, arrays: Mapping[str, Array]) -> bool | None:
+    """Whether a larger image is answered as torch does; None where torch does not take it."""
+    if "larger" not in arrays:
+        return None
+    try:
+        answer = call(laid_out(arrays["larger"][:1], last))
+        return relative_error(answer, arrays["larger_answers"][:1]) <= EXPORT
+    except Exception:  # of any runtime, whatever it raises
+        traceback.print_exc()
+        return False
 
 
 def relative_error(ours: Array, theirs: Array) -> float:
@@ -83,6 +106,9 @@ def litert(file: Path, threads: int) -> tuple[Call, bool]:
     (takes,), gives = made.get_input_details(), made.get_output_details()[0]
 
     def call(images: Array) -> Array:
+        if images.shape != tuple(made.get_input_details()[0]["shape"]):
+            made.resize_tensor_input(takes["index"], images.shape)
+            made.allocate_tensors()
         made.set_tensor(takes["index"], images)
         made.invoke()
         answer: Array = made.get_tensor(gives["index"])

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from benchmarks.conversion import convert
+from benchmarks.conversion import kept
 from benchmarks.peers import CONTENDERS, REFERENCE, Contender
 from benchmarks.places import RESULTS
 from benchmarks.worker import THREADS, start
@@ -24,25 +24,31 @@ TIMES = "times.json"
 
 
 def time(network: str, contenders: Sequence[Contender], again: bool = False) -> None:
-    """Times what runs and answers rightly, at each batch; what was timed is kept.
+    """Times what was converted and answers rightly, at each batch; what was timed is kept.
 
     All are timed again where another contender came in: ratios are of one run.
+
+    Raises:
+        RunError: a runtime ended while it was timed.
     """
-    kept = RESULTS / network / TIMES
+    times = RESULTS / network / TIMES
     found: dict[str, Any] = {}
-    if kept.exists() and not again:
-        found = json.loads(kept.read_text(encoding="utf-8"))
+    if times.exists() and not again:
+        found = json.loads(times.read_text(encoding="utf-8"))
     for batch in CALLS:
         names = {each.key for each in contenders if _answers(network, each, batch)}
-        if names <= found.get(str(batch), {}).get("seconds", {}).keys():
+        timed = found.get(str(batch), {}).get("seconds", {}).keys()
+        if names <= timed:
             continue
-        found[str(batch)] = _timed(network, [each for each in CONTENDERS if each.key in names],
-                                   batch)  # fmt: skip
-        kept.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        names |= timed
+        chosen = [each for each in CONTENDERS if each.key in names]
+        found[str(batch)] = _timed(network, chosen, batch)
+        times.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 def _answers(network: str, contender: Contender, batch: int) -> bool:
-    error: float = convert(network, contender)["errors"].get(str(batch), 1.0)
+    found = kept(network, contender)
+    error: float = found["errors"].get(str(batch), 1.0) if found else 1.0
     return error <= SPEED
 
 
@@ -55,14 +61,15 @@ def _timed(network: str, contenders: Sequence[Contender], batch: int) -> dict[st
             each.key: stack.enter_context(start(network, each, batch)) for each in contenders
         }
         blocks = {key: partial(each.block, warm_up, timed) for key, each in workers.items()}
-        # Asked for their times while they live.
         with Others(*(each.process.pid for each in workers.values())) as others:
             timings = in_turns(blocks, ROUNDS)
+        larger = {key: each.larger() for key, each in workers.items()}
     reference = timings[next(each.key for each in contenders if each.peer == REFERENCE)]
     ratios = {key: timing.ratio(reference) for key, timing in timings.items()}
     return {
         "seconds": {key: timing.seconds for key, timing in timings.items()},
         "ratios": {key: [each.median, each.least, each.greatest] for key, each in ratios.items()},
+        "larger": larger,
         "others": others.share,
         "load_average": load_average(),
         "threads": THREADS,

@@ -25,6 +25,10 @@ def start(network: str, contender: Contender, batch: int) -> Worker:
     return Worker(contender.runtime, file, images, log, batch, THREADS)
 
 
+class RunError(Exception):
+    """A runtime ended while it was timed."""
+
+
 class Worker:
     """A runtime in a process of its own, that has run once.
 
@@ -62,11 +66,32 @@ class Worker:
         return json.loads(line) if line else {"failure": "the process ended"}
 
     def block(self, warm_up: int, timed: int) -> tuple[float, ...]:
-        """The seconds of `timed` calls, after `warm_up` that do not count."""
+        """The seconds of `timed` calls, after `warm_up` that do not count.
+
+        Raises:
+            RunError: its process ended.
+        """
+        said = self._asked(f"{warm_up} {timed}")
+        if isinstance(said, dict):
+            raise RunError(f"{self.log.name}: {said['failure']}")
+        return tuple(said)
+
+    def larger(self) -> bool | None:
+        """Whether it is right on a larger image; None where the network takes none.
+
+        Some runtimes end on such an image, with their process: that is the last that is asked.
+        """
+        said = self._asked("larger")
+        return False if isinstance(said, dict) else said
+
+    def _asked(self, line: str) -> Any:
         assert self.process.stdin is not None
-        self.process.stdin.write(f"{warm_up} {timed}\n")
-        self.process.stdin.flush()
-        return tuple(self._answer())
+        try:
+            self.process.stdin.write(line + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # which the answer says
+        return self._answer()
 
     def __enter__(self) -> Worker:
         return self

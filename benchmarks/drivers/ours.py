@@ -19,16 +19,16 @@ SUFFIXES = {".tflite", ".onnx", ".xml", ".bin"}
 def convert(form: str, network: Path, folder: Path, batch: int) -> None:
     import onnx2mvit
 
-    made = onnx2mvit.convert(network / "network.onnx", folder, name="model")
-    if not made.passed:
-        raise SystemExit(f"not proven: {made.report['verification']['verdict']}")
+    model = folder.parent / "batch1" / "model"
+    if batch == 1:  # of which the other batch is deployed as well
+        made = onnx2mvit.convert(network / "network.onnx", model.parent, name=model.name)
+        if not made.passed:
+            raise SystemExit(f"Error: not proven: {made.report['verification']['verdict']}")
     if form == "Keras":
-        shutil.copy(made.folder / "model.keras", folder)
+        shutil.copy(model / "model.keras", folder)
         return
     options: dict[str, Any] = {"batch": batch} if form == "LiteRT" else {}
-    file = onnx2mvit.deploy(
-        made.folder, folder / "deployed", format=FORMATS[form], inputs=2, **options
-    ).file
+    file = onnx2mvit.deploy(model, folder / "deployed", format=FORMATS[form], **options).file
     for each in file.parent.iterdir():
         if each.suffix in SUFFIXES:
             shutil.copy(each, folder / f"model{each.suffix}")

@@ -42,7 +42,8 @@ def write_checkpoint(model: Any, folder: Path) -> None:
     if name not in TIMM:
         raise SystemExit(f"KeyError: keras-hub has no converter of {name}")
     folder.mkdir(parents=True)
-    save_file(model.state_dict(), folder / "model.safetensors")
+    state = {key.replace(".norm.", "."): value for key, value in model.state_dict().items()}
+    save_file(state, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(TIMM[name]))
 
 

@@ -113,7 +113,13 @@ def doubled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("doubled")
     save(model("g (float[N,3,4,4] x) => (float[N,3,4,4] y) { y = Add(x, x) }"), folder, "net.onnx")
     images = np.random.default_rng(0).uniform(size=(2, 3, 4, 4)).astype(np.float32)
-    np.savez(folder / "images.npz", images=images, answers=2 * images)
+    np.savez(
+        folder / "images.npz",
+        images=images,
+        answers=2 * images,
+        larger=np.ones((2, 3, 6, 6), np.float32),
+        larger_answers=np.full((2, 3, 6, 6), 2, np.float32),
+    )
     return folder
 
 
@@ -123,6 +129,7 @@ def test_a_runtime_is_timed_in_a_process_of_its_own(doubled: Path, tmp_path: Pat
         assert worker.error == 0 and not worker.failure
         with Others(worker.process.pid) as others:
             seconds = worker.block(1, 3)
+        assert worker.larger() is False  # the file is for one size
     assert len(seconds) == 3 and min(seconds) > 0
     assert 0 <= others.share <= 1
 
