@@ -10,15 +10,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.networks import BATCHES, IMAGES
+from benchmarks.networks import FACTS
 from benchmarks.peers import Contender, NotInstalledError
 from benchmarks.places import NETWORKS, ROOT
 from benchmarks.process import Ended, run
 from benchmarks.worker import start
+from onnx2mvit.benchmarks.machine import load_average
 
 RESULT, LOG = "result.json", "log.txt"
-
 ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
+# Loads a file of Keras as where nothing but Keras and TensorFlow is installed.
 ALONE = """
 import os, sys
 os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -26,7 +27,7 @@ for name in {hidden!r}: sys.modules[name] = None
 import keras
 keras.models.load_model({file!r})
 """
-PACKAGES = ("onnx2mvit", "onnx2tf", "nobuco", "keras_hub", "tf_keras", "zeromodels")
+PACKAGES = ("onnx2mvit", "onnx2tf", "nobuco", "keras_hub", "tf_keras")
 
 
 class ExportError(Exception):
@@ -40,7 +41,7 @@ def network_folder(network: str) -> Path:
         ExportError: it cannot be exported.
     """
     folder = NETWORKS / network
-    if not (folder / IMAGES).exists():
+    if not (folder / FACTS).exists():  # which is written last
         print(f"{network}: exporting", flush=True)
         command = (sys.executable, "-m", "benchmarks.networks", network, folder)
         ended = run(command, folder / "log.txt", ENVIRONMENT)
@@ -64,8 +65,8 @@ def convert(network: str, contender: Contender, again: bool = False) -> dict[str
     Returns:
         What `result.json` has: `code`, `seconds`, `cpu_seconds`, `memory_mb` and `error` of the
         conversion, `size_mb` of the file, `errors` against onnxruntime by batch, or `failures`
-        that keep a file from running, and of Keras models `layers`, `opaque`, `trainable`,
-        `keras_alone` and `other_sizes`.
+        that keep a file from running, of Keras models `layers`, `opaque`, `trainable`,
+        `keras_alone` and `other_sizes`, and `load_average` of the machine.
     """
     found = kept(network, contender)
     if found and not again:
@@ -76,14 +77,14 @@ def convert(network: str, contender: Contender, again: bool = False) -> dict[str
     shutil.rmtree(folder, ignore_errors=True)
     result: dict[str, Any] = {"errors": {}, "failures": {}}
     if contender.driver:
-        result |= asdict(_converted(contender, given, folder, BATCHES[0]))
+        result |= asdict(_converted(contender, given, folder, batch=1))
         if contender.fixed_batch and not result["code"]:
-            for batch in BATCHES[1:]:
+            for batch in contender.batches[1:]:
                 ended = _converted(contender, given, folder, batch)
                 if ended.code:
                     result["failures"][str(batch)] = ended.error
     if not result.get("error"):
-        file = contender.artifact(network, BATCHES[0])
+        file = contender.artifact(network, batch=1)
         if contender.keras:
             result |= _described(contender, given, file.parent)
             file = file.parent / contender.keras
@@ -91,9 +92,10 @@ def convert(network: str, contender: Contender, again: bool = False) -> dict[str
             result["error"] = "ended with 0 and wrote no file"
     if not result.get("error"):
         result["size_mb"] = size(file) / 1e6
-        for batch in BATCHES:
+        for batch in contender.batches:
             if str(batch) not in result["failures"]:
                 _run(network, contender, batch, result)
+    result["load_average"] = load_average()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RESULT).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(f": {told(result)}", flush=True)

@@ -38,6 +38,12 @@ and every runtime has a process of its own.
 
 ![Times of a call against onnxruntime, by network](peers.svg)
 """
+OTHERWISE = """\
+What is not measured: onnx2tf converts 192 operators and writes int8 and PyTorch as well;
+litert-torch and pnnx take any module of torch. keras-hub has presets with published weights, tasks
+and tokenizers. pnnx and onnx2tf's own writer need neither TensorFlow nor Keras. ZeroModels 1.3.6
+has MobileViT in Keras with published weights, as layers of its own.
+"""
 COLUMNS = ("", "CPU s", "peak MB", "file MB", "error", "batch 1", "batch 8", "images/s",
            "layers, opaque", "trains", "Keras alone", "other sizes")  # fmt: skip
 YES = {True: "yes", False: "no", None: NONE}
@@ -54,7 +60,7 @@ def text(known: Record) -> str:
     """The page that says what a record has."""
     parts = [
         INTRODUCTION.format(date=known["date"], **known["machine"]),
-        "## Where a peer is ahead\n", *ahead(known),
+        "## Where a peer is ahead\n", *ahead(known), OTHERWISE,
         *(part for network in known["networks"].values() for part in chapter(network)),
         "## Versions\n", *versions(known),
     ]  # fmt: skip
@@ -166,7 +172,7 @@ def ahead(known: Record) -> Iterator[str]:
             right = row["errors"] and max(row["errors"].values()) <= WRONG
             for measure, theirs, own in better(row, mine) if right else ():
                 said = f"{network['title']} {theirs} (ours {own})"
-                found.setdefault(f"{row['peer']}, {row['form']}, {measure}", []).append(said)
+                found.setdefault(f"{name(row)}, {measure}", []).append(said)
     if not found:
         yield "Nowhere, as far as it was measured.\n"
         return

@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.networks import BATCHES
 from benchmarks.places import DRIVERS, INSTALLED, NETWORKS, RESULTS
 
 STAMP = ".installed"
@@ -121,6 +122,7 @@ class Contender:
         driver: the program, in `drivers`; None for what needs no conversion.
         keras: the file that Keras is to load, where there is one.
         fixed_batch: whether a file takes one number of images.
+        batches: those that it is looked at; one where another conversion would take minutes.
     """
 
     peer: str
@@ -131,6 +133,7 @@ class Contender:
     driver: str | None = None
     keras: str | None = None
     fixed_batch: bool = False
+    batches: tuple[int, ...] = BATCHES
 
     @property
     def key(self) -> str:
@@ -172,9 +175,9 @@ CONTENDERS = (
               fixed_batch=True),
     Contender(OURS, "Keras", "saved_model", "saved_model", driver="ours", keras="model.keras"),
     Contender("onnx2tf", "Keras", "saved_model", "saved_model", ONNX2TF, "with_onnx2tf",
-              keras="model.h5", fixed_batch=True),
+              keras="model.h5", fixed_batch=True, batches=(1,)),
     Contender("nobuco", "Keras", "saved_model", "saved_model", NOBUCO, "with_nobuco",
-              keras="model.h5", fixed_batch=True),
+              keras="model.h5", fixed_batch=True, batches=(1,)),
     Contender("keras-hub", "Keras", "saved_model", "saved_model", TORCH, "with_keras_hub",
               keras="model.keras"),
     Contender("torch", "torch", "torch", "network.pt"),

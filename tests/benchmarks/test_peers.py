@@ -9,8 +9,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from benchmarks import page, picture, record
-from benchmarks.networks import NETWORKS
+from benchmarks import conversion, page, peers, picture, record
+from benchmarks.networks import FACTS, NETWORKS
 from benchmarks.peers import CONTENDERS, OURS, interpreter
 from benchmarks.places import PAGE, PICTURE
 from benchmarks.process import run
@@ -145,3 +145,26 @@ def test_what_does_not_run_is_told_of(doubled: Path, tmp_path: Path) -> None:
 )
 def test_an_error_is_a_share_of_the_largest_answer(answer: list[Any], error: float) -> None:
     assert relative_error(np.array(answer), np.array([[1.0, 4.0]])) == error
+
+
+@pytest.mark.parametrize(
+    ("program", "code", "error"),
+    [
+        ("raise ValueError('no such operator')", 1, "ValueError: no such operator"),
+        ("print('done')", 0, "ended with 0 and wrote no file"),
+    ],
+)
+def test_a_peer_that_fails_is_a_row_and_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, code: int, error: str
+) -> None:
+    for module, name in ((peers, "RESULTS"), (peers, "DRIVERS"), (conversion, "NETWORKS")):
+        monkeypatch.setattr(module, name, tmp_path)
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / FACTS).write_text("{}")
+    driver = tmp_path / "peer.py"
+    driver.write_text(program)
+    failing = peers.Contender("peer", "LiteRT", "litert", "net.tflite", driver="peer")
+    made = conversion.convert("net", failing)
+    assert (made["code"], made["error"]) == (code, error)
+    driver.unlink()
+    assert conversion.convert("net", failing) == made
