@@ -123,7 +123,7 @@ def _where(begins: dict[str, Any]) -> str:
     if begins["shape"] != begins["expected_shape"]:
         how = f"shape {begins['shape']} for {begins['expected_shape']}"
     else:
-        how = f"by {begins['max_rel_error']:.2e}"
+        how = f"by {begins['max_rel_error']:.2e} of its largest"
     return f"{begins['kind']} {begins['layer']}{inside}: {how}"
 
 

@@ -66,6 +66,6 @@ def _error(name: str, answers: Outputs, right: Outputs) -> float:
 
 def _words(far: FileDistance) -> str:
     return (
-        f"{far.name}: the file is {far.file:.1e} from the float64 answer, onnxruntime "
-        f"{far.onnxruntime:.1e}, Keras {far.keras:.1e}"
+        f"{far.name}: the file is {far.file:.1e} of the largest value from the float64 answer, "
+        f"onnxruntime {far.onnxruntime:.1e}, Keras {far.keras:.1e}"
     )

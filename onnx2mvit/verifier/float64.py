@@ -128,8 +128,8 @@ def _words(distances: Sequence[Distance]) -> str:
     """Which runtime is off, where they are farthest apart."""
     far = max(distances, key=lambda each: max(each.onnxruntime, each.keras))
     said = (
-        f"{far.name}: onnxruntime is {far.onnxruntime:.1e} from the float64 answer, "
-        f"Keras {far.keras:.1e}"
+        f"{far.name}: onnxruntime is {far.onnxruntime:.1e} of the largest value from the float64 "
+        f"answer, Keras {far.keras:.1e}"
     )
     if far.onnxruntime > FLOAT32:
         return f"{said}: the network is ill-conditioned here, and the model is right"
@@ -307,7 +307,7 @@ class _Both:
 
 
 def _where(place: str, ours: Array, theirs: Array) -> str:
-    return f"{place} by {Comparison().add(ours, theirs).max_rel_error:.1e}"
+    return f"{place} by {Comparison().add(ours, theirs).max_rel_error:.1e} of its largest"
 
 
 def _lost(place: str, ours: Array, theirs: Array) -> str:

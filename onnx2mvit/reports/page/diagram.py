@@ -170,7 +170,7 @@ def _box(item: _Item, scale: Scale | None, x: int, y: int) -> Box:
     names = f"{group.rows[0].name} to {group.rows[-1].name}" if len(group.rows) > 1 else item.name
     tip = f"{names}: {group.parameters:,} parameters"
     if error is not None:
-        tip += f", error {error:.2e}"
+        tip += f", error {error:.2e} of its largest value"
     return Box(
         shortened(item.title, TITLE - 4 * (group.times > 1)),
         group.times,
