@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from onnx2mvit.base.arguments import check_arguments
-from onnx2mvit.errors import UnsupportedError
+from onnx2mvit.errors import InvalidModelError, UnsupportedError
 from onnx2mvit.ir.image_size import ImageSize, sizes_beside
 from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter import lift
@@ -95,7 +95,7 @@ def at_sizes(
     for size in beside if asked == "any" else beside[:1]:
         try:
             other = _inspected(path, patterns, size, *how)
-        except UnsupportedError:
+        except (InvalidModelError, UnsupportedError):  # a Reshape may not go out at that size
             continue
         if not other.refused:
             others.append(other)

@@ -19,11 +19,18 @@ from onnx2mvit.ir.graph import Graph, Node, Source
 from onnx2mvit.ir.window import window_of
 from onnx2mvit.matcher import Rule
 from onnx2mvit.reader.as_graph import as_graph
+from onnx2mvit.reader.counted import may_count, refuse_counted
 from onnx2mvit.reader.file import check_file, load, source_of, upgraded
 from onnx2mvit.reader.leading import without_leading
 from onnx2mvit.reader.preprocessing import Given, given_preprocessing
 from onnx2mvit.reader.rules import unify
-from onnx2mvit.reader.shapes import batch_axes, channel_axes, forget_shapes, make_concrete
+from onnx2mvit.reader.shapes import (
+    TRACE_BATCH,
+    batch_axes,
+    channel_axes,
+    forget_shapes,
+    make_concrete,
+)
 from onnx2mvit.reader.simplify import simplify
 from onnx2mvit.reader.validation import check_data, check_operators, check_text
 
@@ -67,8 +74,13 @@ def read(
     source = source_of(path, model, digest, outputs)  # before anything is changed
     model = upgraded(path, model, outputs)  # to operators of an opset that rules and patterns know
     batch, channels = batch_axes(model), channel_axes(model)
+    counts = source.dynamic_batch and may_count(model)
     make_concrete(model, path, size)  # inputs of a size that folding can compute with
     graph = graph_of(model, source, rules, batch)
+    if counts:
+        again = upgraded(path, load(path, outputs), outputs)
+        make_concrete(again, path, size, TRACE_BATCH + 1)
+        refuse_counted(graph, graph_of(again, source, rules, batch))
     graph.channel_axes = {v: channels[v.name] for v in graph.inputs if v.name in channels}
     wanted = given_preprocessing(preprocessing, source.preprocessing)
     graph.source = replace(graph.source, preprocessing=without_leading(graph, wanted))

@@ -92,10 +92,12 @@ def open_axes(model: ir.Model) -> tuple[int, ...]:
     return tuple(axis for axis, dim in dims if axis != batch and not isinstance(dim, int))
 
 
-def make_concrete(model: ir.Model, path: Path, size: tuple[int, int] | None = None) -> None:
+def make_concrete(
+    model: ir.Model, path: Path, size: tuple[int, int] | None = None, images: int = TRACE_BATCH
+) -> None:
     """Gives the inputs lengths where the file leaves them open.
 
-    The batch is `TRACE_BATCH`, height and width of an image are `size`. All else is `TRACE_SIZE`
+    The batch is `images`, height and width of an image are `size`. All else is `TRACE_SIZE`
     too, but for the length of what is integers, which is `TRACE_TOKENS`. Axes of one name have
     one length; "?", as PaddlePaddle writes it, is no name.
 
@@ -121,7 +123,9 @@ def make_concrete(model: ir.Model, path: Path, size: tuple[int, int] | None = No
             length = (
                 dim
                 if isinstance(dim, int)
-                else _open_length(value, axis, batch, size or (TRACE_SIZE, TRACE_SIZE))
+                else images
+                if axis == batch[value.name or ""]
+                else _open_length(value, axis, size or (TRACE_SIZE, TRACE_SIZE))
             )
             name = None if isinstance(dim, int) or dim.value == "?" else dim.value
             lengths.append(known.setdefault(name, length) if name else length)
@@ -132,13 +136,9 @@ def make_concrete(model: ir.Model, path: Path, size: tuple[int, int] | None = No
         value.shape = ir.Shape(lengths)
 
 
-def _open_length(
-    value: ir.Value, axis: int, batch: dict[str, int | None], size: tuple[int, int]
-) -> int:
-    """The length of an axis that the file leaves open."""
+def _open_length(value: ir.Value, axis: int, size: tuple[int, int]) -> int:
+    """The length of an axis that the file leaves open and that is not the batch."""
     assert value.shape is not None and value.dtype is not None
-    if axis == batch[value.name or ""]:
-        return TRACE_BATCH
     if len(value.shape) != 4:
         return TRACE_SIZE if value.dtype.is_floating_point() else TRACE_TOKENS
     is_nhwc = isinstance(value.shape[3], int) and not isinstance(value.shape[2], int)
