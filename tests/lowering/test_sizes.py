@@ -173,3 +173,18 @@ def test_a_single_number_is_right_at_another_size(
 ) -> None:
     file = network((row,), tmp_path, SIZE, batch)
     assert onnx2mvit.convert(file, tmp_path / "out", inputs=2, image_size=(48, 36)).passed
+
+
+def test_a_size_at_which_the_file_does_not_hold_is_not_called_a_fault_of_the_file(
+    tmp_path: Path,
+) -> None:
+    """Windows of 4×4 do not go into an image of odd sides."""
+    text = """g (float[N,3,H,W] x) => (float[N,3] y) {
+        c = Shape<start=0,end=2>(x)  h = Shape<start=2,end=3>(x)  w = Shape<start=3,end=4>(x)
+        u = Div(h, four)  v = Div(w, four)  d = Concat<axis=0>(c, u, four, v, four)
+        i = Conv(x, one)  r = Reshape(i, d)  y = ReduceMean<keepdims=0>(r, axes) }"""
+    numbers: dict[str, Any] = {"four": [4], "axes": [2, 3, 4, 5]}
+    file = save(model(text, one=(3, 3, 1, 1), **numbers), tmp_path)
+    with pytest.raises(UnsupportedError, match="can only be made for images of 256×256"):
+        onnx2mvit.convert(file, tmp_path, verify=False, image_size="any")
+    assert onnx2mvit.convert(file, tmp_path, inputs=2, image_size=(48, 64)).passed
