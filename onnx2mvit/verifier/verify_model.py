@@ -74,8 +74,10 @@ def verify_model(
         inputs, answers = reference.part(start, images)
         return proof.inside(checked, ReferenceTensors(session, network, inputs), start, answers)
 
-    # One by one they are looked at where something is too far off, to say in which of them.
-    if proof.missed or not look(0, starts[-1] + reference.step):
+    # One by one they are looked at where something is too far off, to say in which of them, and
+    # where images that are answered at once see each other.
+    alone = bool(proof.missed) or network.batch is not None
+    if alone or not look(0, starts[-1] + reference.step):
         for start in sorted({*starts, *proof.missed}):
             look(start, reference.step)
     progress(count, count)
