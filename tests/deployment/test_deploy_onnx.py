@@ -15,6 +15,8 @@ from onnx2mvit.errors import UnsupportedError
 from tests.support.command_line import exit_code
 from tests.support.graphs import model, save
 
+pytestmark = pytest.mark.xdist_group("deploy-onnx")
+
 pytest.importorskip("tf2onnx")
 
 BY_TF2ONNX = "written by tf2onnx"

@@ -16,6 +16,8 @@ from onnx2mvit.runtimes import OpenVINORunner
 from onnx2mvit.runtimes.openvino_runner import PINNED
 from tests.support.graphs import model, save
 
+pytestmark = pytest.mark.xdist_group("deploy-openvino")
+
 for package in ("openvino", "nncf"):
     pytest.importorskip(package)
 

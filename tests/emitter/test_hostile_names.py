@@ -29,6 +29,8 @@ from onnx2mvit.reader import read
 from onnx2mvit.reader.scopes import NAME_SCOPES
 from tests.support.graphs import model, save
 
+pytestmark = pytest.mark.xdist_group("hostile-names")
+
 # A residual block with normalization, something no pattern takes, and a classifier.
 NET = """g (float[N,8,8,8] image) => (float[N,10] logits) {
     a = Conv<pads=[1,1,1,1]>(image, w1)  b = BatchNormalization(a, s, s, s, s)  c = Relu(b)

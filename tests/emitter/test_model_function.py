@@ -21,6 +21,8 @@ from onnx2mvit.lifter.head import parse_head
 from tests.support import torch_mobile, torch_mobilevit, torch_vit
 from tests.support.networks import exported
 
+pytestmark = pytest.mark.xdist_group("model-function")
+
 LEGACY = Request("legacy", 17, False, True)
 NETWORKS: dict[str, Callable[[], Any]] = {
     "mobilevit": lambda: torch_mobilevit.MobileViT(torch_mobilevit.Config(("hf",), size=(64, 64))),

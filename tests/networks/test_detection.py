@@ -18,6 +18,8 @@ from tests.support.reports import assert_in_form
 from tests.support.scenes import SIZE
 from tests.support.torch_detection import Config, Detector, Transformer, seeded
 
+pytestmark = pytest.mark.xdist_group("detection")
+
 DYNAMO, RAW = Request("dynamo", 20, True, True), Request("dynamo", 20, False, True)
 LEGACY, LEGACY_BN = Request("legacy", 17, True, True), Request("legacy", 17, False, True)
 EVERY = {"dynamo": DYNAMO, "raw": RAW, "legacy": LEGACY, "legacy, BN kept": LEGACY_BN}

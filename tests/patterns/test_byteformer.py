@@ -17,6 +17,8 @@ from tests.support.texts import Text, kinds, only, transformer
 from tests.support.torch_byteformer import ByteFormer
 from tests.support.torch_vit import randomize
 
+pytestmark = pytest.mark.xdist_group("byteformer")
+
 
 def network() -> torch.nn.Module:
     model = ByteFormer()

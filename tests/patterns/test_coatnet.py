@@ -21,6 +21,8 @@ from tests.support.texts import every, nearest
 from tests.support.torch_coatnet import CoAtNet, MBConv, Norm, Transformer
 from tests.support.torch_mobilevit import randomize
 
+pytestmark = pytest.mark.xdist_group("coatnet")
+
 FOLDED, KEPT = Request("legacy", 17, True, True), Request("legacy", 17, False, True)
 SIZE, SMALL = (64, 64), (16, 16)
 

@@ -20,6 +20,8 @@ from tests.support.texts import every, nearest
 from tests.support.torch_mobilenetv4 import Attention, Bottleneck, MobileNetV4
 from tests.support.torch_mobilevit import randomize
 
+pytestmark = pytest.mark.xdist_group("mobilenetv4")
+
 LEGACY, KEPT = Request("legacy", 17, True, True), Request("legacy", 17, False, True)
 SIZE = (40, 48)
 

@@ -12,6 +12,8 @@ import pytest
 import onnx2mvit
 from tests.support.graphs import model, save
 
+pytestmark = pytest.mark.xdist_group("report")
+
 NETWORK = """g (float[N,3,32,32] x) => (float[N,4,32,32] y) {
     c = Conv(x, w, b)  s = Sigmoid(c)  y = Mul(c, s)
 }"""

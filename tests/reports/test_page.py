@@ -18,6 +18,8 @@ from onnx2mvit.reports.report import describe
 from tests.support.graphs import model, save
 from tests.support.pages import Page
 
+pytestmark = pytest.mark.xdist_group("report")
+
 ROOT = Path(__file__).parent.parent.parent
 # A residual block with normalization, something no pattern takes, and a classifier.
 NET = """g (float[N,8,8,8] image) => (float[N,10] logits) {

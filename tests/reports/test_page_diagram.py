@@ -14,6 +14,8 @@ from onnx2mvit.reports.page.groups import MOST_BOXES, MOST_ROWS, grouped, sectio
 from onnx2mvit.reports.page.tree import Row, rows_of
 from onnx2mvit.reports.report import describe
 
+pytestmark = pytest.mark.xdist_group("report")
+
 SCALE = Scale(1e-5, 1e-6)
 
 

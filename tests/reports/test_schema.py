@@ -13,6 +13,8 @@ from onnx2mvit.version import __version__
 from tests.support.graphs import model, save
 from tests.support.reports import assert_in_form, validator
 
+pytestmark = pytest.mark.xdist_group("report")
+
 NETWORK = """g (float[N,3,32,32] x) => (float[N,4,32,32] y, float z) {
     c = Conv(x, w, b)  s = Sigmoid(c)  y = Mul(c, s)  e = Erf(y)  z = ReduceMax<keepdims=0>(e, axes)
 }"""

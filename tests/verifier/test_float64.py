@@ -20,6 +20,8 @@ from onnx2mvit.verifier.reference_outputs import (
 from onnx2mvit.verifier.verify_model import verify_model
 from tests.support.graphs import model, save
 
+pytestmark = pytest.mark.xdist_group("float64")
+
 # What stands out of a thousand is taken off and the rest normalized: four digits are left of it.
 ILL_CONDITIONED = """g (float[N,3,12,12] x) => (float[N,5] y) {
     c = Conv<pads=[1,1,1,1]>(x, w0, b0)
