@@ -145,9 +145,9 @@ def size(file: Path) -> int:
     """Bytes of a file with the weights beside it, or of a folder."""
     if file.is_dir():
         return sum(each.stat().st_size for each in file.rglob("*") if each.is_file())
-    beside = {".xml": (".bin",), ".py": (".bin",)}.get(file.suffix, ())
-    with_it = [file, *file.parent.glob(f"{file.stem.removesuffix('_pnnx')}*.bin")] if beside else []
-    return sum(each.stat().st_size for each in with_it or [file])
+    weights = {".xml": file.with_suffix(".bin"), ".py": file.with_name("network.pnnx.bin")}
+    with_them = [file, weights[file.suffix]] if file.suffix in weights else [file]
+    return sum(each.stat().st_size for each in with_them)
 
 
 def told(result: dict[str, Any]) -> str:

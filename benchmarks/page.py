@@ -8,6 +8,7 @@ from benchmarks import picture, record
 from benchmarks.peers import OURS, REFERENCE
 from benchmarks.places import PAGE, PICTURE
 from benchmarks.record import Record
+from onnx2mvit.benchmarks import BUSY
 
 NONE = "–"
 WRONG = 1e-3  # of the largest value: such an answer is another network's
@@ -88,8 +89,17 @@ def chapter(network: Record) -> Iterator[str]:
     yield line(["---", *["--:"] * 9, "---", "---"])
     yield from (line(cells(row, network)) for row in network["rows"])
     yield ""
-    yield from (f"* {name(row)}: {said}" for row in network["rows"] for said in failures(row))
+    yield from (
+        f"* {name(row)}: {what}{quoted(said)}"
+        for row in network["rows"]
+        for what, said in failures(row)
+    )
     yield ""
+
+
+def quoted(said: str) -> str:
+    """Words of a peer as code, in which nothing is Markdown."""
+    return "`" + said.replace("`", "'") + "`"
 
 
 def line(cells: Iterable[str]) -> str:
@@ -104,7 +114,9 @@ def loads(network: Record) -> str:
     shares = ", ".join(
         f"{load['others']:.0%} at batch {batch}" for batch, load in network["load"].items()
     )
-    return f"Others took of the processors while it was timed: {shares}."
+    busy = max(load["others"] for load in network["load"].values()) > BUSY
+    warning = " **The machine was busy: ratios say little.**" if busy else ""
+    return f"Others took of the processors while it was timed: {shares}.{warning}"
 
 
 def cells(row: Record, network: Record) -> list[str]:
@@ -150,14 +162,14 @@ def ratio(row: Record, batch: str) -> str:
     return "1" if row["peer"] == REFERENCE else f"{middle:.2f} ({least:.2f}–{greatest:.2f})"
 
 
-def failures(row: Record) -> Iterator[str]:
-    """What did not go well, in the words of the peer."""
+def failures(row: Record) -> Iterator[tuple[str, str]]:
+    """What did not go well: with what, and in the words of the peer."""
     if row.get("error"):
-        yield row["error"]
+        yield "", row["error"]
     if row.get("described"):
-        yield f"its model cannot be loaded again: {row['described']}"
+        yield "its model cannot be loaded again: ", row["described"]
     for batch, said in row["failures"].items():
-        yield f"batch {batch}: {said}"
+        yield f"batch {batch}: ", said
 
 
 def ahead(known: Record) -> Iterator[str]:

@@ -74,8 +74,16 @@ def test_a_wrong_answer_and_a_failure_are_said_in_their_row() -> None:
     assert "**wrong**, 5e-01" in row
     (row,) = (line for line in lines if line.startswith("| third"))
     assert row.split(" | ")[1] == "fails"
-    assert "* other, LiteRT: batch 8: no such batch" in lines
-    assert "* third, Keras: ValueError: why" in lines
+    assert "* other, LiteRT: batch 8: `no such batch`" in lines
+    assert "* third, Keras: `ValueError: why`" in lines
+
+
+@pytest.mark.parametrize(("share", "warned"), [(0.02, False), (0.4, True)])
+def test_a_busy_machine_is_warned_of(share: float, warned: bool) -> None:
+    known = network(litert(OURS, 0.9))
+    known["networks"]["net"]["load"]["1"]["others"] = share
+    assert f"{share:.0%} at batch 1" in page.text(known)
+    assert ("The machine was busy" in page.text(known)) is warned
 
 
 def test_the_picture_has_a_mark_for_each_time_and_full_ones_for_ours() -> None:
