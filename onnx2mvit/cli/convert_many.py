@@ -60,6 +60,8 @@ def expanded(targets: Sequence[str]) -> list[str]:
     found: dict[str, None] = {}  # each once, in order
     missing: list[str] = []
     for target in targets:
+        if not target:  # to a path it is this folder
+            raise UsageError("a target is an empty text")
         if is_network(target):
             found[target] = None
             continue

@@ -60,11 +60,13 @@ def test_an_option_takes_several_before_and_after_the_file(run: Run, arguments: 
         ("inspect --patterns a.py b.py", "--patterns took all of 'a.py', 'b.py'"),
         ("deploy net --images one two", "argument(s) (two): --images takes one value"),
         ("deploy net --json one", "argument(s) (one) (see"),
+        ("convert net.onnx --images one two", "(--images takes one folder: what follows is a"),
+        ("convert ", "a target is an empty text"),
         ("convert", "Missing argument 'targets'. (see"),
         ("deploy", "Missing argument 'target'. (see"),
     ],
 )
 def test_what_took_too_much_is_named(run: Run, arguments: str, says: str) -> None:
-    ran = run(*arguments.split())
+    ran = run(*arguments.split(" "))
     assert ran.code == 2
     assert says in ran.err and ran.err.count("\n") == 1
