@@ -82,7 +82,7 @@ def deploy(
     Examples:
       onnx2mvit deploy keras_out/mobilevit_xs
       onnx2mvit deploy keras_out/mobilevit_xs --precision int8
-      onnx2mvit deploy keras_out/mobilevit_xs --precision int8 --calibration photos --agreement 0.99
+      onnx2mvit deploy xs.keras --precision int8 --images photos --agreement 0.99
       onnx2mvit deploy keras_out/mobilevit_xs --format saved_model
       onnx2mvit deploy keras_out/mobilevit_xs --format openvino
     """

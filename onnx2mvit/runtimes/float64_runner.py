@@ -23,6 +23,7 @@ from onnx2mvit.reader.cut import reads
 from onnx2mvit.runtimes.float64_kernels import KERNELS
 from onnx2mvit.runtimes.runner import Array, Inputs, Outputs, by_name
 
+SIZES = ("Shape", "Size")
 NARROW = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
@@ -87,7 +88,8 @@ class Float64Runner:
             feed: what is given by name, floats of any width in the shape that the file has.
             name: of the tensor; if it is in `feed`, it is computed all the same.
             rounding: by this share of itself each float that is given or computed on the way is
-                made larger or smaller, at random but always alike.
+                made larger or smaller, at random but always alike; but for constants and for what
+                follows from sizes and them, which is exact.
 
         Returns:
             The tensor, float64 where the file has floats.
@@ -105,9 +107,16 @@ class Float64Runner:
 
         given = {key: rounded(array) for key, array in widened(feed).items() if key != name}
         arrays = {**self.constants, **given}
+        fixed, sizes = set(self.constants), set[str]()
         for node in needed(self.nodes, {name}, given):
-            made = self._evaluate(node, arrays)
-            arrays |= {key: rounded(array) for key, array in made.items()}
+            made, read = self._evaluate(node, arrays), set(reads(node))
+            if node.op_type == "Constant":
+                fixed.update(made)
+            elif node.op_type in SIZES or (read & sizes and read <= fixed | sizes):
+                sizes.update(made)
+            else:
+                made = {key: rounded(array) for key, array in made.items()}
+            arrays |= made
         return arrays[name]
 
     def _start(self, feed: Mapping[str, Array]) -> None:

@@ -122,6 +122,17 @@ def test_a_tensor_is_computed_from_others_before_it(tmp_path: Path) -> None:
     assert np.array_equal(found, 2.0 + ROW.astype(np.float64))
 
 
+def test_sizes_stay_what_they_are_where_all_else_is_rounded(tmp_path: Path) -> None:
+    text = """g (float[N,3,4] x) => (float[N,3,4] y) {
+        s = Shape(x)  f = Cast<to=1>(s)  half = Constant<value_float=0.5>()
+        h = Mul(f, half)  d = Add(h, h)  i = Cast<to=7>(d)  y = Reshape(x, i)
+    }"""
+    pixels = np.random.default_rng(0).uniform(1, 2, (2, 3, 4)).astype(np.float32)
+    found = Float64Runner(save(model(text), tmp_path)).near({"x": pixels}, "y", rounding=0.01)
+    off = np.abs(found / pixels - 1)
+    assert found.shape == pixels.shape and off.max() < 0.021 and off.min() > 0
+
+
 def test_what_the_reference_lacks_is_said(tmp_path: Path) -> None:
     text = "g (float[1,3] x) => (float[1,3] y) { y = com.example.Odd(x) }"
     made = model(text)
