@@ -27,7 +27,9 @@ def convert(form: str, network: Path, folder: Path, batch: int) -> None:
     if form == "Keras":
         shutil.copy(model / "model.keras", folder)
         return
-    options: dict[str, Any] = {"batch": batch} if form == "LiteRT" else {}
+    options: dict[str, Any] = {"onnx": network / "network.onnx"}
+    if form == "LiteRT":
+        options["batch"] = batch
     file = onnx2mvit.deploy(model, folder / "deployed", format=FORMATS[form], **options).file
     for each in file.parent.iterdir():
         if each.suffix in SUFFIXES:
