@@ -35,6 +35,8 @@ import pytest
 import onnx2mvit
 from onnx2mvit import errors
 
+pytestmark = pytest.mark.xdist_group("docstrings")
+
 API = Path(__file__).parent.parent / "docs" / "api.md"
 SECTION = re.compile(
     r"^(Args|Attributes|Returns|Yields|Raises):\n((?:[ ]{4}.*\n|\n)*)", re.MULTILINE

@@ -19,6 +19,8 @@ from benchmarks.worker import Worker
 from onnx2mvit.benchmarks.machine import Others
 from tests.support.graphs import model, save
 
+pytestmark = pytest.mark.xdist_group("peers")
+
 TIMED = {"timed_seconds": {"1": 0.01, "8": 0.08}, "failures": {}, "errors": {"1": 1e-6, "8": 2e-6}}
 
 

@@ -12,6 +12,8 @@ import onnx2mvit
 from onnx2mvit.builder import build, load
 from onnx2mvit.errors import InvalidModelError, UsageError
 
+pytestmark = pytest.mark.xdist_group("load")
+
 OWN_LAYER = """import pathlib
 import keras
 

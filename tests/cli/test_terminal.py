@@ -25,6 +25,8 @@ from onnx2mvit.exporter import ExportResult
 from tests.support.command_line import Ran, Run
 from tests.support.graphs import model, save
 
+pytestmark = pytest.mark.xdist_group("terminal")
+
 GROUP: Any = typer.main.get_command(app)
 COMMANDS: dict[str, Any] = GROUP.commands
 WIDTH = 80

@@ -13,6 +13,8 @@ from onnx2mvit.errors import UsageError
 from tests.support.command_line import Run
 from tests.support.graphs import model, save
 
+pytestmark = pytest.mark.xdist_group("deploy-place")
+
 NETWORK = """g (float[N,3,32,32] x) => (float[N,4,32,32] y) {
     c = Conv(x, w, b)  s = Sigmoid(c)  y = Mul(c, s)
 }"""

@@ -9,6 +9,8 @@ import pytest
 import onnx2mvit
 from onnx2mvit.runtimes import SavedModelRunner
 
+pytestmark = pytest.mark.xdist_group("tensorflow-hub")
+
 SIZE = (32, 48)
 
 

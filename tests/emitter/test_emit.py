@@ -14,6 +14,8 @@ from onnx2mvit.errors import UnsupportedError
 from tests.support import golden
 from tests.support.graphs import model, save
 
+pytestmark = pytest.mark.xdist_group("emit")
+
 
 @pytest.fixture(scope="module")
 def source() -> str:

@@ -5,6 +5,8 @@ import pytest
 from tests.support.node_collection import cases
 from tests.support.operators_table import TARGET, Page, bodies, claimed, proof_of, refusals, row
 
+pytestmark = pytest.mark.xdist_group("node-cases")
+
 AGAIN = "run python -m tests.support.operators_table"
 
 

@@ -23,6 +23,8 @@ from tests.support.networks import exported
 from tests.support.texts import Text, every, kinds, only
 from tests.support.torch_vit import randomize
 
+pytestmark = pytest.mark.xdist_group("clip")
+
 LEGACY, DYNAMO = Request("legacy", 17, True, True), Request("dynamo", 18, True, True)
 VOCABULARY, TOKENS, END = 50, 12, 48
 WIDE: dict[str, Any] = {

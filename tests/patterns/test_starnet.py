@@ -16,6 +16,8 @@ from tests.support.texts import every, nearest
 from tests.support.torch_mobilevit import randomize
 from tests.support.torch_starnet import Block, StarNet
 
+pytestmark = pytest.mark.xdist_group("starnet")
+
 KEPT, FOLDED = Request("legacy", 17, False, True), Request("legacy", 17, True, True)
 SIZE, ODD = (16, 16), (22, 30)
 
