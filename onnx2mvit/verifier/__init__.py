@@ -4,7 +4,7 @@ In: the file, the network, the model. Out: `Verification`. Begin with `verify_mo
 """
 
 from onnx2mvit.verifier.deployed import Answers, judge_file
-from onnx2mvit.verifier.float64 import Judgement
+from onnx2mvit.verifier.judgement import Judgement
 from onnx2mvit.verifier.mismatch import FOLDER, renew_repro, repro_folder, write_repro
 from onnx2mvit.verifier.other_size import look_elsewhere
 from onnx2mvit.verifier.proof import INPUTS, inspect_for, load_traced, prove, run_reference

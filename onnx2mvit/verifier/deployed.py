@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from onnx2mvit.runtimes import Comparison, Outputs
 from onnx2mvit.runtimes.tolerances import BY_CHANCE, FLOAT32, FLOAT64
-from onnx2mvit.verifier.float64 import Distance, Judgement
+from onnx2mvit.verifier.judgement import Distance, Judgement
 
 
 @dataclass(frozen=True)

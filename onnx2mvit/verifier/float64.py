@@ -22,9 +22,9 @@ no right answer, even of a right model: float32 overflowed there, or flushed to 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +46,7 @@ from onnx2mvit.runtimes.layouts import file_outputs, keras_inputs, to_onnx
 from onnx2mvit.runtimes.runner import answers_to, batch_size, joined
 from onnx2mvit.runtimes.tolerances import FLOAT32, OF_PRECISION
 from onnx2mvit.verifier.checkpoints import CheckedModel, Checkpoint
+from onnx2mvit.verifier.judgement import Distance, Doubt, Judgement
 from onnx2mvit.verifier.near import Near, far_share, has_nan, is_right, settled
 from onnx2mvit.verifier.reference_outputs import ReferenceTensors
 from onnx2mvit.verifier.sub_model import SubModel, sub_model_before
@@ -57,56 +58,6 @@ Array = np.ndarray[Any, Any]
 # So much more than one rounding of what it reads may Keras lose in float32 in a layer that adds up
 # many numbers; what flushes tiny numbers to zero, or overflows, loses a thousand times that.
 MANY_ROUNDINGS = 1e4
-
-
-@dataclass(frozen=True)
-class Distance:
-    """How far both runtimes are from the float64 answer, as a share of its largest value.
-
-    A block, or an output, is given the tensors that onnxruntime gave it.
-    """
-
-    name: str
-    onnxruntime: float
-    keras: float
-
-
-@dataclass
-class Judgement:
-    """What float64 says: `verdict` is "right", "wrong" or "unknown", and `words` say why.
-
-    `settled` has, for what was answered although the file computes with NaN, our answers and
-    onnxruntime's as far as they can be compared, by the first of the inputs; not in the report.
-    """
-
-    verdict: str
-    words: str
-    distances: list[Distance] = field(default_factory=list)
-    settled: dict[int, dict[str, tuple[Array, Array]]] = field(default_factory=dict, repr=False)
-
-    def as_dict(self) -> dict[str, Any]:
-        """As plain values for JSON."""
-        distances = [asdict(each) for each in self.distances]
-        return {"verdict": self.verdict, "words": self.words, "distances": distances}
-
-
-@dataclass(frozen=True)
-class Doubt:
-    """Inputs on which the plain comparison missed, in the file's layout, as many as it takes.
-
-    They are those from `start` on; `beside` are others that are answered in one batch with
-    them, and must not change them; `theirs` and `ours` what onnxruntime and Keras answered in
-    float32, `checkpoints` the places inside where they were too far apart, and `tensors`
-    onnxruntime's tensors there.
-    """
-
-    start: int
-    inputs: dict[str, Array]
-    beside: dict[str, Array]
-    theirs: Outputs
-    ours: Outputs
-    tensors: ReferenceTensors
-    checkpoints: Sequence[Checkpoint]
 
 
 def judge(path: Path, network: Network, model: keras.Model, doubts: Sequence[Doubt]) -> Judgement:
@@ -184,18 +135,15 @@ class _Both:
         wrong: list[str] = []
 
         def look(checkpoint: Checkpoint, array: Array) -> None:
-            theirs = tensors(checkpoint.value)
-            if theirs is None or wrong or checkpoint.value not in self.borders:
+            value, block = checkpoint.value, checkpoint.block
+            theirs = tensors(value)
+            if theirs is None or wrong or value not in self.borders:
                 return
-            if not is_right(array, theirs) and tensors.met_nan:
-                known = doubt.tensors(checkpoint.value)
-                if known is not None:
-                    _, theirs, array = settled(known, theirs, self.tolerance, array)
-            if not is_right(array, theirs):
-                near = Near(self.file, tensors.at_hand, checkpoint.value.name, theirs)
-                if not is_right(near.numbers(array), theirs, near.rounding):
-                    where = checkpoint.block.path if checkpoint.block is not None else "the input"
-                    wrong.append(_where(where, array, theirs))
+            place = block.path if block is not None else "the input"
+            float32 = partial(doubt.tensors, value)
+            fault = self._fault_at(place, value.name, array, theirs, tensors, float32)
+            if fault is not None:
+                wrong.append(fault)
 
         orders = {value: self.network.order(value) for value in self.network.graph.inputs}
         checked = CheckedModel(self.model, self.network.blocks, orders, self.network.graph.outputs)
@@ -211,14 +159,36 @@ class _Both:
 
         What stands there may be no layer, and is seen nowhere else but through all that is before.
         """
-        for name, right in self.answer(doubt).items():
-            answer = ours[name]
-            if not is_right(answer, right) and (tensors.met_nan or has_nan([right])):
-                _, right, answer = settled(doubt.theirs[name], right, self.tolerance, answer)
-            if not is_right(answer, right):
-                near = Near(self.file, tensors.at_hand, name, right)
-                if not is_right(near.numbers(answer), right, near.rounding):
-                    return _where(f"output {name}", answer, right)
+        faults = (
+            self._fault_at(
+                f"output {name}", name, ours[name], right, tensors, partial(doubt.theirs.get, name)
+            )
+            for name, right in self.answer(doubt).items()
+        )
+        return next((fault for fault in faults if fault is not None), None)
+
+    def _fault_at(
+        self,
+        place: str,
+        name: str,
+        ours: Array,
+        right: Array,
+        tensors: ReferenceTensors,
+        float32: Callable[[], Array | None],
+    ) -> str | None:
+        """What is wrong with a tensor that was computed from the file's own; None if nothing is.
+
+        `float32` gives what onnxruntime makes of it, where that is known; it is asked where the
+        file computes with what is no number.
+        """
+        if not is_right(ours, right) and (tensors.met_nan or has_nan([right])):
+            theirs = float32()
+            if theirs is not None:
+                _, right, ours = settled(theirs, right, self.tolerance, ours)
+        if not is_right(ours, right):
+            near = Near(self.file, tensors.at_hand, name, right)
+            if not is_right(near.numbers(ours), right, near.rounding):
+                return _where(place, ours, right)
         return None
 
     def _wrong_output(self, doubt: Doubt, tensors: ReferenceTensors) -> str | None:

@@ -25,7 +25,8 @@ from onnx2mvit.runtimes.masks import some_masks
 from onnx2mvit.runtimes.runner import answers_to
 from onnx2mvit.runtimes.tolerances import OF_PRECISION
 from onnx2mvit.verifier.checkpoints import CheckedModel, Checkpoint
-from onnx2mvit.verifier.float64 import Doubt, Judgement, judge
+from onnx2mvit.verifier.float64 import judge
+from onnx2mvit.verifier.judgement import Doubt, Judgement
 from onnx2mvit.verifier.reference_outputs import ReferenceOutputs, ReferenceTensors
 from onnx2mvit.verifier.sub_model import SubModel, first_divergence, sub_model_before
 from onnx2mvit.verifier.verification import Verification, proves_little

@@ -11,7 +11,8 @@ import onnx2mvit
 from onnx2mvit.builder import build
 from onnx2mvit.ir.network import Network
 from onnx2mvit.runtimes import OnnxRuntimeRunner, structured_images
-from onnx2mvit.verifier.float64 import Doubt, judge
+from onnx2mvit.verifier.float64 import judge
+from onnx2mvit.verifier.judgement import Doubt
 from onnx2mvit.verifier.reference_outputs import (
     ReferenceOutputs,
     ReferenceTensors,
