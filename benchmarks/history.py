@@ -21,7 +21,7 @@ from benchmarks.places import ROOT
 from benchmarks.record import machine, short, versions
 from onnx2mvit.base.json_text import json_text
 from onnx2mvit.benchmarks import benchmark
-from onnx2mvit.benchmarks.timing import Ratio
+from onnx2mvit.runtimes.timing import Ratio
 
 FOLDER = ROOT / "docs" / "benchmarks"
 HEAD = """\

@@ -29,7 +29,7 @@ CHANNELS = 3
 
 def main(runtime: str, file: Path, images: Path, batch: int, threads: int) -> None:
     """Loads it, says how far it is from onnxruntime's answers, and is timed as it is asked to."""
-    from onnx2mvit.benchmarks.timing import block
+    from onnx2mvit.runtimes.timing import block
 
     channel = os.fdopen(os.dup(1), "w")  # frameworks print what they like on ours
     os.dup2(2, 1)

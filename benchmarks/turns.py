@@ -14,7 +14,7 @@ from benchmarks.peers import CONTENDERS, REFERENCE, Contender
 from benchmarks.places import RESULTS
 from benchmarks.worker import THREADS, start
 from onnx2mvit.benchmarks.machine import Others, load_average
-from onnx2mvit.benchmarks.timing import in_turns
+from onnx2mvit.runtimes.timing import in_turns
 from onnx2mvit.runtimes.tolerances import SPEED
 
 ROUNDS = 6

@@ -13,10 +13,10 @@ from onnx2mvit.base.optional import import_tensorflow, require
 from onnx2mvit.base.output import temporary_folder
 from onnx2mvit.benchmarks.contenders import contenders
 from onnx2mvit.benchmarks.machine import Others, load_average, peak_memory, share_of_others
-from onnx2mvit.benchmarks.timing import ROUNDS, TIMED, WARM_UP, Ratio, interleave
 from onnx2mvit.errors import UsageError
 from onnx2mvit.reports import how_read
 from onnx2mvit.runtimes.onnxruntime_runner import unfused_batch_norms
+from onnx2mvit.runtimes.timing import ROUNDS, TIMED, WARM_UP, Ratio, interleave
 from onnx2mvit.verifier import inspect_for, load_traced
 
 MB = 1e6
@@ -101,7 +101,6 @@ def benchmark(
 
     Raises:
         InvalidModelError: one of the two files is not usable.
-        UnsupportedError: the ONNX that `deploy` writes cannot be written.
         UsageError: an argument makes no sense, or the network takes no image.
         VerificationError: a runtime does not answer what onnxruntime answers.
         MissingDependencyError: LiteRT, TensorFlow or psutil is not installed.

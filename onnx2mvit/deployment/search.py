@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-import statistics
-import time
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from onnx2mvit.runtimes import Inputs, Outputs, Runner, compare
+from onnx2mvit.runtimes.timing import interleave
 
 ROUNDS = 10  # calls of each file that are timed
 SURE = 1.645  # standard deviations: 95 %, to one side
@@ -149,12 +149,7 @@ def at_least(share: float, count: int) -> float:
 
 
 def milliseconds(runners: Mapping[str, Runner], inputs: Inputs) -> dict[str, float]:
-    """What a call takes, the median of ROUNDS in turns after one that warms up."""
-    taken: dict[str, list[float]] = {name: [] for name in runners}
-    for number in range(ROUNDS + 1):
-        for name, runner in runners.items():
-            start = time.perf_counter()
-            runner(inputs)
-            if number:
-                taken[name].append(1000 * (time.perf_counter() - start))
-    return {name: statistics.median(each) for name, each in taken.items()}
+    """What a call takes, the median of `ROUNDS` in which the runners take turns."""
+    calls = {name: partial(runner, inputs) for name, runner in runners.items()}
+    timings = interleave(calls, rounds=ROUNDS, warm_up=1, timed=1)
+    return {name: 1e3 * timing.seconds for name, timing in timings.items()}

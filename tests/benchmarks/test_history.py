@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import history
-from onnx2mvit.benchmarks.timing import Ratio
+from onnx2mvit.runtimes.timing import Ratio
 
 KEPT = sorted(history.FOLDER.glob("*.json"))
 

@@ -18,10 +18,10 @@ from benchmarks.history import figure, keep
 from onnx2mvit import convert, fast_training
 from onnx2mvit.base.optional import import_tensorflow
 from onnx2mvit.benchmarks.machine import Others
-from onnx2mvit.benchmarks.timing import interleave
 from onnx2mvit.builder.build import build
 from onnx2mvit.exporter import export
 from onnx2mvit.exporter.models import load
+from onnx2mvit.runtimes.timing import interleave
 
 RATE, MOMENTUM = 1e-3, 0.9
 

@@ -1,15 +1,10 @@
-"""Calls are timed in blocks that take turns, and what the machine does beside them is seen."""
+"""Calls are timed in blocks that take turns."""
 
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from itertools import groupby
 
-import pytest
-
-from onnx2mvit.benchmarks.machine import Others, memory, peak_memory
-from onnx2mvit.benchmarks.timing import Timing, interleave
+from onnx2mvit.runtimes.timing import Timing, interleave
 
 
 def noting(names: list[str], name: str, seconds: float = 0.0) -> Callable[[], None]:
@@ -59,39 +54,3 @@ def test_progress_counts_rounds() -> None:
     said: list[tuple[int, int]] = []
     interleave({"a": lambda: None}, rounds=2, progress=lambda *pair: said.append(pair))
     assert said == [(0, 2), (1, 2), (2, 2)]
-
-
-def test_another_process_that_computes_is_seen() -> None:
-    pytest.importorskip("psutil")
-    busy = "print(flush=True)\nwhile True: pass"
-    with subprocess.Popen([sys.executable, "-c", busy], stdout=subprocess.PIPE) as process:
-        try:
-            assert process.stdout is not None
-            process.stdout.readline()
-            with Others() as others:
-                time.sleep(1)
-        finally:
-            process.kill()
-    assert others.share > 0.02
-
-
-def test_what_we_compute_ourselves_is_not_counted_to_others(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    pytest.importorskip("psutil")
-    # Busy, ours and the clock, before and after; a machine of two processors.
-    readings = iter([(100.0, 10.0, 0.0), (112.0, 15.0, 10.0)])
-    monkeypatch.setattr(Others, "_now", staticmethod(lambda: next(readings)))
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
-    with Others() as others:
-        pass
-    assert others.share == pytest.approx((12 - 5) / 20)
-
-
-def test_memory_that_we_take_is_seen() -> None:
-    pytest.importorskip("psutil")
-    before = memory()
-    block = b"x" * 50_000_000
-    assert memory() - before > 40_000_000
-    assert peak_memory() >= memory()
-    del block
