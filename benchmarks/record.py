@@ -6,7 +6,6 @@ import json
 import os
 import platform
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from benchmarks.places import NETWORKS as NETWORK_FOLDERS
 from benchmarks.places import RECORD, RESULTS
 from benchmarks.turns import TIMES
 from onnx2mvit.base.json_text import json_text
+from onnx2mvit.base.versions import installed
 from onnx2mvit.version import __version__
 
 # What runs the files, in our environment.
@@ -94,14 +94,7 @@ def machine() -> Record:
 def versions() -> Record:
     """Ours, and of what runs the files."""
     found = {"onnx2mvit": __version__, "python": platform.python_version()}
-    for package in RUN_BY:
-        for name in (package, f"{package}-cpu"):
-            try:
-                found[package] = version(name)
-                break
-            except PackageNotFoundError:
-                continue
-    return found
+    return found | {name: number for name in RUN_BY if (number := installed(name))}
 
 
 def short(value: Any) -> Any:

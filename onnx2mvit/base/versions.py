@@ -19,17 +19,17 @@ def versions() -> dict[str, str]:
     found["keras"] = version("keras")
     try:
         name = backend_name()
-        found |= dict.fromkeys([name], _version(*_PACKAGES.get(name, (name,))))
+        found[name] = installed(name) or "of unknown version"
     except MissingDependencyError:
         pass
     return found | {name: version(name) for name in ("onnx", "onnxruntime")}
 
 
-def _version(*names: str) -> str:
-    """Of the one that is installed."""
-    for name in names:
+def installed(package: str) -> str | None:
+    """The version of a package, under whatever name it was installed; None if it is not."""
+    for name in _PACKAGES.get(package, (package,)):
         try:
             return version(name)
         except PackageNotFoundError:
             continue
-    return "of unknown version"
+    return None
