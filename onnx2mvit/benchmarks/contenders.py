@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     import keras
 
 Array = np.ndarray[Any, Any]
+OURS, OPENVINO = "onnxruntime, ONNX of deploy", "OpenVINO float32"  # both read our ONNX
 
 
 @dataclass(frozen=True)
@@ -97,23 +98,17 @@ def contenders(
     found = [Contender("onnxruntime", runner, inputs, 0.0, max(0, memory() - had))]
     deployed = folder / "deployed.onnx"
     makers: dict[str, Callable[[], Runner]] = {
-        "onnxruntime, ONNX of deploy": lambda: OnnxRuntimeRunner(
-            deployed, arena=True, threads=threads
-        ),
+        OURS: lambda: OnnxRuntimeRunner(deployed, arena=True, threads=threads),
         "Keras, tf.function": lambda: KerasRunner(model, compiled=True),
         "LiteRT float32": lambda: LiteRTRunner(content, threads),
     }
     if has_openvino():
-        makers["OpenVINO float32"] = lambda: OpenVINORunner(
-            openvino_model(deployed, interface), threads
-        )
+        makers[OPENVINO] = lambda: OpenVINORunner(openvino_model(deployed, interface), threads)
     notes = []
     try:
         write_onnx(model, deployed, interface, interface, {}, network)
     except (UnsupportedError, MissingDependencyError) as why:
-        left_out = [name for name in makers if "ONNX" in name or "OpenVINO" in name]
-        for name in left_out:
-            del makers[name]
+        left_out = [name for name in (OURS, OPENVINO) if makers.pop(name, None)]
         notes.append(f"{' and '.join(left_out)} left out: our ONNX cannot be written: {why}")
     for name, make in makers.items():
         had = memory()
