@@ -4,20 +4,40 @@ It stands here because none of the packages that `export` needs has it. Apart fr
 imported: peers load it in their environments.
 """
 
-from typing import cast
+from typing import NamedTuple, cast
 
 from torch import Tensor, nn
 
 SIZE = 224
 STEM, LAST, HIDDEN, CLASSES = 16, 576, 1024, 1000
 RELU, HSWISH = nn.ReLU, nn.Hardswish
-# Kernel, expanded channels, channels, whether it squeezes, activation, stride.
+
+
+class Shape(NamedTuple):
+    """What a block is: `hidden` are the channels between its first and its last convolution."""
+
+    kernel: int
+    hidden: int
+    channels: int
+    squeeze: bool
+    act: type[nn.Module]
+    stride: int
+
+
 STAGES = (
-    ((3, 16, 16, True, RELU, 2),),
-    ((3, 72, 24, False, RELU, 2), (3, 88, 24, False, RELU, 1)),
-    ((5, 96, 40, True, HSWISH, 2), (5, 240, 40, True, HSWISH, 1), (5, 240, 40, True, HSWISH, 1)),
-    ((5, 120, 48, True, HSWISH, 1), (5, 144, 48, True, HSWISH, 1)),
-    ((5, 288, 96, True, HSWISH, 2), (5, 576, 96, True, HSWISH, 1), (5, 576, 96, True, HSWISH, 1)),
+    (Shape(3, 16, 16, True, RELU, 2),),
+    (Shape(3, 72, 24, False, RELU, 2), Shape(3, 88, 24, False, RELU, 1)),
+    (
+        Shape(5, 96, 40, True, HSWISH, 2),
+        Shape(5, 240, 40, True, HSWISH, 1),
+        Shape(5, 240, 40, True, HSWISH, 1),
+    ),
+    (Shape(5, 120, 48, True, HSWISH, 1), Shape(5, 144, 48, True, HSWISH, 1)),
+    (
+        Shape(5, 288, 96, True, HSWISH, 2),
+        Shape(5, 576, 96, True, HSWISH, 1),
+        Shape(5, 576, 96, True, HSWISH, 1),
+    ),
 )
 
 
@@ -65,17 +85,9 @@ class SqueezeExcite(nn.Module):
 class Separable(nn.Module):
     """A convolution of each channel and one of all; the channels stay as many."""
 
-    def __init__(
-        self,
-        inputs: int,
-        kernel: int,
-        hidden: int,
-        channels: int,
-        squeeze: bool,
-        act: type[nn.Module],
-        stride: int,
-    ) -> None:
+    def __init__(self, inputs: int, shape: Shape) -> None:
         super().__init__()
+        kernel, hidden, channels, squeeze, act, stride = shape
         assert hidden == inputs and squeeze
         self.conv_dw = conv(inputs, inputs, kernel, stride, inputs)
         self.bn1 = BatchNormAct(inputs, act)
@@ -93,17 +105,9 @@ class Separable(nn.Module):
 class InvertedResidual(nn.Module):
     """Expands, convolves each channel, squeezes, and projects."""
 
-    def __init__(
-        self,
-        inputs: int,
-        kernel: int,
-        hidden: int,
-        channels: int,
-        squeeze: bool,
-        act: type[nn.Module],
-        stride: int,
-    ) -> None:
+    def __init__(self, inputs: int, shape: Shape) -> None:
         super().__init__()
+        kernel, hidden, channels, squeeze, act, stride = shape
         self.conv_pw = conv(inputs, hidden)
         self.bn1 = BatchNormAct(hidden, act)
         self.conv_dw = conv(hidden, hidden, kernel, stride, hidden)
@@ -146,8 +150,8 @@ class MobileNetV3(nn.Module):
             stage = nn.Sequential()
             for block in blocks:
                 made = InvertedResidual if number else Separable
-                stage.append(made(inputs, *block))
-                inputs = block[2]
+                stage.append(made(inputs, block))
+                inputs = block.channels
             stages.append(stage)
         self.blocks = nn.Sequential(*stages, nn.Sequential(ConvBnAct(inputs, LAST)))
         self.global_pool = nn.AdaptiveAvgPool2d(1)
