@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from onnx2mvit.benchmarks.machine import Others, memory, peak_memory
+from onnx2mvit.benchmarks.machine import Others
 
 
 def test_another_process_that_computes_is_seen() -> None:
@@ -38,8 +38,14 @@ def test_what_we_compute_ourselves_is_not_counted_to_others(
 
 def test_memory_that_we_take_is_seen() -> None:
     pytest.importorskip("psutil")
-    before = memory()
-    block = b"x" * 50_000_000
-    assert memory() - before > 40_000_000
-    assert peak_memory() >= memory()
-    del block
+    # In a process of its own: in this one, threads of TensorFlow give memory back meanwhile.
+    code = (
+        "from onnx2mvit.benchmarks.machine import memory, peak_memory\n"
+        "before = memory()\n"
+        "block = b'x' * 50_000_000\n"
+        "print(memory() - before, peak_memory() - memory())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    taken, below_the_peak = map(int, done.stdout.split())
+    assert taken > 40_000_000
+    assert below_the_peak >= 0

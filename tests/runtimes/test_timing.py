@@ -1,18 +1,31 @@
 """Calls are timed in blocks that take turns."""
 
-import time
 from collections.abc import Callable
 from itertools import groupby
+
+import pytest
 
 from onnx2mvit.runtimes.timing import Timing, interleave
 
 
-def noting(names: list[str], name: str, seconds: float = 0.0) -> Callable[[], None]:
-    def call() -> None:
-        names.append(name)
-        time.sleep(seconds)
+class Clock:
+    """Goes on only where a call takes time, so that no other process is in the figures."""
 
-    return call
+    now = 0.0
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("time.perf_counter", lambda: clock.now)
+    return clock
+
+
+def noting(names: list[str], name: str) -> Callable[[], None]:
+    return lambda: names.append(name)
 
 
 def test_blocks_take_turns_and_every_second_round_runs_backwards() -> None:
@@ -27,17 +40,19 @@ def test_blocks_take_turns_and_every_second_round_runs_backwards() -> None:
     }
 
 
-def test_the_warm_up_does_not_count() -> None:
-    seconds = iter([0.2, 0.01, 0.01, 0.2, 0.01, 0.01])
-    timings = interleave({"a": lambda: time.sleep(next(seconds))}, rounds=2, warm_up=1, timed=2)
-    assert all(0.01 <= each < 0.1 for block in timings["a"].rounds for each in block)
+def test_the_warm_up_does_not_count(clock: Clock) -> None:
+    seconds = iter([0.2, 0.01, 0.02, 0.2, 0.03, 0.04])
+    timings = interleave({"a": lambda: clock.sleep(next(seconds))}, rounds=2, warm_up=1, timed=2)
+    first, second = timings["a"].rounds
+    assert first == pytest.approx((0.01, 0.02))
+    assert second == pytest.approx((0.03, 0.04))
 
 
-def test_a_call_that_takes_twice_as_long_has_the_ratio_two() -> None:
-    calls = {"one": lambda: time.sleep(0.02), "two": lambda: time.sleep(0.04)}
+def test_a_call_that_takes_twice_as_long_has_the_ratio_two(clock: Clock) -> None:
+    calls = {"one": lambda: clock.sleep(0.02), "two": lambda: clock.sleep(0.04)}
     timings = interleave(calls, rounds=3, warm_up=0, timed=3)
     ratio = timings["two"].ratio(timings["one"])
-    assert 1.2 < ratio.least <= ratio.median <= ratio.greatest < 3
+    assert (ratio.least, ratio.median, ratio.greatest) == pytest.approx((2, 2, 2))
     assert timings["one"].ratio(timings["one"]).greatest == 1
 
 
