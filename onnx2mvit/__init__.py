@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from onnx2mvit.api import convert, verify
     from onnx2mvit.benchmarks import benchmark
-    from onnx2mvit.builder import detector, fast_training, features
+    from onnx2mvit.builder import detector, fast_training, features, quantization_aware
     from onnx2mvit.conversion import Conversion
     from onnx2mvit.deployment import Deployment, deploy
     from onnx2mvit.evaluation import Evaluation, evaluate
@@ -43,6 +43,7 @@ __all__ = [
     "inspect",
     "preprocess",
     "publish",
+    "quantization_aware",
     "verify",
 ]
 
@@ -65,6 +66,7 @@ _HOMES = {  # each is imported when it is asked for: `inspect` needs little of t
     "inspect": "onnx2mvit.stages",
     "preprocess": "onnx2mvit.runtimes",
     "publish": "onnx2mvit.publishing",
+    "quantization_aware": "onnx2mvit.builder",
     "verify": "onnx2mvit.api",
 }
 

@@ -70,7 +70,7 @@ KINDS: dict[str, tuple[Test, str]] = {
         '(height, width) in pixels, or "any" where one model is to take all sizes',
     ),
     "size": (_is_size, "(height, width) in pixels"),
-    "names": (_several(_is_text), "names of blocks"),
+    **dict.fromkeys(("names", "float32"), (_several(_is_text), "names of blocks")),
     "head": (
         lambda value: value in ("keep", "none") if _is_text(value) else _is_count(value),
         '"keep", "none", or a number of classes',

@@ -14,6 +14,8 @@ from onnx2mvit.builder.build import (
 from onnx2mvit.builder.detector import detector
 from onnx2mvit.builder.fast_training import fast_training
 from onnx2mvit.builder.features import features
+from onnx2mvit.builder.layers import block_finder
+from onnx2mvit.builder.quantization_aware import quantization_aware
 from onnx2mvit.builder.sizes import at_size, default_size, image_input, single_operators_fit
 from onnx2mvit.builder.weights import (
     block_weights,
@@ -25,6 +27,7 @@ from onnx2mvit.builder.weights import (
 
 __all__ = [
     "at_size",
+    "block_finder",
     "block_weights",
     "build",
     "check_weights",
@@ -39,6 +42,7 @@ __all__ = [
     "load",
     "loading",
     "other_weights",
+    "quantization_aware",
     "save_weights",
     "single_operators_fit",
     "weights_by_path",

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.base.backend import import_keras
+from onnx2mvit.builder.layers import layers_by_path, other_calls
 from onnx2mvit.errors import UnsupportedError, UsageError
 
 if TYPE_CHECKING:
@@ -44,33 +45,14 @@ def fast_training(model: keras.Model) -> Iterator[None]:
     if not isinstance(model, keras.Model):
         raise UsageError(f"fast_training takes a Keras model, not {type(model).__name__}")
     kernel = _kernel(keras.config.backend())
-    found = {id(layer): layer for layer in _batch_normalizations(model)}.values()
-    _forget_steps(model)
-    for layer in found:
-        object.__setattr__(layer, "call", partial(_call, layer, kernel))
-    try:
+    kernels = {
+        layer: partial(_call, layer, kernel)
+        for _, layer in layers_by_path(model)
+        if type(layer) is keras.layers.BatchNormalization
+        and not (layer.renorm or layer.synchronized)
+    }
+    with other_calls(model, kernels):
         yield
-    finally:
-        for layer in found:
-            object.__delattr__(layer, "call")
-        _forget_steps(model)
-
-
-def _batch_normalizations(model: Any) -> Iterator[Any]:
-    """The stock layers that a kernel can stand for, of a model and of the models in it."""
-    keras = import_keras()
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from _batch_normalizations(layer)
-        elif type(layer) is keras.layers.BatchNormalization and not (
-            layer.renorm or layer.synchronized
-        ):
-            yield layer
-
-
-def _forget_steps(model: Any) -> None:
-    """Has Keras trace its training step anew: the compiled one holds what the layers were."""
-    model.train_function = None
 
 
 def _call(

@@ -6,12 +6,12 @@ takes to keep a share of the answers (`search`).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from onnx2mvit.builder import block_finder
 from onnx2mvit.deployment.interface import Interface
 from onnx2mvit.deployment.search import (
     Kept,
@@ -174,17 +174,9 @@ def choose(losses: Sequence[Loss]) -> None:
 def by_block(operators: Sequence[Operator], blocks: Sequence[str]) -> dict[str, list[Operator]]:
     """The operators of each block, in the order of the file; an unknown one is in `OTHERS`.
 
-    A scope has the path of layers in which the operator was made, each with a number that Keras
-    adds: `net_1/encoder.layer.2_1/conv_1x1_convolution_1/convolution;`.
+    A scope has the path of layers in which the operator was made.
     """
-    patterns = {
-        block: re.compile(rf"(^|[/;]){re.escape(block)}(_\d+)?(_[a-z]\w*)?/")
-        for block in sorted(blocks, key=len, reverse=True)
-    }
-    groups: dict[str, list[Operator]] = {}
+    block_of, groups = block_finder(blocks), dict[str, list[Operator]]()
     for operator in operators:
-        block = next(
-            (name for name, pattern in patterns.items() if pattern.search(operator.origin)), OTHERS
-        )
-        groups.setdefault(block, []).append(operator)
+        groups.setdefault(block_of(operator.origin) or OTHERS, []).append(operator)
     return groups

@@ -75,6 +75,16 @@ assert np.abs(found - expected).max() <= 0.1 * scale
 quantized = build(result.folder)
 quantized.quantize("int8")
 assert np.abs(answer(quantized) - expected).max() <= 0.1 * scale
+
+aware = build(result.folder, num_classes=3)
+aware.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+before = [keras.ops.convert_to_numpy(each) for each in aware.trainable_variables]
+plain = answer(aware)
+with onnx2mvit.quantization_aware(aware):
+    assert 0 < np.abs(answer(aware) - plain).max() <= 0.1 * np.abs(plain).max()
+    aware.fit(pixels, np.arange(2), verbose=0)
+after = [keras.ops.convert_to_numpy(each) for each in aware.trainable_variables]
+assert all((a != b).any() for a, b in zip(after, before, strict=True))
 """
 
 
