@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import onnx_ir as ir
-import onnxscript.optimizer
 from onnx_ir.passes import common as passes
 
 from onnx2mvit.base.quiet import one_line
 from onnx2mvit.errors import MALFORMED, InvalidModelError
 from onnx2mvit.reader.dequantize import dequantize
+from onnx2mvit.reader.folding import fold
 from onnx2mvit.reader.limits import Budget, refuse_expansion
 from onnx2mvit.reader.lookups import look_up
 
@@ -19,7 +19,6 @@ STAND_INS = {
     "GroupNormalization": "InstanceNormalization",
     "MeanVarianceNormalization": "LpNormalization",
 }
-ANY_SIZE = 1 << 62  # `limits.Budget` says what is too large
 
 
 def simplify(model: ir.Model, file: str) -> None:
@@ -53,13 +52,7 @@ def simplify(model: ir.Model, file: str) -> None:
 
 def _fold(model: ir.Model, budget: Budget) -> None:
     with _known_shapes(model):
-        onnxscript.optimizer.fold_constants(
-            model,
-            onnx_shape_inference=True,
-            input_size_limit=ANY_SIZE,
-            output_size_limit=ANY_SIZE,
-            should_fold=lambda node: _may_fold(node, budget),
-        )
+        fold(model, lambda node: _may_fold(node, budget))
 
 
 @contextmanager
