@@ -8,10 +8,10 @@ layout (images are NCHW).
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import networkx
 import numpy as np
@@ -140,6 +140,9 @@ class Graph:
         self._nodes: dict[Node, None] = {}
         self._by_op: defaultdict[str, dict[Node, None]] = defaultdict(dict)
         self._producers: dict[Value, Node] = {}
+        # The node that computes a value; None for an input, a constant, and what is absent. It is
+        # asked for millions of times in a large graph: the dictionary answers by itself.
+        self.producer = cast(Callable[[Value | None], Node | None], self._producers.get)
         self._readers: defaultdict[Value, dict[Node, None]] = defaultdict(dict)
 
     @property
@@ -176,10 +179,6 @@ class Graph:
         for value, producer in self._producers.items():
             made.add_edges_from((producer, reader) for reader in self._readers.get(value, ()))
         return made
-
-    def producer(self, value: Value | None) -> Node | None:
-        """The node that computes a value; None for an input, a constant, and what is absent."""
-        return self._producers.get(value) if value is not None else None
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -254,8 +253,8 @@ class Graph:
             self._readers[new][reader] = None
         self.outputs = [new if value is old else value for value in self.outputs]
 
-    def sweep(self) -> None:
-        """Removes every node that nothing reads."""
+    def sweep(self) -> int:
+        """Removes every node that nothing reads; how many these were."""
         wanted: set[Node] = set()
         stack: list[Value | None] = list(self.outputs)
         while stack:
@@ -264,5 +263,7 @@ class Graph:
             if producer is not None and producer not in wanted:
                 wanted.add(producer)
                 stack.extend(producer.inputs)
-        for node in [node for node in self._nodes if node not in wanted]:
+        unread = [node for node in self._nodes if node not in wanted]
+        for node in unread:
             self.remove(node)
+        return len(unread)

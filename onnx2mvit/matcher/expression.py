@@ -74,6 +74,9 @@ class Var(Expr):
     parts = ()
     keywords = NOTHING
 
+    def __hash__(self) -> int:
+        return hash(self.role)  # which Python remembers: bindings look variables up all the time
+
 
 @dataclass(frozen=True, eq=False)
 class Op(Expr):

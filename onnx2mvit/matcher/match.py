@@ -119,10 +119,10 @@ def places(rooted: Rooted, graph: Graph, forward: bool = False) -> Iterator[Node
     the way: a node that is gone is left out.
     """
     nodes = graph.of(rooted.roots) if graph.has(rooted.needs) else []
-    holds = rooted.outline
+    outline, producer = rooted.outline, graph.producer
     for node in nodes if forward else reversed(nodes):
         try:
-            fits = node in graph and (holds is None or holds(node.output, graph.producer))
+            fits = node in graph and (outline is None or outline[node.op](node, producer))
         except (Exception, SystemExit):  # a predicate's: the search raises it again, and is blamed
             fits = True
         if fits:

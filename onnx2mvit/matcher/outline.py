@@ -8,7 +8,7 @@ in graphs that do not have it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from onnx2mvit.ir.graph import Node, Value
 from onnx2mvit.matcher.expression import (
@@ -32,10 +32,12 @@ Outline = Callable[[Value | None, Producers], bool]
 Form = Callable[[Node, Producers], bool]  # of a node whose operator is right already
 
 
-def outline(expr: Expr, levels: int = LEVELS) -> Outline | None:
-    """The outline of an expression, so many nodes deep; None where any value may be it."""
-    if isinstance(expr, Var):
-        return _constant(expr) if expr.constant else None
+def outline(expr: Expr, levels: int = LEVELS) -> Mapping[str, Form] | None:
+    """The outline of an expression, so many nodes deep.
+
+    Returns:
+        The test of its last node, by its operator; None where any value may be it.
+    """
     forms: dict[str, Form] = {}
     for part in _alternatives(expr):
         if levels == 0 or isinstance(part, Var):
@@ -43,6 +45,16 @@ def outline(expr: Expr, levels: int = LEVELS) -> Outline | None:
         form = _form(part, levels - 1)
         for op in part.roots:
             forms[op] = _either(forms[op], form) if op in forms else form
+    return forms
+
+
+def _operand(expr: Expr, levels: int) -> Outline | None:
+    """The test of a value that may be an expression; None where any value may."""
+    if isinstance(expr, Var):
+        return _constant(expr) if expr.constant else None
+    forms = outline(expr, levels)
+    if forms is None:
+        return None
 
     def holds(value: Value | None, producers: Producers) -> bool:
         node = producers(value)
@@ -94,9 +106,9 @@ def _operands(expr: Op, levels: int) -> Callable[[Inputs, Producers], bool] | No
     if isinstance(expr, Chain):
         return None  # what its first link reads may lie far
     if expr.parts and isinstance(expr.parts[0], ForEach):
-        each = outline(expr.parts[0].parts[0], levels)
+        each = _operand(expr.parts[0].parts[0], levels)
         return each and (lambda inputs, producers: all(each(value, producers) for value in inputs))
-    parts = [(place, outline(part, levels)) for place, part in enumerate(expr.parts)]
+    parts = [(place, _operand(part, levels)) for place, part in enumerate(expr.parts)]
     known = [(place, part) for place, part in parts if part is not None]
 
     def in_order(inputs: Inputs, producers: Producers) -> bool:
@@ -114,7 +126,7 @@ def _operands(expr: Op, levels: int) -> Callable[[Inputs, Producers], bool] | No
 
 
 def _rearranged(expr: Rearrange, levels: int) -> Form:
-    base, notation = outline(expr.parts[0], levels), expr.notation
+    base, notation = _operand(expr.parts[0], levels), expr.notation
 
     def holds(node: Node, producers: Producers) -> bool:
         if len(node.output.shape or ()) != len(notation.after):
@@ -134,7 +146,7 @@ def _rearranged(expr: Rearrange, levels: int) -> Form:
 
 
 def _commutative(expr: Commutative, levels: int) -> Form:
-    operands = [outline(part.parts[0], levels) for part in expr.parts]
+    operands = [_operand(part.parts[0], levels) for part in expr.parts]
     known = [part for part in operands if part is not None]
 
     def is_one(value: Value | None, producers: Producers) -> bool:

@@ -119,8 +119,17 @@ def unify(graph: Graph, rules: Sequence[Rule] | None = None, users: Sequence[Rul
         users: rules that come before them.
     """
     rules = (*users, *(all_rules() if rules is None else rules))
+    done: set[Rule] = set()  # those that had nothing to do, and nothing has changed since
     for _ in range(MOST_PASSES):
-        if not sum(apply_once(rule, graph) for rule in rules):
+        changed = False
+        for rule in rules:
+            if rule not in done and apply_once(rule, graph):
+                changed = True
+                done.clear()
+            else:
+                done.add(rule)
+        if not changed:
             break
-        graph.sweep()
+        if graph.sweep():
+            done.clear()
     graph.sweep()
