@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from onnx2mvit.api import convert, verify
     from onnx2mvit.benchmarks import benchmark
-    from onnx2mvit.builder import detector, fast_training, features, quantization_aware
+    from onnx2mvit.builder import detector, distill, fast_training, features, quantization_aware
     from onnx2mvit.conversion import Conversion
     from onnx2mvit.deployment import Deployment, deploy
     from onnx2mvit.evaluation import Evaluation, evaluate
@@ -36,6 +36,7 @@ __all__ = [
     "convert",
     "deploy",
     "detector",
+    "distill",
     "evaluate",
     "export",
     "fast_training",
@@ -59,6 +60,7 @@ _HOMES = {  # each is imported when it is asked for: `inspect` needs little of t
     "convert": "onnx2mvit.api",
     "deploy": "onnx2mvit.deployment",
     "detector": "onnx2mvit.builder",
+    "distill": "onnx2mvit.builder",
     "evaluate": "onnx2mvit.evaluation",
     "export": "onnx2mvit.exporter",
     "fast_training": "onnx2mvit.builder",

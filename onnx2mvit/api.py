@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,7 +28,8 @@ from onnx2mvit.errors import UnsupportedError, UsageError
 from onnx2mvit.ir.image_size import ImageSize
 from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter import lift
-from onnx2mvit.lifter.head import HeadChoice, own_head
+from onnx2mvit.lifter.activation import own_arguments
+from onnx2mvit.lifter.head import HeadChoice
 from onnx2mvit.lifter.merge import merge_branches as merged
 from onnx2mvit.lowering import lower
 from onnx2mvit.matcher.user_patterns import all_patterns, building, own_rules
@@ -40,6 +41,7 @@ from onnx2mvit.reports import (
     how_read,
     node_data,
     render,
+    report_beside,
 )
 from onnx2mvit.runtimes import check_folder
 from onnx2mvit.stages import at_sizes
@@ -50,6 +52,7 @@ from onnx2mvit.verifier import (
     Verification,
     inspect_for,
     load_traced,
+    look_at_swap,
     look_elsewhere,
     prove,
     renew_repro,
@@ -93,6 +96,7 @@ def convert(
     patterns: Sequence[str | Path] = (),
     outputs: Sequence[str] = (),
     merge_branches: bool = False,
+    hard_activations: bool = False,
     blocks: bool = False,
     preprocessing: Given = None,
     weights: str | Path | None = None,
@@ -129,6 +133,10 @@ def convert(
         merge_branches: makes every sum of branches (RepVGG's, MobileOne's, FastViT's, RepViT's) one
             convolution, as are convolutions with their normalization: the form for inference. What
             is compared with the file is the merged model.
+        hard_activations: puts hard swish in the place of SiLU, which phones compute faster, after
+            the comparison with the file's own. The model is another function then, and is to be
+            trained further (`distill`); the report says how far it is from the file. The function
+            in NAME.py gets an argument `activation`, and layers keep their names.
         blocks: writes NAME.blocks.onnx as well: the rewritten graph, whose blocks are functions in
             ONNX, with the weights once more.
         preprocessing: what photographs must become before the network sees them: the path of a
@@ -150,7 +158,7 @@ def convert(
         UnsupportedError: something in it is not supported.
         UsageError: `path` is no file and names no network, the name is no Python identifier,
             `images` holds none, there is no head, no tensor of a name in `outputs`, there are no
-            branches to merge, or a file of patterns cannot be used.
+            branches to merge, no SiLU to replace, or a file of patterns cannot be used.
         MissingDependencyError: Keras has no backend here, or there is no torch for an export.
     """
     check_arguments(locals(), optional=("weights",))
@@ -173,20 +181,21 @@ def convert(
     if not len(graph):
         raise UnsupportedError(f"{path} computes nothing: its output is its input or a constant")
     with stages("emit"):
-        source = emit(network, name, __version__, image_size, head)
+        source = emit(network, name, __version__, image_size, head, hard_activations)
+    own_form = own_arguments(network, hard_activations)
     target = Path(output) / name
     older = (f"{name}.blocks.onnx", NODE_DATA, FOLDER)
     with whole_folder(target, older=older) as work, ThreadPoolExecutor(1) as meanwhile:
         # onnxruntime answers while Keras is imported and the model is made.
         answers = meanwhile.submit(run_reference, path, network, images, inputs) if verify else None
-        whole = _write(work, name, source, network, stages, image_size)
+        whole = _write(work, name, source, network, stages, image_size, own_form)
         verification, others = None, []
         if answers is not None:
             with stages("verify"):
-                traced = at_size(whole, work, network.traced_size, **own_head(network))
+                traced = at_size(whole, work, network.traced_size, **own_form)
                 verification = prove(path, network, traced, answers.result(), stages.progress)
                 if verification.passed:  # a model that is wrong has no size at which it is right
-                    others = look_elsewhere(path, network, whole, work, image_size)
+                    others = look_elsewhere(path, network, whole, work, image_size, own_form)
                 data = node_data(path, verification)
                 (work / NODE_DATA).write_text(json_text(data), encoding="utf-8")
                 if verification.first_divergence is not None:
@@ -194,12 +203,16 @@ def convert(
                     write_repro(verification.first_divergence, work / FOLDER, work)
         if blocks:
             onnx.save(block_model(network), work / f"{name}.blocks.onnx")
-        model = whole if head == "keep" else build(work, name)
+        model = whole if head == "keep" and not hard_activations else build(work, name)
+        swap = None
+        if hard_activations:
+            count = inputs if verify else None
+            swap = look_at_swap(path, network, whole, work, images, count)
         with stages("save"):
             model.save(work / f"{name}.keras")
         with stages("report"):
             seconds = dict(stages.seconds)
-            report = conversion_report(network, model, head, verification, others, seconds)
+            report = conversion_report(network, model, head, swap, verification, others, seconds)
             _write_report(work, report, source)
     return Conversion(model, network.blocks, target, target / f"{name}.py", report, made)
 
@@ -242,10 +255,11 @@ def verify(
     path, target, stages = Path(path), Path(target), Stages(progress)
     with stages("read"):
         network = inspect_for(path, target, patterns, how_read(target, path), trust_module)
+        hard = bool(report_beside(target).get("hard_activations"))
     with ThreadPoolExecutor(1) as meanwhile:
         answers = meanwhile.submit(run_reference, path, network, images, inputs)
         with stages("load"):
-            model = load_traced(target, network, trust_module)
+            model = load_traced(target, network, trust_module, hard)
         with stages("verify"):
             result = prove(path, network, model, answers.result(), stages.progress)
     renew_repro(target, result.first_divergence, stages.progress)
@@ -259,8 +273,9 @@ def _write(
     network: Network,
     stages: Stages,
     image_size: ImageSize | None,
+    own_form: Mapping[str, Any],
 ) -> keras.Model:
-    """Writes source and weights, and makes the model with the head that the file has."""
+    """Writes source and weights, and makes the model as the file has it."""
     (work / f"{name}.py").write_text(source, encoding="utf-8")
     origin = network.graph.source
     metadata = {"source": origin.file, "sha256": origin.sha256, "weights": origin.weights}
@@ -268,7 +283,7 @@ def _write(
     save_weights(weights, work / f"{name}.safetensors", metadata)
     fits = single_operators_fit(network, image_size)
     with stages("build"), fits, building(network.patterns):
-        model = build(work, name, **own_head(network))
+        model = build(work, name, **own_form)
     check_weights(model, weights, "the file")
     return model
 

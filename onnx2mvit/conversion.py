@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from onnx2mvit.exporter import ExportResult
 from onnx2mvit.ir.block import Block
 from onnx2mvit.reports import render_in_notebook
+from onnx2mvit.reports.wording import swapped
 
 if TYPE_CHECKING:
     import keras
@@ -40,6 +41,8 @@ class Conversion:
         said = "not compared with onnxruntime"
         if proof is not None:
             said = f"{proof['verdict']}, off by {proof['max_rel_error']:.1e} of the largest value"
+        if report["hard_activations"]:
+            said += ", with SiLU; this one has hard swish in its place"
         coverage, model = report["coverage"], report["model"]
         return (
             f"{model['name']} from {report['onnx']['file']}: {said}\n"
@@ -61,6 +64,8 @@ class Conversion:
     def warnings(self) -> list[str]:
         """What a user should know although the conversion succeeded."""
         found = []
+        if swap := self.report["hard_activations"]:
+            found.append(swapped(swap))
         elsewhere = self.report["sizes"]["file_elsewhere"]
         if elsewhere is not None and elsewhere["onnxruntime"] != "agrees":
             height, width = elsewhere["size"]

@@ -56,7 +56,10 @@ KINDS: dict[str, tuple[Test, str]] = {
     "agreement": (_is_number, "a share of answers, as 0.99"),
     **dict.fromkeys(("name", "format", "precision", "exporter", "engine"), (_is_text, "a text")),
     **dict.fromkeys(
-        ("verify", "blocks", "trust_module", "force", "fold_bn", "dynamic_batch", "bgr"),
+        (
+            *("verify", "blocks", "trust_module", "force", "fold_bn", "dynamic_batch", "bgr"),
+            "hard_activations",
+        ),
         (_is_flag, "True or False"),
     ),
     **dict.fromkeys(
@@ -79,6 +82,7 @@ KINDS: dict[str, tuple[Test, str]] = {
     "patterns": (_several(_is_path), "a list of paths"),
     "targets": (lambda value: _is_path(value) or _several(_is_path)(value), "paths"),
     "outputs": (_several(_is_text), "a list of names"),
+    "temperature": (lambda value: _is_number(value) and value > 0, "a positive number"),
     "progress": (callable, "a function"),
     "warn": (callable, "a function"),
 }

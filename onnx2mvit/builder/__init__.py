@@ -3,6 +3,7 @@
 In: a folder that `convert` wrote. Out: `keras.Model`. Begin with `build`.
 """
 
+from onnx2mvit.builder.activations import activations_of, lacks_silu
 from onnx2mvit.builder.build import (
     build,
     float64_allowed,
@@ -12,6 +13,7 @@ from onnx2mvit.builder.build import (
     loading,
 )
 from onnx2mvit.builder.detector import detector
+from onnx2mvit.builder.distill import distill
 from onnx2mvit.builder.fast_training import fast_training
 from onnx2mvit.builder.features import features
 from onnx2mvit.builder.layers import block_finder
@@ -26,6 +28,7 @@ from onnx2mvit.builder.weights import (
 )
 
 __all__ = [
+    "activations_of",
     "at_size",
     "block_finder",
     "block_weights",
@@ -33,12 +36,14 @@ __all__ = [
     "check_weights",
     "default_size",
     "detector",
+    "distill",
     "fast_training",
     "features",
     "float64_allowed",
     "image_input",
     "import_module",
     "in_float64",
+    "lacks_silu",
     "load",
     "loading",
     "other_weights",

@@ -30,18 +30,30 @@ def features(model: keras.Model, names: Iterable[str]) -> keras.Model:
     Raises:
         UsageError: the model has no block of such a name.
     """
-    keras_module = import_keras()
     names = [names] if isinstance(names, str) else list(names)
     check_arguments({"names": names})
     if not names:
         raise UsageError("no name of a block is given")
-    inputs, seen = _run(model, names)
-    outputs = [_output(seen, name, model.name) for name in names]
-    return keras_module.Model(inputs, outputs, name=f"{model.name}_features")
+    whole = with_features(model, names)
+    outputs = whole.outputs[len(model.outputs) :]
+    return import_keras().Model(whole.input, outputs, name=f"{model.name}_features")
 
 
-def _run(model: keras.Model, wanted: list[str]) -> tuple[Any, dict[str, Any]]:
-    """A model's layers on new inputs, and what each of them gives, by its path, the last one last.
+def with_features(model: keras.Model, names: list[str]) -> keras.Model:
+    """The same model, which answers with a list: its own outputs, then what these blocks give.
+
+    The names and the shapes are as in `features`.
+
+    Raises:
+        UsageError: the model has no block of such a name.
+    """
+    clone, seen = _run(model, names)
+    found = [_output(seen, name, model.name) for name in names]
+    return import_keras().Model(clone.input, [*clone.outputs, *found], name=model.name)
+
+
+def _run(model: keras.Model, wanted: list[str]) -> tuple[keras.Model, dict[str, Any]]:
+    """The same layers on new inputs, and what each of them gives, by its path, the last one last.
 
     A nested model with something wanted in it gives that as well.
     """
@@ -53,8 +65,8 @@ def _run(model: keras.Model, wanted: list[str]) -> tuple[Any, dict[str, Any]]:
         own = layer.name
         inside = [rest[1:] for name in wanted if (rest := _after(own, name)) and rest[0] in "./"]
         if isinstance(layer, keras.Model) and inside:
-            inputs, below = _run(layer, inside)
-            answers = keras.Model(inputs, list(below.values()))(args[0])
+            clone, below = _run(layer, inside)
+            answers = keras.Model(clone.input, list(below.values()))(args[0])
             seen.update(zip((f"{own}/{path}" for path in below), answers, strict=True))
             answer = answers[-1]
         else:
@@ -63,8 +75,7 @@ def _run(model: keras.Model, wanted: list[str]) -> tuple[Any, dict[str, Any]]:
         seen[own] = answer
         return answer
 
-    clone = keras.models.clone_model(model, None, lambda layer: layer, call)
-    return clone.input, seen
+    return keras.models.clone_model(model, None, lambda layer: layer, call), seen
 
 
 def _after(path: str, name: str) -> str | None:

@@ -74,6 +74,14 @@ def convert(
             "RepViT): the form for inference.",
         ),
     ] = False,
+    hard_activations: Annotated[
+        bool,
+        typer.Option(
+            "--hard-activations",
+            help="Put hard swish in the place of SiLU, for phones: another function, to be "
+            "trained further (onnx2mvit.distill).",
+        ),
+    ] = False,
     blocks: Annotated[
         bool, typer.Option("--blocks", help="Write NAME.blocks.onnx: each block a function.")
     ] = False,
@@ -111,6 +119,7 @@ def convert(
       onnx2mvit convert exported_onnx/mobilevit_xs.onnx --quiet --json
       onnx2mvit convert detector.onnx --outputs boxes scores
       onnx2mvit convert repvgg_a0.onnx --merge-branches
+      onnx2mvit convert mobilevit_xs.onnx --hard-activations --name xs_hard
       onnx2mvit convert mobilevit_xs.onnx --preprocessing preprocessor_config.json
       onnx2mvit convert net.onnx --mean 0.5,0.5,0.5 --std 0.5,0.5,0.5 --crop 0.875
     """
@@ -145,6 +154,7 @@ def convert(
                 patterns=patterns or (),
                 outputs=outputs or (),
                 merge_branches=merge_branches,
+                hard_activations=hard_activations,
                 blocks=blocks,
                 preprocessing=how,
                 weights=weights,

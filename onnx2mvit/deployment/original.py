@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnx2mvit.base.user_files import sha256_of
-from onnx2mvit.builder import block_weights, in_float64, other_weights
+from onnx2mvit.builder import block_weights, in_float64, lacks_silu, other_weights
 from onnx2mvit.deployment.interface import Interface
 from onnx2mvit.errors import UsageError
 from onnx2mvit.reports import how_read
@@ -131,6 +131,8 @@ def _changed(model: keras.Model, network: Network) -> str:
     weights = block_weights(network.blocks)
     if changed := other_weights(model, weights):
         return f"{len(changed)} of {len(weights)} weights are not those"
+    if lacks_silu(model, network):
+        return "its activations are not those"
     graph = network.graph
     ranks = [len(value.shape or ()) for value in graph.outputs]
     return (

@@ -23,6 +23,7 @@ from onnx2mvit.ir.block import BlockType
 from onnx2mvit.ir.graph import Source
 from onnx2mvit.ir.image_size import ImageSize, multiples
 from onnx2mvit.ir.network import Network
+from onnx2mvit.lifter.activation import check_silu
 from onnx2mvit.lifter.head import HeadChoice, check_choice, pyramid
 from onnx2mvit.lifter.naming import identifier, relative_names
 from onnx2mvit.matcher.diagnosis import Explainer, sentence
@@ -44,20 +45,22 @@ def emit(
     version: str,
     image_size: ImageSize | None = None,
     head: HeadChoice = "keep",
+    hard_activations: bool = False,
 ) -> str:
     """Writes the network as the source of a Python module; `name` is that of its function.
 
     `image_size` is the height and width of the default `input_shape`, or "any" for a model
     that takes images of any size; by default those that the file was traced at. `head` is the
-    default of what is done with the classifier: "keep", "none", or a number of classes.
+    default of what is done with the classifier: "keep", "none", or a number of classes. With
+    `hard_activations` the function takes what stands in the place of SiLU, by default hard swish.
 
     Raises:
         UnsupportedError: some nodes cannot be converted, and the message names the first of
             them; or the network holds for another size alone than the one asked for.
-        UsageError: the network has no head to leave out or to replace.
+        UsageError: the network has no head to leave out or to replace, or no SiLU.
     """
     with ONE_AT_A_TIME:
-        return _formatted(unformatted(network, name, version, image_size, head))
+        return _formatted(unformatted(network, name, version, image_size, head, hard_activations))
 
 
 def unformatted(
@@ -66,11 +69,14 @@ def unformatted(
     version: str,
     image_size: ImageSize | None = None,
     head: HeadChoice = "keep",
+    hard_activations: bool = False,
 ) -> str:
     """The same before it is brought into form, which takes longer than all else."""
     from onnx2mvit.emitter.pattern_functions import functions_of
 
     check_choice(network, head)
+    if hard_activations:
+        check_silu(network)
     refuse_leftovers(network)
     refuse_deep(network)
     refuse_other_sizes(network, image_size)
@@ -79,7 +85,7 @@ def unformatted(
     functions = functions_of(network.blocks, roles, any_size)
     if name in functions:
         raise UsageError(f"a pattern has a function {name!r}: choose another --name")
-    model = ModelFunction(network, functions, name, image_size, head).text()
+    model = ModelFunction(network, functions, name, image_size, head, hard_activations).text()
     parts = [function.layers for function in functions.values() if function.layers]
     parts += [function.text for function in functions.values()]
     parts += operator_functions(model, functions)

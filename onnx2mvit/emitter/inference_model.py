@@ -24,6 +24,7 @@ from onnx2mvit.ir.block import onnx_nodes_of
 from onnx2mvit.ir.graph import Graph, Node, Value, position
 from onnx2mvit.ir.layout import Order, axes_between, plain
 from onnx2mvit.ir.network import Network
+from onnx2mvit.lifter.activation import with_hard_swish
 from onnx2mvit.lifter.merge import inference_form
 from onnx2mvit.reader.file import NO_UPGRADE
 
@@ -58,6 +59,7 @@ def inference_model(
     inputs: Sequence[Port],
     outputs: Sequence[Port],
     constants: Mapping[Value, Array],
+    hard_activations: bool = False,
 ) -> onnx.ModelProto:
     """The network as a model in ONNX, flat.
 
@@ -67,12 +69,15 @@ def inference_model(
         outputs: some tensors of it, in the order in which the model gives them.
         constants: other arrays for some of its constants, as after training, of the same shape and
             dtype.
+        hard_activations: whether hard swish is in the place of SiLU.
 
     Raises:
         UnsupportedError: it cannot be for any number of images, though no image sees another, or
             it is too large.
     """
     flat = _flat(network, outputs)
+    if hard_activations:
+        flat = with_hard_swish(flat)
     graph = inference_form(_with_constants(flat, constants))
     if network.batch is None:
         graph = free_batch(graph, batch_axes(flat, network.patterns))

@@ -20,6 +20,7 @@ from onnx2mvit.ir.graph import Graph, Value
 from onnx2mvit.ir.image_size import ImageSize
 from onnx2mvit.ir.layout import Order, axes_between
 from onnx2mvit.ir.network import Network
+from onnx2mvit.lifter.activation import SILU
 from onnx2mvit.lifter.head import CLASSES, HeadChoice, head_of
 from onnx2mvit.lifter.naming import flat_name, interface_names, layer_name
 from onnx2mvit.lowering import wanted_orders
@@ -48,6 +49,7 @@ class ModelFunction:
         name: str,
         image_size: ImageSize | None,
         head: HeadChoice = "keep",
+        hard_activations: bool = False,
     ) -> None:
         self.network = network
         self.graph: Graph = network.graph
@@ -57,7 +59,9 @@ class ModelFunction:
         self.head = head_of(network)
         top = [functions[b.pattern.keras] for b in network.blocks if b.pattern.keras is not None]
         forwarded = {key for key in FORWARDED for function in top if key in function.defaults}
-        self.signature = Signature(network, name, self.head, head, image_size, forwarded)
+        self.signature = Signature(
+            network, name, self.head, head, image_size, forwarded, hard_activations
+        )
         depends = any(function.depends_on_size for function in functions.values())
         self.needs_size = image_size != "any" and depends
         self.variables: dict[Value, str] = {}
@@ -70,7 +74,8 @@ class ModelFunction:
             if block.code is not None
             for name in block.code.expr.find(Name)
         }
-        self.taken = {*TAKEN, *functions, *called}  # no names for variables
+        # No names for variables.
+        self.taken = {*TAKEN, *self.signature.names, *functions, *called}
         self.readers = Counter(value for block in network.blocks for value in block.inputs)
         self.readers.update(self.graph.outputs)
 
@@ -233,7 +238,7 @@ class ModelFunction:
         """What computes a block's output."""
         inputs = [self._in_order(*wanted) for wanted in wanted_orders(self.network, block)]
         if block.code is not None:
-            return block.code.expr.bind(inputs)
+            return block.code.expr.changed(self._chosen).bind(inputs)
         if block.operands:
             given = dict(zip(block.inputs, inputs, strict=True))
             inputs = [given[value] for value in block.operands]
@@ -256,8 +261,9 @@ class ModelFunction:
         for key, value in block.params.items():
             if key in must or key in left_out:
                 continue
-            if value != defaults.get(key, _Missing):
-                options[key] = Literal(value)
+            chosen = self._chosen(Literal(value))
+            if value != defaults.get(key, _Missing) or isinstance(chosen, Name):
+                options[key] = chosen
         forwarded = [key for key in FORWARDED if key in function.defaults]
         options |= {key: Name(key) for key in forwarded if key in self.signature.names}
         if function.takes_name:
@@ -282,7 +288,12 @@ class ModelFunction:
         ours = self.head is not None and block in self.head.blocks
         if named and ours and block.params[key]:  # what says nothing of classes has none
             return Name("num_classes")
-        return Literal(block.params[key])
+        return self._chosen(Literal(block.params[key]))
+
+    def _chosen(self, expr: KerasExpr) -> KerasExpr:
+        """An expression, or the argument for the activation where it names the one of the file."""
+        chosen = "activation" in self.signature.names and expr == Literal(SILU)
+        return Name("activation") if chosen else expr
 
 
 class _Missing:

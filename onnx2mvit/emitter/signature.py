@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 from onnx2mvit.ir.image_size import ImageSize, multiples
 from onnx2mvit.ir.network import Network
+from onnx2mvit.lifter.activation import HARD_SWISH
 from onnx2mvit.lifter.head import Head, HeadChoice
 from onnx2mvit.lifter.naming import interface_names
 
@@ -42,6 +43,7 @@ class Signature:
         choice: HeadChoice,
         image_size: ImageSize | None,
         forwarded: Collection[str],
+        hard_activations: bool = False,
     ) -> None:
         outputs = network.graph.outputs
         self.network, self.head, self.choice = network, head, choice
@@ -51,6 +53,8 @@ class Signature:
         self.pools = self.separable or (head is None and maps and self.is_image)
         self.preprocessed = network.image is not None and bool(pixel_layers(network, ""))
         self.arguments = [*self._of_images(image_size), *self._of_head(forwarded)]
+        if hard_activations:
+            self.arguments.append(Argument("activation", repr(HARD_SWISH), SWAPPED))
         if self.preprocessed:
             self.arguments.append(Argument("preprocessing", "'none'", PREPROCESSING))
         self.arguments += [
@@ -151,6 +155,7 @@ REFUSED = "arguments do not go together, or the weights do not fit."
 INCLUDE_TOP = "False for the features that the head reads, without it."
 POOLING = 'of those features: None, or "avg" or "max" for a vector.'
 ACTIVATION = '"softmax" for probabilities; None for logits.'
+SWAPPED = "what stands in the place of SiLU, by Keras's name; the file has 'silu'."
 DROPOUT = "a rate, for training: before the head, and in transformer layers."
 WEIGHTS = "a safetensors file, beside this module or anywhere; None for a fresh model."
 ANY_SIZE = "height and width must be known: or convert with --image-size any"

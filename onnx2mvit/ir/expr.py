@@ -10,7 +10,7 @@ A converter builds its expression of operands that have no variables yet; `bind`
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import EllipsisType
 from typing import Any, TypeVar
@@ -68,21 +68,25 @@ class KerasExpr:
 
     def bind(self, operands: Sequence[KerasExpr]) -> KerasExpr:
         """The same with these expressions for its operands."""
+        return self.changed(
+            lambda part: operands[part.index] if isinstance(part, Operand) else part
+        )
 
-        def bound(part: KerasExpr) -> KerasExpr:
-            return part.bind(operands)
+    def changed(self, change: Callable[[KerasExpr], KerasExpr]) -> KerasExpr:
+        """The same with others for the names and values that it is made of in the end."""
+
+        def changed(part: KerasExpr) -> KerasExpr:
+            return part.changed(change)
 
         match self:
-            case Operand(index):
-                return operands[index]
             case List(items):
-                return List(tuple(map(bound, items)))
+                return List(tuple(map(changed, items)))
             case Item(whole, index):
-                return Item(bound(whole), index)
+                return Item(changed(whole), index)
             case Call(function, arguments, options):
-                named = tuple((key, bound(value)) for key, value in options)
-                return Call(bound(function), tuple(map(bound, arguments)), named)
-        return self
+                named = tuple((key, changed(value)) for key, value in options)
+                return Call(changed(function), tuple(map(changed, arguments)), named)
+        return change(self)
 
     @property
     def is_named_layer(self) -> bool:

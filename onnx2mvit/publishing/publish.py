@@ -128,6 +128,11 @@ def _proven(target: Path) -> dict[str, Any]:
         raise UsageError(f"{target} was converted without a proof: convert it again, with one")
     if proof["verdict"] != "passed":
         raise VerificationError(f"{target} differs from its ONNX file: it is not published")
+    if report.get("hard_activations"):
+        raise UsageError(
+            f"{target} has hard swish in the place of SiLU, with the weights of the file: that was "
+            "not proven, and is to be trained further; what was proven is published without it"
+        )
     return report
 
 

@@ -28,6 +28,7 @@ def conversion_report(
     network: Network,
     model: keras.Model,
     head: HeadChoice,
+    swap: dict[str, Any] | None,
     verification: Verification | None,
     others: list[dict[str, Any]],
     seconds: dict[str, float],
@@ -36,9 +37,12 @@ def conversion_report(
 
     Args:
         network: as it was lifted and lowered.
-        model: as it is written, with another head than the file's if that was asked for.
+        model: as it is written, with another head or other activations than the file's if that
+            was asked for.
         head: what was asked for.
-        verification: of the model with the file's own head, if there was one.
+        swap: in how many layers hard swish took the place of SiLU, and how far from the file that
+            is; None if it was not asked for.
+        verification: of the model with the file's own head and activations, if there was one.
         others: what the file makes of other sizes, as `verifier.look_elsewhere` says it.
         seconds: how long each stage took.
     """
@@ -76,6 +80,7 @@ def conversion_report(
             "head": head,
         },
         **described,
+        "hard_activations": swap,
         "single_operators": single_operators(network),
         "sizes": {
             "traced": traced,

@@ -20,6 +20,23 @@ NOTES = {
 FIXED_BATCH = "for a batch of {} alone, as the network mixes the images of a batch"
 
 
+def swapped(swap: Mapping[str, Any]) -> str:
+    """That hard swish is in the place of SiLU, how far from the file that is, and what to do."""
+    count = swap["layers"]
+    told = f"hard swish is in the place of SiLU in {count} layer{'s' if count != 1 else ''}"
+    if swap["left"]:
+        told += f", and not in {swap['left']} more"
+    told += ": the model is another function than the file"
+    if (far := swap["distance"]) is not None:
+        told += f", {far['max_rel_error']:.1e} of the largest value away"
+        if far["sqnr_db"] is not None:
+            told += f", signal to noise {far['sqnr_db']:.1f} dB"
+        if far["top1_agreement"] is not None:
+            told += f", {far['top1_agreement']:.1%} of first classes agree"
+        told += f" (on {far['images']})"
+    return f"{told}. Train it further, as by onnx2mvit.distill (docs/howto/hard_activations.md)"
+
+
 def axes(entry: Mapping[str, Any]) -> str:
     """The axes of a tensor with their lengths, and its type: (batch, height 32, 8) float32."""
     parts = [

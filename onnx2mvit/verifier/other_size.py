@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,6 @@ from onnx2mvit.base.quiet import one_line
 from onnx2mvit.builder import at_size, float64_allowed, in_float64, single_operators_fit
 from onnx2mvit.errors import InvalidModelError, UnsupportedError
 from onnx2mvit.ir.image_size import ImageSize, sizes_beside
-from onnx2mvit.lifter.head import own_head
 from onnx2mvit.runtimes import (
     Float64Runner,
     InBatches,
@@ -40,7 +39,12 @@ LEFT_OF_ROUNDING = 1e-6
 
 
 def look_elsewhere(
-    path: Path, network: Network, model: keras.Model, folder: Path, asked: ImageSize | None
+    path: Path,
+    network: Network,
+    model: keras.Model,
+    folder: Path,
+    asked: ImageSize | None,
+    own: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
     """Compares the model with the file at other sizes than the one that it was read at.
 
@@ -54,6 +58,7 @@ def look_elsewhere(
         model: for the size that it was read at.
         folder: what `convert` wrote, from which the model is made for other sizes.
         asked: the size that was asked for, "any", or None.
+        own: the arguments of the model function that give what the file has.
 
     Returns:
         For each size what onnxruntime makes of it: it "agrees", "differs" or "fails".
@@ -65,7 +70,7 @@ def look_elsewhere(
     for size in _others(network, asked):
         try:
             with single_operators_fit(network, size):
-                there = at_size(model, folder, size, **own_head(network))
+                there = at_size(model, folder, size, **own)
         except UnsupportedError:
             continue
         looked = look_at(path, network, there, size)

@@ -8,9 +8,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from onnx2mvit.builder import at_size, default_size, load, loading
-from onnx2mvit.errors import InvalidModelError
-from onnx2mvit.lifter.head import own_head
+from onnx2mvit.builder import at_size, default_size, lacks_silu, load, loading
+from onnx2mvit.errors import InvalidModelError, UsageError
+from onnx2mvit.lifter.activation import own_arguments
 from onnx2mvit.runtimes import some_inputs
 from onnx2mvit.stages import inspect
 from onnx2mvit.verifier.reference_outputs import ReferenceOutputs, reference_outputs
@@ -97,19 +97,31 @@ def inspect_for(
     return network if there.refused else there
 
 
-def load_traced(target: Path, network: Network, trust_module: bool = False) -> keras.Model:
-    """A converted model with the head of the file, for images of the traced size.
+def load_traced(
+    target: Path, network: Network, trust_module: bool = False, hard_activations: bool = False
+) -> keras.Model:
+    """A converted model with the head and the activations of the file, at the traced size.
 
-    `trust_module` is as in `builder.load`.
+    Args:
+        target: the folder that `convert` wrote, or a .keras file.
+        network: as it was read of the file.
+        trust_module: as in `builder.load`.
+        hard_activations: whether the folder was written for hard swish in the place of SiLU.
 
     Raises:
         InvalidModelError: it is not what `convert` wrote.
-        UsageError: it is a .keras file for another size, which cannot be built again.
+        UsageError: it is a .keras file for another size, which cannot be built again, or it has
+            another function in the place of SiLU.
     """
-    own = own_head(network) if target.is_dir() else {}
+    own = own_arguments(network, hard_activations) if target.is_dir() else {}
     with loading(target):
         model = load(target, trust_module, **own)
         model = at_size(model, target, network.traced_size, **own)
+    if lacks_silu(model, network):
+        raise UsageError(
+            f"{target} has no SiLU, as the file has, and is another function: give the folder that "
+            "`convert --hard-activations` wrote, which is compared with the file's own SiLU"
+        )
     ours = [tensor.shape for tensor in model.inputs]
     theirs = [_shape(network, value) for value in network.graph.inputs]
     if len(ours) != len(theirs) or not all(map(_fits, ours, theirs)):

@@ -56,6 +56,9 @@ assert all(np.abs(a - b).max() <= 1e-5 * np.abs(a).max() + 1e-7 for a, b in pair
 """
 FURTHER = """
 assert np.abs(answer(build(result.folder, nested=False)) - expected).max() <= 1e-5 * scale
+student = build(result.folder, num_classes=3)
+losses = onnx2mvit.distill(student, tuned, pixels, blocks="layer_1.0", verbose=0).history["loss"]
+assert np.isfinite(losses).all()
 maps = onnx2mvit.features(result.model, ["layer_1.0", "layer_3.1/global_rep.0"])(pixels)
 assert [len(each.shape) for each in maps] == [4, 3]
 any_size = onnx2mvit.convert(file, folder, name="open_size", image_size="any", verify=False).model

@@ -127,6 +127,7 @@ def test_an_accuracy_that_was_measured_is_in_the_card(converted: Path, tmp_path:
         (lambda report: report.update(verification=None), "without a proof", UsageError),
         (lambda report: report["verification"].update(verdict="failed"), "differs",
          VerificationError),
+        (lambda report: report.update(hard_activations={"layers": 3}), "hard swish", UsageError),
     ],
 )  # fmt: skip
 def test_what_was_not_proven_is_not_published(

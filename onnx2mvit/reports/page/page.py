@@ -19,7 +19,15 @@ from onnx2mvit.reports.page.evaluation import evaluation_view
 from onnx2mvit.reports.page.groups import grouped, sections
 from onnx2mvit.reports.page.masks import mask_pictures
 from onnx2mvit.reports.page.tree import Row, rows_of
-from onnx2mvit.reports.wording import FIXED_BATCH, NOTES, percent, pixels, rate, tensor
+from onnx2mvit.reports.wording import (
+    FIXED_BATCH,
+    NOTES,
+    percent,
+    pixels,
+    rate,
+    swapped,
+    tensor,
+)
 from onnx2mvit.version import __version__
 
 if TYPE_CHECKING:
@@ -174,7 +182,7 @@ def _environment() -> jinja2.Environment:
     environment.filters.update(
         error=_error, share=_share, shape=_shape, tensor=tensor, pixels=pixels
     )
-    environment.filters.update(share_of=percent, rate=rate, quoted=shlex.quote)
+    environment.filters.update(share_of=percent, rate=rate, quoted=shlex.quote, swapped=swapped)
     return environment
 
 

@@ -1,0 +1,35 @@
+"""Which activations a Keras model has, whatever its source says."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from onnx2mvit.lifter.activation import SILU, has_silu
+
+if TYPE_CHECKING:
+    import keras
+
+    from onnx2mvit.ir.network import Network
+
+
+def activations_of(model: keras.Model) -> Counter[str]:
+    """How many layers of a model, and of the models in it, have each activation.
+
+    Returns:
+        Counts by Keras's names of the functions: "silu", "hard_silu", "linear".
+    """
+    from keras import Model
+
+    found: Counter[str] = Counter()
+    for layer in model.layers:
+        if isinstance(layer, Model):
+            found += activations_of(layer)
+        elif name := getattr(getattr(layer, "activation", None), "__name__", ""):
+            found[name] += 1
+    return found
+
+
+def lacks_silu(model: keras.Model, network: Network) -> bool:
+    """Whether a file has SiLU and the model made of it none, but another function in its place."""
+    return has_silu(network) and not activations_of(model)[SILU]
