@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from onnx2mvit.builder.layers import layers_by_path
 from onnx2mvit.lifter.activation import SILU, has_silu
 
 if TYPE_CHECKING:
@@ -19,15 +20,9 @@ def activations_of(model: keras.Model) -> Counter[str]:
     Returns:
         Counts by Keras's names of the functions: "silu", "hard_silu", "linear".
     """
-    from keras import Model
-
-    found: Counter[str] = Counter()
-    for layer in model.layers:
-        if isinstance(layer, Model):
-            found += activations_of(layer)
-        elif name := getattr(getattr(layer, "activation", None), "__name__", ""):
-            found[name] += 1
-    return found
+    functions = (getattr(layer, "activation", None) for _, layer in layers_by_path(model))
+    names = (getattr(function, "__name__", "") for function in functions)
+    return Counter(filter(None, names))
 
 
 def lacks_silu(model: keras.Model, network: Network) -> bool:

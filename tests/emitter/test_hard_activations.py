@@ -9,6 +9,7 @@ import pytest
 
 import onnx2mvit
 from onnx2mvit.builder import activations_of, build
+from onnx2mvit.builder.layers import layers_by_path
 from onnx2mvit.builder.weights import variables_by_path
 from onnx2mvit.emitter import emit
 from onnx2mvit.errors import UsageError
@@ -43,15 +44,10 @@ def paths(network: keras.Model) -> dict[str, Any]:
     return {path: np.array(each) for path, each in variables_by_path(network)}
 
 
-def of_silu(network: keras.Model, function: str = "silu", inside: str = "") -> list[str]:
+def of_function(network: keras.Model, function: str) -> list[str]:
     """The paths of the layers with this activation."""
-    found = []
-    for layer in network.layers:
-        if isinstance(layer, keras.Model):
-            found += of_silu(layer, function, f"{inside}{layer.name}/")
-        elif getattr(getattr(layer, "activation", None), "__name__", "") == function:
-            found.append(inside + layer.name)
-    return found
+    found = ((path, getattr(each, "activation", None)) for path, each in layers_by_path(network))
+    return [path for path, each in found if getattr(each, "__name__", "") == function]
 
 
 def test_all_silu_becomes_hard_swish_and_the_layers_keep_names_and_weights(
@@ -60,8 +56,8 @@ def test_all_silu_becomes_hard_swish_and_the_layers_keep_names_and_weights(
     own = build(swapped.folder, activation="silu")
     before, after = activations_of(own), activations_of(swapped.model)
     assert before["silu"] > 8 and before["hard_silu"] == 0
-    assert any("global_rep" in path for path in of_silu(own))  # a transformer's, too
-    assert of_silu(swapped.model, "hard_silu") == of_silu(own)
+    assert any("global_rep" in path for path in of_function(own, "silu"))  # a transformer's, too
+    assert of_function(swapped.model, "hard_silu") == of_function(own, "silu")
     assert after["hard_silu"] == before["silu"] and after["silu"] == 0
     assert after.total() == before.total()
     ours, theirs = paths(swapped.model), paths(own)
