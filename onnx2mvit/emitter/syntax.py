@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import libcst as cst
@@ -58,12 +58,23 @@ def as_emitted(
         names: for the role in the name of a layer, `norm` in `name="norm"` and in
             `name=f"{name}_norm"`, the name that stands in its place.
     """
-    changed = {
-        arguments_of(function)[name]: cst.parse_expression(repr(defaults[name]))
+    changed = tuple(
+        (name, repr(defaults[name]))
         for name, written in defaults_of(function).items()
         if defaults[name] != written
-    }
-    emitted = function.visit(_Emitted(changed, names))
+    )
+    return _emitted(function, changed, tuple(names.items()))
+
+
+@lru_cache(maxsize=1024)  # most modules have most of their functions in common
+def _emitted(
+    function: cst.FunctionDef,
+    defaults: tuple[tuple[str, str], ...],
+    names: tuple[tuple[str, str], ...],
+) -> str:
+    arguments = arguments_of(function)
+    changed = {arguments[name]: cst.parse_expression(text) for name, text in defaults}
+    emitted = function.visit(_Emitted(changed, dict(names)))
     return code_of(cst.ensure_type(emitted, cst.FunctionDef))
 
 
