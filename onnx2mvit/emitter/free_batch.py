@@ -133,7 +133,7 @@ class _Freed:
         array = value.const
         if array is None or batch < 0 or array.shape[batch] == 1:
             return value
-        if not alike(np.moveaxis(array, batch, 0)):
+        if not alike(array, batch):
             raise UnsupportedError(f"{value.name} differs from image to image")
         row = array.take([0], batch)
         return Value(value.name, row.shape, row.dtype, row)

@@ -12,6 +12,7 @@ from onnx2mvit.matcher.outline import outline
 
 Array = np.ndarray[Any, Any]
 
+ROUNDING = 16  # of the last place, in what was added up in another order
 TRAINING = "it is in training mode: export the model after model.eval()"
 
 
@@ -33,12 +34,25 @@ def require(condition: bool, reason: str) -> None:
         raise Mismatch(reason)
 
 
-def alike(array: Array) -> bool:
-    """True if a constant, of any shape and dtype, is the same at each place of its first axis.
+def alike(array: Array, axis: int = 0) -> bool:
+    """True if a constant, of any shape and dtype, is the same at each place of an axis.
 
-    Such a one is the same for every image.
+    Such a one is the same for every image. Floats may differ by rounding: where it was computed
+    for several images, as sums of products, processors add those of one in another order.
     """
-    return bool((array == array[:1]).all())
+    first = array.take([0], axis)
+    differs = array != first
+    if array.dtype.kind != "f" or not differs.any():
+        return not differs.any()
+    one, other = array[differs], np.broadcast_to(first, array.shape)[differs]
+    size = np.maximum(np.abs(one), np.abs(other))
+    if not np.isfinite(size).all():
+        return False
+    # By what differs alone: a mask's -3e38 excuses nothing beside it.
+    near = ROUNDING * np.finfo(array.dtype).eps
+    with np.errstate(over="ignore"):
+        apart = np.abs(one - other)
+    return bool((apart <= near * np.maximum(size, np.median(size))).all())
 
 
 class Rooted:

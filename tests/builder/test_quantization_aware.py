@@ -29,7 +29,9 @@ def network() -> keras.Model:
     y = layers.Add()([inside, layers.MultiHeadAttention(2, 4, name="attention")(y, y)])
     block = keras.Model(inside, layers.Dense(8, activation="silu", name="mlp")(y), name="block.1")
     image = keras.Input((8, 8, 3), name="image")
-    y = layers.Conv2D(6, 3, strides=2, padding="same", use_bias=False, name="stem_convolution")(image)
+    y = layers.Conv2D(6, 3, strides=2, padding="same", use_bias=False, name="stem_convolution")(
+        image
+    )
     y = layers.Activation("relu")(layers.BatchNormalization(name="stem_normalization")(y))
     y = layers.DepthwiseConv2D(3, padding="same", name="depthwise")(y)
     y = layers.Conv2D(8, 1, name="expand")(y)

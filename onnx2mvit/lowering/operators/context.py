@@ -14,7 +14,7 @@ from onnx2mvit.ir.graph import Graph, Node, Value
 from onnx2mvit.ir.layout import BATCH, Layout, Order, Shape, axes_between, plain
 from onnx2mvit.lowering.operators.operands import MixesBatch, Operands
 from onnx2mvit.lowering.varying import Varying
-from onnx2mvit.matcher.rooted import Array, Mismatch, require
+from onnx2mvit.matcher.rooted import Array, Mismatch, alike, require
 
 Output = tuple[str, KerasExpr, Order, int | None]  # see `several`
 ELEMENTWISE = -1  # the batch is where the operands have it
@@ -95,9 +95,8 @@ class OpContext(Operands):
         batch = self.batch_of_operands(len(order))
         if batch is None or array.shape[batch] == 1:
             return array
-        row = array.take([0], axis=batch)
-        require(bool((array == row).all()), "a constant differs from image to image")
-        return row
+        require(alike(array, batch), "a constant differs from image to image")
+        return array.take([0], axis=batch)
 
     def batch_of_operands(self, rank: int) -> int | None:
         """The batch axis of what these operands give when broadcast; Mismatch if they disagree.

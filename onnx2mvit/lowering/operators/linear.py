@@ -13,7 +13,7 @@ from onnx2mvit.lowering.operators.arithmetic import added
 from onnx2mvit.lowering.operators.context import OpContext
 from onnx2mvit.lowering.operators.operands import MixesBatch
 from onnx2mvit.lowering.operators.registry import operator
-from onnx2mvit.matcher.rooted import require
+from onnx2mvit.matcher.rooted import alike, require
 
 
 def product_batch(op: OpContext) -> int | None:
@@ -122,7 +122,7 @@ def _dense(op: OpContext) -> KerasCode:
     if op.has(2):
         bias, units = op.const(2) * np.float32(attrs.get("beta", 1.0)), kernel.shape[1]
         rows = np.broadcast_to(bias, (op.output_shape[0], units))
-        require(bool((rows == rows[0]).all()), "its bias differs from row to row")
+        require(alike(rows), "its bias differs from row to row")
         op.weights["bias"] = np.ascontiguousarray(rows[0])
     dense = layer("Dense", kernel.shape[1], use_bias=None if op.has(2) else False)
     return op.code(dense(op.data(0, wanted)), plain(2), batch)
@@ -154,9 +154,8 @@ def einsum(op: OpContext) -> KerasCode:
         else:
             if batch & set(term):
                 at = term.index(next(iter(batch)))
-                row = array.take(0, axis=at)
-                require(bool((array == array.take([0], axis=at)).all()), "a constant differs")
-                array, term = row, term[:at] + term[at + 1 :]
+                require(alike(array, at), "a constant differs from image to image")
+                array, term = array.take(0, axis=at), term[:at] + term[at + 1 :]
             op.one_size |= any(map(op.is_length, array.shape))
             operands.append(op.constant(array))
         written.append(term)

@@ -13,7 +13,7 @@ from onnx2mvit.ir.layout import plain
 from onnx2mvit.lowering.operators.context import OpContext, literal
 from onnx2mvit.lowering.operators.operands import MixesBatch
 from onnx2mvit.lowering.operators.registry import operator
-from onnx2mvit.matcher.rooted import Array, require
+from onnx2mvit.matcher.rooted import Array, alike, require
 
 REDUCTIONS = {"add": "add", "mul": "multiply", "max": "maximum", "min": "minimum"}
 NO_LISTS = "its indices are not a list of places for each axis"
@@ -155,9 +155,8 @@ def _constant_data(op: OpContext, batch: int | None, updates: KerasExpr) -> Kera
 
 
 def _one_row(array: Array, batch: int) -> Array:
-    row = array.take([0], batch)
-    require(bool((array == row).all()), "a constant differs from image to image")
-    return row
+    require(alike(array, batch), "a constant differs from image to image")
+    return array.take([0], batch)
 
 
 def _at_places(x: KerasExpr, parts: Sequence[Part]) -> KerasExpr:
