@@ -38,7 +38,7 @@ def network() -> keras.Model:
     y = layers.GlobalAveragePooling1D()(block(layers.Reshape((16, 8))(y)))
     model = keras.Model(image, layers.Dense(5, name="head")(y))
     norm = model.get_layer("stem_normalization")
-    norm.set_weights([np.linspace(*ends, 6) for ends in ((0.5, 3), (-1, 1), (-1, 1), (0.1, 2))])
+    norm.set_weights([np.linspace(a, b, 6) for a, b in ((0.5, 3), (-1, 1), (-1, 1), (0.1, 2))])
     return model
 
 

@@ -1,6 +1,7 @@
 """Shapes are inferred while constants are folded, once for all nodes that are alike."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -63,7 +64,9 @@ def test_nodes_that_differ_are_told_apart(tmp_path: Path, nodes: str, shapes: li
     """By an attribute, by the shape of an operand, by the numbers of a constant."""
     weights = {"to_six": [1, 4, 6, 6], "to_two": [2, 1, 1, 1]}
     weights |= {name: [0, 0, n, n] * 2 for n, name in enumerate(("one", "two"), 1)}
-    used = {name: np.array(given) for name, given in weights.items() if name in nodes}
+    used: dict[str, Any] = {
+        name: np.array(given) for name, given in weights.items() if name in nodes
+    }
     body = f"g (float[1,4,6,6] x) => (float a, float y) {{ {nodes} }}"
     read = graph(tmp_path, body, **used)
     assert [value.shape for value in read.outputs] == shapes
