@@ -40,6 +40,12 @@ def deploy(
             "--calibration is kept aside for that."
         ),
     ] = None,
+    float32: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A block that int8 leaves in float32; may be given again. `none` puts all in int8."
+        ),
+    ] = None,
     images: Annotated[
         Path | None,
         typer.Option(help="Compare on the images of this folder; else those of --calibration."),
@@ -102,6 +108,7 @@ def deploy(
             calibration=calibration,
             agreement=agreement,
             holdout=holdout,
+            float32=[] if float32 == ["none"] else float32,
             images=images,
             inputs=inputs,
             labels=labels,

@@ -1,7 +1,7 @@
 """Which blocks are in int8, and which stay in float32: what each loses, and what is chosen by it.
 
 Without a target those stay in float32 that lose most for their weights; with one, as many as it
-takes to keep a share of the answers (`search`).
+takes to keep a share of the answers (`search`), or those that are named.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from onnx2mvit.deployment.search import (
     milliseconds,
     searched,
 )
-from onnx2mvit.errors import UnsupportedError
+from onnx2mvit.errors import UnsupportedError, UsageError
 from onnx2mvit.runtimes import Inputs, Outputs, Runner, compare, sqnr_db
 from onnx2mvit.runtimes.comparison import loudness
 from onnx2mvit.runtimes.runner import by_name, rows
@@ -77,6 +77,18 @@ Groups = Mapping[str, Sequence[Operator]]
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """What is to be kept by leaving blocks in float32.
+
+    `agreement` is the share of answers, classes of the first output; `float32` names the blocks
+    themselves. Without either, those stay that lose much for few weights.
+    """
+
+    agreement: float | None = None
+    float32: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
 class Choice:
     """The operators that are to be in int8, what each block loses by that alone, worst first.
 
@@ -94,7 +106,7 @@ def chosen(
     interface: Interface,
     inputs: Inputs,
     progress: Progress,
-    agreement: float | None = None,
+    wanted: Wanted,
 ) -> Choice:
     """What is to be in int8.
 
@@ -104,13 +116,15 @@ def chosen(
         interface: what that takes and gives.
         inputs: by name; the first FEW tell what a block loses, all of them what a target needs.
         progress: is told how many blocks have been tried.
-        agreement: the share of answers, classes of the first output, that is to be kept.
+        wanted: what says which blocks stay in float32.
 
     Raises:
         UnsupportedError: nothing in the network can be in int8.
+        UsageError: one that is to stay in float32 is not there, or all are.
     """
     if not groups:
         raise UnsupportedError("no convolution or linear layer here can be in int8")
+    _check_named(wanted.float32 or (), groups)
     named = by_name(inputs, [tensor.name for tensor in interface.inputs])
     few = rows(named, interface.axes, slice(FEW))
 
@@ -127,7 +141,10 @@ def chosen(
         losses.append(Loss(block, sum(member.weights for member in members), lost))
     progress("what each block loses", len(groups), len(groups))
     search = None
-    if agreement is None:
+    if wanted.float32 is not None:
+        for loss in losses:
+            loss.kept_float = loss.block in wanted.float32
+    elif wanted.agreement is None:
         choose(losses)
     else:
         theirs = answers((), named)
@@ -136,7 +153,8 @@ def chosen(
             return kept_answers(answers([b for b in groups if b not in floating], named), theirs)
 
         weights = {loss.block: loss.weights for loss in worst_for_their_weights(losses)}
-        search = searched(weights, kept, agreement, partial(progress, "what must stay in float32"))
+        told = partial(progress, "what must stay in float32")
+        search = searched(weights, kept, wanted.agreement, told)
         for loss in losses:
             loss.kept_float = loss.block in search.floating
     taken = [loss.block for loss in losses if not loss.kept_float]
@@ -147,6 +165,14 @@ def chosen(
         search = replace(search, milliseconds=milliseconds(runners, one))
     losses.sort(key=lambda loss: loudness(loss.sqnr_db))
     return Choice([member for block in taken for member in groups[block]], losses, search)
+
+
+def _check_named(float32: Sequence[str], groups: Groups) -> None:
+    for name in float32:
+        if name not in groups:
+            raise UsageError(f"float32 {name!r}: the blocks for int8 are {', '.join(groups)}")
+    if groups.keys() <= {*float32}:
+        raise UsageError("every block is to stay in float32: then leave out int8")
 
 
 def worst_for_their_weights(losses: Sequence[Loss]) -> list[Loss]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from onnx2mvit.base.json_text import json_text
 from onnx2mvit.base.output import whole_folder
 from onnx2mvit.base.user_files import labels_in
 from onnx2mvit.deployment import litert
-from onnx2mvit.deployment.choice import Loss, Progress
+from onnx2mvit.deployment.choice import Loss, Progress, Wanted
 from onnx2mvit.deployment.comparison import Fidelity, fidelity
 from onnx2mvit.deployment.float64 import judged
 from onnx2mvit.deployment.held_out import apart, proven
@@ -26,6 +26,7 @@ from onnx2mvit.deployment.request import (
     MARK,
     check,
     check_agreement,
+    check_float32,
     load_with_report,
     packages,
     place,
@@ -86,6 +87,7 @@ def deploy(
     calibration: str | Path | None = None,
     agreement: float | None = None,
     holdout: str | Path | None = None,
+    float32: Sequence[str] | None = None,
     images: str | Path | None = None,
     inputs: int | None = None,
     labels: str | Path | None = None,
@@ -123,6 +125,8 @@ def deploy(
             blocks stay in float32 as that takes on the images of `calibration`, or of `images`.
         holdout: a folder of other images, to prove that and to compare on; by default every second
             one of `calibration` is kept aside.
+        float32: the blocks that int8 leaves in float32, by name, in place of those that it would
+            choose: what was left out of `quantization_aware`. An empty list puts all in int8.
         images: a folder of images to compare on; by default `calibration`, or structured ones.
         inputs: how many structured ones.
         labels: a text file with a class a line, which goes into a LiteRT file.
@@ -140,9 +144,10 @@ def deploy(
         UnsupportedError: the format cannot hold this model.
         MissingDependencyError: a package is not installed.
     """
-    check_arguments(locals(), optional=["inputs"])
+    check_arguments(locals(), optional=["inputs", "float32"])
     check(format, precision, data_format, image_size)
     check_agreement(agreement, precision, holdout, calibration, images)
+    check_float32(float32, precision, agreement)
     for images_in in (images, calibration, holdout):
         check_folder(images_in)
     target, progress = Path(target), progress or (lambda stage, done, total: None)
@@ -168,7 +173,7 @@ def deploy(
         calibration=calibration,
         progress=progress,
         network=original.network,
-        agreement=agreement,
+        wanted=Wanted(agreement, float32),
         notes=list(original.notes),
     )
     with whole_folder(folder, MARK) as work:

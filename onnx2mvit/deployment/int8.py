@@ -15,7 +15,7 @@ import numpy as np
 
 from onnx2mvit.base.optional import optional
 from onnx2mvit.base.quiet import quiet
-from onnx2mvit.deployment.choice import Choice, Operator, Progress, by_block, chosen
+from onnx2mvit.deployment.choice import Choice, Operator, Progress, Wanted, by_block, chosen
 from onnx2mvit.deployment.interface import Interface
 from onnx2mvit.runtimes import Inputs, LiteRTRunner, Runner
 
@@ -28,7 +28,7 @@ def quantize(
     interface: Interface,
     inputs: Inputs,
     progress: Progress,
-    agreement: float | None = None,
+    wanted: Wanted,
 ) -> tuple[bytes, Choice]:
     """A float32 LiteRT file in int8, and which of its blocks are so.
 
@@ -38,19 +38,19 @@ def quantize(
         interface: what the file takes and gives.
         inputs: by name, on which losses are measured.
         progress: is told how many blocks have been tried.
-        agreement: the share of answers that is to be kept; without it blocks that lose much for
-            few weights stay in float32.
+        wanted: what says which blocks stay in float32.
 
     Raises:
         MissingDependencyError: ai-edge-quantizer is not installed.
         UnsupportedError: nothing in the network can be in int8.
+        UsageError: a block that is to stay in float32 is not there, or all are.
     """
     groups = by_block(_quantizable(content), blocks)
 
     def quantized(members: Sequence[Operator]) -> Runner:
         return LiteRTRunner(_quantized(content, members))
 
-    choice = chosen(groups, quantized, interface, inputs, progress, agreement)
+    choice = chosen(groups, quantized, interface, inputs, progress, wanted)
     return _quantized(content, choice.members), choice
 
 

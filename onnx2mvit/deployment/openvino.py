@@ -18,7 +18,7 @@ import numpy as np
 
 from onnx2mvit.base.optional import optional
 from onnx2mvit.base.quiet import loggers_at, quiet
-from onnx2mvit.deployment.choice import FEW, Choice, Operator, Progress, by_block, chosen
+from onnx2mvit.deployment.choice import FEW, Choice, Operator, Progress, Wanted, by_block, chosen
 from onnx2mvit.deployment.interface import Interface, in_keras_layout, turned
 from onnx2mvit.runtimes import OpenVINORunner, Runner, import_openvino
 from onnx2mvit.runtimes.openvino_runner import HINT, NAMES, PINNED
@@ -90,7 +90,7 @@ def quantize(
     file: Interface,
     inputs: Mapping[str, Array],
     progress: Progress,
-    agreement: float | None = None,
+    wanted: Wanted,
 ) -> tuple[Any, Choice]:
     """A model with int8 weights and activations, and which of its blocks are so.
 
@@ -104,11 +104,12 @@ def quantize(
         inputs: by name, as Keras takes them, on which losses are measured, and on the first FEW
             the ranges.
         progress: is told how many blocks have been tried.
-        agreement: as in `int8.quantize`.
+        wanted: what says which blocks stay in float32.
 
     Raises:
         MissingDependencyError: NNCF is not installed.
         UnsupportedError: nothing in the network can be in int8.
+        UsageError: a block that is to stay in float32 is not there, or all are.
     """
     operators = [_operator(each) for each in model.get_ordered_ops()]
     groups = by_block(operators, blocks)
@@ -134,7 +135,7 @@ def quantize(
         made = quantized(members) if members else model
         return in_keras_layout(OpenVINORunner(made), interface, file)
 
-    choice = chosen(weighted, runner, interface, inputs, progress, agreement)
+    choice = chosen(weighted, runner, interface, inputs, progress, wanted)
     return quantized(choice.members), choice
 
 

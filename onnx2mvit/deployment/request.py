@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +86,18 @@ def check_agreement(
         raise UsageError(
             "--agreement compares on --holdout, or on a part of --calibration: leave out --images"
         )
+
+
+def check_float32(float32: Sequence[str] | None, precision: str, agreement: float | None) -> None:
+    """Refuses blocks in float32 where there is no int8, or where they are to be sought.
+
+    Raises:
+        UsageError: it is so.
+    """
+    if float32 is not None and precision != "int8":
+        raise UsageError(f"--float32 is for --precision int8, not {precision}")
+    if float32 is not None and agreement is not None:
+        raise UsageError("--agreement seeks the blocks that --float32 names: give one of them")
 
 
 def place(

@@ -11,7 +11,7 @@ import numpy as np
 
 from onnx2mvit.base.output import temporary_folder
 from onnx2mvit.deployment import int8, litert, onnx, openvino, saved_model
-from onnx2mvit.deployment.choice import FEW, Choice, Progress
+from onnx2mvit.deployment.choice import FEW, Choice, Progress, Wanted
 from onnx2mvit.deployment.head import extractors_of
 from onnx2mvit.deployment.held_out import SEED, Apart
 from onnx2mvit.deployment.interface import Interface
@@ -41,8 +41,8 @@ class Job:
     calibration: str | Path | None
     progress: Progress
     network: Network | None
-    agreement: float | None = None  # the share of answers that int8 is to keep
-    apart: Apart | None = None  # the images for that
+    wanted: Wanted = field(default_factory=Wanted)  # of int8
+    apart: Apart | None = None  # the images for a share of answers
     choice: Choice | None = None
     notes: list[str] = field(default_factory=list)
     signatures: dict[str, list[str]] = field(default_factory=dict)
@@ -123,7 +123,7 @@ def _write_openvino(job: Job, file: Path) -> None:
         if job.precision == "int8":
             inputs, blocks = _calibration(job), _blocks(job)
             model, job.choice = openvino.quantize(
-                model, blocks, interface, given, inputs, job.progress, job.agreement
+                model, blocks, interface, given, inputs, job.progress, job.wanted
             )
         openvino.save_openvino(model, file, job.entries(), job.precision)
     job.load = openvino.load_line(file.name, job.precision)
@@ -132,7 +132,7 @@ def _write_openvino(job: Job, file: Path) -> None:
 def _to_int8(job: Job, content: bytes) -> bytes:
     inputs, blocks = _calibration(job), _blocks(job)
     content, job.choice = int8.quantize(
-        content, blocks, job.interface, inputs, job.progress, job.agreement
+        content, blocks, job.interface, inputs, job.progress, job.wanted
     )
     return content
 
