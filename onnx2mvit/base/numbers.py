@@ -1,8 +1,30 @@
-"""Numbers as a person would write them."""
+"""Numbers as a person would write them, and those that a person wrote."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+
+LONGEST = 18  # digits of a whole number that is written somewhere; Python reads 4,300 at most
+
+
+def written_whole(text: str) -> int | None:
+    """The whole number that a text of ASCII digits is; None if it is anything else."""
+    text = text.strip()
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= LONGEST else None
+
+
+def written_number(text: str) -> float | None:
+    """The number that a text such as 0.5, 1e-3 or 1/255 is, in ASCII; None if it is no such."""
+    if not text.isascii() or "_" in text:
+        return None
+    try:
+        over, *under = (float(part) for part in text.split("/"))
+        number = over / under[0] if under else over
+    except (ValueError, ZeroDivisionError):
+        return None
+    return number if len(under) < 2 and math.isfinite(number) else None
 
 
 def shortest(number: float) -> float:

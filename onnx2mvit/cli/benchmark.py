@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from onnx2mvit.base.json_text import json_text
+from onnx2mvit.base.numbers import written_whole
 from onnx2mvit.base.output import write_file
 from onnx2mvit.cli.console import live_progress, results, warn
 from onnx2mvit.cli.options import Debug, Quiet, TrustModule
@@ -118,10 +119,7 @@ def batches_of(text: str) -> list[int]:
     Raises:
         UsageError: it is another text.
     """
-    try:
-        batches = [int(part) for part in text.split(",")]
-    except ValueError:
-        batches = []
-    if not batches or min(batches) < 1:
+    batches = [written_whole(part) for part in text.split(",")]
+    if not all(batches):
         raise UsageError(f"--batch {text!r}: give numbers of images, as in 1,8")
-    return batches
+    return [batch for batch in batches if batch]

@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
+from onnx2mvit.base.numbers import written_whole
 from onnx2mvit.base.user_files import labels_in, reading
 from onnx2mvit.errors import UsageError
 from onnx2mvit.runtimes.images import SUFFIXES, images_below
@@ -188,19 +189,16 @@ def _table(folder: Path, file: Path, names: Sequence[str], classes: int) -> Tabl
 
 def _numbers(found: Sequence[str], names: Sequence[str], classes: int, told: str) -> dict[str, int]:
     """The number of each class that was found, by the names or by the order."""
+    numbers = {name: n for name in found if (n := written_whole(name)) is not None}
     if names:
         known = _spellings(names)
-        missing = [name for name in found if _plain(name) not in known and not name.isdecimal()]
+        numbers |= {name: known[_plain(name)] for name in found if _plain(name) in known}
+        missing = [name for name in found if name not in numbers]
         if missing:
             raise UsageError(f"no line of the labels is {missing[0]!r}, which is a class here")
-        numbers = {
-            name: known[_plain(name)] if _plain(name) in known else int(name) for name in found
-        }
-    elif all(name.isdecimal() for name in found):
-        numbers = {name: int(name) for name in found}
-    elif len(found) == classes:
+    elif len(numbers) < len(found) == classes:
         numbers = {name: number for number, name in enumerate(found)}
-    else:
+    elif len(numbers) < len(found):
         raise UsageError(
             f"{told}, the network {classes:,}: give --labels with the names of these, one a line"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from onnx2mvit.base.numbers import written_whole
 from onnx2mvit.errors import UsageError
 
 ImageSize = tuple[int, int] | Literal["any"]
@@ -42,7 +43,7 @@ def parse_size(text: str) -> tuple[int, int]:
         UsageError: it is neither, or out of bounds.
     """
     parts = text.lower().split("x")
-    sizes = [int(part) for part in parts if part.isdecimal()]
+    sizes = [size for part in parts if (size := written_whole(part)) is not None]
     if len(sizes) != len(parts) or len(sizes) > 2:
         raise UsageError(f"image size {text!r}: give a number of pixels, or HEIGHTxWIDTH")
     if not all(SMALLEST <= size <= LARGEST for size in sizes):

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from onnx2mvit.base.numbers import written_whole
 from onnx2mvit.errors import UsageError
 from onnx2mvit.ir.block import Block, onnx_nodes_of
 from onnx2mvit.ir.graph import Graph, Value
@@ -169,8 +170,9 @@ def parse_head(text: str) -> HeadChoice:
         return "keep"
     if text == "none":
         return "none"
-    if text.isdecimal() and 1 <= int(text) <= MOST_CLASSES:
-        return int(text)
+    classes = written_whole(text)
+    if classes is not None and 1 <= classes <= MOST_CLASSES:
+        return classes
     raise UsageError(f"head {text!r}: give keep, none, or a number of classes")
 
 

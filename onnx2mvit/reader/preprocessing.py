@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from onnx2mvit.base.numbers import written_number
 from onnx2mvit.base.optional import optional
 from onnx2mvit.base.quiet import one_line
 from onnx2mvit.base.user_files import reading
@@ -57,10 +57,10 @@ def chosen(path: str | Path | None, **values: str | float | None) -> Preprocessi
 
 
 def _number_or_numbers(name: str, text: object) -> float | list[float]:
-    try:
-        numbers = [float(Fraction(part.strip())) for part in str(text).split(",")]
-    except (ValueError, ZeroDivisionError):
-        raise UsageError(f"--{name} {text}: a number such as 0.5 or 1/255 is wanted") from None
+    parts = str(text).split(",")
+    numbers = [number for part in parts if (number := written_number(part)) is not None]
+    if len(numbers) != len(parts):
+        raise UsageError(f"--{name} {text}: a number such as 0.5 or 1/255 is wanted")
     return numbers[0] if len(numbers) == 1 else numbers
 
 

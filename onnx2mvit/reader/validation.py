@@ -167,7 +167,7 @@ def check_node(node: Node) -> None:
 
 
 def _bias(weight: Shape | None, bias: Shape | None = None) -> str | None:
-    if weight is None or bias is None or len(bias) != 1 or bias == weight[:1]:
+    if not weight or bias is None or len(bias) != 1 or bias == weight[:1]:
         return None
     return f"has a bias {list(bias)} for {weight[0]} filters"
 

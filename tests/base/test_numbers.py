@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from onnx2mvit.base.numbers import ratio, shortest
+from onnx2mvit.base.numbers import ratio, shortest, written_number, written_whole
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,30 @@ def test_every_ratio_leads_back() -> None:
 
 def test_no_short_factor_is_none() -> None:
     assert ratio(123_456_789, 100_000_000) is None
+
+
+def test_a_written_number_is_ascii() -> None:
+    assert [*map(written_whole, ("32", " 8", "007"))] == [32, 8, 7]
+    assert [*map(written_number, ("0.5", " 1/255", "1e-3", "-2", ".5"))] == [
+        0.5,
+        1 / 255,
+        1e-3,
+        -2,
+        0.5,
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "٣٢", "²", "-1", "1_0", "1.5", "0x10", "9" * 5000])
+def test_what_is_no_whole_number(text: str) -> None:
+    assert written_whole(text) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "٠.٥", "1/٢", "5_0", "nan", "inf", "1/0", "1/2/3", "1e400", "9" * 5000, "a half"]
+)
+def test_what_is_no_number(text: str) -> None:
+    assert written_number(text) is None
+
+
+def test_a_number_of_a_billion_digits_is_refused_at_once() -> None:
+    assert written_number("1e999999999") is None

@@ -147,6 +147,6 @@ def test_without_litert_it_says_what_to_install(
 
 def test_batches_are_numbers_of_images() -> None:
     assert batches_of("1,8, 32") == [1, 8, 32]
-    for text in ("", "0", "1,", "many", "-1"):
+    for text in ("", "0", "1,", "many", "-1", "١"):
         with pytest.raises(UsageError, match="--batch"):
             batches_of(text)

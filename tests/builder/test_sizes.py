@@ -132,7 +132,9 @@ def test_a_size_is_one_number_or_two(text: str, size: tuple[int, int]) -> None:
     assert parse_image_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "x", "0", "-3", "31", "1e3", "256x", "1x2x3", "99999", "²"])
+@pytest.mark.parametrize(
+    "text", ["", "x", "0", "-3", "31", "1e3", "256x", "1x2x3", "99999", "²", "٣٢", "9" * 5000]
+)
 def test_anything_else_is_a_usage_error(text: str) -> None:
     with pytest.raises(UsageError, match="image size"):
         parse_image_size(text)

@@ -255,7 +255,7 @@ def test_a_conversion_may_come_with_another_head(
     assert onnx2mvit.verify(file("mobilevit"), result.folder, inputs=1).passed
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "ten", "", "10000000000", "1.5"])
+@pytest.mark.parametrize("text", ["0", "-1", "ten", "", "10000000000", "1.5", "٣٢", "9" * 5000])
 def test_a_head_is_kept_left_out_or_a_number_of_classes(text: str) -> None:
     with pytest.raises(UsageError, match="keep, none, or a number of classes"):
         parse_head(text)

@@ -33,6 +33,7 @@ def refused(folder: Path, made: onnx.ModelProto) -> str:
     [
         ("y = Conv(x, w)", {"w": (8,)}, "Conv"),
         ("y = Conv(x, w)", {"w": (8, 8, 3)}, "Conv"),
+        ("y = Conv(x, w, b)", {"w": np.float32(1), "b": (8,)}, "Conv"),
         ("y = Conv<pads=[1,1]>(x, w)", {"w": (8, 8, 3, 3)}, "Conv"),
         ("y = Conv<group=0>(x, w)", {"w": (8, 8, 3, 3)}, "Conv"),
         ("y = Conv<group=3>(x, w)", {"w": (8, 8, 3, 3)}, "Conv"),
