@@ -70,7 +70,7 @@ class Conversion:
         if elsewhere is not None and elsewhere["onnxruntime"] != "agrees":
             height, width = elsewhere["size"]
             found.append(
-                f"the ONNX file declares any height and width, but at {height}×{width} onnxruntime "
+                f"the ONNX file declares that it takes other sizes, but at {height}×{width} onnxruntime "
                 f"{elsewhere['onnxruntime']}; the model goes by the rule of its blocks there"
             )
         sizes, made = self.report["sizes"], self.report["model"]["input_shape"]

@@ -81,7 +81,7 @@ def look_elsewhere(
             break
     fails = found and all(each["onnxruntime"] == "fails" for each in found)
     declared = network.graph.source.dynamic_size and network.coverage.single_ops
-    if asked == "any" and fails and declared:
+    if fails and declared and (asked == "any" or _goes_beyond(network, asked)):
         raise UnsupportedError(_refusal(network, found[0]))
     return found
 
@@ -97,6 +97,14 @@ def _others(network: Network, asked: ImageSize | None) -> Iterator[tuple[int, in
         yield from reversed(sizes_beside(traced, network.open_size))
     elif network.graph.source.dynamic_size:
         yield sizes_beside(traced, network.open_size)[0]
+
+
+def _goes_beyond(network: Network, asked: ImageSize | None) -> bool:
+    """Whether the height or the width that is asked for is one that the file has as a number."""
+    if not isinstance(asked, tuple) or network.traced_size is None:
+        return False
+    lengths = zip(asked, network.traced_size, network.open_size, strict=True)
+    return any(wanted != own and not is_open for wanted, own, is_open in lengths)
 
 
 def _refusal(network: Network, looked: dict[str, Any]) -> str:

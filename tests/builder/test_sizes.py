@@ -12,7 +12,7 @@ import torch
 
 import onnx2mvit
 from onnx2mvit.builder import build, load
-from onnx2mvit.errors import UsageError
+from onnx2mvit.errors import UnsupportedError, UsageError
 from onnx2mvit.exporter import export
 from onnx2mvit.exporter.models import load as load_torch
 from onnx2mvit.exporter.torch_export import Request
@@ -115,6 +115,21 @@ def test_a_file_that_only_declares_any_size_is_found_out(
     assert elsewhere["size"] == [224, 224]
     assert elsewhere["onnxruntime"] in ("fails", "differs")
     assert any("224×224" in warning for warning in result.warnings)
+
+
+LINE_OF_TEXT = """g (float[N,3,48,W] x) => (float[N,w,5] y) {
+    a = Relu(x)  b = AveragePool<kernel_shape=[12,4], strides=[12,4]>(a)
+    c = Conv<kernel_shape=[4,1]>(b, k)  s = Squeeze(c, height)  y = Transpose<perm=[0,2,1]>(s)
+}"""
+
+
+def test_a_height_that_the_file_fixes_and_needs_is_refused_another(tmp_path: Path) -> None:
+    """A recognizer of text in lines of 48 pixels, of any width."""
+    file = save(model(LINE_OF_TEXT, opset=17, k=(5, 3, 4, 1), height=[2]), tmp_path)
+    assert onnx2mvit.convert(file, tmp_path / "wide", image_size=(48, 80), inputs=2).passed
+    assert onnx2mvit.convert(file, tmp_path / "any", image_size="any", inputs=2).passed
+    with pytest.raises(UnsupportedError, match="images of 48×80: at 96×80 onnxruntime fails"):
+        onnx2mvit.convert(file, tmp_path / "high", image_size=(96, 80), inputs=2)
 
 
 def test_the_weights_fit_any_size(unproven: Callable[[str], onnx2mvit.Conversion]) -> None:
