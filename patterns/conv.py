@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.ir.kernels import conv_kernel, depthwise_kernel
-from onnx2mvit.ir.window import Window, window_of
+from onnx2mvit.ir.window import Pads, Window, window_of
 from onnx2mvit.matcher import (
     Array,
     Expr,
@@ -64,8 +64,11 @@ def around_rectangle(window: Window) -> tuple[int, ...] | None:
     return tuple(window.size) if steps == {1} and odd and padded else None
 
 
-def padding(m: Match, window: Window) -> str | None:
-    """Keras's "same" or "valid", or None for dilation · ⌊(kernel - 1) / 2⌋ all around (PyTorch)."""
+def padding(m: Match, window: Window) -> str | Pads | None:
+    """Keras's "same" or "valid", or None for dilation · ⌊(kernel - 1) / 2⌋ all around (PyTorch).
+
+    What a file for images of every size pads otherwise, it pads so at every size: those numbers.
+    """
     size, stride, dilation = square(window)
     if window.pads_by_size:
         require(window.same, f"Keras has no {window.auto_pad}")
@@ -73,6 +76,9 @@ def padding(m: Match, window: Window) -> str | None:
     around = dilation * ((size - 1) // 2)
     # Without a stride even kernels would make the image smaller.
     usual = around > 0 and set(window.onnx_pads) == {around} and (size % 2 == 1 or stride > 1)
+    otherwise = size > 1 and window.padded and not (usual or window.same)
+    if m.graph.source.dynamic_size and otherwise:
+        return window.pads
     same = window.pads_as_same(m.shape("x", 4)[2:])
     require(
         usual or not window.padded or same,
@@ -246,7 +252,7 @@ def conv_bn_act(
     dilation: int = 1,
     depthwise: bool = False,
     groups: int = 1,
-    padding: str | None = None,
+    padding: Any = None,
     activation: str | None = "silu",
     batch_norm: bool = True,
     use_bias: bool = False,
@@ -265,6 +271,10 @@ def conv_bn_act(
         if padding is None and strides > 1 and kernel_size > 1:
             # PyTorch pads every side alike, "same" would not.
             x = layers.ZeroPadding2D(dilation * ((kernel_size - 1) // 2), name=f"{name}_pad")(x)
+            padding = "valid"
+        if padding not in (None, "same", "valid"):
+            if kernel_size > 1:  # "same" would pad images of odd height or width otherwise
+                x = layers.ZeroPadding2D(padding, name=f"{name}_pad")(x)
             padding = "valid"
         steps = {"strides": strides, "dilation_rate": dilation, "padding": padding or "same"}
         if depthwise:

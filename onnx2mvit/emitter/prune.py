@@ -42,7 +42,8 @@ def prune(
     Left out are `if option:`, `if option is not None:` and joins of them by `and`, where the
     option is an argument that is false by default and never given, and arguments used there
     alone; an else takes the place of its branch. So is `if option in (a, b):` where no block has
-    one of these, and `if option > 1:` where no block has more. So does the branch of `if option:`
+    one of these, or `if option not in (a, b):` where all have, and `if option > 1:` where no block
+    has more. So does the branch of `if option:`
     that all blocks take, where it has an else. `a if option else b` is treated likewise. What other
     functions hand on by name is `given`; the model function has what is `offered`, for those that
     take it.
@@ -140,8 +141,8 @@ class _Branches(cst.CSTTransformer):
     def _never_holds(self, test: cst.BaseExpression) -> bool:
         """True for `option` and `option is not None` where it is never given, and joins of these.
 
-        And for `option in (…)` where no block has one of these, and `option > 1` where it is no
-        more in any.
+        And for `option in (…)` where no block has one of these, `option not in (…)` where all
+        have, and `option > 1` where it is no more in any.
         """
         match test:
             case cst.Name(value=name):
@@ -155,10 +156,13 @@ class _Branches(cst.CSTTransformer):
                 return self.unset.get(name, False) is None
             case cst.Comparison(
                 left=cst.Name(value=name),
-                comparisons=[cst.ComparisonTarget(cst.In(), cst.Tuple() as values)],
+                comparisons=[
+                    cst.ComparisonTarget(cst.In() | cst.NotIn() as operator, cst.Tuple() as values)
+                ],
             ) if name in self.taken:
                 named = ast.literal_eval(code_of(values))
-                return not any(value in named for value in self.taken[name])
+                wanted = isinstance(operator, cst.NotIn)
+                return all((value in named) is wanted for value in self.taken[name])
             case cst.Comparison(
                 left=cst.Name(value=name),
                 comparisons=[cst.ComparisonTarget(cst.GreaterThan(), cst.Integer() as bound)],

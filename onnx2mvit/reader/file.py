@@ -22,7 +22,10 @@ from onnx2mvit.reader.shapes import is_dynamic, open_axes
 from onnx2mvit.reader.validation import BROKEN_DATA, check_places
 
 # What onnx raises where it cannot bring operators to a newer opset.
-NO_UPGRADE = (RuntimeError, version_converter.ConvertError, onnx.shape_inference.InferenceError)
+NO_UPGRADE = (
+    *(RuntimeError, version_converter.ConvertError),
+    *(onnx.shape_inference.InferenceError, onnx.checker.ValidationError),
+)
 OPSETS = range(LEAST_OPSET, 26)
 
 

@@ -101,6 +101,29 @@ def test_a_file_of_open_size_was_frozen_at_none(tmp_path: Path) -> None:
     assert every(network, "ConvBnAct")[0].padding is None
 
 
+@pytest.mark.parametrize("pads", ["[0,0,1,1]", "[1,1,2,2]", "[2,1,0,1]"])
+def test_a_file_of_open_size_pads_by_its_numbers_at_every_size(tmp_path: Path, pads: str) -> None:
+    """Hugging Face's MobileNetV2 and EfficientNet pad at the end alone, whatever the size."""
+    text = conv("x", "y", 4, 8, attrs=f"pads={pads}, strides=[2,2]")
+    body = f"g (float[2,8,h,w] x) => (float[2,4,a,b] y) {{ {text.nodes} }}"
+    path = save(model(body, **text.weights), tmp_path)
+    top, left, bottom, right = map(int, pads[1:-1].split(","))
+    for size in ((64, 32), (43, 57)):
+        network = inspect(path, size=size)
+        assert network.unrecognised == ()
+        (block,) = every(network, "ConvBnAct")
+        assert block.padding == ((top, bottom), (left, right))
+
+
+def test_a_single_pixel_is_not_padded_by_the_numbers_of_others(tmp_path: Path) -> None:
+    text = conv("x", "a", 4, 8, 1, attrs="pads=[0,0,1,1]") + conv("a", "b", 4, 4, 1)
+    body = f"g (float[2,8,h,w] x) => (float[2,4,a,b] b) {{ {text.nodes} }}"
+    network = inspect(save(model(body, **text.weights), tmp_path))
+    assert [node.op for node in network.unrecognised] == ["Conv"]
+    (pixel,) = every(network, "ConvBnAct")
+    assert pixel.params.get("padding", "none at all") == "none at all"
+
+
 def test_padding_at_the_end_alone_does_not_make_it_tensorflows(tmp_path: Path) -> None:
     text = conv("x", "a", 4, 8) + conv("a", "y", 4, 4, attrs="pads=[1,1,2,2]")
     network = text.lifted(tmp_path)

@@ -152,6 +152,15 @@ def test_an_operator_that_is_too_old(tmp_path: Path) -> None:
     assert "uses opset 5, and onnx cannot bring it to 11" in message
 
 
+def test_an_opset_that_onnx_cannot_convert_for_a_function_that_calls_itself(tmp_path: Path) -> None:
+    made = model(f"{GOOD} {{ y = Relu(x) }}", opset=8)
+    made.ir_version = 7  # of before there were functions: onnx's checker does not look at them
+    node = helper.make_node("", ["a"], ["b"], domain="")
+    made.functions.append(onnx.FunctionProto(input=["a"], output=["b"], node=[node]))
+    message = refused(save(made, tmp_path), UnsupportedError)
+    assert "uses opset 8, and onnx cannot bring it to 11" in message
+
+
 @pytest.mark.parametrize("domain", ["com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc"])
 def test_a_file_that_onnxruntime_optimised(tmp_path: Path, domain: str) -> None:
     made = model(f"{GOOD} {{ y = Relu(x) }}")
