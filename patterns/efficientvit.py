@@ -143,7 +143,7 @@ def lite_mla(
     head_dim: int,
     scales: tuple[int, ...] = (5,),
     qkv_bias: bool = False,
-    padding: str | None = None,
+    padding: Any = None,
     epsilon: float = 1e-5,
     *,
     name: str,

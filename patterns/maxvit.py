@@ -221,7 +221,7 @@ def shortcut_convnext_block(
     use_bias: bool = True,
     shortcut_bias: bool = True,
     layer_scale: bool = False,
-    padding: str | None = None,
+    padding: Any = None,
     epsilon: float = 1e-6,
     *,
     name: str,

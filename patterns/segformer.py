@@ -168,7 +168,7 @@ def mix_transformer_stage(
     num_heads: int,
     kernel_size: int = 3,
     strides: int = 2,
-    padding: str | None = None,
+    padding: Any = None,
     proj_epsilon: float | None = None,
     norm_epsilon: float | None = None,
     use_bias: bool = True,

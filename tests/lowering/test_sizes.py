@@ -123,6 +123,26 @@ def test_any_size_is_proven_at_three(declared: Any, tmp_path: Path) -> None:
     assert len({width for _, width in (first, *others)}) == (3 if open_width else 1)
 
 
+def test_padding_at_the_end_alone_is_that_at_every_size(tmp_path: Path) -> None:
+    """As Hugging Face's MobileNetV2 is exported, whose blocks are lifted all the same."""
+    text = """g (float[N,3,H,W] x) => (float[N,8] y) {
+        a = Conv<strides=[2,2], pads=[0,0,1,1]>(x, stem, bias)  b = Clip(a, zero, six)
+        c = Conv(b, wide, rest)  d = Clip(c, zero, six)
+        e = Conv<strides=[2,2], pads=[0,0,1,1], group=16>(d, deep, rest)  f = Clip(e, zero, six)
+        k = Conv(f, narrow, bias)  y = ReduceMean<axes=[2,3], keepdims=0>(k) }"""
+    weights: dict[str, Any] = {
+        **{"stem": (8, 3, 3, 3), "wide": (16, 8, 1, 1), "deep": (16, 1, 3, 3), "bias": (8,)},
+        **{"narrow": (8, 16, 1, 1), "rest": (16,), "zero": np.float32(0), "six": np.float32(6)},
+    }
+    file = save(model(text, opset=17, **weights), tmp_path)
+    result = onnx2mvit.convert(file, tmp_path / "out", inputs=2, image_size="any")
+    assert result.passed and len(result.report["sizes"]["proven"]) == 3
+    assert [block.kind for block in result.blocks][:2] == ["ConvBnAct", "InvertedResidual"]
+    odd = np.random.default_rng(0).normal(size=(2, 3, 43, 57)).astype("float32")
+    ours = as_the_file(result.model, onnx2mvit.inspect(file))(odd)["y"]
+    assert np.allclose(ours, OnnxRuntimeRunner(file)(odd)["y"], atol=1e-5)
+
+
 TWO_BY_TWO = """x = Conv<strides=[2,2]>(i, one)
     a = Slice(x, rows0, far, a2, s2)  b = Slice(x, rows1, far, a2, s2)  m = Add(a, b)
     small = AveragePool<kernel_shape=[3,3], strides=[2,2], pads=[1,1,1,1]>(m)
