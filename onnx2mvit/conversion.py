@@ -70,8 +70,9 @@ class Conversion:
         if elsewhere is not None and elsewhere["onnxruntime"] != "agrees":
             height, width = elsewhere["size"]
             found.append(
-                f"the ONNX file declares that it takes other sizes, but at {height}×{width} onnxruntime "
-                f"{elsewhere['onnxruntime']}; the model goes by the rule of its blocks there"
+                f"the ONNX file declares that it takes other sizes, but at {height}×{width} "
+                f"onnxruntime {elsewhere['onnxruntime']}; the model goes by the rule of its blocks "
+                "there"
             )
         sizes, made = self.report["sizes"], self.report["model"]["input_shape"]
         if sizes["counted"] and sizes["traced"] != made[1:3]:
