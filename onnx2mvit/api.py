@@ -14,6 +14,7 @@ import onnx
 from onnx2mvit.base.arguments import check_arguments
 from onnx2mvit.base.json_text import json_text
 from onnx2mvit.base.output import MARK, whole_folder
+from onnx2mvit.base.user_files import seen_from
 from onnx2mvit.builder import (
     at_size,
     block_weights,
@@ -213,6 +214,7 @@ def convert(
         with stages("report"):
             seconds = dict(stages.seconds)
             report = conversion_report(network, model, head, swap, verification, others, seconds)
+            report["onnx"]["folder"] = seen_from(target, path.parent)
             _write_report(work, report, source)
     return Conversion(model, network.blocks, target, target / f"{name}.py", report, made)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,6 +39,11 @@ def reading(
         if isinstance(error, OSError) and error.strerror:
             raise raises(f"{path} cannot be read: {error.strerror}") from error
         raise raises(f"{path} cannot be read as {what}: {one_line(error)}") from error
+
+
+def seen_from(folder: Path, path: Path) -> str:
+    """The relative path from a folder to a file or folder, as reports have it."""
+    return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
 
 
 def refuse_special(path: Path, raises: type[Onnx2mvitError] = InvalidModelError) -> None:

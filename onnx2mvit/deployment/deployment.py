@@ -13,7 +13,7 @@ import numpy as np
 from onnx2mvit.base.arguments import check_arguments
 from onnx2mvit.base.json_text import json_text
 from onnx2mvit.base.output import whole_folder
-from onnx2mvit.base.user_files import labels_in
+from onnx2mvit.base.user_files import labels_in, seen_from
 from onnx2mvit.deployment import litert
 from onnx2mvit.deployment.choice import Loss, Progress, Wanted
 from onnx2mvit.deployment.comparison import Fidelity, fidelity
@@ -31,7 +31,6 @@ from onnx2mvit.deployment.request import (
     packages,
     place,
     size_of,
-    target_from,
 )
 from onnx2mvit.deployment.writing import Job, write
 from onnx2mvit.lifter.detection import Detections
@@ -186,7 +185,7 @@ def deploy(
         file = work / file_name
         write(job, file)
         comparison = _compare(job, file, original, *compared)
-        report = _report(job, file, comparison) | {"target": target_from(folder, target)}
+        report = _report(job, file, comparison) | {"target": seen_from(folder, target)}
         (work / MARK).write_text(json_text(report), encoding="utf-8")
     losses = job.choice.losses if job.choice is not None else ()
     return Deployment(folder, folder / file.name, report, comparison, tuple(losses))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -141,13 +142,15 @@ def _changed(model: keras.Model, network: Network) -> str:
 
 
 def _usual_place(target: Path, known: dict[str, Any]) -> Path | None:
-    """Where `export` and `convert` leave files by default, if it is the same file still."""
+    """Where it was converted, or where `export` leaves files, if it is the same file still."""
     name = Path(known.get("file", "")).name
     folder = target if target.is_dir() else target.parent
     if not name:
         return None
-    for place in (folder, folder.parent, Path("exported_onnx"), Path()):
+    converted = folder.resolve() / known.get("folder", "")
+    for place in (folder, folder.parent, converted, Path("exported_onnx"), Path()):
         path = place / name
-        if path.is_file() and sha256_of(path) == known["sha256"]:
-            return path
+        with suppress(OSError):  # a report may have been edited
+            if path.is_file() and sha256_of(path) == known["sha256"]:
+                return path
     return None

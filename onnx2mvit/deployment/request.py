@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.base.optional import import_tensorflow, optional, require
+from onnx2mvit.base.user_files import seen_from
 from onnx2mvit.builder import at_size, image_input, load
 from onnx2mvit.deployment.interface import DATA_FORMATS
 from onnx2mvit.errors import UsageError
@@ -112,7 +112,7 @@ def place(
     name = whole.name if whole.is_dir() else whole.stem
     folder = output / f"{name}_{format_}_{precision}"
     made_of = _made_of(folder / MARK)
-    if not force and made_of not in (None, target_from(folder, target)):
+    if not force and made_of not in (None, seen_from(folder, target)):
         raise UsageError(
             f"{folder} has what was made of {made_of}: choose another --output, or replace it with "
             "--force"
@@ -127,11 +127,6 @@ def _made_of(report: Path) -> str | None:
     except (OSError, ValueError, TypeError, KeyError):
         return None
     return str(made_of)
-
-
-def target_from(folder: Path, target: Path) -> str:
-    """What a deployment was made of, as seen from its folder."""
-    return Path(os.path.relpath(target.resolve(), folder.resolve())).as_posix()
 
 
 def packages(format_: str, precision: str) -> None:

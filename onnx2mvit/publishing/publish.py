@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from onnx2mvit.base.arguments import check_arguments
+from onnx2mvit.base.json_text import json_text
 from onnx2mvit.base.output import MARK, temporary_folder, whole_folder
 from onnx2mvit.deployment import deploy
 from onnx2mvit.errors import UsageError, VerificationError
@@ -155,6 +156,9 @@ def _collect(
     for each in kept:
         if (target / each).exists():
             shutil.copyfile(target / each, folder / each)
+    report = report_beside(folder)
+    report["onnx"].pop("folder", None)  # of somebody's disk
+    (folder / MARK).write_text(json_text(report), encoding="utf-8")
     return deployed
 
 

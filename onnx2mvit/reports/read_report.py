@@ -19,7 +19,7 @@ def read_report(path: Path) -> dict[str, Any]:
     with reading(path, "a report of a conversion"):
         report = json.loads(path.read_text(encoding="utf-8"))
         onnx, traced = report["onnx"], report["sizes"]["traced"]
-        texts = onnx["file"], onnx["sha256"], onnx["weights"]
+        texts = onnx["file"], onnx["sha256"], onnx["weights"], onnx.get("folder", "")
         texts += tuple(block["path"] for block in report["blocks"])
         texts += tuple(onnx.get("outputs", ()))
         if not all(isinstance(each, str) for each in texts):

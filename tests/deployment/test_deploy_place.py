@@ -55,6 +55,21 @@ def test_the_same_target_is_deployed_again_from_wherever(
     assert report["target"] == "../../first/net"
 
 
+def test_the_file_is_found_where_it_was_converted(tmp_path: Path) -> None:
+    made, away, files = (tmp_path / name for name in ("made", "away", "files"))
+    files.mkdir()
+    file = save(model(NETWORK, w=(4, 3, 1, 1), b=(4,)), files, "net.onnx")
+    target = onnx2mvit.convert(file, made / "deep", verify=False).folder
+    assert json.loads((target / "report.json").read_text())["onnx"]["folder"] == "../../../files"
+    found = onnx2mvit.deploy(target, tmp_path / "out", format="onnx", inputs=1)
+    assert found.report["notes"] == []
+    shutil.copytree(made, away / "and" / "farther")  # the file is not where it was, from here
+    moved = onnx2mvit.deploy(
+        away / "and" / "farther" / "deep" / "net", tmp_path / "moved", format="onnx", inputs=1
+    )
+    assert any("no ONNX file" in note for note in moved.report["notes"])
+
+
 def test_another_target_of_that_name_replaces_it_only_by_force(here: Path, run: Run) -> None:
     onnx2mvit.deploy("first/net", format="onnx", inputs=1)
     before = Path("deployed/net_onnx_float32/net.onnx").stat().st_mtime_ns

@@ -16,6 +16,7 @@ from PIL import Image
 import onnx2mvit
 from onnx2mvit.errors import Onnx2mvitError, UsageError, VerificationError
 from onnx2mvit.publishing import publish
+from onnx2mvit.reports import report_beside
 from tests.support.graphs import model, save
 from tests.support.hub_stand_ins import KAGGLE_PORT, Handler, Hub, HuggingFace, Kaggle, served
 
@@ -66,6 +67,8 @@ def test_a_folder_has_the_files_and_a_card_whose_code_runs(converted: Path, tmp_
     assert there == made.files.keys() == {
         "README.md", "report.html", "report.json", "net.keras", "net.py", "net.safetensors",
     }  # fmt: skip
+    assert "folder" in report_beside(converted)["onnx"]  # of a disk that is nobody's business
+    assert "folder" not in report_beside(tmp_path / "net")["onnx"]
     card = (tmp_path / "net" / "README.md").read_text(encoding="utf-8")
     assert card == made.card and made.published
     header = card.split("---\n")[1]
