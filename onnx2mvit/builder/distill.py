@@ -45,7 +45,7 @@ def distill(
             squared differences, as a share of the teacher's squares, are added to the loss.
         temperature: of the softmax over the last axis, whose divergence times its square is the
             loss (section 2 of the paper). None for outputs that are no logits, as boxes or
-            embeddings: then they are compared as those of blocks are.
+            embeddings: then they are compared as those of blocks are, and so is one of one column.
         optimizer: what `compile` takes.
         fit: further arguments of `fit`: `epochs`, `batch_size`, `validation_data`, `callbacks`.
 
@@ -64,8 +64,11 @@ def distill(
     if shapes[0] != shapes[1]:
         raise UsageError("the student gives {}, the teacher {}".format(*shapes))
     ours, theirs = (with_features(model, blocks) for model in (student, teacher))
-    distances = [_softened(temperature) if temperature else _relative] * len(student.outputs)
-    made = _matching(ours, theirs, [*distances, *[_relative] * len(blocks)])
+    distances = [
+        _softened(temperature) if temperature and each.shape[-1] != 1 else _relative
+        for each in student.outputs
+    ]
+    made = _matching(ours, theirs, distances + [_relative] * len(blocks))
     made.compile(optimizer)
     return made.fit(images, **fit)
 

@@ -32,7 +32,8 @@ class Argument(NamedTuple):
 class Signature:
     """The arguments that make sense for a network, and what is checked of them.
 
-    `handed_on` are those that functions of its blocks take, `choice` is about the head.
+    `forwarded` are those that functions of its blocks take, `choice` is about the head, and with
+    `hard_activations` there is one for what stands in the place of SiLU.
     """
 
     def __init__(

@@ -85,6 +85,13 @@ def test_the_loss_is_the_divergence_of_softened_answers_and_the_share_of_blocks(
     assert history.history["loss"] == [pytest.approx(right, rel=1e-4)]
 
 
+def test_an_output_of_one_column_is_no_logits_of_classes() -> None:
+    student, teacher = network("hard_silu", classes=1), network(classes=1)
+    student.set_weights(teacher.get_weights())
+    history = onnx2mvit.distill(student, teacher, images(16, 0), verbose=0)
+    assert history.history["loss"][0] > 1e-6
+
+
 def test_it_takes_what_fit_takes_and_reads_no_labels() -> None:
     student, teacher = pair()
     pixels = images(32, 0)
