@@ -44,6 +44,14 @@ def test_the_tuned_network_recognises_digits_and_so_does_its_litert_file() -> No
 
 
 @pytest.mark.slow
+def test_a_network_with_hard_swish_comes_to_answer_as_its_teacher() -> None:
+    said = shown(run(notebook(FOLDER / "hard_activations.py")))  # asserts that more is as before
+    assert "verdict, with SiLU: passed" in said
+    assert "silu: 34 LOGISTIC, 0 HARD_SWISH" in said
+    assert "hard_silu: 0 LOGISTIC, 34 HARD_SWISH" in said
+
+
+@pytest.mark.slow
 def test_photographs_are_classified_alike_in_every_form() -> None:
     require_lite0()
     said = shown(run(notebook(FOLDER / "classify.py")))
