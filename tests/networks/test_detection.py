@@ -110,13 +110,14 @@ def test_its_heads_are_for_other_classes_or_none(
 
 
 @pytest.mark.parametrize(
-    ("norm_first", "encoder", "decoder", "how"),
+    ("norm_first", "encoder", "decoder"),
     [
-        (False, "TransformerEncoderLayer", "TransformerDecoderLayer", RAW),
-        (True, "TransformerLayer", "PreNormDecoderLayer", LEGACY),
+        (False, "TransformerEncoderLayer", "TransformerDecoderLayer"),
+        (True, "TransformerLayer", "PreNormDecoderLayer"),
     ],
     ids=["after", "before"],
 )
+@pytest.mark.parametrize("how", [LEGACY, pytest.param(RAW, marks=pytest.mark.slow)])
 def test_decoders_answer_as_onnxruntime(
     norm_first: bool, encoder: str, decoder: str, how: Request, tmp_path: Path
 ) -> None:

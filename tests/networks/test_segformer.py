@@ -83,10 +83,11 @@ def test_it_deploys_and_trains(converted: onnx2mvit.Conversion, tmp_path: Path) 
     networks.assert_trains(build(converted.folder, input_shape=(*SIZE, 3)), idle="key/bias")
 
 
-def test_a_backbone_alone_gives_tokens_to_its_classifier(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [LEGACY, pytest.param(DYNAMO, marks=pytest.mark.slow)])
+def test_a_backbone_alone_gives_tokens_to_its_classifier(how: Request, tmp_path: Path) -> None:
     model = PVT()
     randomize(model, 1)
-    result = networks.converted(networks.exported(model.eval(), DYNAMO, tmp_path, SIZE), tmp_path)
+    result = networks.converted(networks.exported(model.eval(), how, tmp_path, SIZE), tmp_path)
     kinds = [block.kind for block in result.blocks]
     assert kinds == ["MixTransformerStage", "ImageToTokens", "TokenClassifier"]
     assert result.blocks[0].activation == "gelu_tanh"

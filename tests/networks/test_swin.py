@@ -111,8 +111,9 @@ def test_sizes_that_windows_do_not_fill_are_refused(
         build(result.folder, input_shape=(None, None, 3))
 
 
+@pytest.mark.parametrize("how", [LEGACY, pytest.param(DYNAMO, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("fill", ["first", "rolled"])
-def test_windows_that_zeros_fill(fill: str, tmp_path: Path) -> None:
+def test_windows_that_zeros_fill(fill: str, how: Request, tmp_path: Path) -> None:
     """As torchvision and timm do; a single column of windows is shifted along itself."""
 
     def at(size: tuple[int, int]) -> torch.nn.Module:
@@ -120,7 +121,7 @@ def test_windows_that_zeros_fill(fill: str, tmp_path: Path) -> None:
         randomize(model, 0)
         return model.eval()
 
-    result = converted_in_blocks(exported(at((40, 16)), DYNAMO, tmp_path, (40, 16)), tmp_path)
+    result = converted_in_blocks(exported(at((40, 16)), how, tmp_path, (40, 16)), tmp_path)
     for size in [(16, 56), (72, 40)]:
         model = build(result.folder, input_shape=(*size, 3))
         assert_answers_alike(model, at(size), size)

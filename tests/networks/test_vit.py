@@ -138,7 +138,7 @@ VARIANTS: dict[str, tuple[Config, Request, list[str], dict[str, Any]]] = {
     ),
     "mean of the patches, quick gelu": (
         Config(prefix=(2,), head="mean", activation=quick_gelu),
-        DYNAMO,
+        LEGACY,
         ["ViTEmbeddings", *LAYERS, "LayerNorm", "TokenClassifier"],
         {"prefix_tokens": 2, "activation": "gelu_sigmoid", "pooling": "mean", "start": 2},
     ),
@@ -150,7 +150,7 @@ VARIANTS: dict[str, tuple[Config, Request, list[str], dict[str, Any]]] = {
     ),
     "distilled, no bias on query, key and value": (
         Config(prefix=(1, 1), head="distilled", qkv_bias=False, activation=gelu_tanh),
-        DYNAMO,
+        LEGACY,
         ["ViTEmbeddings", *LAYERS, "LayerNorm", "DistilledClassifier"],
         {"prefix_tokens": 2, "activation": "gelu_tanh", "num_classes": 7},
     ),
@@ -164,9 +164,11 @@ VARIANTS: dict[str, tuple[Config, Request, list[str], dict[str, Any]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("dynamo", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", VARIANTS)
-def test_a_variant_is_read_off_the_file(name: str, tmp_path: Path) -> None:
+def test_a_variant_is_read_off_the_file(name: str, dynamo: bool, tmp_path: Path) -> None:
     config, request, blocks, expected = VARIANTS[name]
+    request = DYNAMO if dynamo else request
     result = converted(exported(ViT(config), request, tmp_path, config.size), tmp_path)
     assert kinds(result) == blocks
     params: dict[str, Any] = {}
