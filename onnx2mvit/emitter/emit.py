@@ -141,11 +141,19 @@ def _pieces(source: str) -> Iterator[str]:
 
 
 def refuse_leftovers(network: Network) -> None:
-    """Raises UnsupportedError for what cannot be converted: for the node closest to a pattern."""
+    """Raises UnsupportedError for what cannot be converted: for the node closest to a pattern.
+
+    What reads tensors of unknown shape is refused for that, and is not the cause.
+    """
     if not network.refused:
         return
     explainer = Explainer(network.graph, network.patterns)
-    tried = [(explainer.closest(node), node) for node in list(network.refused)[:EXPLAINED]]
+    causes = [
+        node
+        for node in network.refused
+        if all(value is None or value.shape is not None for value in node.inputs)
+    ]
+    tried = [(explainer.closest(node), node) for node in (causes or [*network.refused])[:EXPLAINED]]
     failure, first = max(tried, key=lambda pair: pair[0].fitted if pair[0] is not None else -1)
     named = failure.node if failure is not None else None
     node = named if named is not None and named in network.refused else first

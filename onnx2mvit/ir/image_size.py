@@ -9,6 +9,10 @@ from onnx2mvit.errors import UsageError
 
 ImageSize = tuple[int, int] | Literal["any"]
 SMALLEST, LARGEST = 32, 8192
+# What to do where a file that leaves the size open has numbers of one in it.
+BAKED_IN = (
+    "the file declares images of every size: if it was exported at one, ask for that (--image-size)"
+)
 
 
 # What is added to the size that a network was read at to look at it at others: lengths that are

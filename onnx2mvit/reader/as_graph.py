@@ -63,7 +63,7 @@ def as_graph(model: ir.Model, source: Source) -> Graph:
             position=(position,),
         )
         _check_inputs(converted, graph)
-        check_node(converted)
+        check_node(converted, source.dynamic_size)
         check_attributes(converted)
         refuse_large(node, given)
         graph.add(converted)

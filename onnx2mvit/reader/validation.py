@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from onnx2mvit.errors import MALFORMED, InvalidModelError, UnsupportedError
 from onnx2mvit.ir.graph import Node, Value
+from onnx2mvit.ir.image_size import BAKED_IN
 
 # Their weights are summed up; elsewhere an infinite number may be a bound, or mask a place.
 SUMS = frozenset(
@@ -141,11 +142,15 @@ def check_attributes(node: Node) -> None:
             raise UnsupportedError(f"node {where!r} ({node.op}) has the {name} {value}")
 
 
-def check_node(node: Node) -> None:
-    """Raises InvalidModelError if a node contradicts the shapes around it, and ONNX lets it pass.
+def check_node(node: Node, open_size: bool) -> None:
+    """Looks whether a node contradicts the shapes around it, which ONNX lets pass.
 
     A convolution for another number of channels, an order of axes that is none, or a shape of
-    more or fewer numbers than there are.
+    more or fewer numbers than there are. With `open_size` the file leaves that of images open.
+
+    Raises:
+        InvalidModelError: it does.
+        UnsupportedError: it does at the size that the file is read at.
     """
     shapes = [value.shape if value is not None else None for value in node.inputs]
     complaint = None
@@ -163,6 +168,8 @@ def check_node(node: Node) -> None:
             complaint = f"has the perm {list(perm)[:10]}, which is no order of {rank} axes"
     if complaint is not None:
         where = node.scope or node.name or node.output.name
+        if open_size and node.op == "Reshape":
+            raise UnsupportedError(f"node {where!r} ({node.op}) {complaint}: {BAKED_IN}")
         raise InvalidModelError(f"node {where!r} ({node.op}) {complaint}: export it again")
 
 

@@ -3,8 +3,10 @@
 import ast
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import black
+import numpy as np
 import pytest
 
 from onnx2mvit import inspect
@@ -207,6 +209,30 @@ def test_the_input_may_be_called_like_a_layer_or_not_at_all(tmp_path: Path) -> N
     made.graph.node[0].name = "/stem/conv/Conv"
     text = emit(inspect(save(made, tmp_path)), "net", "test")
     assert 'name="stem_conv_input")' in text
+
+
+BAKED = """g (float[N,3,H,W] x) => (float[N,3,h,w] y) {
+    a = Relu(x)  t = Reshape(a, tokens)  m = Mul(t, places)  size = Shape<start=2>(x)
+    shape = Concat<axis=0>(images, size)  i = Reshape(m, shape)  y = Conv(i, k)
+}"""
+
+
+@pytest.mark.parametrize(
+    ("tokens", "cause"),
+    [([0, 3, 1024], r"\(Reshape\) makes 9,216 numbers of 69,120: "), ([0, 3, -1], r"\(Mul, .*")],
+)
+def test_what_is_of_one_size_in_a_file_that_declares_all_is_the_first_cause(
+    tmp_path: Path, tokens: list[int], cause: str
+) -> None:
+    numbers: dict[str, Any] = {
+        "places": np.ones((1, 3, 1024)),
+        "images": [-1, 3],
+        "k": (3, 3, 3, 3),
+    }
+    file = save(model(BAKED, tokens=tokens, **numbers), tmp_path)
+    assert not inspect(file, size=(32, 32)).refused
+    with pytest.raises(UnsupportedError, match=f"{cause}.*if it was exported at one, ask for"):
+        emit(inspect(file, size=(96, 80)), "net", "0")
 
 
 def test_an_output_that_is_a_constant_is_refused(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from onnx2mvit.ir.graph import Graph, Node, Value
+from onnx2mvit.ir.image_size import BAKED_IN
 from onnx2mvit.ir.layout import Layout, Shape
 from onnx2mvit.matcher.rooted import Array, Mismatch, require
 
@@ -56,9 +57,22 @@ class Operands:
     def output_shape(self) -> Shape:
         """The ONNX shape of the result, or of the first of several."""
         shape = self.node.output.shape
-        require(shape is not None, "its output has no known shape")
+        if shape is None:
+            raise Mismatch(f"its output has no known shape: {self._read()}")
         require(0 not in (shape or ()), "its output is empty")
         return shape or ()
+
+    def _read(self) -> str:
+        """What the node reads, in words, and what to do if its lengths are those of one size."""
+        read = [value for value in self.node.inputs if value is not None]
+        lengths = [
+            value.const.tolist()
+            if value.const is not None and value.const.dtype.kind == "i" and value.const.size < 10
+            else list(value.shape or ())
+            for value in read
+        ]
+        baked = f"; {BAKED_IN}" if self.graph.source.dynamic_size else ""
+        return f"it reads {' and '.join(map(str, lengths))}{baked}"
 
     def const(self, index: int) -> Array:
         """A constant input; Mismatch if it is absent or computed."""
