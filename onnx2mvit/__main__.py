@@ -14,9 +14,11 @@ def command() -> None:
         import gc
 
         from onnx2mvit.base.backend import leave_out_extras
+        from onnx2mvit.base.memory import give_back_at_once
         from onnx2mvit.ending import ending, own_process
 
         own_process()
+        give_back_at_once()
         leave_out_extras()
     except KeyboardInterrupt:  # from here on it is looked after
         print("interrupted", file=sys.stderr, flush=True)

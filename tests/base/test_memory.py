@@ -1,0 +1,129 @@
+"""Memory goes back to the system, and a conversion is bounded by the weights of its file."""
+
+import mmap
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from onnx2mvit.base.memory import let_go
+from tests.support.graphs import model
+
+MIB = 1 << 20
+
+TOUCHED = """
+import mmap, re, sys
+import numpy as np
+from onnx2mvit.base.memory import let_go
+with open(sys.argv[1], "rb") as file:
+    mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+array = np.frombuffer(mapped, np.float32)[1:].reshape(1, -1)
+def resident():
+    return int(re.search(r"RssFile:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
+before = resident()
+array.sum()
+touched = resident()
+let_go([array.T])
+print(touched - before, resident() - before)
+"""
+
+ALLOCATED = """
+import re, sys
+import numpy as np
+from onnx2mvit.base.memory import give_back_at_once
+def resident():
+    return int(re.search(r"VmRSS:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
+give_back_at_once()
+before, kept = resident(), []
+for _ in range(40):  # each between two that stay
+    large, small = np.ones(1 << 20, np.uint8), np.ones(1 << 14, np.uint8)
+    kept.append((large, small))
+full = resident()
+kept = [small for _, small in kept]
+del large
+print(full - before, resident() - before)
+"""
+
+
+def measured(code: str, *arguments: Path) -> tuple[int, int]:
+    """What a process of its own prints: KiB that it takes, and that are left of them."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    taken, left = map(int, printed.split())
+    return taken, left
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what is resident is read from /proc")
+def test_pages_of_a_file_go_back(tmp_path: Path) -> None:
+    np.zeros(16 * MIB, np.float32).tofile(tmp_path / "weights")
+    taken, left = measured(TOUCHED, tmp_path / "weights")
+    assert taken > 60 * 1024
+    assert left < 4 * 1024
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what is resident is read from /proc")
+def test_large_arrays_go_back_from_between_others() -> None:
+    taken, left = measured(ALLOCATED)
+    assert taken > 38 * 1024
+    assert left < 6 * 1024
+
+
+def test_what_is_let_go_is_there_when_it_is_asked_for(tmp_path: Path) -> None:
+    right = np.arange(5000, dtype=np.float32)
+    right.tofile(tmp_path / "weights")
+    with (tmp_path / "weights").open("rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    array, own = np.frombuffer(mapped, np.float32), right.copy()
+    let_go([array, array.reshape(50, 100).T, own, np.frombuffer(right.tobytes(), np.float32)])
+    assert np.array_equal(array, right)
+    assert np.array_equal(own, right)
+
+
+LAYERS, WIDTH, TOKENS = 12, 2048, 4
+# onnxruntime and Keras have the weights once each; TensorFlow with its libraries is the rest.
+MOST = 3.5
+
+PEAK = """
+import resource, sys
+sys.argv[0] = "onnx2mvit"
+try:
+    from onnx2mvit.__main__ import command
+    command()
+except SystemExit as end:
+    assert not end.code, end.code
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def large_file(folder: Path) -> tuple[Path, int]:
+    """Residual linear layers with external data, and how many bytes their weights have."""
+    nodes, x = [], "x"
+    weights: dict[str, Any] = {}
+    rng = np.random.default_rng(0)
+    for n in range(LAYERS):
+        up, down = rng.standard_normal((2, WIDTH * 4 * WIDTH), np.float32) / WIDTH**0.5
+        weights |= {f"u{n}": up.reshape(WIDTH, -1), f"d{n}": down.reshape(-1, WIDTH) / 8}
+        nodes.append(f"a{n} = MatMul({x}, u{n}) b{n} = Tanh(a{n}) c{n} = MatMul(b{n}, d{n})")
+        nodes.append(f"x{n} = Add({x}, c{n})")
+        x = f"x{n}"
+    shape = f"float[N,{TOKENS},{WIDTH}]"
+    made = model(f"g ({shape} x) => ({shape} y) {{ {' '.join(nodes)} y = Relu({x}) }}", **weights)
+    path = folder / "large.onnx"
+    onnx.save(made, path, save_as_external_data=True, location="large.data")
+    return path, sum(array.nbytes for array in weights.values())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere ru_maxrss has other units")
+def test_a_large_file_converts_within_a_multiple_of_its_weights(tmp_path: Path) -> None:
+    """With the proof, in the process of the command: nothing has the weights but who needs them."""
+    path, size = large_file(tmp_path)
+    command = [sys.executable, "-c", PEAK, "convert", str(path), "-o", str(tmp_path), "-q"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    peak = 1024 * int(done.stdout.split()[-1])
+    assert peak < MOST * size, f"{peak / size:.2f} times its weights"
