@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import onnx
 
 from onnx2mvit.base.arguments import check_arguments
 from onnx2mvit.base.json_text import json_text
+from onnx2mvit.base.memory import let_go
 from onnx2mvit.base.output import MARK, whole_folder
 from onnx2mvit.base.user_files import seen_from
 from onnx2mvit.builder import (
@@ -65,6 +66,7 @@ from onnx2mvit.version import __version__
 if TYPE_CHECKING:
     import keras
 
+ALONE = 1 << 29  # bytes of weights from which on onnxruntime answers before the model is made
 Progress = Callable[[str], None]
 
 
@@ -187,8 +189,11 @@ def convert(
     target = Path(output) / name
     older = (f"{name}.blocks.onnx", NODE_DATA, FOLDER)
     with whole_folder(target, older=older) as work, ThreadPoolExecutor(1) as meanwhile:
-        # onnxruntime answers while Keras is imported and the model is made.
+        # onnxruntime answers while Keras is imported and the model is made, of small networks: each
+        # has a copy of the weights.
         answers = meanwhile.submit(run_reference, path, network, images, inputs) if verify else None
+        if answers is not None and _bytes_of(network) > ALONE:
+            wait([answers])
         whole = _write(work, name, source, network, stages, image_size, own_form)
         verification, others = None, []
         if answers is not None:
@@ -268,6 +273,10 @@ def verify(
     return result
 
 
+def _bytes_of(network: Network) -> int:
+    return sum(array.nbytes for array in block_weights(network.blocks).values())
+
+
 def _write(
     work: Path,
     name: str,
@@ -283,6 +292,7 @@ def _write(
     metadata = {"source": origin.file, "sha256": origin.sha256, "weights": origin.weights}
     weights = block_weights(network.blocks)
     save_weights(weights, work / f"{name}.safetensors", metadata)
+    let_go(weights.values())  # from here on they are the model's
     fits = single_operators_fit(network, image_size)
     with stages("build"), fits, building(network.patterns):
         model = build(work, name, **own_form)

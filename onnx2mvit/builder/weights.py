@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import safetensors.numpy
 
+from onnx2mvit.base.memory import let_go
 from onnx2mvit.errors import InvalidModelError
 from onnx2mvit.ir.block import Block
 
@@ -24,9 +25,9 @@ Arrays = dict[str, np.ndarray[Any, Any]]
 
 
 def block_weights(blocks: Iterable[Block]) -> Arrays:
-    """All tensors of these block trees, in Keras's layout."""
+    """All tensors of these block trees, in Keras's layout and float32; views where that can be."""
     return {
-        f"{leaf.path}/{name}": np.ascontiguousarray(array, dtype=np.float32)
+        f"{leaf.path}/{name}": np.asarray(array, dtype=np.float32)
         for top in blocks
         for leaf in top.walk()
         for name, array in leaf.weights.items()
@@ -35,7 +36,8 @@ def block_weights(blocks: Iterable[Block]) -> Arrays:
 
 def save_weights(weights: Arrays, path: Path, metadata: dict[str, str]) -> None:
     """Writes a safetensors file of `weights` by path, with `metadata` as its texts."""
-    safetensors.numpy.save_file(weights, path, metadata=metadata)
+    whole = {name: np.ascontiguousarray(array) for name, array in weights.items()}
+    safetensors.numpy.save_file(whole, path, metadata=metadata)
 
 
 def variables_by_path(model: keras.Model, inside: str = "") -> Iterator[tuple[str, Any]]:
@@ -53,18 +55,28 @@ def variables_by_path(model: keras.Model, inside: str = "") -> Iterator[tuple[st
 
 def weights_by_path(model: keras.Model) -> Arrays:
     """The values of all weights of a model and of the models in it."""
+    return dict(_values_by_path(model))
+
+
+def _values_by_path(model: keras.Model) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
     from keras import ops
 
-    return {path: ops.convert_to_numpy(variable) for path, variable in variables_by_path(model)}
+    for path, variable in variables_by_path(model):
+        yield path, ops.convert_to_numpy(variable)
 
 
 def other_weights(model: keras.Model, arrays: Arrays) -> Arrays:
-    """The weights that a model has in other values than these, to the last place, by path."""
-    return {
-        path: array
-        for path, array in weights_by_path(model).items()
-        if path in arrays and not np.array_equal(array, arrays[path], equal_nan=True)
-    }
+    """The weights that a model has in other values than these, to the last place, by path.
+
+    They are compared one at a time: all at once they would take the memory of a second model.
+    """
+    others = {}
+    for path, array in _values_by_path(model):
+        if path in arrays:
+            if not np.array_equal(array, arrays[path], equal_nan=True):
+                others[path] = array
+            let_go([arrays[path]])
+    return others
 
 
 def check_weights(model: keras.Model, arrays: Arrays, origin: str) -> None:
