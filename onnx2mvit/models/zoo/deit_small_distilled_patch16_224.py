@@ -304,6 +304,6 @@ def load_weights(model, file, fresh=()):
         if entry["shape"] != list(variable.shape):
             shapes = f"has shape {list(variable.shape)} here, {entry['shape']} there"
             raise ValueError(f"{file} does not fit the model: {path} {shapes}")
-        begin, end = entry["data_offsets"]
-        array = np.frombuffer(bytes(data[start + begin : start + end]), "<f4")
+        begin, size = start + entry["data_offsets"][0], int(np.prod(variable.shape))
+        array = np.fromfile(file, "<f4", size, offset=begin)
         variable.assign(array.reshape(variable.shape))
