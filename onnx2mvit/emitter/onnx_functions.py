@@ -22,14 +22,21 @@ from onnx2mvit.lifter.naming import safe
 
 DOMAIN = "onnx2mvit"
 IR_VERSION = 10  # functions are from 8 on
+LARGE = 1 << 16  # bytes of a tensor that may be kept outside of a model
 
 Array = np.ndarray[Any, Any]
 
 
-def block_model(network: Network) -> onnx.ModelProto:
+def block_model(network: Network, outside: dict[str, Array] | None = None) -> onnx.ModelProto:
     """The network as a model in ONNX, at the shapes that the file was read at (batch and size).
 
     Every block at the top is one node that calls a function; those in it are called by that.
+
+    Args:
+        network: as it was lowered.
+        outside: gets the weights of `LARGE` bytes and more by name, in the shape and dtype that
+            they have in the file, instead of the model, which then only refers to them: it would
+            copy them several times.
     """
     graph = network.graph
     library = Library(graph.source.operators)
@@ -46,7 +53,7 @@ def block_model(network: Network) -> onnx.ModelProto:
         safe(graph.source.file),
         [_info(value, value.name) for value in graph.inputs],
         [_info(v, name) for v, name in zip(graph.outputs, graph.output_names, strict=True)],
-        [numpy_helper.from_array(array, name) for name, array in body.constants.items()],
+        [_tensor(array, name, outside) for name, array in body.constants.items()],
     )
     return helper.make_model(
         made,
@@ -55,6 +62,16 @@ def block_model(network: Network) -> onnx.ModelProto:
         ir_version=IR_VERSION,
         producer_name="onnx2mvit",
     )
+
+
+def _tensor(array: Array, name: str, outside: dict[str, Array] | None) -> onnx.TensorProto:
+    if outside is None or array.nbytes < LARGE:
+        return numpy_helper.from_array(array, name)
+    outside[name] = array
+    kind, place = helper.np_dtype_to_tensor_dtype(array.dtype), onnx.TensorProto.EXTERNAL
+    made = onnx.TensorProto(name=name, data_type=kind, dims=array.shape, data_location=place)
+    made.external_data.add(key="location", value=name)
+    return made
 
 
 def _info(value: Value, name: str) -> onnx.ValueInfoProto:

@@ -5,9 +5,10 @@ It is imported when the first session is made: what runs nothing need not wait f
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,7 @@ from onnx2mvit.runtimes.runner import Array, Inputs, Outputs, by_name
 if TYPE_CHECKING:
     import onnxruntime
 
+NONE: Mapping[str, Array] = MappingProxyType({})
 FLOATS = {"tensor(float16)": np.float16, "tensor(double)": np.float64}  # beside float32
 
 
@@ -44,6 +46,7 @@ class OnnxRuntimeRunner:
         optimized: bool = True,
         arena: bool = False,
         threads: int = 0,
+        weights: Mapping[str, Array] = NONE,
     ) -> None:
         """Loads the model.
 
@@ -56,6 +59,7 @@ class OnnxRuntimeRunner:
             optimized: False for the nodes one by one, as they stand in the file.
             arena: keeps memory between calls, which is faster, and holds every inner tensor twice.
             threads: for each node; 0 leaves it to onnxruntime.
+            weights: those that the content of a file refers to as external, by name.
 
         Raises:
             InvalidModelError: onnxruntime cannot load it.
@@ -65,6 +69,9 @@ class OnnxRuntimeRunner:
         options = onnxruntime.SessionOptions()
         options.enable_cpu_mem_arena = arena
         options.intra_op_num_threads = threads
+        options.add_external_initializers(
+            list(weights), [onnxruntime.OrtValue.ortvalue_from_numpy(w) for w in weights.values()]
+        )
         if not optimized:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         source: str | bytes = model if isinstance(model, bytes) else str(model)
