@@ -64,11 +64,17 @@ def reference_outputs(
     file = InBatches(session, network.file_batch, axes)
     starts = range(0, whole, step)
     answers = [file(rows(inputs, axes, slice(start, start + step))) for start in starts]
+    del session, file  # the blocks have the same weights
     # The blocks are run on as many images as the graph was read for.
     read_for = max(network.graph.batch_size or 1, step)
     reference = ReferenceOutputs(inputs, axes, whole, description, step, answers, {})
     rewrite = check_rewrite(network, *reference.part(0, min(read_for, whole)))
     return replace(reference, rewrite=rewrite)
+
+
+def bytes_of_image(value: Value) -> int:
+    """How many bytes a tensor has for each image, in float32."""
+    return 4 * math.prod((value.shape or ())[1:])
 
 
 class ReferenceTensors:
@@ -99,7 +105,7 @@ class ReferenceTensors:
                 self.names.append([])
             for value in inside:
                 if value.name in known and value not in self.piece:
-                    held += 4 * self.count * math.prod((value.shape or ())[1:])
+                    held += self.count * bytes_of_image(value)
                     self.piece[value] = len(self.names) - 1
                     self.names[-1].append(value.name)
         self.now: int | None = None

@@ -27,7 +27,11 @@ from onnx2mvit.runtimes.tolerances import OF_PRECISION
 from onnx2mvit.verifier.checkpoints import CheckedModel, Checkpoint
 from onnx2mvit.verifier.float64 import judge
 from onnx2mvit.verifier.judgement import Doubt, Judgement
-from onnx2mvit.verifier.reference_outputs import ReferenceOutputs, ReferenceTensors
+from onnx2mvit.verifier.reference_outputs import (
+    ReferenceOutputs,
+    ReferenceTensors,
+    bytes_of_image,
+)
 from onnx2mvit.verifier.sub_model import SubModel, first_divergence, sub_model_before
 from onnx2mvit.verifier.verification import Verification, proves_little
 
@@ -36,6 +40,8 @@ if TYPE_CHECKING:
 
 LOOKED_INTO = 2  # so many of the images are looked at inside of the network
 BATCH = 4  # so many are answered at once in the end, since they must not see each other
+# Bytes of tensors inside of the network that onnxruntime and Keras may hold for images at once.
+HELD, HELD_BY_KERAS = 128 * 2**20, 384 * 2**20
 
 SHOWN = 3  # of the weights that are others
 
@@ -75,9 +81,9 @@ def verify_model(
         inputs, answers = reference.part(start, images)
         return proof.inside(checked, ReferenceTensors(session, network, inputs), start, answers)
 
-    # One by one they are looked at where something is too far off, to say in which of them, and
-    # where images that are answered at once see each other.
-    alone = bool(proof.missed) or network.batch is not None
+    # One by one they are looked at where something is too far off, to say in which of them, where
+    # images that are answered at once see each other, and where their tensors are large.
+    alone = bool(proof.missed) or network.batch is not None or LOOKED_INTO * proof.size > HELD
     if alone or not look(0, starts[-1] + reference.step):
         for start in sorted({*starts, *proof.missed}):
             look(start, reference.step)
@@ -111,6 +117,7 @@ class _Proof:
         self.network, self.reference, self.tolerance = network, reference, tolerance
         self.blocks = _borders(network)
         self.borders = {value: Comparison() for value in self.blocks}
+        self.size = sum(map(bytes_of_image, self.blocks))  # of all of them
         masks = mask_outputs(network)
         self.outputs = {
             name: Comparison(answers=True, pixels=1 if name in masks else None)
@@ -170,7 +177,8 @@ class _Proof:
             UnsupportedError: Keras's backend cannot run the model.
         """
         reference, run = self.reference, as_the_file(model, self.network)
-        at_once = min(self.network.batch or BATCH, reference.count)
+        fitting = max(2, min(BATCH, HELD_BY_KERAS // max(self.size, 1)))
+        at_once = min(self.network.batch or fitting, reference.count)
         for first in range(0, reference.count, at_once):
             count = min(at_once, reference.count - first)
             try:
