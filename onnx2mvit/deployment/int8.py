@@ -45,16 +45,16 @@ def quantize(
         UnsupportedError: nothing in the network can be in int8.
         UsageError: a block that is to stay in float32 is not there, or all are.
     """
-    groups = by_block(_quantizable(content), blocks)
+    groups = by_block(quantizable(content), blocks)
 
     def quantized(members: Sequence[Operator]) -> Runner:
-        return LiteRTRunner(_quantized(content, members))
+        return LiteRTRunner(quantized_file(content, members))
 
     choice = chosen(groups, quantized, interface, inputs, progress, wanted)
-    return _quantized(content, choice.members), choice
+    return quantized_file(content, choice.members), choice
 
 
-def _quantizable(content: bytes) -> list[Operator]:
+def quantizable(content: bytes) -> list[Operator]:
     """The operators of a kind in TAKEN that have constant weights."""
     tools = optional("ai_edge_litert.tools.flatbuffer_utils")
     scopes = optional("ai_edge_quantizer.utils.tfl_flatbuffer_utils")
@@ -74,7 +74,8 @@ def _quantizable(content: bytes) -> list[Operator]:
     return found
 
 
-def _quantized(content: bytes, members: Sequence[Operator]) -> bytes:
+def quantized_file(content: bytes, members: Sequence[Operator]) -> bytes:
+    """A float32 LiteRT file with these operators of it in int8."""
     if not members:
         return content
     quantizer = optional("ai_edge_quantizer.quantizer")

@@ -67,16 +67,16 @@ def int8_answers(
         pytest.importorskip(package)
     from onnx2mvit.deployment import describe_model
     from onnx2mvit.deployment.choice import by_block
-    from onnx2mvit.deployment.int8 import _quantizable, _quantized
+    from onnx2mvit.deployment.int8 import quantizable, quantized_file
     from onnx2mvit.deployment.litert import litert_model
     from onnx2mvit.runtimes import LiteRTRunner
 
     interface = describe_model(model, 1, None)
     content = litert_model(model, interface)
-    groups = by_block(_quantizable(content), [layer.name for layer in model.layers])
+    groups = by_block(quantizable(content), [layer.name for layer in model.layers])
     members = [each for block in groups if block not in floating for each in groups[block]]
     found: dict[str, Array] = interface.run(
-        LiteRTRunner(_quantized(content, members)), {"image": pixels}
+        LiteRTRunner(quantized_file(content, members)), {"image": pixels}
     )
     return found
 
