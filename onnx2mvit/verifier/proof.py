@@ -119,8 +119,9 @@ def load_traced(
         model = at_size(model, target, network.traced_size, **own)
     if lacks_silu(model, network):
         raise UsageError(
-            f"{target} has no SiLU, as the file has, and is another function: give the folder that "
-            "`convert --hard-activations` wrote, which is compared with the file's own SiLU"
+            f"{target} has another function in the place of the file's SiLU, and is not compared "
+            "with it: `onnx2mvit verify` takes the folder that `convert --hard-activations` wrote, "
+            "and compares what it is with SiLU"
         )
     ours = [tensor.shape for tensor in model.inputs]
     theirs = [_shape(network, value) for value in network.graph.inputs]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import onnx2mvit
-from onnx2mvit.builder import activations_of, build
+from onnx2mvit.builder import activations_of, build, import_module
 from onnx2mvit.builder.layers import layers_by_path
 from onnx2mvit.builder.weights import variables_by_path
 from onnx2mvit.emitter import emit
@@ -18,6 +18,7 @@ from tests.support import torch_mobilevit
 from tests.support.command_line import exit_code
 from tests.support.graphs import model, save
 from tests.support.networks import exported
+from tests.support.skeletons import FOLDER, fill
 
 pytestmark = pytest.mark.xdist_group("hard-activations")
 
@@ -25,6 +26,16 @@ SINGLE = """g (float[N,3,8,8] x) => (float[N,3] y) {
     s = Sigmoid(x)  a = Mul(s, x)  g = Swish(a)  w = Swish<alpha=2.0>(g)
     r = Relu(w)  y = ReduceMean<keepdims=0>(r, axes)
 }"""
+
+
+FAMILIES = (  # that have SiLU, each in a way of its own
+    "cvnets-ssd-mobilevit_s.dynamo",
+    "hf-mobilevitv2_050.dynamo.dynb",
+    "timm-coatnet_rmlp_nano_rw_224.dynamo.raw.dynb",
+    "timm-efficientnet_b0.legacy17.bn.dynb",
+    "timm-maxvit_rmlp_pico_rw_256.legacy17.bn.dynb",
+    "timm-rexnet_100.dynamo.raw.dynb",
+)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +91,7 @@ def test_the_proof_is_of_the_files_own_and_the_report_says_how_far_the_other_is(
     assert "with SiLU; this one has hard swish" in repr(swapped)
     assert "Not the function of the file" in (swapped.folder / "report.html").read_text()
     assert onnx2mvit.verify(file, swapped.folder, inputs=1).passed
-    with pytest.raises(UsageError, match="has no SiLU, as the file has"):
+    with pytest.raises(UsageError, match="another function in the place of the file's SiLU"):
         onnx2mvit.verify(file, swapped.source.with_suffix(".keras"))
 
 
@@ -105,6 +116,16 @@ def test_a_module_that_was_not_asked_for_it_has_no_such_argument(file: Path) -> 
 
 def model_function(source: str) -> str:
     return source[source.index("def net(") :]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILIES)
+def test_no_family_keeps_a_silu(name: str, tmp_path: Path) -> None:
+    network = onnx2mvit.inspect(fill(FOLDER / f"{name}.onnx.xz", tmp_path))
+    module = tmp_path / "net.py"
+    module.write_text(emit(network, "net", "0", hard_activations=True), encoding="utf-8")
+    found = activations_of(import_module(module).net(weights=None))
+    assert found["hard_silu"] > 10 and found["silu"] == 0
 
 
 def test_single_operators_are_swapped_and_other_functions_stay(tmp_path: Path) -> None:
