@@ -58,6 +58,11 @@ Array = np.ndarray[Any, Any]
 # So much more than one rounding of what it reads may Keras lose in float32 in a layer that adds up
 # many numbers; what flushes tiny numbers to zero, or overflows, loses a thousand times that.
 MANY_ROUNDINGS = 1e4
+INT64 = np.iinfo(np.int64)
+TURNS_ROUND = (
+    "integers grow beyond what 64 bits hold, where onnxruntime's stay at the largest and those of "
+    "Keras turn round: the model is right for smaller ones alone"
+)
 
 
 def judge(path: Path, network: Network, model: keras.Model, doubts: Sequence[Doubt]) -> Judgement:
@@ -72,7 +77,8 @@ def judge(path: Path, network: Network, model: keras.Model, doubts: Sequence[Dou
             distances = [each for doubt in doubts for each in both.distances(doubt)]
     except Exception as error:  # of either runtime: then nothing is shown
         return Judgement("unknown", f"no float64 answer can be had: {one_line(error)}")
-    return Judgement("right", _words(distances), distances, both.settled)
+    words = _words(distances) + (f"; {TURNS_ROUND}" if both.turns_round else "")
+    return Judgement("right", words, distances, both.settled)
 
 
 def _words(distances: Sequence[Distance]) -> str:
@@ -97,6 +103,7 @@ class _Both:
         self.file = Float64Runner(path, inner, network.graph.source.outputs)
         self.tolerance = OF_PRECISION[network.graph.source.precision]
         self.settled: dict[int, dict[str, tuple[Array, Array]]] = {}
+        self.turns_round = False
 
     @cached_property
     def model(self) -> keras.Model:
@@ -259,6 +266,9 @@ class _Both:
     def _distance(self, name: str, theirs: Array, ours: Array, answer: Array) -> Distance:
         if has_nan([theirs, ours, answer]):
             theirs, answer, ours = settled(theirs, answer, self.tolerance, ours)
+        if theirs.dtype == ours.dtype == np.int64 and theirs.shape == ours.shape:
+            ends = (theirs == INT64.max) | (theirs == INT64.min)
+            self.turns_round |= bool((ends & (ours != theirs)).any())
         pair = (Comparison().add(each, answer).max_rel_error for each in (theirs, ours))
         return Distance(name, *pair)
 

@@ -11,7 +11,7 @@ import onnx2mvit
 from onnx2mvit.builder import build
 from onnx2mvit.ir.network import Network
 from onnx2mvit.runtimes import OnnxRuntimeRunner, structured_images
-from onnx2mvit.verifier.float64 import judge
+from onnx2mvit.verifier.float64 import TURNS_ROUND, judge
 from onnx2mvit.verifier.judgement import Doubt
 from onnx2mvit.verifier.reference_outputs import (
     ReferenceOutputs,
@@ -250,3 +250,13 @@ def test_a_scale_before_a_mask_is_seen_though_the_mask_is_the_same(tmp_path: Pat
     assert found.max_abs_error == 0  # of the mask
     assert not found.passed and found.float64 is not None
     assert found.float64["verdict"] == "wrong"
+
+
+BEYOND_64_BITS = """g (float[N,3,8,8] x) => (int64[N,3] y) {
+    a = Mul(x, large)  c = Cast<to=7>(a)  y = ReduceSum<keepdims=0>(c, axes) }"""
+
+
+def test_integers_beyond_what_their_type_holds_are_told(tmp_path: Path) -> None:
+    file = save(model(BEYOND_64_BITS, large=np.float32(2e16), axes=[2, 3]), tmp_path)
+    judged = onnx2mvit.convert(file, tmp_path, inputs=4).report["verification"]["float64"]
+    assert judged["words"].endswith(TURNS_ROUND)
