@@ -6,6 +6,7 @@ of its passes; `rules` bring what exporters write differently to one spelling.
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -35,6 +36,8 @@ from onnx2mvit.reader.simplify import simplify
 from onnx2mvit.reader.validation import check_data, check_operators, check_text
 
 __all__ = ["graph_of", "read"]
+
+LARGE = 1 << 26  # bytes of a file, which are looked after when it is read
 
 
 @collector_paused()
@@ -82,6 +85,9 @@ def read(
         make_concrete(again, path, size, TRACE_BATCH + 1)
         refuse_counted(graph, graph_of(again, source, rules, batch))
     graph.channel_axes = {v: channels[v.name] for v in graph.inputs if v.name in channels}
+    del model
+    if path.stat().st_size > LARGE:
+        gc.collect()  # it is one large cycle, with all that the file holds
     wanted = given_preprocessing(preprocessing, source.preprocessing)
     graph.source = replace(graph.source, preprocessing=without_leading(graph, wanted))
     return graph
