@@ -68,8 +68,19 @@ def _tensor(array: Array, name: str, outside: dict[str, Array] | None) -> onnx.T
     if outside is None or array.nbytes < LARGE:
         return numpy_helper.from_array(array, name)
     outside[name] = array
-    kind, place = helper.np_dtype_to_tensor_dtype(array.dtype), onnx.TensorProto.EXTERNAL
-    made = onnx.TensorProto(name=name, data_type=kind, dims=array.shape, data_location=place)
+    return reference_to(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+
+
+def reference_to(name: str, kind: int, shape: Sequence[int]) -> onnx.TensorProto:
+    """A tensor of a model whose data a session gets beside the model.
+
+    Args:
+        name: of the tensor.
+        kind: its dtype, as ONNX numbers them.
+        shape: its lengths, in the file's order of axes.
+    """
+    place = onnx.TensorProto.EXTERNAL
+    made = onnx.TensorProto(name=name, data_type=kind, dims=shape, data_location=place)
     made.external_data.add(key="location", value=name)
     return made
 

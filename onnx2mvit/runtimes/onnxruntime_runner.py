@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
+from onnx import numpy_helper
 
 from onnx2mvit.base.output import temporary_folder
 from onnx2mvit.base.quiet import one_line
+from onnx2mvit.emitter.onnx_functions import LARGE, reference_to
 from onnx2mvit.errors import InvalidModelError
 from onnx2mvit.reader.cut import cut
 from onnx2mvit.runtimes.exact_means import exact_means
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     import onnxruntime
 
 NONE: Mapping[str, Array] = MappingProxyType({})
+PLAIN = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16)
 FLOATS = {"tensor(float16)": np.float16, "tensor(double)": np.float64}  # beside float32
 
 
@@ -69,9 +72,6 @@ class OnnxRuntimeRunner:
         options = onnxruntime.SessionOptions()
         options.enable_cpu_mem_arena = arena
         options.intra_op_num_threads = threads
-        options.add_external_initializers(
-            list(weights), [onnxruntime.OrtValue.ortvalue_from_numpy(w) for w in weights.values()]
-        )
         if not optimized:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         source: str | bytes = model if isinstance(model, bytes) else str(model)
@@ -92,7 +92,12 @@ class OnnxRuntimeRunner:
                 exact_means(proto)
             if any_size:
                 _forget_sizes(proto)
+            weights = _taken_out(proto)
             source = proto.SerializeToString()
+            del proto
+        options.add_external_initializers(
+            list(weights), [onnxruntime.OrtValue.ortvalue_from_numpy(w) for w in weights.values()]
+        )
         self.session = _session(source, options, "the model" if isinstance(model, bytes) else model)
         self.inputs = [each.name for each in self.session.get_inputs()]
         self.outputs = [each.name for each in self.session.get_outputs()]
@@ -121,6 +126,17 @@ class OnnxRuntimeRunner:
         with _failures_said("fails on the file"):
             answers = self.session.run(list(names), feed)
         return dict(zip(names, map(_as_float32, answers), strict=True))
+
+
+def _taken_out(proto: onnx.ModelProto) -> dict[str, Array]:
+    """Takes the large weights that lie in a model out of it: it and onnxruntime would copy them."""
+    taken = {}
+    for number, tensor in enumerate(proto.graph.initializer):
+        if tensor.data_type in PLAIN and len(tensor.raw_data) >= LARGE:
+            taken[tensor.name] = numpy_helper.to_array(tensor)
+            tensor = reference_to(tensor.name, tensor.data_type, tensor.dims)
+            proto.graph.initializer[number].CopyFrom(tensor)
+    return taken
 
 
 def _forget_sizes(proto: onnx.ModelProto) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import onnx
 import pytest
 
 from onnx2mvit import inspect
@@ -16,7 +17,7 @@ from onnx2mvit.runtimes import (
     keras_inputs,
 )
 from onnx2mvit.runtimes.runner import Array, InBatches, Inputs, Outputs
-from tests.support.graphs import model, save
+from tests.support.graphs import model, save, with_tensors
 
 # Channels are told from places: y is x's channels, scaled, and m their means.
 NET = """g (float[{batch},3,8,6] x) => (float[{batch},3,8,6] y, float[{batch},3] m) {{
@@ -117,3 +118,22 @@ def test_inner_tensors_are_given_by_name_and_unknown_ones_left_out(tmp_path: Pat
     assert list(runner(x)) == ["y", "a"]
     (a,) = runner.tensors(x, ["a"]).values()
     assert (a == -1).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+@pytest.mark.parametrize("apart", [False, True])
+def test_large_weights_are_beside_the_model_that_is_run(
+    tmp_path: Path, dtype: type[np.floating], apart: bool
+) -> None:
+    """As they stand in the file, in it or in one of their own; small ones stay where they are."""
+    kind = {np.float32: "float", np.float64: "double", np.float16: "float16"}[dtype]
+    large = np.random.default_rng(0).normal(size=(256, 256)).astype(dtype)
+    nodes = "a = MatMul(x, large) y = Add(a, small)"
+    body = f"g ({kind}[N,256] x) => ({kind}[N,256] y) {{ {nodes} }}"
+    made = with_tensors(body, large=large, small=np.full(256, 0.5, dtype))
+    path = tmp_path / "model.onnx"
+    onnx.save(made, path, save_as_external_data=apart, location="data", size_threshold=1024)
+    inputs = {"x": np.random.default_rng(1).normal(size=(2, 256)).astype(np.float32)}
+    inner, whole = OnnxRuntimeRunner(path, inner=["a"]), OnnxRuntimeRunner(path)
+    assert np.allclose(inner(inputs)["a"] + 0.5, inner(inputs)["y"], atol=0.05)
+    assert np.array_equal(inner(inputs)["y"], whole(inputs)["y"])
