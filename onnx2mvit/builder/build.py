@@ -149,7 +149,7 @@ def load(target: Path, trust_module: bool = False, **arguments: Any) -> keras.Mo
         if registers and trust_module:
             import_module(source)
         try:
-            model = keras_module.models.load_model(target)
+            model = keras_module.models.load_model(target, compile=False)
         except (TypeError, ValueError) as error:
             if not registers or trust_module:
                 raise

@@ -46,6 +46,14 @@ def deploy(
             help="A block that int8 leaves in float32; may be given again. `none` puts all in int8."
         ),
     ] = None,
+    aware: Annotated[
+        bool,
+        typer.Option(
+            "--aware",
+            help="The model was trained under `quantization_aware`: compare with what it answers "
+            "so. All blocks but those of --float32 are in int8.",
+        ),
+    ] = False,
     images: Annotated[
         Path | None,
         typer.Option(help="Compare on the images of this folder; else those of --calibration."),
@@ -109,6 +117,7 @@ def deploy(
             agreement=agreement,
             holdout=holdout,
             float32=[] if float32 == ["none"] else float32,
+            aware=aware,
             images=images,
             inputs=inputs,
             labels=labels,

@@ -21,11 +21,12 @@ from onnx2mvit.deployment.float64 import judged
 from onnx2mvit.deployment.held_out import apart, proven
 from onnx2mvit.deployment.interface import describe_model, in_keras_layout
 from onnx2mvit.deployment.keras_hub import keras_hub_runner
-from onnx2mvit.deployment.original import Original, find_original, original_of
+from onnx2mvit.deployment.original import Original, as_trained, find_original, original_of
 from onnx2mvit.deployment.request import (
     MARK,
     check,
     check_agreement,
+    check_aware,
     check_float32,
     load_with_report,
     packages,
@@ -87,6 +88,7 @@ def deploy(
     agreement: float | None = None,
     holdout: str | Path | None = None,
     float32: Sequence[str] | None = None,
+    aware: bool = False,
     images: str | Path | None = None,
     inputs: int | None = None,
     labels: str | Path | None = None,
@@ -125,7 +127,9 @@ def deploy(
         holdout: a folder of other images, to prove that and to compare on; by default every second
             one of `calibration` is kept aside.
         float32: the blocks that int8 leaves in float32, by name, in place of those that it would
-            choose: what was left out of `quantization_aware`. An empty list puts all in int8.
+            choose. An empty list puts all in int8.
+        aware: the model was trained under `quantization_aware`, `float32` (by default none) left
+            out: the file is compared with what it answers so, not with the weights unrounded.
         images: a folder of images to compare on; by default `calibration`, or structured ones.
         inputs: how many structured ones.
         labels: a text file with a class a line, which goes into a LiteRT file.
@@ -146,7 +150,9 @@ def deploy(
     check_arguments(locals(), optional=["inputs", "float32"])
     check(format, precision, data_format, image_size)
     check_agreement(agreement, precision, holdout, calibration, images)
+    float32 = [] if aware and float32 is None else float32
     check_float32(float32, precision, agreement)
+    check_aware(aware, format)
     for images_in in (images, calibration, holdout):
         check_folder(images_in)
     target, progress = Path(target), progress or (lambda stage, done, total: None)
@@ -157,7 +163,10 @@ def deploy(
     size = size_of(model, image_size, source)
     interface = describe_model(model, batch or (1 if format == "litert" else None), size, source)
     given = Path(onnx) if onnx is not None else None
-    original = original_of(model, interface, find_original(target, given, source, size))
+    if aware:
+        original = as_trained(model, float32 or ())
+    else:
+        original = original_of(model, interface, find_original(target, given, source, size))
     names = []
     if labels is not None:
         names = labels_in(Path(labels), model.outputs[0].shape[-1], "the model")

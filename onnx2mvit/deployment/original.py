@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnx2mvit.base.user_files import sha256_of
-from onnx2mvit.builder import block_weights, in_float64, lacks_silu, other_weights
+from onnx2mvit.builder import (
+    block_weights,
+    in_float64,
+    lacks_silu,
+    other_weights,
+    quantization_aware,
+)
 from onnx2mvit.deployment.interface import Interface
 from onnx2mvit.errors import UsageError
 from onnx2mvit.reports import how_read
@@ -125,6 +131,18 @@ def original_of(model: keras.Model, interface: Interface, found: Original | None
         (f"compared with the Keras model: {why}",),
         network,
     )
+
+
+def as_trained(model: keras.Model, float32: Sequence[str]) -> Original:
+    """What a model was trained to answer under `quantization_aware`, with these blocks left out."""
+    runner = KerasRunner(model)
+
+    def run(inputs: Inputs) -> Outputs:
+        with quantization_aware(model, float32):
+            return runner(inputs)
+
+    name = "the Keras model under quantization_aware"
+    return Original(name, run, lambda: KerasRunner(in_float64(model)))
 
 
 def _changed(model: keras.Model, network: Network) -> str:

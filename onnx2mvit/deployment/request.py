@@ -95,9 +95,19 @@ def check_float32(float32: Sequence[str] | None, precision: str, agreement: floa
         UsageError: it is so.
     """
     if float32 is not None and precision != "int8":
-        raise UsageError(f"--float32 is for --precision int8, not {precision}")
+        raise UsageError(f"--float32 and --aware are for --precision int8, not {precision}")
     if float32 is not None and agreement is not None:
-        raise UsageError("--agreement seeks the blocks that --float32 names: give one of them")
+        raise UsageError("--agreement seeks what --float32 or --aware say: give one of them")
+
+
+def check_aware(aware: bool, format_: str) -> None:
+    """Refuses formats that do not compute in int8 as `quantization_aware` does.
+
+    Raises:
+        UsageError: it is so.
+    """
+    if aware and format_ != "litert":
+        raise UsageError(f"--aware is for litert: {format_} rounds otherwise than in training")
 
 
 def place(

@@ -142,7 +142,7 @@ def _calibration(job: Job) -> Mapping[str, Array]:
     if job.apart is not None:
         return job.apart.tuned
     inputs, described = job.images(job.calibration, FEW, SEED, FEW)
-    if job.calibration is None:
+    if job.calibration is None and job.wanted.float32 is None:
         job.notes.append(f"what stays in float32 was chosen on {described}, not on real images")
     return inputs
 

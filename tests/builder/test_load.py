@@ -51,6 +51,18 @@ def test_a_module_that_a_model_does_not_need_is_not_run(tmp_path: Path) -> None:
     assert not (tmp_path / "net.ran").exists()
 
 
+def test_a_loss_of_ones_own_that_a_model_was_trained_with_is_not_asked_for(tmp_path: Path) -> None:
+    class Own(keras.losses.Loss):  # type: ignore[misc]  # Keras has no types
+        def call(self, y_true: object, y_pred: object) -> object:
+            return y_pred
+
+    image = keras.Input((4,))
+    model = keras.Model(image, keras.layers.ReLU()(image))
+    model.compile("sgd", Own())
+    model.save(tmp_path / "net.keras")
+    assert load(tmp_path / "net.keras").layers[1].name == model.layers[1].name
+
+
 MODULES = {
     "syntax": "def (:",
     "null": "\0",

@@ -45,8 +45,9 @@ def test_a_file_answers_what_it_was_trained_to(
         ({"float32": ["stem"]}, f"float32 'stem': the blocks for int8 are {CONV}, {HEAD}"),
         ({"float32": [CONV, HEAD]}, "every block is to stay in float32"),
         ({"float32": CONV}, f"float32='{CONV}': give names of blocks"),
-        ({"float32": [], "precision": "float32"}, "--float32 is for --precision int8"),
-        ({"float32": [], "agreement": 0.9, "calibration": "."}, "--agreement seeks the blocks"),
+        ({"float32": [], "precision": "float32"}, "--float32 and --aware are for --precision int8"),
+        ({"aware": True, "agreement": 0.9, "calibration": "."}, "--agreement seeks what --float32"),
+        ({"aware": True, "format": "openvino"}, "--aware is for litert: openvino rounds otherwise"),
     ],
 )
 def test_names_that_make_no_sense_are_one_line(
@@ -63,3 +64,19 @@ def test_the_command_has_the_option(classifier: Path, tmp_path: Path, run: Run) 
     assert '"precision": "float32"' in made.out.partition(HEAD)[2].partition("}")[0]
     made = run("deploy", classifier, *options, "--float32", "none")
     assert made.code == 0 and '"precision": "float32"' not in made.out
+    made = run("deploy", classifier, *options, "--aware")
+    assert made.code == 0 and '"precision": "float32"' not in made.out
+
+
+def test_a_model_that_was_trained_aware_is_compared_with_what_it_answers_so(
+    classifier: Path, tmp_path: Path
+) -> None:
+    """Its float32 form is farther from the file than what it was trained to is."""
+    plain, aware = (
+        onnx2mvit.deploy(classifier, tmp_path, precision="int8", float32=[], inputs=4, aware=aware)
+        for aware in (False, True)
+    )
+    assert aware.passed and aware.comparison.against == "the Keras model under quantization_aware"
+    near, far = aware.comparison.sqnr_db, plain.comparison.sqnr_db
+    assert far is not None and far < 60
+    assert near is None or near > 80
