@@ -16,7 +16,7 @@ from functools import lru_cache
 
 import networkx
 
-from onnx2mvit.emitter.functions import called_model_functions, operator_functions
+from onnx2mvit.emitter.functions import called_model_functions, function_names, operator_functions
 from onnx2mvit.emitter.model_function import RESERVED, ModelFunction
 from onnx2mvit.errors import UnsupportedError, UsageError
 from onnx2mvit.ir.block import BlockType
@@ -27,7 +27,6 @@ from onnx2mvit.lifter.activation import check_silu
 from onnx2mvit.lifter.head import HeadChoice, check_choice, pyramid
 from onnx2mvit.lifter.naming import identifier, relative_names
 from onnx2mvit.matcher.diagnosis import Explainer, sentence
-from onnx2mvit.matcher.registry import builtin_patterns
 from onnx2mvit.reader.cut import advice
 
 EXPLAINED = 60  # of the nodes that no pattern took, so many are looked into for the message
@@ -213,8 +212,7 @@ def refuse_other_sizes(network: Network, image_size: ImageSize | None) -> None:
 def model_name(stem: str) -> str:
     """A file's stem as the name of a Python function: "mobilevit-xs.v2" is "mobilevit_xs_v2"."""
     name = re.sub(r"_+", "_", identifier(stem)).strip("_").lower()
-    taken = {pattern.keras for pattern in builtin_patterns()} | RESERVED
-    if not name or name[0].isdigit() or name in taken:
+    if not name or name[0].isdigit() or name in function_names() | RESERVED:
         name = f"model_{name}".rstrip("_")
     return name
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ast
+import inspect
+import sys
 import textwrap
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
+
+from onnx2mvit.matcher.registry import builtin_patterns
 
 
 @dataclass
@@ -39,10 +43,25 @@ class Function:
 FORWARDED = ("dropout", "classifier_activation", "input_shape")
 
 
+OF_OPERATORS = Path(__file__).parent.parent / "lowering" / "operators" / "_functions.py"
+
+
 def operator_functions(model: str, taken: Container[str]) -> list[str]:
     """The functions of `operators/_functions.py` that the text of a model calls, in order."""
-    file = Path(__file__).parent.parent / "lowering" / "operators" / "_functions.py"
-    return _called(_functions_in(file), model, taken)
+    return _called(_functions_in(OF_OPERATORS), model, taken)
+
+
+@cache
+def function_names() -> frozenset[str]:
+    """The names of all functions that a module may have beside that of the model."""
+    modules = {sys.modules[type(pattern).__module__] for pattern in builtin_patterns()}
+    own = {
+        name
+        for module in modules
+        for name, each in vars(module).items()
+        if inspect.isfunction(each) and each.__module__ == module.__name__
+    }
+    return frozenset({*own, *_functions_in(OF_OPERATORS), *model_functions()})
 
 
 def model_functions() -> dict[str, str]:

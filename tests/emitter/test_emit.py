@@ -146,6 +146,9 @@ def test_layers_for_any_size_are_those_of_the_network(filled: Callable[[str], Pa
         ("class", "model_class"),
         ("round", "model_round"),
         ("unfold", "model_unfold"),
+        ("fmod", "model_fmod"),  # of single operators
+        ("weighted_pixels", "model_weighted_pixels"),  # that functions of patterns call
+        ("scalar", "scalar"),
         ("'; import os; '", "import_os"),
         ("模型", "model"),
     ],
