@@ -14,6 +14,7 @@ import traceback
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -149,8 +150,14 @@ def _load(path: Path) -> ModuleType:
     return module
 
 
+@cache  # looking through all packages takes longer than reading a small file
+def _entry_points(path: tuple[str, ...]) -> importlib.metadata.EntryPoints:
+    """What packages on this search path have for us."""
+    return importlib.metadata.entry_points(group=GROUP)
+
+
 def _installed() -> Iterator[ModuleType]:
-    for entry in importlib.metadata.entry_points(group=GROUP):
+    for entry in _entry_points(tuple(sys.path)):
         package = entry.dist.name if entry.dist is not None else entry.name
         with error_context(entry.value, f"the patterns of the package {package} cannot be loaded"):
             module = entry.load()
