@@ -3,7 +3,7 @@
 In: a folder that `convert` wrote. Out: `keras.Model`. Begin with `build`.
 """
 
-from onnx2mvit.builder.activations import activations_of, lacks_silu
+from onnx2mvit.builder.activations import activations_of, is_swapped
 from onnx2mvit.builder.build import (
     build,
     float64_allowed,
@@ -43,7 +43,7 @@ __all__ = [
     "image_input",
     "import_module",
     "in_float64",
-    "lacks_silu",
+    "is_swapped",
     "load",
     "loading",
     "other_weights",

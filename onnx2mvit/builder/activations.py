@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from onnx2mvit.builder.layers import layers_by_path
-from onnx2mvit.lifter.activation import SILU, has_silu
+from onnx2mvit.lifter.activation import HARD_SWISH, SILU, has_silu
 
 if TYPE_CHECKING:
     import keras
@@ -25,6 +25,7 @@ def activations_of(model: keras.Model) -> Counter[str]:
     return Counter(filter(None, names))
 
 
-def lacks_silu(model: keras.Model, network: Network) -> bool:
-    """Whether a file has SiLU and the model made of it none, but another function in its place."""
-    return has_silu(network) and not activations_of(model)[SILU]
+def is_swapped(model: keras.Model, network: Network) -> bool:
+    """Whether a file has SiLU and the model made of it none, but hard swish."""
+    found = activations_of(model)
+    return has_silu(network) and not found[SILU] and found[HARD_SWISH] > 0

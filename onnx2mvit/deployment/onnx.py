@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
-from onnx2mvit.builder import lacks_silu, weights_by_path
+from onnx2mvit.builder import is_swapped, weights_by_path
 from onnx2mvit.deployment.interface import Interface, Tensor, in_keras_layout
 from onnx2mvit.deployment.tf2onnx import traced_model
 from onnx2mvit.emitter import Port, inference_model
@@ -88,7 +88,7 @@ def _from_network(
         _ports(network, interface.inputs, file.inputs, network.graph.inputs),
         _ports(network, interface.outputs, file.outputs, _outputs(model, network)),
         other_constants(network.blocks, weights_by_path(model)),
-        hard_activations=lacks_silu(model, network),
+        hard_activations=is_swapped(model, network),
     )
     exact_means(made)
     inputs, _ = interface.some_inputs(None, interface.batch or TRIED, seed=0, most=TRIED)

@@ -14,7 +14,7 @@ from onnx2mvit.base.user_files import sha256_of
 from onnx2mvit.builder import (
     block_weights,
     in_float64,
-    lacks_silu,
+    is_swapped,
     other_weights,
     quantization_aware,
 )
@@ -150,7 +150,7 @@ def _changed(model: keras.Model, network: Network) -> str:
     weights = block_weights(network.blocks)
     if changed := other_weights(model, weights):
         return f"{len(changed)} of {len(weights)} weights are not those"
-    if lacks_silu(model, network):
+    if is_swapped(model, network):
         return "its activations are not those"
     graph = network.graph
     ranks = [len(value.shape or ()) for value in graph.outputs]

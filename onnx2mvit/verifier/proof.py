@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from onnx2mvit.builder import at_size, default_size, lacks_silu, load, loading
+from onnx2mvit.builder import at_size, default_size, is_swapped, load, loading
 from onnx2mvit.errors import InvalidModelError, UsageError
 from onnx2mvit.lifter.activation import own_arguments
 from onnx2mvit.runtimes import some_inputs
@@ -111,15 +111,15 @@ def load_traced(
     Raises:
         InvalidModelError: it is not what `convert` wrote.
         UsageError: it is a .keras file for another size, which cannot be built again, or it has
-            another function in the place of SiLU.
+            hard swish in the place of SiLU.
     """
     own = own_arguments(network, hard_activations) if target.is_dir() else {}
     with loading(target):
         model = load(target, trust_module, **own)
         model = at_size(model, target, network.traced_size, **own)
-    if lacks_silu(model, network):
+    if is_swapped(model, network):
         raise UsageError(
-            f"{target} has another function in the place of the file's SiLU, and is not compared "
+            f"{target} has hard swish in the place of the file's SiLU, and is not compared "
             "with it: `onnx2mvit verify` takes the folder that `convert --hard-activations` wrote, "
             "and compares what it is with SiLU"
         )

@@ -91,7 +91,7 @@ def test_the_proof_is_of_the_files_own_and_the_report_says_how_far_the_other_is(
     assert "with SiLU; this one has hard swish" in repr(swapped)
     assert "Not the function of the file" in (swapped.folder / "report.html").read_text()
     assert onnx2mvit.verify(file, swapped.folder, inputs=1).passed
-    with pytest.raises(UsageError, match="another function in the place of the file's SiLU"):
+    with pytest.raises(UsageError, match="hard swish in the place of the file's SiLU"):
         onnx2mvit.verify(file, swapped.source.with_suffix(".keras"))
 
 
