@@ -51,11 +51,21 @@ class _Windows:
 
 
 def _windows(attributes: Attributes, image: Array, kernel: tuple[int, ...]) -> _Windows | None:
-    """None where pads are to be found out, or windows may reach over the end."""
-    if attributes.get("auto_pad", b"NOTSET") != b"NOTSET" or attributes.get("ceil_mode", 0):
-        return None
+    """None where pads are to be found out, or windows may reach over the end.
+
+    One that reaches over all of the image is as large as that, whatever the kernel says: Hugging
+    Face's EfficientNet has its number of channels there.
+    """
     ones = (1,) * len(kernel)
     pads = attributes.get("pads", (0,) * 2 * len(kernel))
+    if attributes.get("ceil_mode", 0):
+        space = image.shape[-len(kernel) :]
+        whole = all(size >= length for size, length in zip(kernel, space, strict=True))
+        if not whole or any(pads) or {*attributes.get("dilations", ones)} != {1}:
+            return None
+        return _Windows(kernel=space, strides=ones, dilations=ones, pads=[(0, 0)] * len(space))
+    if attributes.get("auto_pad", b"NOTSET") != b"NOTSET":
+        return None
     return _Windows(
         kernel=kernel,
         strides=tuple(attributes.get("strides", ones)),

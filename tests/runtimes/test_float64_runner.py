@@ -54,6 +54,17 @@ def test_large_operators_answer_as_the_reference_in_float64(
     np.testing.assert_allclose(found, OnnxRuntimeRunner(file)(IMAGE)["y"], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("pool", ["AveragePool<count_include_pad=1, ", "AveragePool<", "MaxPool<"])
+def test_a_window_far_larger_than_the_image_takes_no_more_memory(tmp_path: Path, pool: str) -> None:
+    """Hugging Face's EfficientNet ends so: the reference makes an image as large as the window."""
+    node = f"{pool}kernel_shape=[30000,30000], strides=[30000,30000], ceil_mode=1>(x)"
+    file = save(model(f"g (float[2,4,7,9] x) => (float[N,C,H,W] y) {{ y = {node} }}"), tmp_path)
+    found = Float64Runner(file)(IMAGE)["y"]
+    expected = IMAGE.max((2, 3)) if pool == "MaxPool<" else IMAGE.mean((2, 3))
+    np.testing.assert_allclose(found[..., 0, 0], expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found, OnnxRuntimeRunner(file)(IMAGE)["y"], rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("opset", [16, 20])
 def test_what_a_grid_samples_is_what_onnxruntime_answers(tmp_path: Path, opset: int) -> None:
     modes = {16: ("bilinear", "nearest", "bicubic"), 20: ("linear", "nearest", "cubic")}[opset]
