@@ -34,7 +34,7 @@ def quantization_aware(model: keras.Model, float32: Sequence[str] = ()) -> Itera
 
         with onnx2mvit.quantization_aware(model):
             model.fit(images, labels)
-        model.save("tuned.keras")  # for onnx2mvit deploy tuned.keras --precision int8
+        model.save("aware.keras")  # onnx2mvit deploy aware.keras --precision int8 --aware
 
     Conv1D, Conv2D, Dense and EinsumDense, those of MultiHeadAttention too, read rounded numbers and
     have rounded kernels; `evaluate` and `predict` tell what the file would answer. The layers
