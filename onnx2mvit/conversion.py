@@ -74,13 +74,20 @@ class Conversion:
                 f"onnxruntime {elsewhere['onnxruntime']}; the model goes by the rule of its blocks "
                 "there"
             )
-        sizes, made = self.report["sizes"], self.report["model"]["input_shape"]
-        if sizes["counted"] and sizes["traced"] != made[1:3]:
+        sizes, made = self.report["sizes"], self.report["model"]["input_shape"][1:3]
+        if sizes["traced"] != made:
             found += [
                 f"{name} counts {', '.join(map(str, places))} from a border of the image at every "
                 "size, as the file does: if that is a share of the height or the width, export the "
                 "network at the size that you need"
                 for name, places in sizes["counted"].items()
+            ]
+            found += [
+                f"{name} makes a map of the size of the image, which the file has as a number: if "
+                f"that means {factor} times the map, the two differ at sides that are no multiple "
+                f"of {factor}"
+                for name, factor in sizes["size_or_factor"].items()
+                if any(side is None or side % factor for side in made)
             ]
         if self.report["onnx"]["dynamic_size"] and self.report["sizes"]["traced"] is None:
             shapes = ", ".join(f"{each['name']} {each['shape']}" for each in self.report["inputs"])

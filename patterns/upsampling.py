@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Value
 from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, require
 
@@ -77,6 +78,13 @@ class ResizeToInput(Pattern):
         require(len(image) == 4, "the network's input is no image")
         require(image[2:] == after, f"it makes {after} pixels, the input has {image[2:]}")
         return corners(m)
+
+    def may_be_factor(self, block: Block) -> int | None:
+        """A file of one size does not tell `size=x.shape[2:]` from `scale_factor=8`."""
+        before, after = ((value.shape or ())[2:] for value in block.operands)
+        factor = after[0] // before[0]
+        whole = factor > 1 and after == tuple(length * factor for length in before)
+        return factor if whole else None
 
 
 def resize_to_input(

@@ -77,6 +77,18 @@ class BlockType:
         """
         return None
 
+    def may_be_factor(self, block: Block) -> int | None:
+        """The factor that a size may be, where a block goes by the image and the file has a number.
+
+        Args:
+            block: one of this kind.
+
+        Returns:
+            By how much it makes a map of the traced size larger; None where the file could not
+            mean that.
+        """
+        return None
+
     @property
     def kind(self) -> str:
         """The name of the block, in the words of its paper."""

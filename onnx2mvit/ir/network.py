@@ -136,6 +136,15 @@ class Network:
         return {name: code.counted for name, code in codes if code is not None and code.counted}
 
     @property
+    def size_or_factor(self) -> dict[str, int]:
+        """The blocks that go by the size of the image, in a file of one, and may go by a factor."""
+        if self.graph.source.dynamic_size:
+            return {}
+        blocks = [block for top in self.blocks for block in top.walk()]
+        found = {block.name: block.pattern.may_be_factor(block) for block in blocks}
+        return {name: factor for name, factor in found.items() if factor is not None}
+
+    @property
     def size_steps(self) -> tuple[int, int]:
         """The numbers of which height and width of images must be multiples, by their windows."""
         steps = (1, 1)

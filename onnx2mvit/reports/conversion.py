@@ -87,6 +87,7 @@ def conversion_report(
             "proven": [traced, *agreeing] if proven and traced else [],
             "by_rule": by_rule(network),
             "counted": {name: list(places) for name, places in network.counted.items()},
+            "size_or_factor": network.size_or_factor,
             "file_elsewhere": elsewhere if network.graph.source.dynamic_size else None,
         },
         "verification": verification.as_dict() if verification is not None else None,

@@ -180,6 +180,35 @@ def test_a_place_that_may_be_a_share_of_the_image_is_told_at_another_size(tmp_pa
     assert not onnx2mvit.inspect(is_open).counted
 
 
+HALF = "p = AveragePool<kernel_shape=[2, 2], strides=[2, 2]>(x)"
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"), [(None, False), ((48, 60), False), ((45, 60), True), ("any", True)]
+)
+def test_a_size_that_may_be_a_factor_is_told_where_they_differ(
+    asked: Any, told: bool, tmp_path: Path
+) -> None:
+    text = f"""g (float[1,3,64,80] x) => (float[1,3,64,80] y) {{
+        {HALF} q = Resize<mode="linear">(p, , , full) y = Tanh(q) }}"""
+    file = save(model(text, full=[1, 3, 64, 80]), tmp_path)
+    made = onnx2mvit.convert(file, tmp_path / "out", verify=False, image_size=asked)
+    assert [*made.report["sizes"]["size_or_factor"].values()] == [2]
+    assert ["no multiple of 2" in each for each in made.warnings] == [True] * told
+
+
+def test_a_size_that_is_no_factor_or_the_images_own_is_not_told(tmp_path: Path) -> None:
+    third = """g (float[1,3,64,80] x) => (float[1,3,64,80] y) {
+        p = AveragePool<kernel_shape=[3, 3], strides=[3, 3]>(x)
+        y = Resize<mode="linear">(p, , , full) }"""
+    own = f"""g (float[1,3,H,W] x) => (float[1,3,H,W] y) {{
+        {HALF} s = Shape(x) y = Resize<mode="linear">(p, , , s) }}"""
+    for text in (third, own):
+        network = onnx2mvit.inspect(save(model(text, full=[1, 3, 64, 80]), tmp_path))
+        assert "ResizeToInput" in {block.kind for block in network.blocks}
+        assert not network.size_or_factor
+
+
 MEAN = "m = ReduceMean(x, hw) d = Sub(x, m) {y} = ReduceSum<keepdims=0>(d, rest)"
 
 
