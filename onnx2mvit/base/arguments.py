@@ -57,17 +57,8 @@ KINDS: dict[str, tuple[Test, str]] = {
     **dict.fromkeys(("name", "format", "precision", "exporter", "engine"), (_is_text, "a text")),
     **dict.fromkeys(
         (
-            *(
-                "verify",
-                "blocks",
-                "trust_module",
-                "force",
-                "fold_bn",
-                "dynamic_batch",
-                "bgr",
-                "aware",
-            ),
-            "hard_activations",
+            *("verify", "blocks", "trust_module", "force", "fold_bn", "dynamic_batch", "bgr"),
+            *("aware", "hard_activations"),
         ),
         (_is_flag, "True or False"),
     ),
