@@ -56,6 +56,8 @@ def _windows(attributes: Attributes, image: Array, kernel: tuple[int, ...]) -> _
     One that reaches over all of the image is as large as that, whatever the kernel says: Hugging
     Face's EfficientNet has its number of channels there.
     """
+    if attributes.get("auto_pad", b"NOTSET") != b"NOTSET":
+        return None
     ones = (1,) * len(kernel)
     pads = attributes.get("pads", (0,) * 2 * len(kernel))
     if attributes.get("ceil_mode", 0):
@@ -64,8 +66,6 @@ def _windows(attributes: Attributes, image: Array, kernel: tuple[int, ...]) -> _
         if not whole or any(pads) or {*attributes.get("dilations", ones)} != {1}:
             return None
         return _Windows(kernel=space, strides=ones, dilations=ones, pads=[(0, 0)] * len(space))
-    if attributes.get("auto_pad", b"NOTSET") != b"NOTSET":
-        return None
     return _Windows(
         kernel=kernel,
         strides=tuple(attributes.get("strides", ones)),

@@ -28,6 +28,7 @@ IMAGE = np.random.default_rng(0).normal(size=(2, 4, 7, 9)).astype(np.float32)
         ("MaxPool<kernel_shape=[3,2], strides=[2,2], pads=[1,0,1,0]>(x)", {}),
         ("MaxPool<kernel_shape=[2,2], strides=[2,2], ceil_mode=1>(x)", {}),
         ("AveragePool<kernel_shape=[3,3], pads=[1,1,1,1]>(x)", {}),
+        ('MaxPool<kernel_shape=[8,9], strides=[4,5], auto_pad="SAME_UPPER", ceil_mode=1>(x)', {}),
         ("AveragePool<kernel_shape=[3,3], pads=[1,1,1,1], count_include_pad=1>(x)", {}),
         ('Resize<mode="linear">(x, , s)', {"s": np.array([1, 1, 2, 1.5])}),
         (
