@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,8 +20,10 @@ def give_back_at_once() -> None:
     By itself it keeps up to 64 MB of each size that it has seen, and a tensor of an image between
     two others is never given back: of a conversion of MobileViT-XS that was 280 MB.
     """
+    if sys.platform != "linux":
+        return
     option = getattr(ctypes.CDLL(None), "mallopt", None)
-    if option is not None:
+    if option is not None:  # musl has none
         option(_MMAP_THRESHOLD, LARGE)
         option(_TRIM_THRESHOLD, LARGE)
 
