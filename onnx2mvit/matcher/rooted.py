@@ -40,7 +40,7 @@ def alike(array: Array, axis: int = 0) -> bool:
     Such a one is the same for every image. Floats may differ by rounding: where it was computed
     for several images, as sums of products, processors add those of one in another order.
     """
-    first = array.take([0], axis)
+    first = array.swapaxes(0, axis)[:1].swapaxes(0, axis)  # of an empty one nothing
     differs = array != first
     if array.dtype.kind != "f" or not differs.any():
         return not differs.any()

@@ -9,7 +9,9 @@ ROW = np.random.default_rng(0).normal(size=(1, 5, 8)).astype(np.float32)
 MASK = np.where(ROW > 0, np.float32(0), np.finfo(np.float32).min)
 
 
-@pytest.mark.parametrize("row", [ROW, MASK, np.full_like(ROW, -np.inf), ROW > 0, ROW.astype(int)])
+@pytest.mark.parametrize(
+    "row", [ROW, MASK, np.full_like(ROW, -np.inf), ROW > 0, ROW.astype(int), ROW[:0]]
+)
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_what_is_repeated_is_alike(row: np.ndarray, axis: int) -> None:
     assert alike(np.moveaxis(np.repeat(row, 3, axis=0), 0, axis), axis)
