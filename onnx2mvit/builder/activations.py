@@ -20,9 +20,12 @@ def activations_of(model: keras.Model) -> Counter[str]:
     Returns:
         Counts by Keras's names of the functions: "silu", "hard_silu", "linear".
     """
-    functions = (getattr(layer, "activation", None) for _, layer in layers_by_path(model))
-    names = (getattr(function, "__name__", "") for function in functions)
-    return Counter(filter(None, names))
+    return Counter(filter(None, (activation_of(layer) for _, layer in layers_by_path(model))))
+
+
+def activation_of(layer: keras.Layer) -> str:
+    """Keras's name of a layer's activation; "" if it has none."""
+    return getattr(getattr(layer, "activation", None), "__name__", "")
 
 
 def is_swapped(model: keras.Model, network: Network) -> bool:

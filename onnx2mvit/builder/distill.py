@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.base.arguments import check_arguments
 from onnx2mvit.base.backend import import_keras
+from onnx2mvit.builder.activations import activation_of
 from onnx2mvit.builder.features import with_features
 from onnx2mvit.errors import UsageError
 
@@ -79,8 +80,7 @@ def _check_model(model: object, temperature: float | None) -> None:
     if not isinstance(model, keras.Model) or not hasattr(model, "output_names"):
         raise UsageError(f"distill takes two Keras models, not {type(model).__name__}")
     last = model.layers[-1]
-    function = getattr(getattr(last, "activation", None), "__name__", "")
-    if temperature and (function == "softmax" or isinstance(last, keras.layers.Softmax)):
+    if temperature and (activation_of(last) == "softmax" or isinstance(last, keras.layers.Softmax)):
         raise UsageError(
             f"{model.name} gives probabilities, and distillation wants logits: build it without "
             "classifier_activation, or give temperature=None"

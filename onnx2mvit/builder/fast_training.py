@@ -13,8 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.base.backend import import_keras
-from onnx2mvit.builder.layers import layers_by_path, other_calls
-from onnx2mvit.errors import UnsupportedError, UsageError
+from onnx2mvit.builder.layers import check_model, layers_by_path, other_calls
+from onnx2mvit.errors import UnsupportedError
 
 if TYPE_CHECKING:
     import keras
@@ -42,8 +42,7 @@ def fast_training(model: keras.Model) -> Iterator[None]:
         UnsupportedError: Keras runs on another backend than TensorFlow and torch.
     """
     keras = import_keras()
-    if not isinstance(model, keras.Model):
-        raise UsageError(f"fast_training takes a Keras model, not {type(model).__name__}")
+    check_model(model, "fast_training")
     kernel = _kernel(keras.config.backend())
     kernels = {
         layer: partial(_call, layer, kernel)

@@ -1,4 +1,4 @@
-"""The layers of a model by path, the blocks that they are in, and other calls for a while."""
+"""What is a model, its layers by path, the blocks that they are in, and other calls for a while."""
 
 from __future__ import annotations
 
@@ -8,9 +8,16 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.base.backend import import_keras
+from onnx2mvit.errors import UsageError
 
 if TYPE_CHECKING:
     import keras
+
+
+def check_model(model: object, function: str) -> None:
+    """Raises UsageError if what a function of this name was given is no model."""
+    if not isinstance(model, import_keras().Model):
+        raise UsageError(f"{function} takes a Keras model, not {type(model).__name__}")
 
 
 def layers_by_path(model: keras.Model, inside: str = "") -> Iterator[tuple[str, Any]]:

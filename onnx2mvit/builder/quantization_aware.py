@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.base.arguments import check_arguments
 from onnx2mvit.base.backend import import_keras
-from onnx2mvit.builder.layers import block_finder, layers_by_path, other_calls
+from onnx2mvit.builder.layers import block_finder, check_model, layers_by_path, other_calls
 from onnx2mvit.errors import UnsupportedError, UsageError
 
 if TYPE_CHECKING:
@@ -50,9 +50,7 @@ def quantization_aware(model: keras.Model, float32: Sequence[str] = ()) -> Itera
         UsageError: it is no model, or has nothing for int8 in a block of such a name.
         UnsupportedError: nothing in it can be in int8.
     """
-    keras = import_keras()
-    if not isinstance(model, keras.Model):
-        raise UsageError(f"quantization_aware takes a Keras model, not {type(model).__name__}")
+    check_model(model, "quantization_aware")
     check_arguments({"float32": float32})
     taken = {
         layer: (f"{path}/", axes)
