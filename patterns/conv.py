@@ -252,7 +252,7 @@ def conv_bn_act(
     dilation: int = 1,
     depthwise: bool = False,
     groups: int = 1,
-    padding: Any = None,
+    padding: str | Pads | None = None,
     activation: str | None = "silu",
     batch_norm: bool = True,
     use_bias: bool = False,

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import keras
     from keras import KerasTensor, layers, ops
 
+    from onnx2mvit.ir.window import Pads
+
 PLAIN = {"strides": 1, "dilation": 1, "activation": None, "batch_norm": False}
 SCALES = (0, 1, 2)  # how many there are besides the pixels themselves; the paper has one
 
@@ -143,7 +145,7 @@ def lite_mla(
     head_dim: int,
     scales: tuple[int, ...] = (5,),
     qkv_bias: bool = False,
-    padding: Any = None,
+    padding: str | Pads | None = None,
     epsilon: float = 1e-5,
     *,
     name: str,

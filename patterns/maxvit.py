@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import keras
     from keras import KerasTensor, layers
 
+    from onnx2mvit.ir.window import Pads
+
 WINDOWS: dict[str, Any] = {"p": p.window_size, "q": p.window_size, "r": p._rows, "c": p._columns}
 GRID: dict[str, Any] = {"p": p.window_size, "q": p.window_size, "r": p._down, "c": p._right}
 HEADS = p("num_heads", "qkv_bias", "absolute")
@@ -221,7 +223,7 @@ def shortcut_convnext_block(
     use_bias: bool = True,
     shortcut_bias: bool = True,
     layer_scale: bool = False,
-    padding: Any = None,
+    padding: str | Pads | None = None,
     epsilon: float = 1e-6,
     *,
     name: str,

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import keras
     from keras import KerasTensor, layers
 
+    from onnx2mvit.ir.window import Pads
+
 LAYER = {
     **p("num_heads", "reduction", "mlp_ratio", "activation", "attention_bias", "use_bias"),
     **p("epsilon", "reduction_epsilon"),
@@ -168,7 +170,7 @@ def mix_transformer_stage(
     num_heads: int,
     kernel_size: int = 3,
     strides: int = 2,
-    padding: Any = None,
+    padding: str | Pads | None = None,
     proj_epsilon: float | None = None,
     norm_epsilon: float | None = None,
     use_bias: bool = True,

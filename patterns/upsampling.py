@@ -22,6 +22,13 @@ def corners(m: Match) -> dict[str, bool]:
     return {"align_corners": True} if m.resize.attrs["mode"] == "align_corners" else {}
 
 
+def whole_factor(before: tuple[int, ...], after: tuple[int, ...]) -> int | None:
+    """By how much height and width become larger; None if there is no whole factor for both."""
+    factor = after[0] // before[0]
+    whole = factor > 1 and after == tuple(length * factor for length in before)
+    return factor if whole else None
+
+
 class BilinearUpsampling(Pattern):
     """(B, C, H, W) → (B, C, f·H, f·W): ONNX Resize of mode linear by a whole factor.
 
@@ -36,11 +43,12 @@ class BilinearUpsampling(Pattern):
 
     def params(self, m: Match) -> dict[str, Any]:
         before, after = m.shape("x", 4)[2:], m.shape("resize", 4)[2:]
-        factor = after[0] // before[0]
+        factor = whole_factor(before, after)
         require(m.x.const is None, "it is of a constant")
         require(not m.resize.attrs.get("by_sizes"), "it is to a size, not by a factor")
-        require(factor > 1, f"an image of {before} becomes one of {after}: it is not larger")
-        whole = after == tuple(length * factor for length in before)
+        larger = after[0] // before[0] > 1
+        require(larger, f"an image of {before} becomes one of {after}: it is not larger")
+        whole = factor is not None
         require(whole, f"an image of {before} becomes one of {after}: no whole factor for both")
         return {"factor": factor, **corners(m)}
 
@@ -82,9 +90,7 @@ class ResizeToInput(Pattern):
     def may_be_factor(self, block: Block) -> int | None:
         """A file of one size does not tell `size=x.shape[2:]` from `scale_factor=8`."""
         before, after = ((value.shape or ())[2:] for value in block.operands)
-        factor = after[0] // before[0]
-        whole = factor > 1 and after == tuple(length * factor for length in before)
-        return factor if whole else None
+        return whole_factor(before, after)
 
 
 def resize_to_input(
