@@ -31,7 +31,7 @@ from onnx2mvit.ir.image_size import ImageSize
 from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter import lift
 from onnx2mvit.lifter.activation import own_arguments
-from onnx2mvit.lifter.head import HeadChoice
+from onnx2mvit.lifter.head import HeadChoice, own_head
 from onnx2mvit.lifter.merge import merge_branches as merged
 from onnx2mvit.lowering import lower
 from onnx2mvit.matcher.user_patterns import all_patterns, building, own_rules
@@ -209,11 +209,12 @@ def convert(
                     write_repro(verification.first_divergence, work / FOLDER, work)
         if blocks:
             onnx.save(block_model(network), work / f"{name}.blocks.onnx")
-        model = whole if head == "keep" and not hard_activations else build(work, name)
-        swap = None
+        model, swap = whole, None
         if hard_activations:
-            count = inputs if verify else None
-            swap = look_at_swap(path, network, whole, work, images, count)
+            model, count = build(work, name, **own_head(network)), inputs if verify else None
+            swap = look_at_swap(path, network, whole, model, work, images, count)
+        if head != "keep":
+            model = build(work, name)
         with stages("save"):
             model.save(work / f"{name}.keras")
         with stages("report"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onnx2mvit.builder import activations_of, at_size, build
+from onnx2mvit.builder import activations_of, at_size
 from onnx2mvit.lifter.activation import SILU
 from onnx2mvit.lifter.head import own_head
 from onnx2mvit.runtimes import (
@@ -28,6 +28,7 @@ def look_at_swap(
     path: Path,
     network: Network,
     own: keras.Model,
+    swapped: keras.Model,
     folder: Path,
     images: str | Path | None,
     count: int | None,
@@ -41,7 +42,8 @@ def look_at_swap(
         path: the ONNX file.
         network: as it was read of it.
         own: the model as the file has it.
-        folder: what `convert` wrote, from which the one with hard swish is made.
+        swapped: the one with hard swish, with the file's own head.
+        folder: what `convert` wrote, from which that is made for the size of the file.
         images: a folder of images; by default structured ones are made.
         count: how many of these; None to compare nothing.
 
@@ -50,7 +52,6 @@ def look_at_swap(
         is compared: the `images`, `max_rel_error` of the largest value, `sqnr_db`, signal to noise,
         and `top1_agreement`, the share of images with the same first class, None without classes.
     """
-    swapped = build(folder, own.name, **own_head(network))
     before, left = activations_of(own)[SILU], activations_of(swapped)[SILU]
     found: dict[str, Any] = {"layers": before - left, "left": left, "distance": None}
     if count is None:
