@@ -40,6 +40,18 @@ def may_count(model: ir.Model) -> bool:
     return False
 
 
+def may_drop_batch(model: ir.Model) -> bool:
+    """Whether a batch of one may be dropped: by a Squeeze of data that says no axes."""
+    lengths: set[ir.Value] = set()  # what is made of shapes and constants alone
+    for node in model.graph.all_nodes():
+        read = {value for value in node.inputs if value is not None and value.const_value is None}
+        if node.op_type in COUNTS or read <= lengths:
+            lengths.update(node.outputs)
+        elif node.op_type == "Squeeze" and not node.attributes and len(node.inputs) < 2:
+            return True
+    return False
+
+
 def _is_behind_the_first(node: ir.Node) -> bool:
     """Whether it takes lengths of a shape without the first, where the batch is as a rule."""
     if node.op_type == "Shape":

@@ -14,6 +14,7 @@ from onnx2mvit.base.quiet import all_lines, one_line
 from onnx2mvit.base.user_files import sha256_of
 from onnx2mvit.errors import InvalidModelError, UnsupportedError
 from onnx2mvit.ir.graph import LEAST_OPSET, Source
+from onnx2mvit.reader.counted import may_drop_batch
 from onnx2mvit.reader.cut import cut
 from onnx2mvit.reader.formats import by_content, by_name
 from onnx2mvit.reader.limits import refuse_many
@@ -184,9 +185,6 @@ def source_of(path: Path, model: ir.Model, digest: str = "", outputs: Sequence[s
         dynamic_batch=is_dynamic(model, of_batch=True),
         dynamic_size=is_dynamic(model, of_batch=False),
         open_axes=open_axes(model),
-        squeezes=any(
-            node.op_type == "Squeeze" and "axes" not in node.attributes and len(node.inputs) < 2
-            for node in model.graph.all_nodes()
-        ),
+        squeezes=may_drop_batch(model),
         preprocessing=of_metadata(model.metadata_props),
     )

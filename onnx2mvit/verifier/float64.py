@@ -72,9 +72,13 @@ def judge(path: Path, network: Network, model: keras.Model, doubts: Sequence[Dou
             both = _Both(path, network, model)
             for doubt in doubts:
                 fault = both.fault(doubt)
+                doubt.tensors.let_go()
                 if fault is not None:
                     return Judgement("wrong", f"Keras differs from the float64 answer: {fault}")
-            distances = [each for doubt in doubts for each in both.distances(doubt)]
+            distances = []
+            for doubt in doubts:
+                distances += both.distances(doubt)
+                doubt.tensors.let_go()
     except Exception as error:  # of either runtime: then nothing is shown
         return Judgement("unknown", f"no float64 answer can be had: {one_line(error)}")
     words = _words(distances) + (f"; {TURNS_ROUND}" if both.turns_round else "")

@@ -18,7 +18,7 @@ from onnx2mvit.verifier.near import has_nan
 from onnx2mvit.verifier.rewrite import check_rewrite
 
 CHUNK = 1  # images at a time, so that little is in memory at once
-HELD = 48 * 2**20  # bytes of inner tensors at a time
+HELD = 48 * 2**20  # bytes of inner tensors in float64 at a time
 
 Array = np.ndarray[Any, Any]
 
@@ -80,6 +80,8 @@ def bytes_of_image(value: Value) -> int:
 class ReferenceTensors:
     """The inner tensors of a file for some images, held for a piece of the network at a time.
 
+    onnxruntime runs the whole file for a piece and holds all of them meanwhile, without a copy:
+    of it the whole network is one piece.
     `met_nan` says whether one of those that were asked for so far, or of the inputs, has a NaN.
     """
 
@@ -98,9 +100,10 @@ class ReferenceTensors:
         self.piece: dict[Value, int] = {}
         self.names: list[list[str]] = [[]]
         known, held = {*session.inner, *self.outputs}, 0
+        most = HELD if isinstance(session, Float64Runner) else math.inf
         for top in network.blocks:  # what is in a block is looked at together
             inside = dict.fromkeys(block.output for block in top.walk())
-            if held > HELD:
+            if held > most:
                 held = 0
                 self.names.append([])
             for value in inside:
@@ -120,7 +123,7 @@ class ReferenceTensors:
         if piece is None:
             return None
         if piece != self.now:
-            self.arrays = {}
+            self.let_go()
             names = self.names[piece]
             run = InBatches(
                 lambda inputs: self.session.tensors(inputs, names),
@@ -131,6 +134,10 @@ class ReferenceTensors:
             self.met_nan |= has_nan(self.arrays.values())
             self.now = piece
         return self.arrays[value.name]
+
+    def let_go(self) -> None:
+        """Holds none of them any more, until one is asked for again."""
+        self.now, self.arrays = None, {}
 
     def each(self, value: Value, array: Array) -> Iterator[Array]:
         """What of such a tensor belongs to each image, or to as many as the network takes."""

@@ -56,3 +56,21 @@ def test_a_squeeze_of_every_axis_of_length_one_keeps_the_batch_that_is_more(
     made = convert(file, tmp_path, inputs=2)
     assert made.passed
     assert made.model.output_shape == shape
+
+
+@pytest.mark.parametrize(
+    ("nodes", "at_a_time"),
+    [
+        ("s = Squeeze(p)", 3),
+        ("q = Flatten(p)  l = Shape<start=0, end=1>(q)  b = Squeeze(l)  s = Expand(q, b)", None),
+        ("s = Squeeze(p, axes)", None),
+    ],
+    ids=["of data", "of a length", "of axes that it says"],
+)
+def test_a_file_is_run_on_one_image_unless_that_drops_its_batch(
+    tmp_path: Path, nodes: str, at_a_time: int | None
+) -> None:
+    """As torch's dynamo exporter makes a number of a length, which is no matter."""
+    body = f"g (float[N,4,6,6] x) => (float[N,4] s) {{ p = GlobalMaxPool(x)  {nodes} }}"
+    network = inspect(save(model(body, opset=17, axes=[2, 3]), tmp_path))
+    assert network.file_batch == at_a_time
