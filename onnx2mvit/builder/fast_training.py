@@ -1,8 +1,9 @@
-"""Batch normalization by the backend's own kernel while a model is trained.
+"""What the backend writes as many operations in a training step, by one kernel for each.
 
-Keras 3 writes a training step of it as single operations: means, differences, squares, products
-and their gradients, which is most of a step of these networks on a processor. TensorFlow and torch
-have one kernel for it.
+Keras 3 writes a training step of batch normalization as single operations: means, differences,
+squares, products and their gradients, which is most of a step of these networks on a processor.
+TensorFlow and torch have one kernel for it. TensorFlow writes the gradient of SiLU as eight
+operations, each of which reads and writes all of the image; XLA compiles them to one.
 """
 
 from __future__ import annotations
@@ -19,20 +20,25 @@ from onnx2mvit.errors import UnsupportedError
 if TYPE_CHECKING:
     import keras
 
+COMPOSITE = ("silu", "gelu", "hard_silu")  # of TensorFlow's other activations XLA gains nothing
+
 # (image NHWC, gamma, beta, epsilon) → (normalized image, mean, variance over all but channels)
 Kernel = Callable[[Any, Any, Any, float], tuple[Any, Any, Any]]
 
 
 @contextmanager
 def fast_training(model: keras.Model) -> Iterator[None]:
-    """Meanwhile, batch normalization in a model trains by one kernel, to the same numbers.
+    """Meanwhile, what takes much of a training step is one kernel, to the same numbers.
 
         with onnx2mvit.fast_training(model):
             model.fit(images, labels)
 
+    That is batch normalization and, on TensorFlow, the gradient of SiLU, GELU and hard swish, which
+    is compiled for each size of an image when it first comes.
+
     The layers stay Keras's own: what is saved, cloned or deployed meanwhile or afterwards knows
-    nothing of it. Layers that average over devices (`synchronized`), that renormalize, that have
-    a mask, compute in float64, or normalize another axis than the last one train as ever.
+    nothing of it. Normalizations that average over devices (`synchronized`), renormalize, have a
+    mask, compute in float64, or normalize another axis than the last one train as ever.
 
     Args:
         model: what `fit` is called of; models in it are looked into.
@@ -50,8 +56,42 @@ def fast_training(model: keras.Model) -> Iterator[None]:
         if type(layer) is keras.layers.BatchNormalization
         and not (layer.renorm or layer.synchronized)
     }
-    with other_calls(model, kernels):
+    with other_calls(model, kernels | _activations(model)):
         yield
+
+
+def _activations(model: keras.Model) -> dict[Any, Callable[[Any], Any]]:
+    """Calls of the layers that are one of `COMPOSITE`; none where there is nothing to gain."""
+    keras = import_keras()
+    if keras.config.backend() != "tensorflow":
+        return {}
+    import tensorflow as tf
+
+    if not tf.test.is_built_with_xla():
+        return {}
+    calls = {keras.activations.get(name): _by_one_gradient(name) for name in COMPOSITE}
+    return {
+        layer: calls[layer.activation]
+        for _, layer in layers_by_path(model)
+        if type(layer) is keras.layers.Activation and layer.activation in calls
+    }
+
+
+def _by_one_gradient(name: str) -> Callable[[Any], Any]:
+    """An activation of Keras, tensors of any shape and float, whose gradient XLA compiles."""
+    import tensorflow as tf
+
+    activation = import_keras().activations.get(name)
+
+    def gradient(inputs: Any, upstream: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            answer = activation(inputs)
+        return tape.gradient(answer, inputs, upstream)
+
+    compiled = tf.function(gradient, jit_compile=True, autograph=False)
+    call = tf.custom_gradient(lambda inputs: (activation(inputs), partial(compiled, inputs)))
+    return lambda inputs: call(inputs)  # Keras looks for the names of arguments
 
 
 def _call(

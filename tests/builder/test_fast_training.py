@@ -1,4 +1,4 @@
-"""Training by the backend's kernel for batch normalization: the same numbers, stock layers.
+"""Training by one kernel for what the backend writes as many: the same numbers, stock layers.
 
 On torch it is tried in test_backends.
 """
@@ -20,12 +20,12 @@ from onnx2mvit.builder import in_float64
 from onnx2mvit.errors import UnsupportedError, UsageError
 
 
-def network(**norm: Any) -> keras.Model:
+def network(activation: str = "silu", **norm: Any) -> keras.Model:
     """Convolutions with their normalization, one in a nested model, and a normalized head."""
     keras.utils.set_random_seed(0)
     inside = keras.Input((8, 8, 6))
     y = layers.BatchNormalization(name="bn", **norm)(layers.Conv2D(4, 3, use_bias=False)(inside))
-    block = keras.Model(inside, layers.Activation("silu")(y), name="block")
+    block = keras.Model(inside, layers.Activation(activation)(y), name="block")
     x = keras.Input((8, 8, 3))
     y = layers.BatchNormalization(epsilon=1e-5, momentum=0.9)(
         layers.Conv2D(6, 1, use_bias=False)(x)
@@ -127,6 +127,41 @@ def test_a_model_that_was_fitted_before_is_fast_meanwhile_and_stock_afterwards()
     assert share(fast, stock) < 1e-6
     assert not np.array_equal(fast, stock)  # it is another kernel
     np.testing.assert_array_equal(step(), stock)
+
+
+def compiled_by_xla(model: keras.Model, images: np.ndarray) -> int:
+    """So many functions are, in a step of a model."""
+    step = tf.function(lambda x: tf.gradients(tf.reduce_sum(model(x, training=True)), x))
+    graph = step.get_concrete_function(tf.constant(images)).graph.as_graph_def()
+    return sum(function.attr["_XlaMustCompile"].b for function in graph.library.function)
+
+
+@pytest.mark.parametrize(
+    ("activation", "one_kernel"),
+    [("silu", True), ("gelu", True), ("hard_swish", True), ("relu6", False), ("mish", False)],
+)
+def test_the_gradient_of_an_activation_is_one_kernel_where_that_is_faster(
+    activation: str, one_kernel: bool
+) -> None:
+    ((images, labels),) = batches(1)
+    fast, stock = network(activation), network(activation)
+    assert compiled_by_xla(stock, images) == 0
+    with onnx2mvit.fast_training(fast):
+        assert compiled_by_xla(fast, images) == one_kernel
+        answers = fast.predict(images, verbose=0)
+        ours = gradients(fast, images, labels)
+    np.testing.assert_array_equal(answers, stock.predict(images, verbose=0))
+    assert share(ours, gradients(stock, images, labels)) < 1e-5
+    assert compiled_by_xla(fast, images) == 0
+
+
+def test_an_activation_of_ones_own_or_a_subclass_trains_as_ever() -> None:
+    own = type("Own", (layers.Activation,), {})
+    x = keras.Input((8, 8, 3))
+    model = keras.Model(x, layers.Activation(lambda y: y * y)(own("silu")(x)))
+    ((images, _),) = batches(1)
+    with onnx2mvit.fast_training(model):
+        assert compiled_by_xla(model, images) == 0
 
 
 @pytest.mark.parametrize("norm", [{"renorm": True}, {"axis": 1}, {"trainable": False}])
