@@ -23,19 +23,25 @@ if TYPE_CHECKING:
 METADATA = "onnx2mvit"
 
 
-def litert_model(model: keras.Model, interface: Interface, half: bool = False) -> bytes:
-    """A model as a LiteRT file, its weights in float32 or, if `half`, in float16.
+def litert_model(model: keras.Model, interface: Interface, precision: str = "float32") -> bytes:
+    """A model as a LiteRT file, with its weights in float32 or float16.
 
-    Batch normalization is folded by the converter.
+    Batch normalization is folded by the converter, and of layer normalization γ and β.
+
+    Args:
+        model: gives the outputs of `interface`, by their names.
+        interface: of the file.
+        precision: float32 or float16; with int8 it is in float32, and left so that `int8.quantize`
+            rounds the kernels that the model has: with no γ in them.
 
     Raises:
         UnsupportedError: something in it needs TensorFlow's own operators (Flex).
     """
     tensorflow = import_tensorflow()
     with tempfile.TemporaryDirectory() as folder, quiet():
-        write_saved_model(model, Path(folder), interface)
+        write_saved_model(model, Path(folder), interface, norms=precision != "int8")
         converter = tensorflow.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SERVE])
-        if half:
+        if precision == "float16":
             converter.optimizations = [tensorflow.lite.Optimize.DEFAULT]
             converter.target_spec.supported_types = [tensorflow.float16]
         try:

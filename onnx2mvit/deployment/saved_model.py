@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.base.optional import import_tensorflow
 from onnx2mvit.base.quiet import quiet
+from onnx2mvit.deployment.fewer_operators import fewer_operators
 from onnx2mvit.deployment.interface import Interface
 from onnx2mvit.runtimes import SERVE
 
@@ -24,6 +25,7 @@ def write_saved_model(
     folder: Path,
     interface: Interface,
     extractors: Mapping[str, keras.Model] | None = None,
+    norms: bool = True,
 ) -> None:
     """Writes the signature `serving_default`, and one for each extractor.
 
@@ -34,6 +36,7 @@ def write_saved_model(
         extractors: by the name of their signature and of the one tensor that it gives. What is
             loaded can be called with the one input, and with `training=True` as well. Neither is
             in a file that is converted further, for which this is None.
+        norms: whether normalization may have the form of `fewer_operators`.
 
     Raises:
         MissingDependencyError: Keras does not run on TensorFlow.
@@ -61,7 +64,7 @@ def write_saved_model(
     saved = tensorflow.train.Checkpoint()
     saved.variables = [each.value for each in model.variables]
     saved.trainable_variables = [each.value for each in model.trainable_variables]
-    with quiet():
+    with quiet(), fewer_operators(model, norms):
         if extractors is not None and len(takes) == 1:
             call = tensorflow.function(
                 lambda images, training=False: run(model, [images], training), autograph=False

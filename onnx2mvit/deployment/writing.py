@@ -100,7 +100,7 @@ def write(job: Job, file: Path) -> None:
             job.notes.append("no head was found, so there is no signature of features")
         job.signatures |= {name: [name] for name in extractors}
         return
-    content = litert.litert_model(job.model, job.interface, half=job.precision == "float16")
+    content = litert.litert_model(job.model, job.interface, job.precision)
     if job.precision == "int8":
         content = _to_int8(job, content)
     content = litert.add_metadata(content, job.interface, job.entries())

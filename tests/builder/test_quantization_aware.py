@@ -72,7 +72,7 @@ def int8_answers(
     from onnx2mvit.runtimes import LiteRTRunner
 
     interface = describe_model(model, 1, None)
-    content = litert_model(model, interface)
+    content = litert_model(model, interface, "int8")
     groups = by_block(quantizable(content), [layer.name for layer in model.layers])
     members = [each for block in groups if block not in floating for each in groups[block]]
     found: dict[str, Array] = interface.run(

@@ -102,7 +102,7 @@ def main() -> None:
 
     def tell(model: Any, what: str) -> None:
         with quiet():
-            content = litert_model(model, interface)
+            content = litert_model(model, interface, "int8")
             groups = by_block(quantizable(content), blocks)
             taken = [each for name in groups if name not in given.float32 for each in groups[name]]
             runner = LiteRTRunner(quantized_file(content, taken))
