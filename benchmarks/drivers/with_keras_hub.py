@@ -5,6 +5,7 @@ python with_keras_hub.py Keras NETWORK_FOLDER RESULT_FOLDER BATCH [describe]
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,25 @@ from typing import Any
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
 FILE = "model.keras"
-# What timm's configuration has of a network whose modules are named as timm's.
-TIMM = {"MobileNetV3": {"architecture": "mobilenetv3_small_100", "num_classes": 1000,
-                        "num_features": 1024}}  # fmt: skip
+# Of networks that keras-hub takes from timm: what timm's configuration has, by the module's class.
+TIMM: dict[str, dict[str, Any]] = {
+    "MobileNetV3": {"architecture": "mobilenetv3_small_100", "num_features": 1024},
+    "ResNetForImageClassification": {"architecture": "resnet18", "num_features": 512},
+}
+# And how timm names their weights.
+NAMES: dict[str, list[tuple[str, Any]]] = {
+    "MobileNetV3": [(r"\.norm\.", ".")],
+    "ResNetForImageClassification": [
+        (r"^resnet\.embedder\.embedder\.convolution", "conv1"),
+        (r"^resnet\.embedder\.embedder\.normalization", "bn1"),
+        (r"^resnet\.encoder\.stages\.(\d)\.layers", lambda m: f"layer{int(m[1]) + 1}"),
+        (r"layer\.(\d)\.convolution", lambda m: f"conv{int(m[1]) + 1}"),
+        (r"layer\.(\d)\.normalization", lambda m: f"bn{int(m[1]) + 1}"),
+        (r"shortcut\.convolution", "downsample.0"),
+        (r"shortcut\.normalization", "downsample.1"),
+        (r"^classifier\.1", "fc"),
+    ],
+}
 
 
 def convert(network: Path, folder: Path) -> None:
@@ -33,18 +50,29 @@ def convert(network: Path, folder: Path) -> None:
 
 def write_checkpoint(model: Any, folder: Path) -> None:
     """Writes a module's weights as the hub has them."""
-    if hasattr(model, "save_pretrained"):
+    name = type(model).__name__
+    if name not in TIMM:
+        if not hasattr(model, "save_pretrained"):
+            raise SystemExit(
+                f"KeyError: keras-hub takes {name}-Lite0 as timm trained it, which pads images "
+                "otherwise than the published one"
+            )
         model.save_pretrained(folder)
         return
     from safetensors.torch import save_file
 
-    name = type(model).__name__
-    if name not in TIMM:
-        raise SystemExit(f"KeyError: keras-hub has no converter of {name}")
     folder.mkdir(parents=True)
-    state = {key.replace(".norm.", "."): value for key, value in model.state_dict().items()}
+    state = {timms(key, name): value for key, value in model.state_dict().items()}
     save_file(state, folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps(TIMM[name]))
+    config = TIMM[name] | {"num_classes": 1000}
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def timms(key: str, name: str) -> str:
+    """What timm calls a weight of a module of this class."""
+    for pattern, there in NAMES[name]:
+        key = re.sub(pattern, there, key)
+    return key
 
 
 def describe(folder: Path) -> None:
