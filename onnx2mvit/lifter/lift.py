@@ -64,8 +64,8 @@ def _fragments(graph: Graph) -> list[Block]:
 
 
 def _apply(graph: Graph, pattern: Pattern) -> None:
-    for root in places(pattern, graph):
-        with blamed(pattern, root):
+    with blamed(pattern, places(pattern, graph)) as roots:
+        for root in roots:
             if (found := find(pattern, graph, root)) is not None:
                 match, params = found
                 kept = shared(match)

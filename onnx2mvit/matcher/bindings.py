@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from onnx2mvit.ir.graph import Node, Value
+from onnx2mvit.ir.graph import Graph, Node, Value
 from onnx2mvit.matcher.expression import NOTHING, Expr, Op, Param, Rearrange
 
 
@@ -119,9 +119,10 @@ class Bindings(NamedTuple):
 
     `names` has what the match is to show by roles and variables, and `params` the hyperparameter
     variables, each with where it was seen first. Of the nodes so many are `nested` in a sum.
+    `values` has what stands in the expression again: variables by their names.
     """
 
-    values: Mapping[Expr, Value | None] = NOTHING
+    values: Mapping[Expr | str, Value | None] = NOTHING
     names: Mapping[str, Any] = NOTHING
     nodes: tuple[Node, ...] = ()
     params: Mapping[str, tuple[Any, str]] = NOTHING
@@ -132,22 +133,27 @@ class Bindings(NamedTuple):
         """How many nodes are those of an expression."""
         return len(self.nodes) - self.nested
 
-    def bind(self, expr: Expr, value: Value | None) -> Bindings:
-        """With an expression bound to a value."""
-        names = {**self.names, expr.role: value} if expr.role else self.names
-        values = {**self.values, expr: value}
-        return Bindings(values, names, self.nodes, self.params, self.nested)
+    def remember(self, expr: Expr, value: Value | None) -> Bindings:
+        """With an expression that is this value wherever it stands again."""
+        return self._replace(values={**self.values, expr: value})
 
-    def take(self, expr: Expr, nodes: Sequence[Node], shown: Any) -> Bindings:
-        """With nodes matched, of which the first computes the expression, and shown like that."""
-        names = {**self.names, expr.role: shown} if expr.role else self.names
-        values = {**self.values, expr: nodes[0].output}
-        return Bindings(values, names, (*self.nodes, *nodes), self.params, self.nested)
+    def forget(self, parts: Set[Expr]) -> Bindings:
+        """Without what some expressions were."""
+        return self._replace(
+            values={part: v for part, v in self.values.items() if part not in parts}
+        )
+
+    def take(self, role: str | None, nodes: Sequence[Node], shown: Any) -> Bindings:
+        """With nodes matched, and shown like that where they have a role."""
+        names = {**self.names, role: shown} if role else self.names
+        return Bindings(self.values, names, (*self.nodes, *nodes), self.params, self.nested)
 
     def with_node(self, expr: Op, node: Node | None, value: Value | None) -> Bindings | Complaint:
         """With what a node says of hyperparameter variables, or how it does not fit."""
-        if node is None or node.op != expr.op or node.output is not value:
+        if node is None or node.op != expr.op or node.outputs[0] is not value:
             return Complaint(expr.op, expr.role, node, value)
+        if not expr.keywords:
+            return self
         if (misfit := expr.misfit(node)) is not None:
             return Complaint(expr.op, expr.role, node, value, *misfit)
         params = self.params
@@ -186,3 +192,22 @@ class MatchGroup:
     """What `each` found for every input of a node."""
 
     parts: tuple[Bindings, ...]
+
+
+class Search(NamedTuple):
+    """What is searched; what does not fit is noted in `trace`, if there is one."""
+
+    graph: Graph
+    trace: Trace | None = None
+
+    def note(
+        self, bound: Bindings, node: Node | None, why: str | Complaint, whole: bool = False
+    ) -> None:
+        """Notes why it went no further; `whole` as in `Trace.note`."""
+        if self.trace is not None:
+            self.trace.note(bound, node, why, whole)
+
+
+Values = tuple[Value | None, ...]
+# All ways in which a value is an expression, beside what is bound already.
+Step = Callable[[Search, Value | None, Bindings], Iterable[Bindings]]

@@ -38,6 +38,11 @@ class Expr:
         return frozenset()
 
     @property
+    def ends(self) -> frozenset[str] | None:
+        """The same; None where it may be any value."""
+        return self.roots
+
+    @property
     def needs(self) -> frozenset[str]:
         """The operators that all of its forms have."""
         own = self.roots if len(self.roots) == 1 else frozenset()
@@ -73,9 +78,7 @@ class Var(Expr):
     constant: bool = field(default=False, compare=False)
     parts = ()
     keywords = NOTHING
-
-    def __hash__(self) -> int:
-        return hash(self.role)  # which Python remembers: bindings look variables up all the time
+    ends = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +145,11 @@ class AnyOf(Expr):
     def roots(self) -> frozenset[str]:
         """Those of all of them."""
         return frozenset().union(*(part.roots for part in self.parts))
+
+    @property
+    def ends(self) -> frozenset[str] | None:
+        """The same; None if one of them may be any value."""
+        return None if any(part.ends is None for part in self.parts) else self.roots
 
     @property
     def needs(self) -> frozenset[str]:

@@ -44,12 +44,13 @@ def shared(match: Match) -> frozenset[Node]:
     An exporter writes once what a block and the network's pyramid both make of the same tokens.
     What is moves alone keeps none.
     """
-    inside, graph = set(match.nodes), match.graph
-    if all(node.op in MOVES for node in inside):
+    moves = [node for node in match.nodes if node.op in MOVES]
+    if not moves or len(moves) == len(match.nodes):
         return frozenset()
+    inside, graph = set(match.nodes), match.graph
     before: dict[Node, tuple[Node, ...]] = {}  # the moves at the beginning, and those up to them
-    for node in sorted(match.nodes, key=position):
-        if node.op in MOVES and node is not match.root:
+    for node in sorted(moves, key=position):
+        if node is not match.root:
             maker = graph.producer(node.inputs[0])
             if maker not in inside:
                 before[node] = (node,)

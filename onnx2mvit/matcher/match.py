@@ -9,9 +9,8 @@ from typing import Any, Self
 
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Graph, Node, Value
-from onnx2mvit.matcher.bindings import Bindings, MatchGroup, Trace
+from onnx2mvit.matcher.bindings import Bindings, MatchGroup, Search, Trace
 from onnx2mvit.matcher.rooted import Array, Rooted, require
-from onnx2mvit.matcher.search import Search
 
 
 class Match:
@@ -27,18 +26,18 @@ class Match:
         self.root = root
         self.found = found
         self.nodes = tuple(dict.fromkeys(found.nodes))  # two expressions may be one node
-        self.variables = {name: found.params.get(name, (None,))[0] for name in rooted.variables}
-        self.params = {
-            name: self.variables[name]
-            for name in rooted.variables
-            if name in found.params and not name.startswith("_")
-        }
+        self.variables: dict[str, Any] = {}
+        self.params: dict[str, Any] = {}
+        for name in rooted.variables:
+            self.variables[name] = found.params.get(name, (None,))[0]
+            if name in found.params and not name.startswith("_"):
+                self.params[name] = self.variables[name]
         self.bound: dict[str, Any] = {role: found.names.get(role) for role in rooted.roles}
-        for role, bound in self.bound.items():
-            if isinstance(bound, MatchGroup):
+        for role in rooted.groups:
+            if isinstance(group := self.bound[role], MatchGroup):
                 self.bound[role] = tuple(
                     Match(rooted, graph, part.nodes[0] if part.nodes else root, part)
-                    for part in bound.parts
+                    for part in group.parts
                 )
 
     def __getattr__(self, name: str) -> Any:
@@ -133,6 +132,6 @@ def matches(
     rooted: Rooted, graph: Graph, root: Node, trace: Trace | None = None
 ) -> Iterator[Match]:
     """All ways in which an expression holds with this node as its last."""
-    for found in Search(graph, trace)(rooted.expression, root.output, Bindings()):
+    for found in rooted.search(Search(graph, trace), root.output, Bindings()):
         if found.nodes and found.nodes[0] is root:
             yield Match(rooted, graph, root, found)

@@ -1,9 +1,9 @@
 """The outline of an expression: a quick test, which fails at most of the places that it is not.
 
 An outline is made once, of what all forms of the expression have: which operators follow each
-other, what keywords say of each by itself, and what must be a constant. It binds nothing and gives
-no reason. Where it fails, the search would find nothing either: so a pattern costs next to nothing
-in graphs that do not have it.
+other, what keywords say of each by itself, and what is asked of a constant. It binds nothing and
+gives no reason. Where it fails, the search would find nothing either: so a pattern costs next to
+nothing in graphs that do not have it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from onnx2mvit.matcher.expression import (
     COMMUTATIVE,
     AnyOf,
     Chain,
+    Check,
     Commutative,
     Expr,
     ForEach,
@@ -26,7 +27,6 @@ from onnx2mvit.matcher.rearrange import LONGEST, MOVES
 
 LEVELS = 4  # so many nodes in a row are looked at
 
-Inputs = tuple[Value | None, ...]
 Producers = Callable[[Value | None], Node | None]
 Outline = Callable[[Value | None, Producers], bool]
 Form = Callable[[Node, Producers], bool]  # of a node whose operator is right already
@@ -51,7 +51,7 @@ def outline(expr: Expr, levels: int = LEVELS) -> Mapping[str, Form] | None:
 def _operand(expr: Expr, levels: int) -> Outline | None:
     """The test of a value that may be an expression; None where any value may."""
     if isinstance(expr, Var):
-        return _constant(expr) if expr.constant else None
+        return None if expr.check is None else _checked(expr, expr.check)
     forms = outline(expr, levels)
     if forms is None:
         return None
@@ -84,41 +84,48 @@ def _form(expr: Expr, levels: int) -> Form:
     return _commutative(expr, levels)
 
 
-def _constant(expr: Var) -> Outline:
+def _checked(expr: Var, check: Check) -> Outline:
     def holds(value: Value | None, producers: Producers) -> bool:
-        return expr.optional if value is None else value.const is not None
+        return expr.optional if value is None else check(value) is None
 
     return holds
 
 
 def _operator(expr: Op, levels: int) -> Form:
-    operands, keywords = _operands(expr, levels), bool(expr.keywords)
+    operands = _operands(expr, levels)
+    if not expr.keywords:
+        return operands or (lambda node, producers: True)
 
     def holds(node: Node, producers: Producers) -> bool:
-        if keywords and expr.misfit(node) is not None:
-            return False
-        return operands is None or operands(node.inputs, producers)
+        return expr.misfit(node) is None and (operands is None or operands(node, producers))
 
     return holds
 
 
-def _operands(expr: Op, levels: int) -> Callable[[Inputs, Producers], bool] | None:
+def _operands(expr: Op, levels: int) -> Form | None:
     if isinstance(expr, Chain):
         return None  # what its first link reads may lie far
     if expr.parts and isinstance(expr.parts[0], ForEach):
         each = _operand(expr.parts[0].parts[0], levels)
-        return each and (lambda inputs, producers: all(each(value, producers) for value in inputs))
+        return each and (lambda node, producers: all(each(v, producers) for v in node.inputs))
     parts = [(place, _operand(part, levels)) for place, part in enumerate(expr.parts)]
     known = [(place, part) for place, part in parts if part is not None]
 
-    def in_order(inputs: Inputs, producers: Producers) -> bool:
+    def in_order(node: Node, producers: Producers) -> bool:
+        inputs = node.inputs
         for place, part in known:
             if not part(inputs[place] if place < len(inputs) else None, producers):
                 return False
         return True
 
-    def in_any_order(inputs: Inputs, producers: Producers) -> bool:
-        return in_order(inputs, producers) or in_order(inputs[::-1], producers)
+    def in_any_order(node: Node, producers: Producers) -> bool:
+        if in_order(node, producers):
+            return True
+        turned = node.inputs[::-1]
+        for place, part in known:
+            if not part(turned[place] if place < len(turned) else None, producers):
+                return False
+        return True
 
     if not known:
         return None

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from onnx2mvit.matcher.expression import Expr, Param, Var
+from onnx2mvit.matcher.bindings import Step
+from onnx2mvit.matcher.expression import Expr, ForEach, Param, Var
 from onnx2mvit.matcher.language import Ops
-from onnx2mvit.matcher.outline import outline
+from onnx2mvit.matcher.outline import Form, outline
+from onnx2mvit.matcher.search import compiled
 
 Array = np.ndarray[Any, Any]
 
@@ -69,8 +73,18 @@ class Rooted:
         parts = list(self.expression.walk())
         self.roots = self.expression.roots
         self.needs = self.expression.needs
-        self.outline = outline(self.expression)
         self.ops = frozenset().union(*(part.roots for part in parts))
         keywords = [value for part in parts for value in part.keywords.values()]
         self.variables = tuple(dict.fromkeys(k.name for k in keywords if isinstance(k, Param)))
         self.roles = tuple(dict.fromkeys(part.role for part in parts if part.role))
+        self.groups = tuple(part.role for part in parts if isinstance(part, ForEach))
+
+    @cached_property
+    def outline(self) -> Mapping[str, Form] | None:
+        """The quick test of a node, by its operator, before it is searched from."""
+        return outline(self.expression)
+
+    @cached_property
+    def search(self) -> Step:
+        """The search for the expression from a value."""
+        return compiled(self.expression)

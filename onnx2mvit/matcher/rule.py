@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from onnx2mvit.ir.graph import Node, Value
+from onnx2mvit.ir.graph import Graph, Node, Value
 from onnx2mvit.matcher.expression import Expr, Var
 from onnx2mvit.matcher.language import Ops
 from onnx2mvit.matcher.match import Match
@@ -36,6 +36,10 @@ class Rule(Rooted, ABC):
     @abstractmethod
     def onnx(self, op: Ops, x: Var) -> Expr:
         """What stands before, as in `Pattern.onnx`: `op` makes expressions, `x` is what is read."""
+
+    def concerns(self, graph: Graph) -> bool:
+        """False for a graph that it has nothing to do in, whatever its nodes are."""
+        return True
 
     @abstractmethod
     def rewrite(self, m: Match, new: Builder) -> Value | tuple[Value, ...]:

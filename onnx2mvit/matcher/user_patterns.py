@@ -70,22 +70,34 @@ def place(pattern: BlockType) -> str:
 
 
 @contextmanager
-def blamed(part: Pattern | Rule, root: Node) -> Iterator[None]:
-    """Meanwhile a pattern or rule is tried at a node: what it raises is told.
+def blamed(part: Pattern | Rule, roots: Iterable[Node]) -> Iterator[Iterator[Node]]:
+    """Meanwhile a pattern or rule is tried at nodes, one by one: what it raises is told.
+
+    Yields:
+        The nodes, of which the last that was asked for is the one that it is tried at.
 
     Raises:
         UsageError: it is a user's, and raised something.
         UnsupportedError: it is ours: the node is not what the ONNX standard says of it.
     """
+    tried: list[Node] = []
+
+    def one_by_one() -> Iterator[Node]:
+        for root in roots:
+            tried[:] = (root,)
+            yield root
+
     if is_users(part):
         name = f"the {'rule' if isinstance(part, Rule) else 'pattern'} {type(part).__name__}"
         with error_context(file_of(part), f"{name} failed while it was matched"):
-            yield
+            yield one_by_one()
         return
     try:
-        yield
+        yield one_by_one()
     except MALFORMED as error:
-        raise malformed_node(root, type(part).__name__, error) from error
+        if not tried:
+            raise
+        raise malformed_node(tried[0], type(part).__name__, error) from error
 
 
 @contextmanager

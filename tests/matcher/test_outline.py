@@ -20,6 +20,7 @@ from onnx2mvit.matcher import (
     one_or_more,
     optional,
     p,
+    scalar,
 )
 from onnx2mvit.matcher.find import find
 from onnx2mvit.matcher.match import places
@@ -42,6 +43,10 @@ def sharp(op: Ops, x: Var) -> Expr:
 
 def scaled(op: Ops, x: Var) -> Expr:
     return op.Mul(x, constant("gamma"))
+
+
+def doubled(op: Ops, x: Var) -> Expr:
+    return op.Mul(x, scalar("two", 2.0))
 
 
 def clipped(op: Ops, x: Var) -> Expr:
@@ -83,6 +88,9 @@ def row(op: Ops, x: Var) -> Expr:
         (sharp, "s = LeakyRelu<alpha=0.25>(x) y = Sin(s)", False),
         (scaled, "y = Mul(gamma, x)", True),
         (scaled, "s = Sin(x) y = Mul(s, x)", False),
+        (doubled, "y = Mul(two, x)", True),
+        (doubled, "y = Mul(x, m)", False),
+        (doubled, "y = Mul(x, gamma)", False),
         (clipped, "s = Sin(x) y = Clip(s, , m)", True),
         (clipped, "s = Sin(x) m2 = ReduceMax<keepdims=0>(x) y = Clip(s, , m2)", False),
         (perhaps, "t = Tan(x) s = Sin(t) y = Cos(s)", True),
@@ -104,7 +112,8 @@ def row(op: Ops, x: Var) -> Expr:
     ],
 )
 def test_only_what_may_be_it_is_tried(tmp_path: Path, form: Form, nodes: str, tried: bool) -> None:
-    weights: dict[str, Any] = {"gamma": (6,), "m": 0.5, "flat": [1, 4, 36], "turned": [1, 36, 4]}
+    weights: dict[str, Any] = {"gamma": (6,), "m": 0.5, "two": 2.0}
+    weights |= {"flat": [1, 4, 36], "turned": [1, 36, 4]}
     graph = small(tmp_path, nodes, **weights)
     pattern = Sought(form)
     assert (last(graph) in places(pattern, graph)) is tried

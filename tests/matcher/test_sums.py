@@ -119,3 +119,12 @@ def test_a_value_that_is_added_to_itself_is_followed_once(
     monkeypatch.setattr(graph, "producer", counted)
     assert not held(graph, branches)
     assert 60 < len(asked) < 10 * 60, len(asked)
+
+
+@pytest.mark.parametrize(("read", "holds"), [("x", True), ("z", False)])
+def test_a_variable_of_operands_of_any_number_is_one_value(
+    tmp_path: Path, read: str, holds: bool
+) -> None:
+    graph = small(tmp_path, f"z = Cos(x) a = Sin(x) b = Sin({read}) y = Add(a, b)")
+    match = held(graph, lambda op, x: op.Sum(any_number(op.Sin(x), role="sines")))
+    assert (match is not None) is holds

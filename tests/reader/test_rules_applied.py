@@ -6,8 +6,10 @@ import numpy as np
 import onnx
 import pytest
 
+from onnx2mvit.ir.graph import Graph
 from onnx2mvit.reader.rules import MOST_PASSES, all_rules, unify
 from onnx2mvit.reader.rules.apply import apply_once
+from onnx2mvit.reader.rules.shape import AnyReshapeIsReshape, MergeMoves
 from tests.reader.test_rules import only, ops, unified
 from tests.support.graphs import model
 from tests.support.run_graph import assert_same_answers, plain
@@ -54,6 +56,20 @@ def test_when_all_is_done_no_rule_has_anything_to_do() -> None:
     assert [apply_once(rule, graph) for rule in all_rules()] == [0] * len(all_rules())
     unify(graph)
     assert [(node, node.inputs, dict(node.attrs)) for node in graph] == before
+
+
+def test_a_rule_that_a_graph_does_not_concern_is_not_tried() -> None:
+    class OfSequences(MergeMoves):
+        def concerns(self, graph: Graph) -> bool:
+            return any(len(value.shape or ()) == 3 for value in graph.inputs)
+
+    moves = "a = Reshape(x, one) y = Reshape(a, two)"
+    shapes = {"float[2,6,4] x": ["Reshape"], "float[2,3,2,4] x": ["Reshape", "Reshape"]}
+    for given, left in shapes.items():
+        made = model(f"g ({given}) => (float y) {{ {moves} }}", one=[48], two=[4, 12])
+        graph = plain(made)
+        unify(graph, [AnyReshapeIsReshape(), OfSequences()])
+        assert ops(graph) == left
 
 
 def test_a_long_row_of_reshapes_is_merged_whatever_its_length() -> None:

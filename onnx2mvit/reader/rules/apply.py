@@ -11,10 +11,10 @@ from onnx2mvit.matcher.user_patterns import blamed
 
 def apply_once(rule: Rule, graph: Graph) -> int:
     """Applies a rule wherever it holds, mostly from the output to the input; returns how often."""
-    count = 0
-    for root in places(rule, graph, rule.forward):
-        with blamed(rule, root):
-            count += _applied(rule, graph, root)
+    if not rule.concerns(graph):
+        return 0
+    with blamed(rule, places(rule, graph, rule.forward)) as roots:
+        count = sum(_applied(rule, graph, root) for root in roots)
     if count:
         graph.applied[rule.name] += count
     return count

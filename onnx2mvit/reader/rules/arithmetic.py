@@ -5,10 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from onnx2mvit.ir.graph import Value
-from onnx2mvit.matcher import Expr, Ops, Var, any_of, constant, scalar
+from onnx2mvit.matcher import Expr, Ops, Var, any_of, scalar
 from onnx2mvit.matcher.match import Match
 from onnx2mvit.matcher.rooted import require
 from onnx2mvit.matcher.rule import Builder, Rule, broadcast
+
+
+def _first_of_one(value: Value) -> str | None:
+    """What is wrong with a constant that is to have an axis of length one before others."""
+    if value.const is None or value.const.shape[:1] != (1,):
+        return "is no constant whose first axis has one element"
+    return None
 
 
 class ConstantOfMoreAxes(Rule):
@@ -20,7 +27,7 @@ class ConstantOfMoreAxes(Rule):
     needed_by = "none of the files here: other rules take a constant of one element for a number"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        c = constant("c")
+        c = Var("c", _first_of_one, constant=True)
         alike = (getattr(op, name)(x, c) for name in ("Add", "Mul", "Max", "Min"))
         return any_of(*alike, op.Sub(x, c), op.Sub(c, x), op.Div(x, c), op.Div(c, x), op.Pow(x, c))
 

@@ -108,6 +108,12 @@ class MeanWithoutKeptAxes(Rule):
         return new.like_root(m.x, op="ReduceMean", axes=axes, keepdims=0, **kept)
 
 
+def _one_pixel(value: Value) -> str | None:
+    """What is wrong with a value that is to be an image of a single pixel."""
+    shape = value.shape or ()
+    return None if len(shape) == 4 and shape[2:] == (1, 1) else "is more than one pixel"
+
+
 class FlattenOfPixelIsMean(Rule):
     """The mean of a single pixel is that pixel, so that a linear layer follows a mean or nothing.
 
@@ -117,11 +123,10 @@ class FlattenOfPixelIsMean(Rule):
     needed_by = "MobileNetV3 by timm: between its convolution after pooling and the classifier"
 
     def onnx(self, op: Ops, x: Var) -> Expr:
-        return op.Reshape(x)
+        return op.Reshape(Var("x", _one_pixel))
 
     def rewrite(self, m: Match, new: Builder) -> Value:
-        shape = m.x.shape or ()
-        require(len(shape) == 4 and shape[2:] == (1, 1), "the input is more than one pixel")
+        shape = m.shape("x")
         before = m.graph.producer(m.x)
         mean = before is not None and before.op == "ReduceMean"
         require(not mean, "it is a mean already, whose axes need not be kept")

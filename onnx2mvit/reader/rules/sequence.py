@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from onnx2mvit.ir.graph import Value
+from onnx2mvit.ir.graph import Graph, Value
 from onnx2mvit.matcher import (
     Builder,
     Expr,
@@ -44,9 +44,9 @@ def transposed(x: Value, perm: tuple[int, ...], m: Match, new: Builder) -> Value
     return made
 
 
-def sequence_first(x: Value, m: Match) -> bool:
+def sequence_first(x: Value, graph: Graph) -> bool:
     """True if it is an input of the network, with the sequence before the images."""
-    return m.graph.batch_axes.get(x) == 1 and len(x.shape or ()) == 3
+    return graph.batch_axes.get(x) == 1 and len(x.shape or ()) == 3
 
 
 class TurnAfterTokens(Rule):
@@ -84,13 +84,13 @@ class TurnAfterTokens(Rule):
         """An operand with the images first."""
         if value is None:
             return None
-        if sequence_first(value, m):
+        if sequence_first(value, m.graph):
             return transposed(value, TURN, m, new)
         if value.const is None:
             turn = m.graph.producer(value)
             require(turn is not None and turn.op == "Transpose", "one of them alone is turned")
             assert turn is not None and turn.inputs[0] is not None
-            require(not sequence_first(turn.inputs[0], m), "it is an input that was turned")
+            require(not sequence_first(turn.inputs[0], m.graph), "it is an input that was turned")
             if turn.attrs["perm"] == TURN:
                 return turn.inputs[0]
             return transposed(turn.inputs[0], (0, 2, 1), m, new)
@@ -117,8 +117,11 @@ class TurnAtInput(TurnAfterTokens):
             op.Add(x, op.Transpose(Var("other"), perm=turns)),
         )
 
+    def concerns(self, graph: Graph) -> bool:
+        return any(sequence_first(value, graph) for value in graph.inputs)
+
     def rewrite(self, m: Match, new: Builder) -> Value:
-        require(sequence_first(m.x, m), "it is of no input that has the sequence first")
+        require(sequence_first(m.x, m.graph), "it is of no input that has the sequence first")
         return super().rewrite(m, new)
 
 

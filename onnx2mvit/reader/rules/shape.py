@@ -15,6 +15,11 @@ from onnx2mvit.matcher.rule import Builder, Rule, elements
 READERS = 16  # of one value; looking at more of them again and again would be slow
 
 
+def _in_order(perm: tuple[int, ...] | None) -> bool:
+    """True for an order of axes that moves none, or that is not given."""
+    return perm is None or list(perm) == [*range(len(perm))]
+
+
 class DropIdentity(Rule):
     """Operators that do nothing with these attributes, or at inference.
 
@@ -37,7 +42,7 @@ class DropIdentity(Rule):
             op.Add(x, scalar("zero", 0.0)),
             op.Mul(x, scalar("one", 1.0)),
             op.Reshape(x),
-            op.Transpose(x, role="transposed"),
+            op.Transpose(x, role="transposed", perm=_in_order),
         )
 
     def rewrite(self, m: Match, new: Builder) -> Value:
@@ -49,8 +54,8 @@ class DropIdentity(Rule):
         # With axes of its own the number may be a bias or a factor that is trained.
         number = m.zero or m.one
         require(number is None or number.const.ndim == 0, "the number has axes")
-        perm = m.transposed.attrs.get("perm", ()) if m.transposed is not None else None
-        require(perm is None or list(perm) == [*range(len(value.shape or ()))], "it moves axes")
+        given = m.transposed is None or "perm" in m.transposed.attrs or not value.shape
+        require(given, "it turns all axes around")
         return value
 
 
