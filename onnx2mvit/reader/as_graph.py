@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import networkx
 import numpy as np
 import onnx_ir as ir
 
@@ -24,7 +23,7 @@ def as_graph(model: ir.Model, source: Source) -> Graph:
     """The nodes of a model as they stand, neither folded nor unified.
 
     Raises:
-        InvalidModelError: a node reads what nothing computes, or the nodes go in a circle.
+        InvalidModelError: a node reads what no node before it computes.
         UnsupportedError: it holds control flow, or weights that are no numbers.
     """
     values: dict[ir.Value, Value] = {}
@@ -50,7 +49,7 @@ def as_graph(model: ir.Model, source: Source) -> Graph:
     )
     given = sum(math.prod(value.shape or ()) for value in graph.inputs)
     for position, node in enumerate(model.graph):
-        metadata = dict(node.metadata_props)
+        metadata = dict(node.metadata_props) if node.metadata_props else {}
         names = [value.name if value is not None else None for value in node.inputs]
         op = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}::{node.op_type}"
         converted = Node(
@@ -67,9 +66,7 @@ def as_graph(model: ir.Model, source: Source) -> Graph:
         check_attributes(converted)
         refuse_large(node, given)
         graph.add(converted)
-    refuse_held(model, given)
-    if not networkx.is_directed_acyclic_graph(graph.nx):
-        raise InvalidModelError(f"{source.file} has a cycle")
+    refuse_held(graph, given)
     graph.source = with_precision(source, {value.dtype for value in values})
     return graph
 

@@ -39,50 +39,58 @@ class _Folding(onnxscript.FoldConstantsPass):
     """
 
     _known: dict[Hashable, Inferred]
+    _operands: dict[ir.Value, Hashable]  # what is asked of those that were looked at
+    _constants: dict[ir.Value, Hashable]
 
     def call(self, model: ir.Model) -> onnxscript.FoldConstantsResult:
-        self._known = {}
+        self._known, self._operands, self._constants = {}, {}, {}
         return super().call(model)
 
     def _do_inference(self, node: ir.Node) -> None:
         fresh = all(output.shape is None for output in node.outputs)
-        key = _signature(node) if fresh else None
-        if key is None:
+        key = self._signature(node) if fresh else None
+        known = None if key is None else self._known.get(key)
+        if known is None:
             super()._do_inference(node)
-        elif (known := self._known.get(key)) is not None:
-            for output, (dtype, shape) in zip(node.outputs, known, strict=True):
-                output.shape, output.type = ir.Shape(shape), ir.TensorType(dtype)
-        else:
-            super()._do_inference(node)
-            if (found := _inferred(node)) is not None:
+            if key is not None and (found := _inferred(node)) is not None:
                 self._known[key] = found
+            return
+        for output, (dtype, shape) in zip(node.outputs, known, strict=True):
+            output.shape, output.type = ir.Shape(shape), ir.TensorType(dtype)
+            self._operands[output] = dtype, shape, None
+
+    def _signature(self, node: ir.Node) -> Hashable | None:
+        """All that types and shapes of what a node makes depend on; None if that is too much."""
+        attributes = []
+        for name, attr in node.attributes.items():
+            if attr.is_ref() or attr.type not in (*PLAIN, *ROWS):
+                return None
+            value = tuple(attr.value) if attr.type in ROWS else attr.value
+            attributes.append((name, attr.type, value))
+        operands: list[Hashable] = []
+        for value in node.inputs:
+            operand: Hashable = None
+            if value is not None:
+                known = self._operands if value.const_value is None else self._constants
+                if (operand := known.get(value)) is None:
+                    if (operand := _operand(value)) is None:
+                        return None
+                    known[value] = operand
+            operands.append(operand)
+        named = tuple(bool(output.name) for output in node.outputs)
+        operator = node.domain, node.op_type, node.overload
+        return operator, tuple(attributes), tuple(operands), named
 
 
-def _signature(node: ir.Node) -> Hashable | None:
-    """All that the types and shapes of what a node makes depend on; None if that is too much."""
-    attributes = []
-    for name, attr in node.attributes.items():
-        if attr.is_ref() or attr.type not in (*PLAIN, *ROWS):
-            return None
-        value = tuple(attr.value) if attr.type in ROWS else attr.value
-        attributes.append((name, attr.type, value))
-    operands = [None if value is None else _operand(value) for value in node.inputs]
-    if False in operands:
-        return None
-    named = tuple(bool(output.name) for output in node.outputs)
-    operator = node.domain, node.op_type, node.overload
-    return operator, tuple(attributes), tuple(operands), named
-
-
-def _operand(value: ir.Value) -> Hashable:
-    """What inference asks of an operand; False where it is not a tensor of a known shape."""
+def _operand(value: ir.Value) -> Hashable | None:
+    """What inference asks of an operand; None where it is not a tensor of a known shape."""
     shape, tensor = value.shape, value.const_value
     if shape is None or not isinstance(value.type, ir.TensorType) or not shape.is_static():
-        return False
+        return None
     data = None
     if tensor is not None and tensor.size <= LOOKED_INTO:
         if isinstance(tensor, ir.ExternalTensor | ir.StringTensor):
-            return False
+            return None
         data = tensor.dtype, tensor.tobytes()
     return value.type.dtype, shape.dims, data
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import graphlib
 import math
+from collections.abc import Sequence
 
 import onnx_ir as ir
 from onnx_ir.traversal import RecursiveGraphIterator
 
 from onnx2mvit.errors import InvalidModelError, UnsupportedError
+from onnx2mvit.ir.graph import Graph, Node, Value
+
+Dims = Sequence[int | ir.SymbolicDim]
 
 MOST_NODES = 100_000  # that a file may have, or that its local functions may expand to
 MOST_WORK = 1 << 32  # operations on numbers in all constant expressions of a file: seconds
@@ -82,17 +86,15 @@ def refuse_large(node: ir.Node, given: int) -> None:
     `given` is how many elements the inputs of the network have.
     """
     most = max(LARGEST_TENSOR, GROWTH * given)
-    shapes = {value.name: list(value.shape or ()) for value in node.outputs}
+    for value in node.outputs:
+        if value.shape is not None:
+            _refuse_larger(value.name, value.shape.dims, most)
     image = node.inputs[0] if node.inputs else None
     if image is not None and image.shape is not None:
-        pairs = zip(image.shape, _padding(node, len(image.shape)), strict=True)
-        shapes |= {image.name: [length + more for length, more in pairs]}
-    for name, shape in shapes.items():
-        if math.prod(dim for dim in shape if isinstance(dim, int)) > most:
-            raise UnsupportedError(
-                f"tensor {name!r} is {shape}, too large to be computed for the images that are "
-                "compared. Ask for a smaller size, or export the network at one."
-            )
+        dims: Dims = image.shape.dims
+        if "pads" in node.attributes or node.op_type == "LRN":
+            dims = [dim + more for dim, more in zip(dims, _padding(node, len(dims)), strict=True)]
+        _refuse_larger(image.name, dims, most)
     if node.op_type in WINDOWS:
         operations = _operations(node, sum(_elements(value) or 0 for value in node.outputs))
         if operations > MOST_WORK:
@@ -102,23 +104,38 @@ def refuse_large(node: ir.Node, given: int) -> None:
             )
 
 
-def refuse_held(model: ir.Model, given: int) -> None:
+def _refuse_larger(name: str | None, dims: Dims, most: int) -> None:
+    size = 1
+    for dim in dims:
+        if isinstance(dim, int):
+            size *= dim
+    if size > most:
+        raise UnsupportedError(
+            f"tensor {name!r} is {list(dims)}, too large to be computed for the images that are "
+            "compared. Ask for a smaller size, or export the network at one."
+        )
+
+
+def refuse_held(graph: Graph, given: int) -> None:
     """Raises UnsupportedError if too much is still to be read at one time; `given` as before."""
-    last = {value: node for node in model.graph for value in node.inputs}
-    held, most = 0, HELD * max(LARGEST_TENSOR, GROWTH * given)
-    for node in model.graph:
-        held += sum(_elements(value) or 0 for value in node.outputs)
+    nodes, held, most = list(graph), 0, HELD * max(LARGEST_TENSOR, GROWTH * given)
+    last: dict[Value | None, Node | None]
+    last = {value: node for node in nodes for value in node.inputs}
+    last |= dict.fromkeys(graph.outputs, None)  # nobody is done with them
+    alive: dict[Value | None, int] = {}
+    for node in nodes:
+        for value in node.outputs:
+            alive[value] = 0 if value.shape is None else math.prod(value.shape)
+            held += alive[value]
         if held > most:
-            name = node.name or node.outputs[0].name
             raise UnsupportedError(
-                f"at node {name!r} ({node.op_type}) {held:,} numbers are still to be read, too "
-                "many for the images that are compared. Ask for a smaller size, or export the "
-                "network at one."
+                f"at node {node.name or node.output.name!r} ({node.op}) {held:,} numbers are still "
+                "to be read, too many for the images that are compared. Ask for a smaller size, or "
+                "export the network at one."
             )
-        done = {value for value in node.inputs if value is not None and last[value] is node}
-        done |= {value for value in node.outputs if value not in last}
-        gone = [value for value in done if value.producer() and not value.is_graph_output()]
-        held -= sum(_elements(value) or 0 for value in gone)
+        for each in (*node.inputs, *node.outputs):
+            if last.get(each, node) is node:
+                held -= alive.pop(each, 0)
 
 
 def _padding(node: ir.Node, rank: int) -> list[int]:

@@ -10,6 +10,7 @@ from onnx_ir.passes import common as passes
 
 from onnx2mvit.base.quiet import one_line
 from onnx2mvit.errors import MALFORMED, InvalidModelError
+from onnx2mvit.reader.defaults import add_defaults
 from onnx2mvit.reader.dequantize import dequantize
 from onnx2mvit.reader.folding import fold
 from onnx2mvit.reader.limits import Budget, refuse_expansion
@@ -31,7 +32,8 @@ def simplify(model: ir.Model, file: str) -> None:
     refuse_expansion(model, file)
     budget = Budget(model)
     try:
-        passes.InlinePass()(model)
+        if model.functions:
+            passes.InlinePass()(model)
         passes.IdentityEliminationPass()(model)
         _fold(model, budget)
         if dequantize(model) + look_up(model, budget):
@@ -41,11 +43,10 @@ def simplify(model: ir.Model, file: str) -> None:
             # Looking at one node at a time, folding sees no functions and no scales of a Resize.
             passes.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=False)(model)
             _fold(model, budget)
-        passes.RemoveUnusedNodesPass()(model)
         passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
         passes.IdentityEliminationPass()(model)
         passes.RemoveUnusedNodesPass()(model)
-        passes.AddDefaultAttributesPass()(model)
+        add_defaults(model)
     except (RuntimeError, ir.passes.PassError, *MALFORMED) as error:
         raise InvalidModelError(f"{file} cannot be simplified: {one_line(error)}") from error
 
