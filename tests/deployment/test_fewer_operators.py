@@ -9,7 +9,9 @@ from unittest import mock
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers, ops
+from tensorflow.python.eager import context  # no public module tells what was optimized
 
 from onnx2mvit.deployment import describe_model, litert_model
 from onnx2mvit.deployment.choice import by_block
@@ -19,7 +21,7 @@ from onnx2mvit.deployment.litert import operators
 from onnx2mvit.runtimes import LiteRTRunner
 
 Array = np.ndarray[Any, Any]
-TOKENS = (9, 8)
+TOKENS, IMAGE = (9, 8), (7, 6, 4)
 
 
 def numbers(*shape: int) -> Array:
@@ -58,6 +60,14 @@ def answer(layer: Any, *given: Array, **more: Any) -> tuple[Array, Array, bool]:
     return np.asarray(ours), np.asarray(stock), call.called
 
 
+def convolution(kind: Any = layers.Conv2D, filters: tuple[int, ...] = (5,), **given: Any) -> Any:
+    return with_weights(kind(*filters, 3, **given), (2, *IMAGE))
+
+
+def depthwise(**given: Any) -> Any:
+    return convolution(layers.DepthwiseConv2D, (), **given)
+
+
 TAKEN: dict[str, tuple[Callable[[], Any], int]] = {
     "a normalization": (norm, 1),
     "without gamma": (lambda: norm(scale=False), 1),
@@ -67,6 +77,19 @@ TAKEN: dict[str, tuple[Callable[[], Any], int]] = {
     "without biases": (lambda: attention(use_bias=False), 2),
     "values of another size": (lambda: attention(value_dim=3, output_shape=5), 2),
     "keys of other tensors": (attention, 3),
+}
+ON_IMAGES: dict[str, Callable[[], Any]] = {
+    "a convolution": lambda: convolution(activation="gelu"),
+    "one in groups, in steps": lambda: convolution(filters=(6,), groups=2, strides=2),
+    "a depthwise convolution": lambda: depthwise(activation="relu"),
+    "one in steps, of two filters": lambda: depthwise(strides=2, depth_multiplier=2),
+    "one with gaps": lambda: depthwise(dilation_rate=2, padding="same"),
+    "SiLU": lambda: layers.Activation("silu"),
+}
+LEFT_ON_IMAGES: dict[str, Callable[[], Any]] = {
+    "a convolution without a bias": lambda: convolution(use_bias=False),
+    "a depthwise convolution without a bias": lambda: depthwise(use_bias=False),
+    "another activation": lambda: layers.Activation("tanh"),
 }
 LEFT: dict[str, tuple[Callable[[], Any], int, dict[str, Any]]] = {
     "another axis": (lambda: norm(axis=1), 1, {}),
@@ -93,6 +116,59 @@ def test_other_layers_are_left_as_they_are(case: str) -> None:
     ours, stock, by_itself = answer(make(), *[numbers(2, *TOKENS)] * count, **more)
     assert by_itself
     np.testing.assert_array_equal(ours, stock)
+
+
+@pytest.mark.parametrize("case", ON_IMAGES)
+def test_layers_of_images_answer_as_ever(case: str) -> None:
+    ours, stock, by_itself = answer(ON_IMAGES[case](), numbers(2, *IMAGE))
+    assert not by_itself
+    np.testing.assert_allclose(ours, stock, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", LEFT_ON_IMAGES)
+def test_other_layers_of_images_are_left_as_they_are(case: str) -> None:
+    ours, stock, by_itself = answer(LEFT_ON_IMAGES[case](), numbers(2, *IMAGE))
+    assert by_itself
+    np.testing.assert_array_equal(ours, stock)
+
+
+def optimized(function: Callable[[Any], Any]) -> tuple[Array, list[tuple[str, ...]]]:
+    """The answer of a tf.function, and the operators that TensorFlow left of it."""
+    taken = tf.TensorSpec((None, *IMAGE))
+    call = tf.function(function, autograph=False).get_concrete_function(taken)
+    context.enable_run_metadata()
+    try:
+        found = np.asarray(call(tf.constant(numbers(1, *IMAGE))))
+        nodes = context.export_run_metadata().function_graphs[-1].post_optimization_graph.node
+    finally:
+        context.disable_run_metadata()
+    fused = ((each.op, *map(bytes.decode, each.attr["fused_ops"].list.s)) for each in nodes)
+    return found, sorted(each for each in fused if each[0] not in {"_Arg", "Const", "NoOp"})
+
+
+PLAIN: dict[str, Callable[[Any], Any]] = {
+    "silu": lambda y: y * tf.sigmoid(y),
+    "hard_silu": lambda y: y * (tf.nn.relu6(y + 3.0) / 6.0),
+    "relu": tf.nn.relu,
+    "relu6": tf.nn.relu6,
+}
+
+
+@pytest.mark.parametrize("activation", PLAIN)
+def test_tensorflow_fuses_as_much_as_of_its_own_functions(activation: str) -> None:
+    image = keras.Input(IMAGE)
+    layer = convolution(name="z")
+    model = keras.Model(image, layers.Activation(activation, name="a")(layer(image)))
+    kernel, bias = (tf.Variable(each) for each in layer.get_weights())
+    expected, fewest = optimized(
+        lambda x: PLAIN[activation](tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, "VALID"), bias))
+    )
+    _, of_stock = optimized(lambda x: model(x, training=False))
+    with fewer_operators(model):
+        ours, found = optimized(lambda x: model(x, training=False))
+    np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5)
+    assert found == fewest
+    assert len(found) < len(of_stock)
 
 
 def test_what_padding_hides_stays_hidden() -> None:
