@@ -75,11 +75,17 @@ def _agreement(found: Mapping[str, Any] | None) -> list[Row]:
         return []
     tuned, plain, held = found["tuned"], found["all_in_int8"], found["held_out"]
     agree, all_int8 = (f"{each['agreeing']} of {each['count']} agree" for each in (tuned, plain))
+    chance = found["chance"]
     floating, total = found["float32"], f"of {found['blocks']} blocks"
     took = {name: f"{each:.1f} ms" for name, each in found["milliseconds"].items()}
     return [
         ("kept", f"{found['words']}; of all such images {held['at_least']:.1%} or more (95%)"),
         ("chosen", f"on {tuned['images']}: {agree}; with every block in int8 {all_int8}"),
+        (
+            "demanded",
+            f"that {held['count']} others keep {found['wanted']:.4g} with a chance of "
+            f"{chance['demanded']:.0%}; it is {chance['found']:.1%}",
+        ),
         ("float32", f"{len(floating)} {total}{': ' if floating else ''}{', '.join(floating)}"),
         (
             "cost",

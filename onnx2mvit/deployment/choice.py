@@ -13,13 +13,8 @@ from typing import Any
 
 from onnx2mvit.builder import block_finder
 from onnx2mvit.deployment.interface import Interface
-from onnx2mvit.deployment.search import (
-    Kept,
-    Search,
-    kept_answers,
-    milliseconds,
-    searched,
-)
+from onnx2mvit.deployment.kept import Kept, kept_answers
+from onnx2mvit.deployment.search import Search, milliseconds, searched
 from onnx2mvit.errors import UnsupportedError, UsageError
 from onnx2mvit.runtimes import Inputs, Outputs, Runner, compare, sqnr_db
 from onnx2mvit.runtimes.comparison import loudness
@@ -80,12 +75,14 @@ Groups = Mapping[str, Sequence[Operator]]
 class Wanted:
     """What is to be kept by leaving blocks in float32.
 
-    `agreement` is the share of answers, classes of the first output; `float32` names the blocks
-    themselves. Without either, those stay that lose much for few weights.
+    `agreement` is the share of answers, classes of the first output, which `proven_on` other images
+    are to prove; `float32` names the blocks themselves. Without either, those stay that lose much
+    for few weights.
     """
 
     agreement: float | None = None
     float32: Sequence[str] | None = None
+    proven_on: int = 0
 
 
 @dataclass(frozen=True)
@@ -154,7 +151,7 @@ def chosen(
 
         weights = {loss.block: loss.weights for loss in worst_for_their_weights(losses)}
         told = partial(progress, "what must stay in float32")
-        search = searched(weights, kept, wanted.agreement, told)
+        search = searched(weights, kept, wanted.agreement, wanted.proven_on, told)
         for loss in losses:
             loss.kept_float = loss.block in search.floating
     taken = [loss.block for loss in losses if not loss.kept_float]

@@ -191,6 +191,8 @@ def deploy(
         else:
             job.apart = apart(interface, calibration or images or "", holdout)
             compared = job.apart.held, job.apart.held_on
+            held = batch_size(job.apart.held, interface.axes) or 1
+            job.wanted = replace(job.wanted, proven_on=held)
         file = work / file_name
         write(job, file)
         comparison = _compare(job, file, original, *compared)

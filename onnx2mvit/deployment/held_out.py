@@ -12,7 +12,8 @@ import numpy as np
 
 from onnx2mvit.deployment.comparison import Fidelity
 from onnx2mvit.deployment.interface import Interface
-from onnx2mvit.deployment.search import Search, at_least
+from onnx2mvit.deployment.kept import at_least
+from onnx2mvit.deployment.search import DEMANDED, Search
 from onnx2mvit.errors import UnsupportedError, UsageError
 from onnx2mvit.runtimes.runner import rows
 
@@ -83,6 +84,7 @@ def proven(search: Search, tuned_on: str, held: Fidelity) -> dict[str, Any]:
         "words": words,
         "wanted": search.wanted,
         "tuned": {"images": tuned_on, **search.tuned.as_dict()},
+        "chance": {"demanded": DEMANDED, "found": search.chance},
         "all_in_int8": search.plain.as_dict(),
         "held_out": {
             "images": held.images,
