@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -76,23 +76,27 @@ def _agreement(found: Mapping[str, Any] | None) -> list[Row]:
     tuned, plain, held = found["tuned"], found["all_in_int8"], found["held_out"]
     agree, all_int8 = (f"{each['agreeing']} of {each['count']} agree" for each in (tuned, plain))
     chance = found["chance"]
-    floating, total = found["float32"], f"of {found['blocks']} blocks"
+    levels = [("float32", found["float32"]), ("static", found["static"])]
     took = {name: f"{each:.1f} ms" for name, each in found["milliseconds"].items()}
     return [
         ("kept", f"{found['words']}; of all such images {held['at_least']:.1%} or more (95%)"),
         ("chosen", f"on {tuned['images']}: {agree}; with every block in int8 {all_int8}"),
         (
             "demanded",
-            f"that {held['count']} others keep {found['wanted']:.4g} with a chance of "
+            f"that {held['count']} others keep {100 * found['wanted']:g}% with a chance of "
             f"{chance['demanded']:.0%}; it is {chance['found']:.1%}",
         ),
-        ("float32", f"{len(floating)} {total}{': ' if floating else ''}{', '.join(floating)}"),
+        *((name, _listed(blocks, found["blocks"])) for name, blocks in levels),
         (
             "cost",
             f"{found['more_bytes']:,} bytes more than with every block in int8; a call takes "
             f"{took['chosen']}, {took['int8']} with that, and {took['float32']} in float32",
         ),
     ]
+
+
+def _listed(blocks: Sequence[str], total: int) -> str:
+    return f"{len(blocks)} of {total} blocks{': ' if blocks else ''}{', '.join(blocks)}"
 
 
 def _blocks(result: Deployment) -> Table:
@@ -105,6 +109,5 @@ def _blocks(result: Deployment) -> Table:
     table.add_column("it is in")
     for loss in shown:
         decibel = "all" if loss.sqnr_db is None else f"{loss.sqnr_db:.1f}"
-        kept = "float32" if loss.kept_float else "int8"
-        table.add_row(loss.block, f"{loss.weights:,}", decibel, kept)
+        table.add_row(loss.block, f"{loss.weights:,}", decibel, loss.precision)
     return table

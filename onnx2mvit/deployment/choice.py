@@ -1,20 +1,21 @@
 """Which blocks are in int8, and which stay in float32: what each loses, and what is chosen by it.
 
 Without a target those stay in float32 that lose most for their weights; with one, as many as it
-takes to keep a share of the answers (`search`), or those that are named.
+takes to keep a share of the answers (`search`), or those that are named. With a target, blocks that
+can be static are where it allows that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from onnx2mvit.builder import block_finder
 from onnx2mvit.deployment.interface import Interface
-from onnx2mvit.deployment.kept import Kept, kept_answers
-from onnx2mvit.deployment.search import Search, milliseconds, searched
+from onnx2mvit.deployment.kept import kept_answers
+from onnx2mvit.deployment.search import Levels, Search, Target, milliseconds, searched
 from onnx2mvit.errors import UnsupportedError, UsageError
 from onnx2mvit.runtimes import Inputs, Outputs, Runner, compare, sqnr_db
 from onnx2mvit.runtimes.comparison import loudness
@@ -38,6 +39,12 @@ class Loss:
     weights: int
     sqnr_db: float | None
     kept_float: bool = False
+    static: bool = False
+
+    @property
+    def precision(self) -> str:
+        """What it was chosen to be in."""
+        return "float32" if self.kept_float else "static int8" if self.static else "int8"
 
     @property
     def noise(self) -> float:
@@ -50,7 +57,7 @@ class Loss:
             "block": self.block,
             "weights": self.weights,
             "sqnr_db": self.sqnr_db,
-            "precision": "float32" if self.kept_float else "int8",
+            "precision": self.precision,
         }
 
 
@@ -59,13 +66,15 @@ class Operator:
     """An operator that can be in int8.
 
     `scope` is what the quantizer knows it by, the names of its outputs; `origin` adds those of
-    its inputs, as an output of the network bears no path of layers. `weights` is their number.
+    its inputs, as an output of the network bears no path of layers. `weights` is their number, and
+    `writes` that of the activations it gives.
     """
 
     kind: str
     scope: str
     origin: str
     weights: int
+    writes: int = 0
 
 
 Groups = Mapping[str, Sequence[Operator]]
@@ -89,17 +98,20 @@ class Wanted:
 class Choice:
     """The operators that are to be in int8, what each block loses by that alone, worst first.
 
-    `search` says how the target was reached, where there was one.
+    `members` are dynamic, `static` are not. `search` says how the target was reached, where there
+    was one.
     """
 
     members: list[Operator]
+    static: list[Operator]
     losses: list[Loss]
     search: Search | None = None
 
 
 def chosen(
     groups: Groups,
-    quantized: Callable[[Sequence[Operator]], Runner],
+    static: Groups,
+    quantized: Callable[[Sequence[Operator], Sequence[Operator]], Runner],
     interface: Interface,
     inputs: Inputs,
     progress: Progress,
@@ -109,7 +121,8 @@ def chosen(
 
     Args:
         groups: the operators of each block.
-        quantized: the network with these in int8.
+        static: those that may be static, with activations in int8, where there is a target.
+        quantized: the network with these in int8, and those in static int8.
         interface: what that takes and gives.
         inputs: by name; the first FEW tell what a block loses, all of them what a target needs.
         progress: is told how many blocks have been tried.
@@ -124,44 +137,58 @@ def chosen(
     _check_named(wanted.float32 or (), groups)
     named = by_name(inputs, [tensor.name for tensor in interface.inputs])
     few = rows(named, interface.axes, slice(FEW))
+    static = {block: static[block] for block in groups if block in static}
 
-    def in_int8(blocks: Sequence[str]) -> Runner:
-        return quantized([member for block in blocks for member in groups[block]])
+    def members(levels: Levels) -> tuple[list[Operator], list[Operator]]:
+        fixed = [each for block in static if block in levels.static for each in static[block]]
+        scopes = {each.scope for each in fixed}
+        taken = (group for block, group in groups.items() if block not in levels.floating)
+        return [each for group in taken for each in group if each.scope not in scopes], fixed
 
-    def answers(blocks: Sequence[str], inputs: Inputs) -> Outputs:
-        return interface.run(in_int8(blocks), inputs)
+    def answers(levels: Levels, inputs: Inputs) -> Outputs:
+        return interface.run(quantized(*members(levels)), inputs)
 
-    right, losses = answers((), few), []
-    for number, (block, members) in enumerate(groups.items()):
-        progress("what each block loses", number, len(groups))
-        lost = sqnr_db(compare(answers([block], few), right, answers=True).values())
-        losses.append(Loss(block, sum(member.weights for member in members), lost))
-    progress("what each block loses", len(groups), len(groups))
-    search = None
+    every = frozenset(groups)
+    right = answers(Levels(every), few)
+
+    def lost(what: str, each: Callable[[str], Levels], blocks: Sequence[str]) -> list[Loss]:
+        found = []
+        for number, block in enumerate(blocks):
+            progress(what, number, len(blocks))
+            off = sqnr_db(compare(answers(each(block), few), right, answers=True).values())
+            found.append(Loss(block, sum(member.weights for member in groups[block]), off))
+        progress(what, len(blocks), len(blocks))
+        return found
+
+    losses = lost("what each block loses", lambda block: Levels(every - {block}), list(groups))
     if wanted.float32 is not None:
-        for loss in losses:
-            loss.kept_float = loss.block in wanted.float32
+        levels, search = Levels(every & {*wanted.float32}), None
     elif wanted.agreement is None:
-        choose(losses)
+        levels, search = choose(losses), None
     else:
-        theirs = answers((), named)
-
-        def kept(floating: Collection[str]) -> Kept:
-            return kept_answers(answers([b for b in groups if b not in floating], named), theirs)
-
-        weights = {loss.block: loss.weights for loss in worst_for_their_weights(losses)}
-        told = partial(progress, "what must stay in float32")
-        search = searched(weights, kept, wanted.agreement, wanted.proven_on, told)
-        for loss in losses:
-            loss.kept_float = loss.block in search.floating
-    taken = [loss.block for loss in losses if not loss.kept_float]
-    if search is not None:
-        files = {"int8": list(groups), "chosen": taken, "float32": []}
+        theirs = answers(Levels(every), named)
+        alone = lost(
+            "what each loses in static int8",
+            lambda block: Levels(every - {block}, frozenset([block])),
+            list(static),
+        )
+        search = searched(
+            {loss.block: loss.weights for loss in worst_for_their_weights(losses)},
+            [loss.block for loss in least_for_their_activations(alone, static)],
+            lambda levels: kept_answers(answers(levels, named), theirs),
+            Target(wanted.agreement, wanted.proven_on),
+            partial(progress, "what each block is in"),
+        )
+        levels = search.levels
+        files = {"int8": Levels(), "chosen": levels, "float32": Levels(every)}
         one = rows(named, interface.axes, slice(interface.batch or 1))
-        runners = {name: in_int8(blocks) for name, blocks in files.items()}
+        runners = {name: quantized(*members(each)) for name, each in files.items()}
         search = replace(search, milliseconds=milliseconds(runners, one))
+    for loss in losses:
+        loss.kept_float = loss.block in levels.floating
+        loss.static = loss.block in levels.static
     losses.sort(key=lambda loss: loudness(loss.sqnr_db))
-    return Choice([member for block in taken for member in groups[block]], losses, search)
+    return Choice(*members(levels), losses, search)
 
 
 def _check_named(float32: Sequence[str], groups: Groups) -> None:
@@ -177,21 +204,31 @@ def worst_for_their_weights(losses: Sequence[Loss]) -> list[Loss]:
     return sorted(losses, key=lambda each: each.noise / max(each.weights, 1), reverse=True)
 
 
-def choose(losses: Sequence[Loss]) -> None:
+def least_for_their_activations(losses: Sequence[Loss], static: Groups) -> list[Loss]:
+    """Those first that add least noise for what their operators write, which is what is won."""
+
+    def noise(loss: Loss) -> float:
+        return loss.noise / max(sum(each.writes for each in static[loss.block]), 1)
+
+    return sorted(losses, key=noise)
+
+
+def choose(losses: Sequence[Loss]) -> Levels:
     """Leaves blocks in float32 until the others together are better than GOAL.
 
     Those come first that add most noise for their weights; noises of blocks add up in power.
     Only so many are left out that they hold no more than SPENT of the weights.
     """
-    allowed = SPENT * sum(loss.weights for loss in losses)
+    allowed, floating = SPENT * sum(loss.weights for loss in losses), set()
     noise = sum(loss.noise for loss in losses)
     for loss in worst_for_their_weights(losses):
         if noise <= 10 ** (-GOAL / 10):
             break
         if loss.weights <= allowed:
-            loss.kept_float = True
+            floating.add(loss.block)
             allowed -= loss.weights
             noise -= loss.noise
+    return Levels(frozenset(floating))
 
 
 def by_block(operators: Sequence[Operator], blocks: Sequence[str]) -> dict[str, list[Operator]]:

@@ -71,9 +71,9 @@ def proven(search: Search, tuned_on: str, held: Fidelity) -> dict[str, Any]:
         tuned_on: the images on which that was.
         held: the answers to the others.
     """
-    share, wanted = held.top1_agreement or 0.0, f"{100 * search.wanted:g}%"
+    share, wanted = held.top1_agreement or 0.0, f"{100 * search.target.wanted:g}%"
     others = f"{share:.1%} of {held.count} on which it was not chosen"
-    passed = search.reached and share >= search.wanted
+    passed = search.reached and share >= search.target.wanted
     if search.reached:
         words = f"int8 keeps {others}, where {wanted} are wanted"
     else:
@@ -82,9 +82,9 @@ def proven(search: Search, tuned_on: str, held: Fidelity) -> dict[str, Any]:
     return {
         "verdict": "passed" if passed else "failed",
         "words": words,
-        "wanted": search.wanted,
+        "wanted": search.target.wanted,
         "tuned": {"images": tuned_on, **search.tuned.as_dict()},
-        "chance": {"demanded": DEMANDED, "found": search.chance},
+        "chance": {"demanded": DEMANDED, "found": search.target.chance(search.tuned)},
         "all_in_int8": search.plain.as_dict(),
         "held_out": {
             "images": held.images,
@@ -92,7 +92,8 @@ def proven(search: Search, tuned_on: str, held: Fidelity) -> dict[str, Any]:
             "agreement": share,
             "at_least": at_least(share, held.count),
         },
-        "float32": [block for block in search.weights if block in search.floating],
+        "float32": [block for block in search.weights if block in search.levels.floating],
+        "static": [block for block in search.weights if block in search.levels.static],
         "blocks": len(search.weights),
         "more_bytes": search.more_bytes,
         "milliseconds": dict(search.milliseconds),

@@ -2,8 +2,9 @@
 
 Convolutions and linear layers get int8 weights, one scale for each output channel; their inputs
 are quantized when the file runs, with a scale for each image. SiLU, layer normalization, softmax
-and depthwise convolutions stay in float32, as XNNPACK has no int8 kernel that would pay for them.
-What else was tried is in docs/deploy.md.
+and depthwise convolutions stay in float32, as XNNPACK has no kernel for them that would pay between
+activations in float32. Where a target allows it, blocks are static (`static_int8`). What else was
+tried is in docs/deploy.md.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ import numpy as np
 
 from onnx2mvit.base.optional import optional
 from onnx2mvit.base.quiet import quiet
-from onnx2mvit.deployment.choice import Choice, Operator, Progress, Wanted, by_block, chosen
+from onnx2mvit.deployment.choice import FEW, Choice, Operator, Progress, Wanted, by_block, chosen
 from onnx2mvit.deployment.interface import Interface
+from onnx2mvit.deployment.static_int8 import Ranges, activation_ranges, static_operators
 from onnx2mvit.runtimes import Inputs, LiteRTRunner, Runner
+from onnx2mvit.runtimes.runner import by_name, rows
 
 TAKEN = ("CONV_2D", "FULLY_CONNECTED")
 
@@ -45,13 +48,18 @@ def quantize(
         UnsupportedError: nothing in the network can be in int8.
         UsageError: a block that is to stay in float32 is not there, or all are.
     """
-    groups = by_block(quantizable(content), blocks)
+    groups, static = by_block(quantizable(content), blocks), dict[str, list[Operator]]()
+    ranges: Ranges = {}
+    if wanted.agreement is not None:
+        static = by_block(static_operators(content), blocks)
+        named = by_name(inputs, [tensor.name for tensor in interface.inputs])
+        ranges = activation_ranges(content, interface, rows(named, interface.axes, slice(FEW)))
 
-    def quantized(members: Sequence[Operator]) -> Runner:
-        return LiteRTRunner(quantized_file(content, members))
+    def quantized(members: Sequence[Operator], fixed: Sequence[Operator]) -> Runner:
+        return LiteRTRunner(quantized_file(content, members, fixed, ranges))
 
-    choice = chosen(groups, quantized, interface, inputs, progress, wanted)
-    return quantized_file(content, choice.members), choice
+    choice = chosen(groups, static, quantized, interface, inputs, progress, wanted)
+    return quantized_file(content, choice.members, choice.static, ranges), choice
 
 
 def quantizable(content: bytes) -> list[Operator]:
@@ -74,9 +82,21 @@ def quantizable(content: bytes) -> list[Operator]:
     return found
 
 
-def quantized_file(content: bytes, members: Sequence[Operator]) -> bytes:
-    """A float32 LiteRT file with these operators of it in int8."""
-    if not members:
+def quantized_file(
+    content: bytes,
+    members: Sequence[Operator],
+    static: Sequence[Operator] = (),
+    ranges: Ranges | None = None,
+) -> bytes:
+    """A float32 LiteRT file with these operators of it in int8.
+
+    Args:
+        content: the file.
+        members: operators that are to be dynamic.
+        static: operators that are to be static.
+        ranges: of all tensors, where there are any of the latter.
+    """
+    if not members and not static:
         return content
     quantizer = optional("ai_edge_quantizer.quantizer")
     kinds = optional("ai_edge_quantizer.qtyping").TFLOperationName
@@ -84,5 +104,8 @@ def quantized_file(content: bytes, members: Sequence[Operator]) -> bytes:
         work = quantizer.Quantizer(bytearray(content))
         for member in members:
             work.add_dynamic_config(f"^{re.escape(member.scope)}$", kinds(member.kind), 8)
-        made = work.quantize(enable_progress_report=False, enable_progress_bar=False)
+        for member in static:
+            work.add_static_config(f"^{re.escape(member.scope)}$", kinds(member.kind), 8, 8)
+        told = dict(ranges or {}) if static else None
+        made = work.quantize(told, enable_progress_report=False, enable_progress_bar=False)
     return bytes(made.quantized_model)

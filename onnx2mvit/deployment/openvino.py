@@ -131,11 +131,11 @@ def quantize(
         others = (group for block, group in groups.items() if block not in taken)
         return _by_nncf(model, samples, [each.scope for group in others for each in group])
 
-    def runner(members: Sequence[Operator]) -> Runner:
+    def runner(members: Sequence[Operator], _: Sequence[Operator]) -> Runner:
         made = quantized(members) if members else model
         return in_keras_layout(OpenVINORunner(made), interface, file)
 
-    choice = chosen(weighted, runner, interface, inputs, progress, wanted)
+    choice = chosen(weighted, {}, runner, interface, inputs, progress, wanted)
     return quantized(choice.members), choice
 
 

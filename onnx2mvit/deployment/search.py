@@ -1,10 +1,15 @@
-"""Int8 with a target: as few blocks in float32 as keep a share of the answers."""
+"""Int8 with a target: as few blocks in float32 as keep a share of the answers, many in static int8.
+
+LiteRT knows two forms of int8. Dynamic: weights are int8, and activations are rounded when the file
+runs, as what each image needs. Static: activations are int8 from one operator to the next, which is
+faster and less exact.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from onnx2mvit.deployment.kept import Kept
@@ -17,94 +22,124 @@ FLOAT_BYTES = 3  # more that a weight takes in float32 than in int8
 
 
 @dataclass(frozen=True)
+class Levels:
+    """Blocks in float32, and blocks in static int8; the others are in dynamic int8."""
+
+    floating: frozenset[str] = frozenset()
+    static: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Target:
+    """The share of answers that is to be kept, and how many other images prove it."""
+
+    wanted: float
+    others: int
+
+    def reached_by(self, kept: Kept) -> bool:
+        """Whether these answers keep it and those to the others probably do.
+
+        What keeps it just so on images that it was chosen on fails on others about as often as not.
+        The fewer the others are, the more is demanded: fewer of them may change by chance.
+        """
+        return kept.agreement >= self.wanted and self.chance(kept) >= DEMANDED
+
+    def chance(self, kept: Kept) -> float:
+        """The probability that the others keep it, by what these say."""
+        return kept.chance(self.wanted, self.others)
+
+
+@dataclass(frozen=True)
 class Search:
     """What was found for a target on the images that blocks were chosen on.
 
     Attributes:
-        wanted: the share of answers that is to be kept.
-        others: how many images prove it.
-        tuned: what is, with the blocks of `floating` in float32.
-        plain: what is with every block in int8.
+        target: what was wanted.
+        tuned: the answers that stay the same with `levels`.
+        plain: those that do with every block in dynamic int8.
         weights: of each block.
-        floating: blocks that stay in float32.
-        milliseconds: of a call with every block in int8, as chosen, and in float32.
+        levels: what was chosen.
+        milliseconds: of a call with every block in dynamic int8, as chosen, and in float32.
     """
 
-    wanted: float
-    others: int
+    target: Target
     tuned: Kept
     plain: Kept
     weights: Mapping[str, int]
-    floating: frozenset[str]
+    levels: Levels
     milliseconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def reached(self) -> bool:
         """Whether the target was, on these images."""
-        return self.tuned.agreement >= self.wanted
-
-    @property
-    def chance(self) -> float:
-        """The probability that the others keep it, by what these say."""
-        return self.tuned.chance(self.wanted, self.others)
+        return self.tuned.agreement >= self.target.wanted
 
     @property
     def more_bytes(self) -> int:
         """So many more does the file have than one with every block in int8."""
-        return FLOAT_BYTES * sum(self.weights[block] for block in self.floating)
+        return FLOAT_BYTES * sum(self.weights[block] for block in self.levels.floating)
 
 
 def searched(
     weights: Mapping[str, int],
-    kept: Callable[[Collection[str]], Kept],
-    wanted: float,
-    others: int,
+    faster: Sequence[str],
+    kept: Callable[[Levels], Kept],
+    target: Target,
     progress: Callable[[int, int], None],
 ) -> Search:
-    """Finds blocks that are to stay in float32 so that a share of the answers stays the same.
+    """Finds what each block is in so that a share of the answers stays the same.
 
-    A choice is good enough if it keeps that share of these answers, and the images that prove the
-    target keep it with a chance of `DEMANDED`: what keeps it just so here fails on others as often
-    as not. Fewer of them demand more, since fewer must not differ by chance.
-
-    It is sought how many blocks it takes, in their order, by halves; then each, those with most
-    weights first, is put back into int8 where the others are enough. One block at least is in
-    int8: where that is too much, what came nearest is given.
+    It is sought how many blocks must be in float32, in their order, by halves; then each, those
+    with most weights first, is put back into dynamic int8 where the others are enough. One block at
+    least is in int8: where that is too much, what came nearest is given. Where it is enough, it is
+    sought how many of `faster` may be static, in their order, by halves, and which of those after.
 
     Args:
         weights: of each block, those first that are to be in float32 first.
-        kept: the answers that stay the same with these blocks in float32.
-        wanted: the share of them.
-        others: how many images prove the target.
+        faster: blocks that may be static, those first that are to be so first.
+        kept: the answers that stay the same with these levels.
+        target: the share of them, and what proves it.
         progress: is told how much has been tried, and how much there may be.
     """
-    order, tried = list(weights), dict[frozenset[str], Kept]()
+    order, tried = list(weights), dict[Levels, Kept]()
+    most = sum(len(blocks) + len(blocks).bit_length() for blocks in (order, faster))
 
-    def at(floating: Collection[str]) -> Kept:
-        key = frozenset(floating)
-        if key not in tried:
-            progress(len(tried), len(order) + len(order).bit_length())
-            tried[key] = kept(key)
-        return tried[key]
+    def at(levels: Levels) -> Kept:
+        if levels not in tried:
+            progress(len(tried), most)
+            tried[levels] = kept(levels)
+        return tried[levels]
 
-    def enough(floating: Collection[str]) -> bool:
-        found = at(floating)
-        return found.agreement >= wanted and found.chance(wanted, others) >= DEMANDED
+    def enough(levels: Levels) -> bool:
+        return target.reached_by(at(levels))
 
-    def nearness(floating: frozenset[str]) -> tuple[float, float, int]:
-        found = tried[floating]
-        return found.chance(wanted, others), found.expected, found.agreeing
+    def nearness(levels: Levels) -> tuple[float, float, int]:
+        return target.chance(tried[levels]), tried[levels].expected, tried[levels].agreeing
 
-    plain = at(())
-    length = bisect_left(range(len(order)), True, key=lambda n: enough(order[:n]))
-    floating = frozenset(order[:length])
+    def floating(count: int) -> Levels:
+        return Levels(frozenset(order[:count]))
+
+    plain = at(Levels())
+    length = bisect_left(range(len(order)), True, key=lambda count: enough(floating(count)))
     if length == len(order):
-        floating = max(tried, key=nearness)
-    else:
-        for block in sorted(floating, key=lambda block: weights[block], reverse=True):
-            if enough(floating - {block}):
-                floating -= {block}
-    return Search(wanted, others, at(floating), plain, weights, floating)
+        levels = max(tried, key=nearness)
+        return Search(target, at(levels), plain, weights, levels)
+    levels = floating(length)
+    for block in sorted(levels.floating, key=lambda block: weights[block], reverse=True):
+        fewer = replace(levels, floating=levels.floating - {block})
+        levels = fewer if enough(fewer) else levels
+    able = [block for block in faster if block not in levels.floating]
+
+    def static(count: int) -> Levels:
+        return replace(levels, static=frozenset(able[:count]))
+
+    counts = range(1, len(able) + 1)
+    length = bisect_left(counts, True, key=lambda count: not enough(static(count)))
+    levels = static(length)
+    for block in able[length + 1 :]:
+        more = replace(levels, static=levels.static | {block})
+        levels = more if enough(more) else levels
+    return Search(target, at(levels), plain, weights, levels)
 
 
 def milliseconds(runners: Mapping[str, Runner], inputs: Inputs) -> dict[str, float]:

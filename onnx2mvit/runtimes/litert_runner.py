@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from types import ModuleType
 
 import numpy as np
@@ -27,13 +29,21 @@ class LiteRTRunner:
     """The signature of a LiteRT file that has one; inputs and outputs are in Keras's layout.
 
     `batch` is the number of images that the file takes; `takes` and `gives` are what LiteRT says of
-    inputs and outputs, by name: `shape`, `dtype`, ….
+    inputs and outputs, by name: `shape`, `dtype`, …. With `keep_tensors`, what lies between them
+    can be read after a call.
     """
 
-    def __init__(self, content: bytes, threads: int = THREADS) -> None:
+    def __init__(
+        self, content: bytes, threads: int = THREADS, *, keep_tensors: bool = False
+    ) -> None:
         with quiet():
-            interpreter = import_litert().Interpreter(model_content=content, num_threads=threads)
+            interpreter = import_litert().Interpreter(
+                model_content=content,
+                num_threads=threads,
+                experimental_preserve_all_tensors=keep_tensors,
+            )
             interpreter.allocate_tensors()
+            self._interpreter = interpreter
             (signature,) = interpreter.get_signature_list()
             self.signature = interpreter.get_signature_runner(signature)
         self.takes = self.signature.get_input_details()
@@ -49,3 +59,12 @@ class LiteRTRunner:
             **{name: np.asarray(array, order="C") for name, array in feed.items()}
         )
         return {name: answers[name] for name in self.outputs}
+
+    def tensors(self) -> Iterator[tuple[str, np.ndarray]]:
+        """The float32 tensors of the last call, by their names in the file; it has kept them."""
+        for detail in self._interpreter.get_tensor_details():
+            if detail["dtype"] == np.float32 and detail["name"]:
+                with suppress(ValueError):  # one that the runtime has no memory for
+                    array = self._interpreter.get_tensor(detail["index"])
+                    if array.size:
+                        yield detail["name"], array

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import onnx2mvit
 from onnx2mvit.deployment import describe_model
 from onnx2mvit.deployment.held_out import apart
 from onnx2mvit.deployment.kept import Kept, allowed_changes, at_least, counted
-from onnx2mvit.deployment.search import DEMANDED, Search, searched
+from onnx2mvit.deployment.search import DEMANDED, Levels, Search, Target, searched
 from onnx2mvit.errors import UnsupportedError, UsageError
 from tests.support.command_line import Run, exit_code
 from tests.support.graphs import model, save
@@ -148,37 +148,53 @@ def a_model(classes: int) -> Any:
     return keras.Model(image, keras.layers.Dense(classes)(keras.layers.Flatten()(image)))
 
 
-Answers = Callable[[Collection[str]], Kept]
-
-
 def found(
-    weights: dict[str, int], kept: Answers, wanted: float = 0.9, others: int = 10
+    weights: dict[str, int],
+    kept: Callable[[Levels], Kept],
+    target: Target | None = None,
+    faster: Sequence[str] = (),
 ) -> tuple[Search, list[int]]:
     told: list[int] = []
-    return searched(weights, kept, wanted, others, lambda done, total: told.append(done)), told
+    target = target or Target(0.9, 10)
+    return searched(weights, faster, kept, target, lambda done, total: told.append(done)), told
 
 
-def needing(*blocks: str) -> Answers:
+def needing(*blocks: str) -> Callable[[Levels], Kept]:
     """A network that keeps its answers where these are in float32."""
-    return lambda floating: Kept(10, *((10, 10) if set(blocks) <= set(floating) else (5, 5)))
+    return lambda levels: Kept(10, *((10, 10) if {*blocks} <= levels.floating else (5, 5)))
 
 
 def test_blocks_are_put_back_that_are_not_needed() -> None:
     weights = dict(zip("abcdefgh", (1, 9, 2, 8, 3, 7, 4, 6), strict=True))
     search, told = found(weights, needing("b", "e"))
-    assert search.floating == {"b", "e"} and search.reached
+    assert search.levels == Levels(frozenset("be")) and search.reached
     assert search.more_bytes == 3 * (9 + 3)
     assert (search.plain.agreeing, search.tuned.agreeing) == (5, 10)
     assert len(told) <= len(weights) + 4  # not every choice was tried
-    assert not found(weights, needing())[0].floating
+    assert not found(weights, needing())[0].levels.floating
 
 
 def test_a_target_out_of_reach_gives_what_came_nearest() -> None:
-    def kept(floating: Collection[str]) -> Kept:
-        return Kept(10, 5 + len(floating), 5 + len(floating))
+    def kept(levels: Levels) -> Kept:
+        return Kept(10, *2 * [5 + len(levels.floating)])
 
-    search, _ = found({"a": 1, "b": 1, "c": 1}, kept)
-    assert not search.reached and len(search.floating) == 2  # one is in int8
+    search, _ = found({"a": 1, "b": 1, "c": 1}, kept, faster="abc")
+    assert not search.reached and len(search.levels.floating) == 2  # one is in int8
+    assert not search.levels.static
+
+
+def test_blocks_are_static_where_the_target_allows_it() -> None:
+    """Those first that come first, and after the first that may not be those that still may."""
+
+    def kept(levels: Levels) -> Kept:
+        fine = "a" in levels.floating and not levels.static & {"d"}
+        return Kept(10, *((10, 10) if fine else (5, 5)))
+
+    search, told = found(dict.fromkeys("abcdef", 1), kept, faster="cadfe")
+    assert search.levels == Levels(frozenset("a"), frozenset("cfe"))
+    assert search.reached and search.more_bytes == 3
+    assert len(told) <= 6 + 5 + 6
+    assert found(dict.fromkeys("abc", 1), needing(), faster="ba")[0].levels.static == {*"ab"}
 
 
 def test_noise_is_counted_against_margins() -> None:
@@ -194,22 +210,25 @@ def test_noise_is_counted_against_margins() -> None:
 def test_a_choice_aims_at_images_that_it_does_not_know() -> None:
     """What keeps the target just so is not enough: on others it fails as often as not."""
 
-    def kept(floating: Collection[str]) -> Kept:
-        return Kept(200, *((198, 198.0) if len(floating) == 1 else (199, 199.5)))
+    def kept(levels: Levels) -> Kept:
+        return Kept(200, *((198, 198.0) if len(levels.floating) == 1 else (199, 199.5)))
 
-    search, _ = found({"a": 1, "b": 1, "c": 1}, kept, 0.99, 200)
-    assert len(search.floating) == 2 and search.chance > DEMANDED
+    target = Target(0.99, 200)
+    search, _ = found({"a": 1, "b": 1, "c": 1}, kept, target)
+    assert len(search.levels.floating) == 2 and target.chance(search.tuned) > DEMANDED
     assert 0.4 < Kept(200, 198, 198).chance(0.99, 200) < 0.7
 
 
 def test_a_margin_out_of_reach_gives_what_holds_most_probably() -> None:
     """The target is reached all the same, which the other images may prove."""
 
-    def kept(floating: Collection[str]) -> Kept:
-        return Kept(200, 199, 198 + 0.1 * len(floating))
+    def kept(levels: Levels) -> Kept:
+        return Kept(200, 199, 198 + 0.1 * len(levels.floating))
 
-    search, _ = found({"a": 1, "b": 1, "c": 1}, kept, 0.99, 200)
-    assert search.reached and search.chance < DEMANDED and len(search.floating) == 2
+    target = Target(0.99, 200)
+    search, _ = found({"a": 1, "b": 1, "c": 1}, kept, target)
+    assert search.reached and target.chance(search.tuned) < DEMANDED
+    assert len(search.levels.floating) == 2
 
 
 @pytest.mark.parametrize(("count", "changed", "others"), [(50, 0.5, 50), (200, 3.7, 120)])

@@ -256,12 +256,9 @@ def test_signal_to_noise_is_in_decibel() -> None:
 
 def test_blocks_stay_in_float_where_that_costs_few_weights() -> None:
     small, large, good = Loss("small", 10, 30.0), Loss("large", 500, 30.0), Loss("good", 990, 60.0)
-    choose([large, good, small])
-    assert (small.kept_float, large.kept_float, good.kept_float) == (True, False, False)
+    assert choose([large, good, small]).floating == {small.block}
     assert 10 <= SPENT * 1500 < 500
-    fine = [Loss("a", 10, GOAL + 10), Loss("b", 10, GOAL + 10)]
-    choose(fine)
-    assert not any(loss.kept_float for loss in fine)
+    assert not choose([Loss("a", 10, GOAL + 10), Loss("b", 10, GOAL + 10)]).floating
 
 
 SEVERAL = """g (float[N,3,8,6] pixels, int64[N,4] ids) => (float[a,b] scores, float[c,d,e,f] map) {

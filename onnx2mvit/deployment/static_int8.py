@@ -1,0 +1,105 @@
+"""Static int8 for LiteRT: convolutions and what lies between them, wholly in integers.
+
+Their activations are int8 too, each with one scale that images told beforehand, so that depthwise
+convolutions, SiLU and additions are read and written in a quarter of the bytes. That is most of the
+time of the first blocks, on large images, and costs accuracy: `search` says where it may be.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from onnx2mvit.base.optional import optional
+from onnx2mvit.deployment.choice import Operator
+from onnx2mvit.deployment.interface import Interface
+from onnx2mvit.runtimes import Inputs, LiteRTRunner, Outputs
+
+Array = np.ndarray[Any, Any]
+Ranges = Mapping[str, Mapping[str, Array]]
+CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
+BETWEEN = ("ADD", "CONCATENATION", "HARD_SWISH", "LOGISTIC", "MUL", "PAD")
+SAMPLED = 4096  # numbers of each tensor and image
+SHRUNK = np.linspace(1, 0.2, 9)  # ranges that are tried, as shares of the extremes
+
+
+def static_operators(content: bytes) -> list[Operator]:
+    """The convolutions of a LiteRT file, and the operators between them that work on images.
+
+    What a convolution reads or writes is an image, and what is made of images alone is one.
+    Transformers are left out by that: their tensors are reshaped before.
+    """
+    tools = optional("ai_edge_litert.tools.flatbuffer_utils")
+    scopes = optional("ai_edge_quantizer.utils.tfl_flatbuffer_utils")
+    model = tools.read_model_from_bytearray(bytearray(content))
+    found = []
+    for graph in model.subgraphs:
+        named = [(tools.opcode_to_name(model, each.opcodeIndex), each) for each in graph.operators]
+        constant = {
+            index
+            for index, tensor in enumerate(graph.tensors)
+            if model.buffers[tensor.buffer].data is not None
+        }
+        images = {
+            int(each.inputs[0])
+            for kind, each in named
+            if kind in CONVOLUTIONS and int(each.inputs[1]) in constant
+        }
+        for kind, each in named:
+            read = {int(index) for index in each.inputs if index >= 0} - constant
+            if kind not in (*CONVOLUTIONS, *BETWEEN) or not read <= images:
+                continue
+            images.update(map(int, each.outputs))
+            scope = scopes.get_op_scope(each, graph.tensors)
+            names = [graph.tensors[index].name.decode() for index in each.inputs if index >= 0]
+            writes = sum(int(np.prod(graph.tensors[index].shape)) for index in each.outputs)
+            found.append(Operator(kind, scope, ";".join([scope, *names[1:]]), 0, writes))
+    return found
+
+
+def activation_ranges(content: bytes, interface: Interface, inputs: Inputs) -> Ranges:
+    """Minimum and maximum of each tensor of a float32 LiteRT file, by name, for the quantizer.
+
+    They are those of which int8 has the least square error on a sample of these inputs.
+    """
+    runner = LiteRTRunner(content, keep_tensors=True)
+    seen: dict[str, list[Array]] = {}
+
+    def watched(inputs: Inputs) -> Outputs:
+        answers = runner(inputs)
+        for name, array in runner.tensors():
+            values = array.reshape(-1)
+            picked = np.random.default_rng(0).permutation(values.size)[:SAMPLED]
+            ends = [values.min(), values.max()]
+            seen.setdefault(name, []).append(np.concatenate([ends, values[picked]]))
+        return answers
+
+    interface.run(watched, inputs)
+    ranges = {name: _least_square(np.concatenate(arrays)) for name, arrays in seen.items()}
+    return {
+        name: {"min": np.array([low], np.float32), "max": np.array([high], np.float32)}
+        for name, (low, high) in ranges.items()
+    }
+
+
+def _least_square(values: Array) -> tuple[float, float]:
+    """The range, 0 in it, in which 256 steps are nearest to these numbers.
+
+    The upper end is drawn in, or both: what SiLU gives reaches far to one side alone.
+    """
+    lowest, highest = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+    best, error = (lowest, highest), math.inf
+    for share in SHRUNK:
+        for low, high in ((lowest, highest * share), (lowest * share, highest * share)):
+            step = (high - low) / 255
+            if not step > 0:
+                continue
+            zero = round(-low / step)
+            rounded = (np.clip(np.round(values / step) + zero, 0, 255) - zero) * step
+            found = float(np.square(rounded - values, dtype=np.float64).mean())
+            if found < error:
+                best, error = (low, high), found
+    return best
