@@ -18,7 +18,7 @@ class Kept:
     """How many of `count` answers stayed the same, and how many were to be expected to.
 
     The first is a whole number, and of a few images it says little. The second counts how near
-    to a tie each image is against the noise that all of them have, which says more.
+    to a tie each image is against its noise, which says more.
     """
 
     count: int
@@ -74,16 +74,25 @@ def kept_answers(ours: Outputs, theirs: Outputs) -> Kept:
 def counted(ours: np.ndarray[Any, Any], theirs: np.ndarray[Any, Any]) -> Kept:
     """The same of scores (images, classes).
 
-    Noise shifts the first class against the second by so much in the mean square; with a normal
-    one, an image changes its answer with the probability that it shifts them by their margin.
+    The noise of an image is that of all its scores: some images have much more than others, and it
+    is least where a softmax is sure. How far noise shifts the first class against the second is, as
+    a share of that, known from all images; if it is normal, an image changes its answer with the
+    probability that it shifts them by their margin.
     """
+    theirs, ours = theirs.astype(np.float64), ours.astype(np.float64)
     first_two = theirs.argsort(-1)[:, :-3:-1]
     margins, shifted = (
-        np.subtract(*np.take_along_axis(each.astype(np.float64), first_two, -1).T)
-        for each in (theirs, ours)
+        np.subtract(*np.take_along_axis(each, first_two, -1).T) for each in (theirs, ours)
     )
-    noise = math.sqrt(np.square(shifted - margins).mean())
-    changed = sum(math.erfc(margin / noise / math.sqrt(2)) / 2 for margin in margins if noise)
+    power = (ours - theirs).var(-1)
+    noisy = power > 0
+    share = (np.square(shifted - margins)[noisy] / power[noisy]).mean() if noisy.any() else 0.0
+    noise = np.sqrt(share * power)
+    changed = sum(
+        math.erfc(margin / each / math.sqrt(2)) / 2
+        for margin, each in zip(margins, noise, strict=True)
+        if each
+    )
     agreeing = int((ours.argmax(-1) == theirs.argmax(-1)).sum())
     return Kept(len(theirs), agreeing, len(theirs) - changed)
 

@@ -198,13 +198,22 @@ def test_blocks_are_static_where_the_target_allows_it() -> None:
 
 
 def test_noise_is_counted_against_margins() -> None:
-    theirs = np.array([[0, 3.0, 1], [2, 0, 1.5], [0, 1, 5]])
-    shifts = np.array([[0, 0.6, 0], [0, 0, 0.6], [0, 0, -0.6]])  # margins of 2, 0.5 and 4 by 0.6
+    theirs = np.array([[0, 3.0, 1], [2, 0, 1.5], [0, 1, 5], [0, 1, 2]])
+    shifts = np.array([[0, 0.6, 0], [0, 0, 0.6], [0, 0, -0.6], [0, 0, 0]])  # the last has no noise
     changed = sum(math.erfc(margin / 0.6 / math.sqrt(2)) / 2 for margin in (2, 0.5, 4))
     kept = counted(theirs + shifts, theirs)
-    assert (kept.count, kept.agreeing) == (3, 2)
-    assert kept.expected == pytest.approx(3 - changed)
-    assert counted(theirs, theirs) == Kept(3, 3, 3)
+    assert (kept.count, kept.agreeing) == (4, 3)
+    assert kept.expected == pytest.approx(4 - changed)
+    assert counted(theirs, theirs) == Kept(4, 4, 4)
+
+
+def test_an_image_with_little_noise_is_not_counted_with_that_of_others() -> None:
+    """As of a softmax, which moves where it is unsure alone."""
+    rng = np.random.default_rng(0)
+    noise = np.repeat([1e-3, 1.0], 500)
+    theirs = np.array([2.0, 0, 0, 0]) * np.repeat([0.01, 4], 500)[:, None]
+    kept = counted(theirs + noise[:, None] * rng.normal(size=(1000, 4)), theirs)
+    assert kept.agreeing == 1000 and kept.expected > 999.9
 
 
 def test_a_choice_aims_at_images_that_it_does_not_know() -> None:
