@@ -61,7 +61,12 @@ class LiteRTRunner:
         return {name: answers[name] for name in self.outputs}
 
     def tensors(self) -> Iterator[tuple[str, np.ndarray]]:
-        """The float32 tensors of the last call, by their names in the file; it has kept them."""
+        """The tensors of the last call, which were kept.
+
+        Yields:
+            Names in the file, and float32 arrays of any shape, images as (1, height, width,
+            channels).
+        """
         for detail in self._interpreter.get_tensor_details():
             if detail["dtype"] == np.float32 and detail["name"]:
                 with suppress(ValueError):  # one that the runtime has no memory for
