@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 NONE: Mapping[str, Array] = MappingProxyType({})
 PLAIN = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16)
+COPIES = ("ConstantFolding",)  # which copies all weights to look for what is made of them alone
 FLOATS = {"tensor(float16)": np.float16, "tensor(double)": np.float64}  # beside float32
 
 
@@ -57,7 +58,8 @@ class OnnxRuntimeRunner:
             model: an ONNX file, or the content of one.
             outputs: tensors at which a file is cut; none for all of it.
             inner: tensors between the nodes of a file that are outputs too; means over several
-                axes are then taken exactly. Names that the file does not have are left out.
+                axes are then taken exactly, and nothing is computed beforehand. Names that the file
+                does not have are left out.
             any_size: runs a file for images of one size as if it took any.
             optimized: False for the nodes one by one, as they stand in the file.
             arena: keeps memory between calls, which is faster, and holds every inner tensor twice.
@@ -98,7 +100,8 @@ class OnnxRuntimeRunner:
         options.add_external_initializers(
             list(weights), [onnxruntime.OrtValue.ortvalue_from_numpy(w) for w in weights.values()]
         )
-        self.session = _session(source, options, "the model" if isinstance(model, bytes) else model)
+        named = "the model" if isinstance(model, bytes) else model
+        self.session = _session(source, options, named, COPIES if inner else ())
         self.inputs = [each.name for each in self.session.get_inputs()]
         self.outputs = [each.name for each in self.session.get_outputs()]
         self.floats = {each.name: FLOATS.get(each.type) for each in self.session.get_inputs()}
@@ -178,14 +181,22 @@ def unfused_batch_norms(path: Path) -> int:
 
 
 def _session(
-    source: str | bytes, options: onnxruntime.SessionOptions, named: str | Path
+    source: str | bytes,
+    options: onnxruntime.SessionOptions,
+    named: str | Path,
+    without: Sequence[str] = (),
 ) -> onnxruntime.InferenceSession:
-    """The one place where a session is made: on the processor, and without a word on stderr."""
+    """The one place where a session is made: on the processor, and without a word on stderr.
+
+    Some of its optimisations may be left out.
+    """
     import onnxruntime
 
     options.log_severity_level = 4
     with _failures_said(f"cannot load {named}"):
-        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            source, options, providers=["CPUExecutionProvider"], disabled_optimizers=[*without]
+        )
 
 
 @contextmanager

@@ -56,6 +56,18 @@ def test_a_model_and_a_file_answer_in_each_other_s_layout(tmp_path: Path, compil
         np.testing.assert_allclose(ours[name], array, rtol=1e-5)
 
 
+def test_what_is_made_of_weights_alone_is_an_inner_tensor_too(tmp_path: Path) -> None:
+    """It is computed when it is asked for: to do so beforehand onnxruntime copies all weights."""
+    text = "g (float[N,4] x) => (float[N,2] y) { t = Transpose(w)  h = Neg(t)  y = MatMul(x, h) }"
+    weight = np.arange(8, dtype=np.float32).reshape(2, 4)
+    runner = OnnxRuntimeRunner(save(model(text, opset=17, w=weight), tmp_path), inner=["h", "t"])
+    images = pixels(1)[0, :3, :4, 0]
+    answers = runner({"x": images})
+    np.testing.assert_array_equal(answers["t"], weight.T)
+    np.testing.assert_array_equal(answers["h"], -weight.T)
+    np.testing.assert_allclose(answers["y"], images @ -weight.T, rtol=1e-6)
+
+
 def test_inputs_go_by_their_names(tmp_path: Path) -> None:
     text = "g (float[2,3] a, float[2,3] b) => (float[2,3] y) { y = Sub(a, b) }"
     file = save(model(text), tmp_path)
