@@ -38,11 +38,7 @@ def static_operators(content: bytes) -> list[Operator]:
     found = []
     for graph in model.subgraphs:
         named = [(tools.opcode_to_name(model, each.opcodeIndex), each) for each in graph.operators]
-        constant = {
-            index
-            for index, tensor in enumerate(graph.tensors)
-            if model.buffers[tensor.buffer].data is not None
-        }
+        constant = _constant(model, graph)
         images = {
             int(each.inputs[0])
             for kind, each in named
@@ -61,16 +57,26 @@ def static_operators(content: bytes) -> list[Operator]:
 
 
 def activation_ranges(content: bytes, interface: Interface, inputs: Inputs) -> Ranges:
-    """Minimum and maximum of each tensor of a float32 LiteRT file, by name, for the quantizer.
+    """Minimum and maximum of each activation of a float32 LiteRT file, by name, for the quantizer.
 
-    They are those of which int8 has the least square error on a sample of these inputs.
+    They are those of which int8 has the least square error on a sample of these inputs. Weights
+    have none: with one, the quantizer gives them one scale in place of one for each channel.
     """
     runner = LiteRTRunner(content, keep_tensors=True)
+    tools = optional("ai_edge_litert.tools.flatbuffer_utils")
+    model = tools.read_model_from_bytearray(bytearray(content))
+    weights = {
+        graph.tensors[index].name.decode()
+        for graph in model.subgraphs
+        for index in _constant(model, graph)
+    }
     seen: dict[str, list[Array]] = {}
 
     def watched(inputs: Inputs) -> Outputs:
         answers = runner(inputs)
         for name, array in runner.tensors():
+            if name in weights:
+                continue
             values = array.reshape(-1)
             picked = np.random.default_rng(0).permutation(values.size)[:SAMPLED]
             ends = [values.min(), values.max()]
@@ -82,6 +88,15 @@ def activation_ranges(content: bytes, interface: Interface, inputs: Inputs) -> R
     return {
         name: {"min": np.array([low], np.float32), "max": np.array([high], np.float32)}
         for name, (low, high) in ranges.items()
+    }
+
+
+def _constant(model: Any, graph: Any) -> set[int]:
+    """The tensors of a graph that have their values in the file."""
+    return {
+        index
+        for index, tensor in enumerate(graph.tensors)
+        if model.buffers[tensor.buffer].data is not None
     }
 
 

@@ -93,6 +93,18 @@ def test_ranges_are_of_tensors_between(hybrid: Hybrid) -> None:
     assert 0 == low < high <= 1
 
 
+def test_weights_have_a_scale_for_each_channel(hybrid: Hybrid) -> None:
+    from ai_edge_litert.tools.flatbuffer_utils import read_model_from_bytearray
+
+    content, interface, pixels = hybrid
+    ranges = activation_ranges(content, interface, {"image": pixels})
+    stem = static_operators(content)[:1]
+    made = bytearray(quantized_file(content, [], stem, ranges))
+    (graph,) = read_model_from_bytearray(made).subgraphs
+    (kernel,) = (each for each in graph.tensors if tuple(each.shape) == (8, 3, 3, 3))
+    assert len(kernel.quantization.scale) == 8
+
+
 def test_a_range_has_the_least_square_error() -> None:
     rng = np.random.default_rng(0)
     for values in (rng.normal(size=4000) ** 3, rng.random(4000), -rng.random(9), np.zeros(3)):
