@@ -3,9 +3,9 @@
 Keras writes layer normalization as x · s + t with s = γ / σ and t = β - mean · s, each of the size
 of x, and scales the scores of attention, of which there are as many as pairs of tokens. Here it is
 (x - mean) / σ · γ + β, of which LiteRT's converter folds γ and β into the linear layers that read
-it, and the queries are scaled, which it folds into the linear layer that makes them. Keras adds the
-bias of a convolution as an image of one pixel, which keeps TensorFlow from making one operator of
-the convolution and the activation after it; here it is a BiasAdd.
+it, and the queries are scaled, which it folds into the linear layer that makes them. Keras reshapes
+the bias of a convolution in every call, here it is a BiasAdd; and its SiLU has a gradient of its
+own, which keeps TensorFlow from making one operator of it and the convolution before it.
 """
 
 from __future__ import annotations
