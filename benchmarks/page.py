@@ -31,6 +31,8 @@ and every runtime has a process of its own.
 * **batch 1**, **batch 8**: the time of a call with two threads against onnxruntime's on the
   exporter's file, median of the rounds and their range. Below 1 is faster. Runtimes take turns, in
   blocks of 3 + 15 calls, 1 + 5 at batch 8. **images/s** is at batch 8.
+  Keras models run as what Keras's own `export` writes of them, in one call of TensorFlow; the
+  SavedModel of ours is that of `deploy`.
 * **layers, opaque**: what a Keras model has, and which part of that is no stock layer: operations,
   `Lambda`, classes of the peer.
 * **trains**: the share of the parameters that `model.trainable_weights` has.

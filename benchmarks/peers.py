@@ -115,7 +115,7 @@ class Contender:
 
     Attributes:
         peer: the package.
-        form: LiteRT, Keras, ONNX, OpenVINO or torch.
+        form: LiteRT, SavedModel, Keras, ONNX, OpenVINO or torch.
         runtime: what runs it, a name of `runtimes.RUNNERS`.
         file: what is to be run; where the driver makes it, within the folder of its results.
         environment: where the driver runs; None is ours.
@@ -173,6 +173,7 @@ CONTENDERS = (
               fixed_batch=True),
     Contender("litert-torch", "LiteRT", "litert", "model.tflite", TORCH, "with_litert_torch",
               fixed_batch=True),
+    Contender(OURS, "SavedModel", "saved_model", "saved_model", driver="ours"),
     Contender(OURS, "Keras", "saved_model", "saved_model", driver="ours", keras="model.keras"),
     Contender("onnx2tf", "Keras", "saved_model", "saved_model", ONNX2TF, "with_onnx2tf",
               keras="model.h5", fixed_batch=True, batches=(1,)),

@@ -9,8 +9,8 @@ from html import escape
 from benchmarks.peers import OURS
 from benchmarks.record import Record
 
-COLORS = {"ONNX": "#5b7083", "OpenVINO": "#8a5a9e", "LiteRT": "#1f7a4d", "Keras": "#c2571a",
-          "torch": "#b03a3a"}  # fmt: skip
+COLORS = {"ONNX": "#5b7083", "OpenVINO": "#8a5a9e", "LiteRT": "#1f7a4d", "SavedModel": "#b8860b",
+          "Keras": "#c2571a", "torch": "#b03a3a"}  # fmt: skip
 LEFT, PANEL, GAP, TOP, BOTTOM = 150, 300, 30, 74, 34
 LINE, GROUP = 13, 16  # pixels of a contender and between networks
 TICKS = (0.25, 0.5, 1, 2, 4, 8)

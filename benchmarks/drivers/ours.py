@@ -12,7 +12,12 @@ import numpy as np
 
 from benchmarks.drivers.facts import described, write
 
-FORMATS = {"LiteRT": "litert", "ONNX": "onnx", "OpenVINO": "openvino"}
+FORMATS = {
+    "LiteRT": "litert",
+    "ONNX": "onnx",
+    "OpenVINO": "openvino",
+    "SavedModel": "saved_model",
+}
 SUFFIXES = {".tflite", ".onnx", ".xml", ".bin"}
 
 
@@ -31,6 +36,9 @@ def convert(form: str, network: Path, folder: Path, batch: int) -> None:
     if form == "LiteRT":
         options["batch"] = batch
     file = onnx2mvit.deploy(model, folder / "deployed", format=FORMATS[form], **options).file
+    if file.is_dir():
+        shutil.copytree(file, folder / "saved_model")
+        return
     for each in file.parent.iterdir():
         if each.suffix in SUFFIXES:
             shutil.copy(each, folder / f"model{each.suffix}")
