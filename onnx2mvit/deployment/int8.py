@@ -18,6 +18,12 @@ from onnx2mvit.base.optional import optional
 from onnx2mvit.base.quiet import quiet
 from onnx2mvit.deployment.choice import FEW, Choice, Operator, Progress, Wanted, by_block, chosen
 from onnx2mvit.deployment.interface import Interface
+from onnx2mvit.deployment.litert_graph import (
+    as_quantized,
+    constants,
+    named_operators,
+    read_model,
+)
 from onnx2mvit.deployment.static_int8 import Ranges, activation_ranges, static_operators
 from onnx2mvit.runtimes import Inputs, LiteRTRunner, Runner
 from onnx2mvit.runtimes.runner import by_name, rows
@@ -64,21 +70,13 @@ def quantize(
 
 def quantizable(content: bytes) -> list[Operator]:
     """The operators of a kind in TAKEN that have constant weights."""
-    tools = optional("ai_edge_litert.tools.flatbuffer_utils")
-    scopes = optional("ai_edge_quantizer.utils.tfl_flatbuffer_utils")
-    model = tools.read_model_from_bytearray(bytearray(content))
-    found = []
+    model, found = read_model(content), []
     for graph in model.subgraphs:
-        for operator in graph.operators:
-            kind = tools.opcode_to_name(model, operator.opcodeIndex)
-            if kind not in TAKEN:
-                continue
-            weights = graph.tensors[operator.inputs[1]]
-            if model.buffers[weights.buffer].data is not None:
-                scope = scopes.get_op_scope(operator, graph.tensors)
-                inputs = [graph.tensors[index].name for index in operator.inputs if index >= 0]
-                origin = ";".join([scope, *(name.decode() for name in inputs[1:])])
-                found.append(Operator(kind, scope, origin, int(np.prod(weights.shape))))
+        constant = constants(model, graph)
+        for kind, each in named_operators(model, graph):
+            if kind in TAKEN and int(each.inputs[1]) in constant:
+                weights = int(np.prod(graph.tensors[each.inputs[1]].shape))
+                found.append(as_quantized(kind, each, graph, weights))
     return found
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from onnx2mvit.base.optional import import_tensorflow, optional
 from onnx2mvit.base.quiet import one_line, quiet
 from onnx2mvit.deployment.interface import Interface
+from onnx2mvit.deployment.litert_graph import named_operators, read_model
 from onnx2mvit.deployment.saved_model import write_saved_model
 from onnx2mvit.errors import UnsupportedError
 from onnx2mvit.runtimes import SERVE
@@ -58,20 +59,8 @@ def litert_model(model: keras.Model, interface: Interface, precision: str = "flo
 
 def operators(content: bytes) -> Counter[str]:
     """How often each operator stands in a LiteRT file; custom ones by their own name."""
-    tools = optional("ai_edge_litert.tools.flatbuffer_utils")
-    model = tools.read_model_from_bytearray(bytearray(content))
-    return Counter(
-        _name(tools, model, operator.opcodeIndex)
-        for graph in model.subgraphs
-        for operator in graph.operators or ()
-    )
-
-
-def _name(tools: Any, model: Any, code: int) -> str:
-    custom = model.operatorCodes[code].customCode
-    if custom:
-        return custom.decode() if isinstance(custom, bytes) else str(custom)
-    return str(tools.opcode_to_name(model, code))
+    model = read_model(content)
+    return Counter(name for graph in model.subgraphs for name, _ in named_operators(model, graph))
 
 
 def refuse_flex(content: bytes) -> None:
@@ -91,7 +80,7 @@ def refuse_flex(content: bytes) -> None:
 def add_buffer(content: bytes, name: str, data: bytes) -> bytes:
     """The file with these bytes in a metadata buffer of this name."""
     tools = optional("ai_edge_litert.tools.flatbuffer_utils")
-    model = tools.read_model_from_bytearray(bytearray(content))
+    model = read_model(content)
     _add_buffer(model, name, data)
     return bytes(tools.convert_object_to_bytearray(model))
 
@@ -111,7 +100,7 @@ def add_metadata(content: bytes, interface: Interface, entries: dict[str, Any]) 
     Its inputs and outputs are in the order of the interface; the converter sorts them by name.
     """
     tools = optional("ai_edge_litert.tools.flatbuffer_utils")
-    model = tools.read_model_from_bytearray(bytearray(content))
+    model = read_model(content)
     _add_buffer(model, METADATA, json.dumps(entries, ensure_ascii=False).encode())
     (graph, *_), (signature,) = model.subgraphs, model.signatureDefs
     for kind, tensors in (("inputs", interface.inputs), ("outputs", interface.outputs)):
@@ -124,8 +113,7 @@ def add_metadata(content: bytes, interface: Interface, entries: dict[str, Any]) 
 
 def litert_metadata(content: bytes) -> dict[str, Any]:
     """What `add_metadata` wrote into a file; empty where it did not."""
-    tools = optional("ai_edge_litert.tools.flatbuffer_utils")
-    model = tools.read_model_from_bytearray(bytearray(content))
+    model = read_model(content)
     for entry in model.metadata or ():
         if entry.name in (METADATA, METADATA.encode()):
             found = json.loads(bytes(model.buffers[entry.buffer].data))

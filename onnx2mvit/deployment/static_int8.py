@@ -13,9 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from onnx2mvit.base.optional import optional
 from onnx2mvit.deployment.choice import Operator
 from onnx2mvit.deployment.interface import Interface
+from onnx2mvit.deployment.litert_graph import (
+    as_quantized,
+    constants,
+    named_operators,
+    read_model,
+)
 from onnx2mvit.runtimes import Inputs, LiteRTRunner, Outputs
 
 Array = np.ndarray[Any, Any]
@@ -32,13 +37,9 @@ def static_operators(content: bytes) -> list[Operator]:
     What a convolution reads or writes is an image, and what is made of images alone is one.
     Transformers are left out by that: their tensors are reshaped before.
     """
-    tools = optional("ai_edge_litert.tools.flatbuffer_utils")
-    scopes = optional("ai_edge_quantizer.utils.tfl_flatbuffer_utils")
-    model = tools.read_model_from_bytearray(bytearray(content))
-    found = []
+    model, found = read_model(content), []
     for graph in model.subgraphs:
-        named = [(tools.opcode_to_name(model, each.opcodeIndex), each) for each in graph.operators]
-        constant = _constant(model, graph)
+        named, constant = list(named_operators(model, graph)), constants(model, graph)
         images = {
             int(each.inputs[0])
             for kind, each in named
@@ -49,10 +50,8 @@ def static_operators(content: bytes) -> list[Operator]:
             if kind not in (*CONVOLUTIONS, *BETWEEN) or not read <= images:
                 continue
             images.update(map(int, each.outputs))
-            scope = scopes.get_op_scope(each, graph.tensors)
-            names = [graph.tensors[index].name.decode() for index in each.inputs if index >= 0]
             writes = sum(int(np.prod(graph.tensors[index].shape)) for index in each.outputs)
-            found.append(Operator(kind, scope, ";".join([scope, *names[1:]]), 0, writes))
+            found.append(as_quantized(kind, each, graph, writes=writes))
     return found
 
 
@@ -62,13 +61,11 @@ def activation_ranges(content: bytes, interface: Interface, inputs: Inputs) -> R
     They are those of which int8 has the least square error on a sample of these inputs. Weights
     have none: with one, the quantizer gives them one scale in place of one for each channel.
     """
-    runner = LiteRTRunner(content, keep_tensors=True)
-    tools = optional("ai_edge_litert.tools.flatbuffer_utils")
-    model = tools.read_model_from_bytearray(bytearray(content))
+    runner, model = LiteRTRunner(content, keep_tensors=True), read_model(content)
     weights = {
         graph.tensors[index].name.decode()
         for graph in model.subgraphs
-        for index in _constant(model, graph)
+        for index in constants(model, graph)
     }
     seen: dict[str, list[Array]] = {}
 
@@ -88,15 +85,6 @@ def activation_ranges(content: bytes, interface: Interface, inputs: Inputs) -> R
     return {
         name: {"min": np.array([low], np.float32), "max": np.array([high], np.float32)}
         for name, (low, high) in ranges.items()
-    }
-
-
-def _constant(model: Any, graph: Any) -> set[int]:
-    """The tensors of a graph that have their values in the file."""
-    return {
-        index
-        for index, tensor in enumerate(graph.tensors)
-        if model.buffers[tensor.buffer].data is not None
     }
 
 

@@ -1,0 +1,45 @@
+"""What a LiteRT file consists of: its graphs, their operators and constants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from onnx2mvit.base.optional import optional
+from onnx2mvit.deployment.choice import Operator
+
+
+def read_model(content: bytes) -> Any:
+    """The content of a LiteRT file as LiteRT's own tools have it."""
+    tools = optional("ai_edge_litert.tools.flatbuffer_utils")
+    return tools.read_model_from_bytearray(bytearray(content))
+
+
+def named_operators(model: Any, graph: Any) -> Iterator[tuple[str, Any]]:
+    """The operators of a graph in its order, each with its name; custom ones by their own."""
+    tools = optional("ai_edge_litert.tools.flatbuffer_utils")
+    for operator in graph.operators or ():
+        custom = model.operatorCodes[operator.opcodeIndex].customCode
+        if custom:
+            yield custom.decode() if isinstance(custom, bytes) else str(custom), operator
+        else:
+            yield str(tools.opcode_to_name(model, operator.opcodeIndex)), operator
+
+
+def constants(model: Any, graph: Any) -> set[int]:
+    """The tensors of a graph that have their values in the file."""
+    return {
+        index
+        for index, tensor in enumerate(graph.tensors)
+        if model.buffers[tensor.buffer].data is not None
+    }
+
+
+def as_quantized(
+    kind: str, operator: Any, graph: Any, weights: int = 0, writes: int = 0
+) -> Operator:
+    """An operator of a graph as the quantizer knows it; the numbers are as in `Operator`."""
+    scopes = optional("ai_edge_quantizer.utils.tfl_flatbuffer_utils")
+    scope = scopes.get_op_scope(operator, graph.tensors)
+    names = [graph.tensors[index].name.decode() for index in operator.inputs if index >= 0]
+    return Operator(kind, scope, ";".join([scope, *names[1:]]), weights, writes)
