@@ -58,6 +58,7 @@ Array = np.ndarray[Any, Any]
 # So much more than one rounding of what it reads may Keras lose in float32 in a layer that adds up
 # many numbers; what flushes tiny numbers to zero, or overflows, loses a thousand times that.
 MANY_ROUNDINGS = 1e4
+HELD = 48 * 2**20  # bytes of inner tensors at a time, were they in float32
 INT64 = np.iinfo(np.int64)
 TURNS_ROUND = (
     "integers grow beyond what 64 bits hold, where onnxruntime's stay at the largest and those of "
@@ -116,7 +117,7 @@ class _Both:
 
     def fault(self, doubt: Doubt) -> str | None:
         """Where the model is wrong on these images, None where it is right."""
-        tensors = ReferenceTensors(self.file, self.network, doubt.inputs)
+        tensors = ReferenceTensors(self.file, self.network, doubt.inputs, HELD)
         return (
             self._wrong_part(doubt)
             or self._wrong_block(doubt, tensors)

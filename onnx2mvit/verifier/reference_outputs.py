@@ -18,7 +18,6 @@ from onnx2mvit.verifier.near import has_nan
 from onnx2mvit.verifier.rewrite import check_rewrite
 
 CHUNK = 1  # images at a time, so that little is in memory at once
-HELD = 48 * 2**20  # bytes of inner tensors in float64 at a time
 
 Array = np.ndarray[Any, Any]
 
@@ -80,8 +79,8 @@ def bytes_of_image(value: Value) -> int:
 class ReferenceTensors:
     """The inner tensors of a file for some images, held for a piece of the network at a time.
 
-    onnxruntime runs the whole file for a piece and holds all of them meanwhile, without a copy:
-    of it the whole network is one piece.
+    A piece has `most` bytes, in float32, and a block. By default the whole network is one:
+    onnxruntime runs all of it for any piece, and holds all of them meanwhile without a copy.
     `met_nan` says whether one of those that were asked for so far, or of the inputs, has a NaN.
     """
 
@@ -90,6 +89,7 @@ class ReferenceTensors:
         session: OnnxRuntimeRunner | Float64Runner,
         network: Network,
         inputs: Mapping[str, Array],
+        most: float = math.inf,
     ) -> None:
         self.session, self.inputs, self.network = session, inputs, network
         self.outputs = network.graph.output_names
@@ -100,7 +100,6 @@ class ReferenceTensors:
         self.piece: dict[Value, int] = {}
         self.names: list[list[str]] = [[]]
         known, held = {*session.inner, *self.outputs}, 0
-        most = HELD if isinstance(session, Float64Runner) else math.inf
         for top in network.blocks:  # what is in a block is looked at together
             inside = dict.fromkeys(block.output for block in top.walk())
             if held > most:

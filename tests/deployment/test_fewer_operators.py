@@ -182,7 +182,7 @@ def test_what_padding_hides_stays_hidden() -> None:
 
 
 def test_subclasses_compute_as_they_say() -> None:
-    class Doubled(layers.LayerNormalization):  # type: ignore[misc]
+    class Doubled(layers.LayerNormalization):  # type: ignore[misc]  # Keras has no types
         def call(self, inputs: Any) -> Any:
             return 2 * super().call(inputs)
 
