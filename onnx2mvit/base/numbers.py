@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 LONGEST = 18  # digits of a whole number that is written somewhere; Python reads 4,300 at most
+ROUNDED = 4 * 2.0**-23  # by so much a number is off after some roundings to float32
 
 
 def written_whole(text: str) -> int | None:
@@ -41,3 +42,11 @@ def ratio(part: int, whole: int) -> int | float | None:
         if round(whole * factor) == part:
             return factor
     return None
+
+
+def is_unbiased(factor: float, count: int) -> bool:
+    """True if it makes the mean of `count` squares an estimate of a variance: count / (count - 1).
+
+    It may have been rounded to float32 some times.
+    """
+    return count > 1 and math.isclose(factor, count / (count - 1), rel_tol=ROUNDED)

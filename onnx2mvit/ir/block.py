@@ -36,6 +36,8 @@ class BlockType:
             again.
         one_size: whether what it has for each place in an image fits no other size, whatever is
             around it.
+        counts_pixels: whether its function counts the pixels of the image that it takes, where a
+            file of one size may have their number.
     """
 
     layer: ClassVar[str | None] = None
@@ -45,6 +47,7 @@ class BlockType:
     style: ClassVar[tuple[str, ...]] = ()
     inner: ClassVar[bool] = False
     one_size: ClassVar[bool] = False
+    counts_pixels: ClassVar[bool] = False
 
     @staticmethod
     def order(rank: int) -> Order:

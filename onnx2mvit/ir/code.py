@@ -34,7 +34,8 @@ class KerasCode:
     Every input is wanted in an order of its axes. Where an operator has several outputs that are
     used, its expression gives a tuple, `parts` are names for what is in it, and `results` the
     outputs; the layout is that of the first output then, whether it is used or not. `counted` are
-    places in an image that the file counts from a border, negative ones from the end.
+    places in an image that the file counts from a border, negative ones from the end; `places` is
+    how many of them the traced image has, where a number in it holds for so many.
     """
 
     expr: KerasExpr
@@ -44,6 +45,7 @@ class KerasCode:
     parts: tuple[str, ...] = ()
     results: tuple[Result, ...] = ()
     counted: tuple[int, ...] = ()
+    places: int | None = None
 
     @property
     def is_layer(self) -> bool:

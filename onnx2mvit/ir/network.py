@@ -125,8 +125,12 @@ class Network:
         if block is None:
             return ""
         places = "×".join(map(str, self.held.get(block.output, ())))
-        unknown = ", which is not part of a known block," if block.code is not None else ""
         said = f"has numbers for {places} places, which are those of" if places else "holds for"
+        unknown = ""
+        if block.code is not None:
+            unknown = ", which is not part of a known block,"
+            if block.code.places:
+                said = f"has a factor for {block.code.places} places, which are those of"
         return f"{block.name!r} ({block.kind}){unknown} {said} that size alone"
 
     @property
@@ -143,6 +147,14 @@ class Network:
         blocks = [block for top in self.blocks for block in top.walk()]
         found = {block.name: block.pattern.may_be_factor(block) for block in blocks}
         return {name: factor for name, factor in found.items() if factor is not None}
+
+    @property
+    def counts_pixels(self) -> Block | None:
+        """The first block that counts pixels, whose number a file of one size may have instead."""
+        if self.graph.source.dynamic_size:
+            return None
+        blocks = (block for top in self.blocks for block in top.walk())
+        return next((block for block in blocks if block.pattern.counts_pixels), None)
 
     @property
     def size_steps(self) -> tuple[int, int]:

@@ -52,6 +52,10 @@ class Varying(dict[Value, Axes]):
         own = [[(length, axis in self[value])] if length > 1 else [] for axis, length in axes]
         return self.parts.get(value, own)
 
+    def lengths_of(self, value: Value) -> Shape:
+        """The lengths of a value along its axes that do."""
+        return tuple((value.shape or ())[axis] for axis in self[value])
+
     @cached_property
     def lengths(self) -> frozenset[int]:
         """The lengths that such axes have at the traced size."""

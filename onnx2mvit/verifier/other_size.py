@@ -143,6 +143,11 @@ def look_at(
     found = worst(compare(ours, answers).values())
     near = found.within(OF_PRECISION[network.graph.source.precision])
     agrees = near or _agrees_in_float64(path, network, model, inputs, answers)
+    counting = network.counts_pixels
+    if not agrees and counting is not None:
+        own = "×".join(map(str, network.traced_size or ()))
+        why = f"it has the number of pixels at {own} in {counting.name!r}, where the model counts"
+        return looked | {"onnxruntime": "fails", "why": why}
     verdict = "agrees" if agrees else "differs"
     return looked | {"onnxruntime": verdict, "max_rel_error": found.max_rel_error}
 

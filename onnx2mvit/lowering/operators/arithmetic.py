@@ -7,8 +7,10 @@ from functools import partial
 
 import numpy as np
 
+from onnx2mvit.base.numbers import is_unbiased
 from onnx2mvit.ir.code import KerasCode
 from onnx2mvit.ir.expr import KerasExpr, call, layer
+from onnx2mvit.ir.graph import Value
 from onnx2mvit.ir.layout import BATCH, Order, Shape, plain
 from onnx2mvit.lowering.operators.context import OpContext
 from onnx2mvit.lowering.operators.registry import operator
@@ -81,7 +83,7 @@ def arithmetic(op: OpContext, function: str, kind: str | None) -> KerasCode:
     if function in ("multiply", "divide") and count == 2:
         for index in range(count):
             if op.value(index).const is not None and op.const(index).size == 1:
-                op.one_size |= counts_places(op, index)
+                op.is_for(places_in(op, index))
     computed = all(op.value(index).const is None for index in range(count))
     if kind is not None and computed and len(shapes) == 1 and shapes != {()} and count > 1:
         operands = [op.data(index, order) for index in range(count)]
@@ -99,26 +101,44 @@ def arithmetic(op: OpContext, function: str, kind: str | None) -> KerasCode:
     return op.code(x, order)
 
 
-def counts_places(op: OpContext, index: int) -> bool:
-    """True if a constant of one number may say how many places an image has.
+def places_in(op: OpContext, index: int) -> int | None:
+    """How many places of the traced image a constant of one number may say that there are.
 
     A mean may be written as a sum and the share of each place, and the scale of attention goes
-    with the number of tokens.
+    with the number of tokens; for a variance see `pixels_of_variance`.
     """
     number, (other,) = abs(float(op.const(index).reshape(()))), {0, 1} - {index}
     value = op.value(other)
     producer = op.graph.producer(value)
     if producer is None or not number:
-        return False
-    after = math.prod((value.shape or ())[axis] for axis in op.layouts[value].varying)
-    counted = {after}
-    for each in producer.inputs:
-        if each is not None and each.const is None:
-            varying = op.layouts[each].varying if each in op.layouts else ()
-            counted.add(math.prod((each.shape or ())[axis] for axis in varying) // after)
+        return None
+    if producer.op not in SUMMING and not producer.op.startswith("Reduce"):
+        return pixels_of_variance(op, number, value)
+    after = math.prod(op.varying_axes.lengths_of(value))
+    before = (
+        op.varying_axes.lengths_of(each) for each in producer.inputs if each and each.const is None
+    )
+    counted = {after, *(math.prod(lengths) // after for lengths in before)} - {1}
     ways = (number, 1 / number, number**2, number**-2)
-    near = any(math.isclose(way, count, rel_tol=1e-5) for way in ways for count in counted - {1})
-    return near and (producer.op in SUMMING or producer.op.startswith("Reduce"))
+    near = (n for n in counted if any(math.isclose(way, n, rel_tol=1e-5) for way in ways))
+    return next(near, None) or pixels_of_variance(op, number, value)
+
+
+def pixels_of_variance(op: OpContext, number: float, mean: Value) -> int | None:
+    """How many places of the traced image a mean is of, if a factor makes it an unbiased estimate.
+
+    torch's `var` and `std` are written so; on its way to the factor the mean may be reshaped.
+    """
+    producer = op.graph.producer(mean)
+    while producer is not None and producer.op == "Reshape" and producer.inputs[0] is not None:
+        producer = op.graph.producer(producer.inputs[0])
+    given = producer.inputs[0] if producer is not None and producer.inputs else None
+    if given is None or len(op.varying_axes.lengths_of(given)) <= len(
+        op.varying_axes.lengths_of(mean)
+    ):
+        return None
+    count = math.prod(given.shape or ()) // math.prod(mean.shape or ())
+    return count if is_unbiased(number, count) else None
 
 
 def added(first: KerasExpr, second: KerasExpr, its: Shape, other: Shape) -> KerasExpr:

@@ -49,6 +49,7 @@ class OpContext(Operands):
             if value is not None and value.const is None
         )
         self.counted: list[int] = []
+        self.places: int | None = None
         self.result_batch: int | None = ELEMENTWISE
 
     def data(self, index: int = 0, order: Order | None = None) -> KerasExpr:
@@ -209,6 +210,11 @@ class OpContext(Operands):
         """Notes that the lengths of these ONNX `axes` of an input are in the code."""
         self.one_size |= self.varies(axes, index)
 
+    def is_for(self, places: int | None) -> None:
+        """Notes that a number in the code holds for so many places in an image, unless None."""
+        self.one_size |= places is not None
+        self.places = places or self.places
+
     def is_length(self, number: int) -> bool:
         """True if an axis that goes with the image's size has this length, so it may be that."""
         return number in self.image_lengths
@@ -251,7 +257,8 @@ class OpContext(Operands):
         named = sum(1 for _ in expr.find(LayerName))
         require(named < 2, "it would be several layers of one name")
         layout, taken = self.layout_of(order, batch), tuple(self.taken)
-        return KerasCode(expr, taken, layout, self.weights, counted=tuple(self.counted))
+        noted: dict[str, Any] = {"counted": tuple(self.counted), "places": self.places}
+        return KerasCode(expr, taken, layout, self.weights, **noted)
 
     def layout_of(self, order: Order, batch: int | None) -> Layout:
         """The layout of a result."""
