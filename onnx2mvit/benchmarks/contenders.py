@@ -71,8 +71,8 @@ def contenders(
     All are run on so many structured images. What is written for that goes into `folder`.
 
     Returns:
-        The runtimes, and notes of those that are left out: our ONNX, and what reads it, where it
-        cannot be written.
+        The runtimes, and notes of those that are left out: our ONNX where it cannot be written,
+        and those that cannot read what was written for them.
 
     Raises:
         InvalidModelError: onnxruntime cannot load the file, or not run it on so many images.
@@ -112,7 +112,11 @@ def contenders(
         notes.append(f"{' and '.join(left_out)} left out: our ONNX cannot be written: {why}")
     for name, make in makers.items():
         had = memory()
-        ours = make()
+        try:
+            ours = make()
+        except UnsupportedError as why:
+            notes.append(f"{name} left out: {why}")
+            continue
         made = ours(own)
         try:
             answers = file_outputs(network, [made[tensor.name] for tensor in interface.outputs])

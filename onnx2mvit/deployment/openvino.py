@@ -20,7 +20,8 @@ from onnx2mvit.base.optional import optional
 from onnx2mvit.base.quiet import loggers_at, quiet
 from onnx2mvit.deployment.choice import FEW, Choice, Operator, Progress, Wanted, by_block, chosen
 from onnx2mvit.deployment.interface import Interface, in_keras_layout, turned
-from onnx2mvit.runtimes import OpenVINORunner, Runner, import_openvino
+from onnx2mvit.errors import InvalidModelError, UnsupportedError
+from onnx2mvit.runtimes import OpenVINORunner, Runner, import_openvino, read_openvino
 from onnx2mvit.runtimes.openvino_runner import HINT, NAMES, PINNED
 from onnx2mvit.runtimes.runner import batch_size, rows
 
@@ -39,10 +40,16 @@ def openvino_model(onnx: Path, interface: Interface) -> Any:
     """The model of an ONNX file, under the names of the interface.
 
     Raises:
+        UnsupportedError: OpenVINO cannot read it.
         MissingDependencyError: OpenVINO is not installed.
     """
-    with quiet():
-        model = import_openvino().Core().read_model(onnx)
+    try:
+        model = read_openvino(onnx)
+    except InvalidModelError as error:
+        raise UnsupportedError(
+            f"the network cannot be a file of OpenVINO; `--format onnx` writes what it was to be "
+            f"made of: {error}"
+        ) from error
     for kind, tensors in (("inputs", interface.inputs), ("outputs", interface.outputs)):
         for port, tensor in zip(getattr(model, kind), tensors, strict=True):
             port.get_tensor().set_names({tensor.name})
@@ -66,9 +73,10 @@ def openvino_metadata(file: Path) -> dict[str, Any]:
     """The entries that `save_openvino` wrote into a file; empty where it did not.
 
     Raises:
+        InvalidModelError: OpenVINO cannot read it.
         MissingDependencyError: OpenVINO is not installed.
     """
-    model = import_openvino().Core().read_model(file)
+    model = read_openvino(file)
     if not model.has_rt_info([METADATA]):
         return {}
     found = {key: str(value) for key, value in model.get_rt_info([METADATA]).value.items()}

@@ -18,13 +18,14 @@ from onnx2mvit.ir.graph import Graph, Node, Value, position
 from onnx2mvit.lifter import lift
 from onnx2mvit.lowering import lower
 from onnx2mvit.matcher.pattern import Pattern
-from onnx2mvit.matcher.rooted import alike
+from onnx2mvit.matcher.rooted import alike, repeated_for
 from onnx2mvit.matcher.rule import Builder
 
 # Their operands are brought to one shape, so that what is alike for all images may be there once.
 ARITHMETIC = ("Add", "Div", "MatMul", "Max", "Min", "Mod", "Mul", "PRelu", "Pow", "Sub", "Sum")
 LOGIC = ("And", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Or", "Where", "Xor")
 BROADCAST = frozenset((*ARITHMETIC, *LOGIC))
+ELEMENTWISE = BROADCAST - {"MatMul"}
 
 
 def batch_axes(graph: Graph, patterns: Sequence[BlockType]) -> dict[Value, int | None]:
@@ -77,6 +78,9 @@ class _Freed:
     def add(self, node: Node) -> None:
         """Adds a node as it is for any number of images, with what it needs for that."""
         new, batch = Builder(node), self.axes.get(node.output)
+        if batch is not None and node.op in ELEMENTWISE and self.tells_rows_apart(node, batch):
+            self.nodes += self.image_by_image(node, new, batch)
+            return
         change: Callable[[Node, Builder, int], tuple[Value | None, ...]] | None = {
             "Reshape": self.reshaped,
             "Expand": self.expanded,
@@ -127,6 +131,48 @@ class _Freed:
             else self.row(value, batch - rank + value.const.ndim)
             for value in node.inputs
         )
+
+    def tells_rows_apart(self, node: Node, batch: int) -> bool:
+        """True if a constant of it has another number for each row of an image."""
+        before = batch - len(node.output.shape or ())
+        return any(
+            value is not None
+            and value.const is not None
+            and (at := before + value.const.ndim) >= 0
+            and not alike(value.const, at)
+            and repeated_for(value.const, at, self.images) is not None
+            for value in node.inputs
+        )
+
+    def image_by_image(self, node: Node, new: Builder, batch: int) -> list[Node]:
+        """The nodes for it where the rows of an image have an axis of their own."""
+        whole = node.output.shape or ()
+        rows = whole[batch] // self.images
+        inputs: list[Value | None] = []
+        for value in node.inputs:
+            shape = value.shape or () if value is not None else ()
+            at = batch - len(whole) + len(shape)
+            if value is None or at < 0:
+                inputs.append(value)
+                continue
+            apart = (1, 1) if shape[at] == 1 else (self.images, rows)
+            array = value.const
+            if array is None:
+                apart = (apart[0] if shape[at] == 1 else -1, apart[1])
+                lengths = np.array((*shape[:at], *apart, *shape[at + 1 :]), np.int64)
+                inputs.append(new.Reshape(value, new.constant(lengths, "apart"), shape=()))
+            else:
+                array = array.reshape(*shape[:at], *apart, *shape[at + 1 :]).take([0], at)
+                inputs.append(Value(value.name, array.shape, array.dtype, array))
+        shape = (*whole[:batch], self.images, rows, *whole[batch + 1 :])
+        made: Value = getattr(new, node.op)(*inputs, shape=shape, **node.attrs)
+        lengths = np.array((*whole[:batch], -1, *whole[batch + 1 :]), np.int64)
+        inputs = [made, new.constant(lengths, "shape")]
+        place = (*node.position, len(new.nodes))
+        return [
+            *new.nodes,
+            replace(node, op="Reshape", inputs=tuple(inputs), attrs={}, position=place),
+        ]
 
     def row(self, value: Value, batch: int) -> Value:
         """A constant as it is for one image."""

@@ -88,7 +88,7 @@ def inference_model(
         _take(body, port)
     paths = _paths(network)
     for node in graph:
-        body.add(node, f"{paths.get(node.output, node.op)}/{node.op}")
+        body.add(node, f"{_path(paths, node)}/{node.op}")
     given: set[str] = set()
     for port in outputs:
         _give(body, port, given)
@@ -131,13 +131,19 @@ def _with_constants(graph: Graph, arrays: Mapping[Value, Array]) -> Graph:
     return graph.with_nodes(map(changed, graph))
 
 
-def _paths(network: Network) -> dict[Value, str]:
-    """Where what an operator makes lies in the network: the path of its layer, or of its block."""
+def _paths(network: Network) -> dict[tuple[int, ...], str]:
+    """Where an operator lies in the network, by its position: the path of its layer or block."""
     paths = {}
     for block in (each for top in network.blocks for each in top.walk()):
         for node in block.onnx_nodes():
-            paths[node.output] = block.path or block.name
+            paths[node.position] = block.path or block.name
     return paths
+
+
+def _path(paths: Mapping[tuple[int, ...], str], node: Node) -> str:
+    """Where a node lies, or the one that it was made for; its operator where that is unknown."""
+    places = (node.position[:length] for length in range(len(node.position), 0, -1))
+    return next((paths[place] for place in places if place in paths), node.op)
 
 
 def _take(body: Body, port: Port) -> None:

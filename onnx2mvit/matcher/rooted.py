@@ -59,6 +59,24 @@ def alike(array: Array, axis: int = 0) -> bool:
     return bool((apart <= near * np.maximum(size, np.median(size))).all())
 
 
+def repeated_for(array: Array, axis: int, images: int) -> Array | None:
+    """The part of a constant, of any dtype, that is there once for each of so many images.
+
+    Args:
+        array: of any shape.
+        axis: along which those of an image follow those of the one before.
+        images: how many there are.
+
+    Returns:
+        As many places of that axis as an image has, None where they differ from image to image.
+    """
+    rows, left = divmod(array.shape[axis], images)
+    if left:
+        return None
+    apart = array.reshape(*array.shape[:axis], images, rows, *array.shape[axis + 1 :])
+    return apart.take(0, axis) if alike(apart, axis) else None
+
+
 class Rooted:
     """An expression with the roles, operators and roots that it mentions, worked out once."""
 

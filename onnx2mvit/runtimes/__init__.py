@@ -18,7 +18,12 @@ from onnx2mvit.runtimes.layouts import (
 )
 from onnx2mvit.runtimes.litert_runner import LiteRTRunner, import_litert
 from onnx2mvit.runtimes.onnxruntime_runner import OnnxRuntimeRunner
-from onnx2mvit.runtimes.openvino_runner import OpenVINORunner, has_openvino, import_openvino
+from onnx2mvit.runtimes.openvino_runner import (
+    OpenVINORunner,
+    has_openvino,
+    import_openvino,
+    read_openvino,
+)
 from onnx2mvit.runtimes.preprocessing import preprocess
 from onnx2mvit.runtimes.runner import InBatches, Inputs, Outputs, Runner
 from onnx2mvit.runtimes.saved_model_runner import SERVE, SavedModelRunner
@@ -48,6 +53,7 @@ __all__ = [
     "import_openvino",
     "keras_inputs",
     "preprocess",
+    "read_openvino",
     "some_images",
     "some_inputs",
     "sqnr_db",

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from onnx2mvit.base.optional import optional
-from onnx2mvit.base.quiet import one_line, quiet
+from onnx2mvit.base.quiet import quiet
 from onnx2mvit.errors import InvalidModelError, UnsupportedError
 from onnx2mvit.runtimes.runner import Inputs, Outputs, by_name
 
@@ -37,6 +37,28 @@ def has_openvino() -> bool:
     return find_spec("openvino") is not None
 
 
+def read_openvino(file: Path) -> Any:
+    """The model of OpenVINO that a file holds: NAME.xml with NAME.bin beside it, or ONNX.
+
+    Raises:
+        InvalidModelError: OpenVINO cannot read it.
+        MissingDependencyError: OpenVINO is not installed.
+    """
+    core = import_openvino().Core()
+    try:
+        with quiet():
+            return core.read_model(file)
+    except RuntimeError as error:
+        raise InvalidModelError(f"OpenVINO cannot read {file}: {_cause(error)}") from error
+
+
+def _cause(error: RuntimeError) -> str:
+    """What OpenVINO says, without where in its own sources it found out."""
+    own = ("Exception from", "Check '", "FrontEnd API failed")
+    told = [line.strip() for line in str(error).splitlines() if not line.startswith(own)]
+    return " ".join(filter(None, told))[:300]
+
+
 class OpenVINORunner:
     """An OpenVINO model on the processor, in the precision that it is pinned to, else in float32.
 
@@ -53,24 +75,23 @@ class OpenVINORunner:
 
         Raises:
             InvalidModelError: OpenVINO cannot read it.
-            UnsupportedError: the processor has not the precision that it is pinned to.
+            UnsupportedError: the processor has not the precision that it is pinned to, or OpenVINO
+                cannot run what it has read.
             MissingDependencyError: OpenVINO is not installed.
         """
         core = import_openvino().Core()
         if isinstance(model, Path):
-            try:
-                model = core.read_model(model)
-            except RuntimeError as error:
-                raise InvalidModelError(
-                    f"OpenVINO cannot read {model}: {one_line(error)}"
-                ) from error
+            model = read_openvino(model)
         pinned = str(model.get_rt_info(PINNED).astype(str)) if model.has_rt_info(PINNED) else "f32"
         if pinned == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise UnsupportedError("this processor does not compute in bfloat16")
         options: dict[str, Any] = {HINT: pinned, "PERFORMANCE_HINT": "LATENCY"}
         options |= {"INFERENCE_NUM_THREADS": threads} if threads else {}
-        with quiet():
-            self.compiled = core.compile_model(model, "CPU", options)
+        try:
+            with quiet():
+                self.compiled = core.compile_model(model, "CPU", options)
+        except RuntimeError as error:
+            raise UnsupportedError(f"OpenVINO cannot run the model: {_cause(error)}") from error
         # What is compiled may have names of inner tensors beside those of the file.
         self.takes = {port.get_any_name(): _port(port) for port in model.inputs}
         self.gives = {port.get_any_name(): _port(port) for port in model.outputs}

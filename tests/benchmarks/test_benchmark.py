@@ -86,6 +86,18 @@ def test_what_cannot_be_written_is_left_out_and_that_is_said(
     assert "left out" in note and "no operator of ONNX does that" in note
 
 
+def test_a_runtime_that_cannot_read_its_file_is_left_out_and_that_is_said(
+    network: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any) -> None:
+        raise UnsupportedError("it has no such operator")
+
+    monkeypatch.setattr("onnx2mvit.benchmarks.contenders.LiteRTRunner", refused)
+    result = measuring.benchmark(*network, batches=(1,), rounds=1, warm_up=1, timed=1)
+    assert "LiteRT float32" not in [row.runtime for row in result.rows]
+    assert result.notes == ["LiteRT float32 left out: it has no such operator"]
+
+
 def test_the_table_goes_to_stdout_and_the_figures_to_the_file(
     network: tuple[Path, Path],
     tmp_path: Path,

@@ -10,7 +10,8 @@ import pytest
 
 import onnx2mvit
 from onnx2mvit.base.optional import optional
-from onnx2mvit.deployment import Deployment
+from onnx2mvit.deployment import Deployment, openvino_model
+from onnx2mvit.deployment.interface import Interface
 from onnx2mvit.errors import InvalidModelError, MissingDependencyError, UnsupportedError, UsageError
 from onnx2mvit.runtimes import OpenVINORunner
 from onnx2mvit.runtimes.openvino_runner import PINNED
@@ -115,6 +116,9 @@ def test_what_cannot_be_done_is_one_line(net: Path, tmp_path: Path) -> None:
         deployed(net, tmp_path, precision="float16")
     with pytest.raises(UsageError, match="bfloat16 is for openvino; onnx has float32"):
         onnx2mvit.deploy(net, tmp_path, format="onnx", precision="bfloat16")
+    unread = save(model("g (float[2,3,3] x) => (float[2] y) { y = Det(x) }"), tmp_path)
+    with pytest.raises(UnsupportedError, match=r"`--format onnx`.*OpenVINO cannot read .*Det"):
+        openvino_model(unread, Interface((), (), (), None))
     (tmp_path / "cut.xml").write_text("<net")
     with pytest.raises(InvalidModelError, match=r"OpenVINO cannot read .*cut\.xml"):
         OpenVINORunner(tmp_path / "cut.xml")

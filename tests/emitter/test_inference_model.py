@@ -72,6 +72,13 @@ TWO: dict[str, tuple[str, dict[str, Any]]] = {
         "t = Expand(token, s)  n = LayerNormalization(t, g, b)  y = Concat<axis=1>(n, x)",
         {"s": np.array([2, 1, 8, 8]), "token": (1, 1, 8, 8), "g": (8,), "b": (8,)},
     ),
+    "windows": (
+        "w = Reshape(x, s)  m = Add(w, masks)  y = Softmax(m)",
+        {
+            "s": np.array([16, 8, 8]),
+            "masks": np.tile(np.arange(512.0).reshape(8, 8, 8), (2, 1, 1)),
+        },
+    ),
     "added": ("y = Add(x, rows)", {"rows": np.stack([np.ones((8, 8, 8))] * 2)}),
     "resized": (
         'y = Resize<mode="linear", coordinate_transformation_mode="half_pixel">(x, , , s)',

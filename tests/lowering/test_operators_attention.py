@@ -37,6 +37,18 @@ def test_masks_shared_heads_and_causality_answer_right(tmp_path: Path) -> None:
     assert ", scale=0.3, is_causal=True), (-1, 6, 16))" in text[-2]
 
 
+def test_windows_of_an_image_have_masks_of_their_own(tmp_path: Path) -> None:
+    """As in shifted windows: the two windows of an image, for the three images of the trace."""
+    nodes = f"""w = Reshape(x, windows)  t = Transpose<perm=[0,2,1]>(w)
+        q = MatMul(t, wq)  k = MatMul(t, wk)  v = MatMul(t, wv)
+        y = Attention<{HEADS}>(q, k, v, masks)
+    """
+    own = np.random.default_rng(0).normal(size=(2, 4, 3, 3))
+    numbers: dict[str, Any] = {"windows": [6, 8, 3], "masks": np.tile(own, (3, 1, 1, 1))}
+    made = converted(nodes, tmp_path, image="float[3,2,8,3] x", opset=23, **WEIGHTS, **numbers)
+    assert made.report["verification"]["rewrite"]["max_rel_error"] < 1e-5
+
+
 @pytest.mark.parametrize(
     ("how", "mask", "expected"),
     [

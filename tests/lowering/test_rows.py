@@ -1,7 +1,9 @@
 """Rows of an axis that are the batch, and rows that are only as many."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from onnx2mvit import convert, inspect
@@ -74,3 +76,36 @@ def test_a_file_is_run_on_one_image_unless_that_drops_its_batch(
     body = f"g (float[N,4,6,6] x) => (float[N,4] s) {{ p = GlobalMaxPool(x)  {nodes} }}"
     network = inspect(save(model(body, opset=17, axes=[2, 3]), tmp_path))
     assert network.file_batch == at_a_time
+
+
+@pytest.mark.parametrize("node", ["Add(r, masks)", "Mul(masks, r)", "Where(keeps, r, masks)"])
+def test_a_constant_for_the_rows_of_an_image_is_there_once_for_each_image(
+    tmp_path: Path, node: str
+) -> None:
+    """As the masks of shifted windows, which exporters repeat for the images of the trace."""
+    body = f"g (float[2,4,6] x) => (float[8,6] y) {{ r = Reshape(x, rows)  y = {node} }}"
+    masks = np.arange(24.0, dtype=np.float32).reshape(4, 6)
+    numbers: dict[str, Any] = {
+        "rows": [-1, 6],
+        "masks": [*masks, *masks],
+        "keeps": np.tile(masks % 3 > 1, (2, 1)),
+    }
+    made = convert(save(model(body, opset=17, **numbers), tmp_path), tmp_path, inputs=2)
+    assert made.passed
+    images = np.ones((3, 4, 6), np.float32)
+    assert np.asarray(made.model(images)).shape == (12, 6)
+
+
+@pytest.mark.parametrize(
+    ("batch", "rows", "other"),
+    [(2, 8, np.arange(48.0)), (1, 1, np.arange(144.0))],
+    ids=["for another image", "for one row"],
+)
+def test_a_constant_that_is_another_for_another_image_is_refused(
+    tmp_path: Path, batch: int, rows: int, other: np.ndarray[Any, Any]
+) -> None:
+    shape = {1: 24, 8: 6}[rows]
+    body = f"g (float[{batch},4,6] x) => (float y) {{ r = Reshape(x, s)  y = Add(r, other) }}"
+    made = model(body, opset=17, s=[rows, shape], other=other.reshape(-1, shape))
+    with pytest.raises(UnsupportedError, match="a constant differs from image to image"):
+        emit(inspect(save(made, tmp_path)), "net", "test")

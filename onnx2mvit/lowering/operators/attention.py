@@ -99,8 +99,9 @@ def _mask(op: OpContext) -> KerasExpr | None:
         seen = array if array.dtype.kind == "b" else np.isfinite(array)
         require(bool(seen.any(axis=-1).all()), "a query sees no token")
         op.has_lengths_of([rank - 2], 1)
-        array = op.one_row(array.reshape((1,) * missing + shape), plain(4))
-        return op.constant(array)
+        array = op.of_one_image(array.reshape((1,) * missing + shape), plain(4))
+        rows = 1 if op.batch_of_operands(4) is None else len(array)
+        return op.constant(array) if rows == 1 else op.rows_for_each_image(array, 0)
     batch = op.layout(3).batch
     if batch not in (None, 0) or (batch == 0 and missing):
         raise Mismatch("its mask has the batch on another axis")

@@ -10,9 +10,10 @@ import numpy as np
 from onnx2mvit.ir.code import KerasCode
 from onnx2mvit.ir.expr import Item, KerasExpr, Name, alone, call
 from onnx2mvit.ir.layout import plain
-from onnx2mvit.lowering.operators.context import OpContext, literal
+from onnx2mvit.lowering.operators.context import OpContext
 from onnx2mvit.lowering.operators.operands import MixesBatch
 from onnx2mvit.lowering.operators.registry import operator
+from onnx2mvit.lowering.operators.sources import literal
 from onnx2mvit.matcher.rooted import Array, alike, require
 
 REDUCTIONS = {"add": "add", "mul": "multiply", "max": "maximum", "min": "minimum"}

@@ -7,8 +7,9 @@ import numpy as np
 from onnx2mvit.ir.code import KerasCode
 from onnx2mvit.ir.expr import KerasExpr, Literal, alone, call, unless
 from onnx2mvit.ir.layout import channels_last
-from onnx2mvit.lowering.operators.context import OpContext, literal
+from onnx2mvit.lowering.operators.context import OpContext
 from onnx2mvit.lowering.operators.registry import operator
+from onnx2mvit.lowering.operators.sources import literal
 from onnx2mvit.lowering.operators.window import zero_padded
 from onnx2mvit.matcher.rooted import require
 
