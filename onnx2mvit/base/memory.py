@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -20,12 +20,20 @@ def give_back_at_once() -> None:
     By itself it keeps up to 64 MB of each size that it has seen, and a tensor of an image between
     two others is never given back: of a conversion of MobileViT-XS that was 280 MB.
     """
-    if sys.platform != "linux":
-        return
-    option = getattr(ctypes.CDLL(None), "mallopt", None)
-    if option is not None:  # musl has none
+    if option := _of_glibc("mallopt"):
         option(_MMAP_THRESHOLD, LARGE)
         option(_TRIM_THRESHOLD, LARGE)
+
+
+def trim() -> None:
+    """Gives back what was freed between small things that are still in use, where glibc is used."""
+    if give_back := _of_glibc("malloc_trim"):
+        give_back(0)
+
+
+def _of_glibc(name: str) -> Callable[..., int] | None:
+    """A function of the C library that glibc alone has, as musl has it not."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
 
 
 def let_go(arrays: Iterable[np.ndarray[Any, Any]]) -> None:

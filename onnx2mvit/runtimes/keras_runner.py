@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from onnx2mvit.base.optional import import_tensorflow
+from onnx2mvit.base.quiet import one_line
+from onnx2mvit.errors import UnsupportedError
 from onnx2mvit.runtimes.runner import Inputs, Outputs, by_name
 
 if TYPE_CHECKING:
@@ -45,3 +48,18 @@ class KerasRunner:
         answers = keras.tree.flatten(self._call(arrays if len(arrays) > 1 else arrays[0]))
         found = [keras.ops.convert_to_numpy(answer) for answer in answers]
         return dict(zip(self.outputs, found, strict=True))
+
+
+@contextmanager
+def backend_runs() -> Iterator[None]:
+    """Meanwhile Keras runs a model or a layer, which not every backend can.
+
+    Raises:
+        UnsupportedError: it cannot.
+    """
+    try:
+        yield
+    except Exception as error:  # backends have classes of their own
+        raise UnsupportedError(
+            f"Keras's backend cannot run the model: {one_line(error)}"
+        ) from error

@@ -15,6 +15,7 @@ from onnx2mvit.ir.expr import Call as Expression
 from onnx2mvit.ir.expr import KerasExpr, Name, Operand
 from onnx2mvit.ir.graph import Value
 from onnx2mvit.ir.layout import Order
+from onnx2mvit.runtimes.keras_runner import backend_runs
 from onnx2mvit.runtimes.layouts import to_keras, to_onnx
 
 if TYPE_CHECKING:
@@ -159,6 +160,9 @@ class CheckedModel:
 
         Returns:
             What the model answers, Keras's own tensors.
+
+        Raises:
+            UnsupportedError: Keras's backend cannot run a layer.
         """
         import keras
 
@@ -183,7 +187,8 @@ class CheckedModel:
             if call in self.nested:
                 answer = self.nested[call].run(args[0], known, look)
             else:
-                answer = keras.tree.flatten(call.layer(*args, **kwargs))
+                with backend_runs():
+                    answer = keras.tree.flatten(call.layer(*args, **kwargs))
             made = by_id(call.outputs, answer)
             answers |= {key: tensor for key, tensor in made.items() if key in self.answers}
             if call in self.made:

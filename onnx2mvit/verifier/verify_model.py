@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnx2mvit.base.quiet import one_line
+from onnx2mvit.base.memory import trim
 from onnx2mvit.builder import block_weights, other_weights
-from onnx2mvit.errors import UnsupportedError
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Value
 from onnx2mvit.ir.network import Network
@@ -20,6 +19,7 @@ from onnx2mvit.lifter.head import mask_outputs
 from onnx2mvit.runtimes import Comparison, OnnxRuntimeRunner, Outputs, compare, worst
 from onnx2mvit.runtimes.boxes import agreement
 from onnx2mvit.runtimes.images import thumbnail
+from onnx2mvit.runtimes.keras_runner import backend_runs
 from onnx2mvit.runtimes.layouts import as_the_file, to_keras
 from onnx2mvit.runtimes.masks import some_masks
 from onnx2mvit.runtimes.runner import answers_to
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 LOOKED_INTO = 2  # so many of the images are looked at inside of the network
 BATCH = 4  # so many are answered at once in the end, since they must not see each other
 # Bytes of tensors inside of the network that onnxruntime and Keras may hold for images at once.
-HELD, HELD_BY_KERAS = 128 * 2**20, 384 * 2**20
+HELD, HELD_BY_KERAS = 128 * 2**20, 256 * 2**20
 
 SHOWN = 3  # of the weights that are others
 
@@ -73,7 +73,6 @@ def verify_model(
     )
     orders = {value: network.order(value) for value in network.graph.inputs}
     checked = CheckedModel(model, network.blocks, orders, network.graph.outputs)
-    proof.end_to_end(model)
     starts = range(0, min(LOOKED_INTO, count), reference.step)
 
     def look(start: int, images: int) -> bool:
@@ -83,10 +82,16 @@ def verify_model(
 
     # One by one they are looked at where something is too far off, to say in which of them, where
     # images that are answered at once see each other, and where their tensors are large.
-    alone = bool(proof.missed) or network.batch is not None or LOOKED_INTO * proof.size > HELD
-    if alone or not look(0, starts[-1] + reference.step):
-        for start in sorted({*starts, *proof.missed}):
-            look(start, reference.step)
+    alone = network.batch is not None or LOOKED_INTO * proof.size > HELD
+    trim()
+    one_by_one = starts if alone or not look(0, starts[-1] + reference.step) else range(0)
+    for start in one_by_one:
+        look(start, reference.step)
+    # At last all of them: what TensorFlow takes for its tensors it keeps, and the file's own, which
+    # are as large, are gone by now.
+    proof.end_to_end(model)
+    for start in sorted(proof.missed.keys() - {*one_by_one}):
+        look(start, reference.step)
     progress(count, count)
     doubts = proof.doubts(session)
     found = proof.result(judge(path, network, model, doubts) if doubts else None)
@@ -181,12 +186,8 @@ class _Proof:
         at_once = min(self.network.batch or fitting, reference.count)
         for first in range(0, reference.count, at_once):
             count = min(at_once, reference.count - first)
-            try:
+            with backend_runs():
                 together = run(reference.part(first, count)[0])
-            except Exception as error:  # backends have classes of their own
-                raise UnsupportedError(
-                    f"Keras's backend cannot run the model: {one_line(error)}"
-                ) from error
             for start in range(first, first + count, reference.step):
                 images = range(start - first, start - first + reference.step)
                 ours = answers_to(together, reference.axes, images, count)
