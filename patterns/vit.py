@@ -115,7 +115,7 @@ def image_of_patches(
 ) -> KerasTensor:
     """(B, n + N, C) → (B, H, W, C), without the tokens before those of the image."""
     if None in input_shape:
-        raise ValueError("tokens become an image: its size must be known")
+        raise ValueError(f"tokens become an image, and input_shape {input_shape} is not in numbers")
     if prefix_tokens:
         x = x[:, prefix_tokens:]
     return image_of_tokens(x, stride, input_shape)

@@ -11,12 +11,17 @@ import ast
 import operator
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 import networkx
 
-from onnx2mvit.emitter.functions import called_model_functions, function_names, operator_functions
+from onnx2mvit.emitter.functions import (
+    Function,
+    called_model_functions,
+    function_names,
+    operator_functions,
+)
 from onnx2mvit.emitter.model_function import RESERVED, ModelFunction
 from onnx2mvit.errors import UnsupportedError, UsageError
 from onnx2mvit.ir.block import BlockType
@@ -82,6 +87,8 @@ def unformatted(
     any_size = image_size == "any"
     roles = relative_names(network.blocks)
     functions = functions_of(network.blocks, roles, any_size)
+    if any_size:
+        refuse_any_size(network, functions)
     if name in functions:
         raise UsageError(f"a pattern has a function {name!r}: choose another --name")
     model = ModelFunction(network, functions, name, image_size, head, hard_activations).text()
@@ -207,6 +214,17 @@ def refuse_other_sizes(network: Network, image_size: ImageSize | None) -> None:
             f"the model can only be made for images of sizes that its windows fill: ask for "
             f"{multiples(steps)}"
         )
+
+
+def refuse_any_size(network: Network, functions: Mapping[str, Function]) -> None:
+    """Raises UnsupportedError if the function of a block must know the size of the images."""
+    for block in network.blocks:
+        if block.pattern.keras and "input_shape" in functions[block.pattern.keras].defaults:
+            raise UnsupportedError(
+                f"the model cannot be made for images of any size: {block.name!r} ({block.kind}) "
+                "makes an image of tokens, and height and width of that follow from those of the "
+                "images. Ask for one size; the module makes it for others by input_shape."
+            )
 
 
 def model_name(stem: str) -> str:

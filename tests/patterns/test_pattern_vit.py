@@ -6,7 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+import onnx2mvit
+from onnx2mvit.builder import build
+from onnx2mvit.errors import UnsupportedError
 from onnx2mvit.matcher.rooted import Array
+from tests.support.graphs import model, save
 from tests.support.texts import Text, conv_silu, every, only
 
 BATCH, DIM, PATCH, GRID = 2, 8, 4, (2, 3)
@@ -113,6 +117,18 @@ def test_no_image_by_one_detail(tmp_path: Path, text: Text, reason: str) -> None
     how = {"image": IMAGE, "outputs": "o"}
     assert not every(text.lifted(tmp_path, **how), "TokensToImage")
     assert text.reason(tmp_path, "TokensToImage", **how).startswith(reason)
+
+
+def test_a_model_of_any_size_makes_no_image_of_tokens(tmp_path: Path) -> None:
+    text = PATCHES + PIXELS.but("(y,", "(t,")
+    file = save(model(f"g ({IMAGE} x) => (float o) {{ {text.nodes} }}", **text.weights), tmp_path)
+    told = r"any size: 'image_of_patches_0' \(TokensToImage\) makes .* Ask for one size"
+    with pytest.raises(UnsupportedError, match=told):
+        onnx2mvit.convert(file, tmp_path / "any", image_size="any", verify=False)
+    result = onnx2mvit.convert(file, tmp_path / "own", verify=False)
+    assert build(result.folder, input_shape=(12, 16, 3)).output_shape == (None, 3, 4, DIM)
+    with pytest.raises(UnsupportedError, match=r"\(None, None, 3\) is not in numbers"):
+        build(result.folder, input_shape=(None, None, 3))
 
 
 def test_tokens_become_an_image_with_channels_last(tmp_path: Path) -> None:
