@@ -153,6 +153,13 @@ def same_axes(node: Node, value: Value) -> Iterator[tuple[int, int]]:
         yield from _gathered(node, value, len(after))
     elif node.op == "MatMul" and value is not node.inputs[0]:
         yield from ((axis, axis) for axis in range(rank) if axis != rank - 2)
+    elif node.op == "OneHot":
+        made = node.attrs.get("axis", -1) % len(after)
+        yield from (
+            (axis, axis + (axis >= made)) for axis in range(rank if rank < len(after) else 0)
+        )
+    elif node.op == "AffineGrid":
+        yield 0, 0
     elif node.op == "Select":
         yield from _axes_left([node.attrs["axis"] % rank], rank)
     elif node.op.startswith(REDUCING) and len(after) < rank:

@@ -108,7 +108,7 @@ def _varying(node: Node, found: Varying) -> Axes:
             perm = attrs.get("perm") or tuple(reversed(range(own)))
             found.parts[node.output] = [found.parts_of(value)[axis] for axis in perm]
             return _moved(node, inputs)
-        case "Gather" | "Select":
+        case "Gather" | "Select" | "OneHot" | "AffineGrid":
             return _moved(node, inputs)
         case "Reshape":
             joined = [part for parts in found.parts_of(value) for part in parts]

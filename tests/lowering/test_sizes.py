@@ -27,7 +27,7 @@ WITHOUT_SPACE = {
 }
 # Of sequences, of places that are computed, or what only rules write.
 ELSEWHERE = {
-    *("Attention", "Col2Im", "GRU", "GatherND", "LSTM", "RMSNormalization", "RNN"),
+    *("AffineGrid", "Attention", "Col2Im", "GRU", "GatherND", "LSTM", "RMSNormalization", "RNN"),
     *("Roll", "ScatterElements", "Select"),
 }
 

@@ -37,6 +37,10 @@ CONSTANTS: dict[str, Any] = {
         "cut": [0, 0, -2, -1, 0, 0, -1, -3],
         "around": [0, 0, 5, 6, 0, 0, 7, 9],
         "half": 0.5,
+        "classes": [23],
+        "off_on": [0.25, 1.5],
+        "one_step": 1.0,
+        "five_steps": 5.0,
     },
     **{
         "double": [1.0, 1.0, 2.0, 2.0],
@@ -134,6 +138,11 @@ ANY = (
     *("{y} = CumSum(x, second)", "{y} = CumSum<reverse=1, exclusive=1>(x, third)"),
     *("{y}, {y}_i = TopK<axis=3>(x, n2)", "{y}_i = ArgMax<axis=3>(x) {y} = Cast<to=1>({y}_i)"),
     "{y}_i = ArgMin<axis=2>(x) {y} = Cast<to=1>({y}_i)",
+    "{y}_i = Cast<to=7>(x) {y}_h = OneHot<axis=2>({y}_i, classes, off_on)"
+    " {y} = ReduceMax({y}_h, n1)",
+    "{y}_n = ReduceMax<keepdims=0>(x, rest) {y}_l = Clip({y}_n, one_step, five_steps)"
+    " {y}_i = Cast<to=7>({y}_l) {y}_t = Transpose<perm=[0,2,1,3]>(x)"
+    " {y} = ReverseSequence<batch_axis=0, time_axis=1>({y}_t, {y}_i)",
     *("{y} = Softmax<axis=2>(x)", "{y} = LogSoftmax<axis=3>(x)", "{y} = Trilu(x)"),
     *(
         "{y} = InstanceNormalization(x, gain, shift)",

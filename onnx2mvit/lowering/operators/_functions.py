@@ -21,6 +21,40 @@ def fmod(x, y):
     return ops.multiply(ops.sign(x), ops.mod(ops.abs(x), ops.abs(y)))
 
 
+def divide_integers(x, y):
+    """What division of integers gives, without what is left: towards zero, as in C."""
+    down = ops.floor_divide(x, y)
+    below_zero = ops.not_equal(ops.less(x, 0), ops.less(y, 0))
+    inexact = ops.not_equal(ops.multiply(down, y), x)
+    return ops.add(down, ops.cast(ops.logical_and(below_zero, inexact), down.dtype))
+
+
+def one_hot(x, depth, off, on):
+    """`on` at the place of each index, from the end where it is negative, `off` beside it."""
+    x = ops.expand_dims(ops.cast(x, "int32"), -1)
+    x = ops.where(ops.less(x, 0), ops.add(x, depth), x)
+    return ops.where(ops.equal(x, ops.arange(depth)), on, off)
+
+
+def reverse_sequence(x, lengths, batch, time):
+    """The first so many steps of each sequence backwards; these are along the axis `time`."""
+    shape = [-1 if axis == batch else 1 for axis in range(len(x.shape))]
+    lengths = ops.reshape(ops.cast(lengths, "int32"), shape)
+    step = ops.cumsum(ops.ones_like(x, dtype="int32"), axis=time) - 1
+    step = ops.where(ops.less(step, lengths), lengths - 1 - step, step)
+    return ops.take_along_axis(x, step, axis=time)
+
+
+def affine_grid(theta, size, align_corners=False):
+    """Where matrices (batch, n, n + 1) bring places of images, from -1 to 1: (batch, *size, n)."""
+    rank = len(size)
+    lines = [(np.arange(n) * 2 + 1 - n) / (n - 1 if align_corners else n) for n in size]
+    mesh = [*np.meshgrid(*lines, indexing="ij")[::-1], np.ones(size)]  # x before y
+    places = np.stack(mesh, axis=-1).reshape(-1, rank + 1).astype("float32")
+    grid = ops.matmul(places, ops.transpose(theta, (0, 2, 1)))
+    return ops.reshape(grid, (-1, *size, rank))
+
+
 def spread(x, strides):
     """Zeros between the elements of images, channels last: `strides` from one to the next."""
     for axis, stride in enumerate(strides, start=1):
@@ -65,8 +99,7 @@ def pad_edge(x, widths):
     """Padding by what stands at the border."""
     for axis, (before, after) in enumerate(widths):
         ahead = (slice(None),) * axis
-        parts = [ops.repeat(x[(*ahead, slice(0, 1), ...)], before, axis=axis)] if before else []
-        parts.append(x)
+        parts = [ops.repeat(x[(*ahead, slice(0, 1), ...)], before, axis=axis), x][not before :]
         if after:
             parts.append(ops.repeat(x[(*ahead, slice(-1, None), ...)], after, axis=axis))
         x = ops.concatenate(parts, axis=axis)

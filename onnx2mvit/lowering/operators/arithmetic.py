@@ -77,6 +77,10 @@ def arithmetic(op: OpContext, function: str, kind: str | None) -> KerasCode:
     """Operands of floats; by a layer where all are computed and of one shape."""
     order, count = operand_order(op), len(op.node.inputs)
     dtype = op.node.output.dtype
+    if function == "divide" and dtype is not None and dtype.kind in "iu":
+        divisor = op.value(1).const
+        require(divisor is None or bool(divisor.all()), "it divides integers by zero")
+        return elementwise(op, "divide_integers")
     kinds = "fiu" if function in OF_INTEGERS else "f"
     require(dtype is not None and dtype.kind in kinds, f"it computes {dtype}, not floats")
     shapes = {op.shape(index) for index in range(count)}

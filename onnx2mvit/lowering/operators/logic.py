@@ -1,4 +1,4 @@
-"""Comparison, logic, and choosing between two tensors, each element by itself."""
+"""Comparison, logic, and choosing between two tensors or numbers, each element by itself."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from onnx2mvit.ir.expr import call
 from onnx2mvit.lowering.operators.arithmetic import elementwise
 from onnx2mvit.lowering.operators.context import OpContext
 from onnx2mvit.lowering.operators.registry import operator
+from onnx2mvit.lowering.operators.sources import literal
 from onnx2mvit.matcher.rooted import TRAINING, require
 
 # Operator, its versions, and the function of keras.ops.
@@ -77,6 +78,21 @@ def _as_type(op: OpContext, target: np.dtype) -> KerasCode:
         # Of numbers that are out of its range onnxruntime keeps the lowest bits, XLA the nearest.
         x = call("ops.cast", x, "int32")
     return op.code(call("ops.cast", x, target.name))
+
+
+@operator("OneHot", 9, 11)
+def one_hot(op: OpContext) -> KerasCode:
+    """A number at the place of each index, another everywhere else, along a new axis."""
+    depth, (off, on) = op.const(1).reshape(()), (literal(n, op.const(2).dtype) for n in op.const(2))
+    layout, axis = op.layout(), op.attrs.get("axis", -1) % (len(op.shape()) + 1)
+    dtype = op.value(2).dtype
+    assert dtype is not None
+    require(dtype.name in DTYPES, f"Keras has no {dtype} everywhere")
+    op.one_size |= op.is_length(int(depth))
+    order = (*(old + (old >= axis) for old in layout.order), axis)
+    batch = None if layout.batch is None else layout.batch + (layout.batch >= axis)
+    made = call("one_hot", op.data(), int(depth), off, on)
+    return op.code(made if dtype.kind == "f" else call("ops.cast", made, dtype.name), order, batch)
 
 
 @operator("Identity", 1, 13, 14, 16, 19, 21, 23, 24, 25)

@@ -1,4 +1,4 @@
-"""Pixels at places that are computed, and patches that are summed up to images."""
+"""Pixels at places that are computed, such places, and patches that are summed up to images."""
 
 from __future__ import annotations
 
@@ -41,6 +41,17 @@ def grid_sample(op: OpContext) -> KerasCode:
         align_corners=bool(op.attrs.get("align_corners", 0)) or None,
     )
     return op.code(sampled, channels_last(4))
+
+
+@operator("AffineGrid", 20)
+def affine_grid(op: OpContext) -> KerasCode:
+    """torch's `affine_grid`: where a matrix for each image brings the places of an image."""
+    size, corners = (op.integers(1) or [])[2:], bool(op.attrs.get("align_corners", 0))
+    require(not corners or min(size) > 1, "corners of a single pixel are at no certain place")
+    op.one_size |= any(map(op.is_length, size))
+    op.forbid_batch_reduction([1, 2])
+    grid = call("affine_grid", op.data(0, plain(3)), tuple(size), align_corners=corners or None)
+    return op.code(grid, plain(2 + len(size)), op.layout().batch)
 
 
 @operator("Col2Im", 18)

@@ -174,6 +174,28 @@ def gather_nd(op: OpContext) -> KerasCode:
     return op.code(x, plain(rank), batch)
 
 
+@operator("ReverseSequence", 10)
+def reverse_sequence(op: OpContext) -> KerasCode:
+    """The first so many steps of each sequence backwards, the others as they are."""
+    batch_axis, time = op.attrs.get("batch_axis", 1), op.attrs.get("time_axis", 0)
+    layout = op.layout()
+    op.forbid_batch_reduction([time])
+    own = batch_axis == layout.batch
+    if op.value(1).const is None:
+        if op.layout(1).batch is None or not own:
+            raise MixesBatch("its lengths are not those of the images")
+        lengths = op.data(1)
+    else:
+        array = op.const(1)
+        if own:
+            require(alike(array, 0), "a length differs from image to image")
+            array = array[:1]
+        op.has_lengths_of([time, batch_axis] if not own else [time])
+        lengths = op.constant(array)
+    where = (layout.order.index(axis) for axis in (batch_axis, time))
+    return op.code(call("reverse_sequence", op.data(), lengths, *where), batch=layout.batch)
+
+
 @operator("Trilu", 14)
 def trilu(op: OpContext) -> KerasCode:
     """The upper or the lower triangle of matrices."""
