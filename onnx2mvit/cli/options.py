@@ -1,12 +1,14 @@
 """Options that several commands have."""
 
+import inspect
 from collections.abc import Callable, Collection, Iterator, Sequence
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import typer
 
+from onnx2mvit.base.numbers import written_number, written_whole
 from onnx2mvit.cli.narrow_help import OneCommand
 
 # Options that take several values, and what is one of them: the command's file may follow.
@@ -114,7 +116,10 @@ def how_given(
 
 
 class Command(OneCommand):
-    """A command some options of which take several values: `--outputs boxes scores`."""
+    """A command some options of which take several values: `--outputs boxes scores`.
+
+    Numbers are read as everywhere else, before Typer reads them: for it 8_0 is 80.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Reads what was typed, these options being repeated for each of their values.
@@ -122,6 +127,13 @@ class Command(OneCommand):
         What an option took too many or too few of is said in the message.
         """
         typed = [*_repeated(args)]
+        numbers = self._numbers()
+        for option, value in _values(typed):
+            kind = numbers.get(option)
+            if kind is float and written_number(value) is None:
+                ctx.fail(f"Invalid value for {option!r}: {value!r} is not a number")
+            if kind is int and written_whole(value.removeprefix("-")) is None:
+                ctx.fail(f"Invalid value for {option!r}: {value!r} is not a whole number")
         try:
             return super().parse_args(ctx, [*typed])
         except Exception as error:  # of Click, of which Typer may have a copy of its own
@@ -132,6 +144,25 @@ class Command(OneCommand):
             if advice := _advice(ctx.command_path, typed, said, flags):
                 ctx.fail(f"{said.rstrip('.')}: {advice}")
             raise
+
+    def _numbers(self) -> dict[str, type]:
+        """The options that take a number, and of which type it is."""
+        hints = get_type_hints(inspect.unwrap(self.callback)) if self.callback else {}
+        found: dict[str, type] = {}
+        for one in self.params:
+            hint = hints.get(one.name or "")
+            for kind in (int, float):
+                if hint is kind or kind in get_args(hint):
+                    found |= dict.fromkeys(one.opts, kind)
+        return found
+
+
+def _values(args: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Options and what follows them, be it one of their values or not."""
+    for arg, after in zip_longest(args, args[1:]):
+        option, equals, value = arg.partition("=")
+        if option.startswith("-") and (equals or after is not None):
+            yield option, value if equals else after
 
 
 def _repeated(args: Sequence[str]) -> Iterator[str]:

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+import typer.main
 
+from onnx2mvit.cli.main import app
 from tests.support.command_line import Run
 from tests.support.graphs import model, save
 
@@ -70,3 +72,27 @@ def test_what_took_too_much_is_named(run: Run, arguments: str, says: str) -> Non
     ran = run(*arguments.split(" "))
     assert ran.code == 2
     assert says in ran.err and ran.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("convert net.onnx --inputs 8_0", "'--inputs': '8_0' is not a whole number"),
+        ("convert net.onnx --inputs=8_0", "'--inputs': '8_0' is not a whole number"),
+        ("verify net.onnx net --inputs ٣", "'--inputs': '٣' is not a whole number"),
+        ("convert net.onnx --inputs two", "'--inputs': 'two' is not a whole number"),
+        ("inspect net.onnx --depth 1_0", "'--depth': '1_0' is not a whole number"),
+        ("convert net.onnx --crop 0_1", "'--crop': '0_1' is not a number"),
+        ("convert net.onnx --inputs", "requires an argument"),
+    ],
+)
+def test_what_is_no_number_is_none_for_any_option(run: Run, arguments: str, says: str) -> None:
+    ran = run(*arguments.split(" "))
+    assert ran.code == 2
+    assert says in ran.err and ran.err.count("\n") == 1
+
+
+def test_every_option_that_takes_a_number_is_known_to(tmp_path: Path) -> None:
+    commands = typer.main.get_command(app).commands.values()  # type: ignore[attr-defined]
+    known = {option for command in commands for option in command._numbers()}
+    assert {"--inputs", "--seed", "--crop", "--threads", "--agreement", "--opset"} <= known
