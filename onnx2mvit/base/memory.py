@@ -1,11 +1,13 @@
-"""Memory that is given back to the system as soon as nobody needs it."""
+"""Memory that is given back to the system as soon as nobody needs it, and how much there was."""
 
 from __future__ import annotations
 
 import ctypes
 import mmap
+import re
 import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,6 +36,22 @@ def trim() -> None:
 def _of_glibc(name: str) -> Callable[..., int] | None:
     """A function of the C library that glibc alone has, as musl has it not."""
     return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
+
+
+def peak() -> int | None:
+    """The most bytes of memory that this process ever had; None where nobody counts them.
+
+    On Linux `ru_maxrss` is at least what the process had that began this one.
+    """
+    if sys.platform == "linux":
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+        found = re.search(r"VmHWM:\s+(\d+) kB", status)
+        return int(found[1]) * 1024 if found else None
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def let_go(arrays: Iterable[np.ndarray[Any, Any]]) -> None:

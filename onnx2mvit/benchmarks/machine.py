@@ -6,6 +6,7 @@ import os
 import time
 from types import TracebackType
 
+from onnx2mvit.base.memory import peak
 from onnx2mvit.base.optional import optional
 
 BUSY = 0.1  # of the processors at the hands of others: more than that shows in the figures
@@ -64,12 +65,7 @@ def memory() -> int:
 
 def peak_memory() -> int:
     """The most bytes of memory that this process ever had; what it has now where none counts."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return memory()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return max(memory(), peak if os.uname().sysname == "Darwin" else peak * 1024)
+    return max(memory(), peak() or 0)
 
 
 def load_average() -> float | None:
