@@ -74,13 +74,17 @@ def _agreement(found: Mapping[str, Any] | None) -> list[Row]:
     if found is None:
         return []
     tuned, plain, held = found["tuned"], found["all_in_int8"], found["held_out"]
-    agree, all_int8 = (f"{each['agreeing']} of {each['count']} agree" for each in (tuned, plain))
+    agree, all_int8 = (f"{each['agreeing']} of {each['count']}" for each in (tuned, plain))
     chance = found["chance"]
     levels = [("float32", found["float32"]), ("static", found["static"])]
     took = {name: f"{each:.1f} ms" for name, each in found["milliseconds"].items()}
     return [
         ("kept", f"{found['words']}; of all such images {held['at_least']:.1%} or more (95%)"),
-        ("chosen", f"on {tuned['images']}: {agree}; with every block in int8 {all_int8}"),
+        (
+            "chosen",
+            f"by {tuned['images']}: of those that decide, {agree} agree; with every block in "
+            f"dynamic int8 {all_int8}",
+        ),
         (
             "demanded",
             f"that {held['count']} others keep {100 * found['wanted']:g}% with a chance of "

@@ -15,7 +15,8 @@ from onnx2mvit.base.json_text import json_text
 from onnx2mvit.base.output import whole_folder
 from onnx2mvit.base.user_files import labels_in, seen_from
 from onnx2mvit.deployment import litert
-from onnx2mvit.deployment.choice import Loss, Progress, Wanted
+from onnx2mvit.deployment.candidates import Loss
+from onnx2mvit.deployment.choice import Progress, Wanted
 from onnx2mvit.deployment.comparison import Fidelity, fidelity
 from onnx2mvit.deployment.float64 import judged
 from onnx2mvit.deployment.held_out import apart, proven

@@ -12,23 +12,24 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-import numpy as np
-
 from onnx2mvit.base.optional import optional
 from onnx2mvit.base.quiet import quiet
-from onnx2mvit.deployment.choice import FEW, Choice, Operator, Progress, Wanted, by_block, chosen
+from onnx2mvit.deployment.candidates import Candidates, Operator, by_block, split
+from onnx2mvit.deployment.choice import Choice, Progress, Wanted, chosen
 from onnx2mvit.deployment.interface import Interface
 from onnx2mvit.deployment.litert_graph import (
     as_quantized,
     constants,
+    multiplications,
     named_operators,
     read_model,
+    size,
 )
 from onnx2mvit.deployment.static_int8 import Ranges, activation_ranges, static_operators
 from onnx2mvit.runtimes import Inputs, LiteRTRunner, Runner
-from onnx2mvit.runtimes.runner import by_name, rows
 
 TAKEN = ("CONV_2D", "FULLY_CONNECTED")
+READING = 60  # multiplications that int8 saves as much by as rounding one number read costs
 
 
 def quantize(
@@ -55,28 +56,34 @@ def quantize(
         UsageError: a block that is to stay in float32 is not there, or all are.
     """
     groups, static = by_block(quantizable(content), blocks), dict[str, list[Operator]]()
+    few, others = split(interface, inputs, wanted.agreement is not None)
     ranges: Ranges = {}
     if wanted.agreement is not None:
-        static = by_block(static_operators(content), blocks)
-        named = by_name(inputs, [tensor.name for tensor in interface.inputs])
-        ranges = activation_ranges(content, interface, rows(named, interface.axes, slice(FEW)))
+        able = by_block(static_operators(content), blocks)
+        static = {block: able[block] for block in groups if block in able}
+        ranges = activation_ranges(content, interface, few)
 
     def quantized(members: Sequence[Operator], fixed: Sequence[Operator]) -> Runner:
         return LiteRTRunner(quantized_file(content, members, fixed, ranges))
 
-    choice = chosen(groups, static, quantized, interface, inputs, progress, wanted)
+    nets = Candidates(interface, groups, quantized, static)
+    choice = chosen(nets, few, others, progress, wanted)
     return quantized_file(content, choice.members, choice.static, ranges), choice
 
 
 def quantizable(content: bytes) -> list[Operator]:
-    """The operators of a kind in TAKEN that have constant weights."""
+    """The operators of a kind in TAKEN that have constant weights.
+
+    What one saves is told in multiplications, and may be less than nothing.
+    """
     model, found = read_model(content), []
     for graph in model.subgraphs:
         constant = constants(model, graph)
         for kind, each in named_operators(model, graph):
             if kind in TAKEN and int(each.inputs[1]) in constant:
-                weights = int(np.prod(graph.tensors[each.inputs[1]].shape))
-                found.append(as_quantized(kind, each, graph, weights))
+                weights, read = (size(graph, each.inputs[index]) for index in (1, 0))
+                saved = multiplications(each, graph) - READING * read
+                found.append(as_quantized(kind, each, graph, weights, saved))
     return found
 
 

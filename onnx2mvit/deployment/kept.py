@@ -74,25 +74,29 @@ def kept_answers(ours: Outputs, theirs: Outputs) -> Kept:
 def counted(ours: np.ndarray[Any, Any], theirs: np.ndarray[Any, Any]) -> Kept:
     """The same of scores (images, classes).
 
-    The noise of an image is that of all its scores: some images have much more than others, and it
-    is least where a softmax is sure. How far noise shifts the first class against the second is, as
-    a share of that, known from all images; if it is normal, an image changes its answer with the
-    probability that it shifts them by their margin.
+    An image changes its answer where noise shifts its first class against the second by more than
+    their margin. The noise of an image is that of all its scores: some images have much more than
+    others, and it is least where a softmax is sure. Shifts, as a multiple of that, are known from
+    the half of the images that are nearest to a tie, of which alone any change: those have more.
+    An image's chance is the share of these shifts that would change it, to either side, or where
+    that is less what it were if they were normal: few images show no shift that is rare.
     """
     theirs, ours = theirs.astype(np.float64), ours.astype(np.float64)
     first_two = theirs.argsort(-1)[:, :-3:-1]
     margins, shifted = (
         np.subtract(*np.take_along_axis(each, first_two, -1).T) for each in (theirs, ours)
     )
-    power = (ours - theirs).var(-1)
-    noisy = power > 0
-    share = (np.square(shifted - margins)[noisy] / power[noisy]).mean() if noisy.any() else 0.0
-    noise = np.sqrt(share * power)
-    changed = sum(
-        math.erfc(margin / each / math.sqrt(2)) / 2
-        for margin, each in zip(margins, noise, strict=True)
-        if each
-    )
+    noise = np.sqrt((ours - theirs).var(-1))
+    noisy = noise > 0
+    changed = 0.0
+    if noisy.any():
+        ties, shifts = (each[noisy] / noise[noisy] for each in (margins, shifted - margins))
+        near = shifts[ties <= np.median(ties)]
+        both = np.sort([*near, *-near])
+        seen = np.searchsorted(both, -ties) / len(both)
+        spread = math.sqrt(2 * np.square(near).mean()) or 1.0
+        normal = np.array([math.erfc(tie / spread) / 2 for tie in ties])
+        changed = float(np.maximum(seen, normal).sum())
     agreeing = int((ours.argmax(-1) == theirs.argmax(-1)).sum())
     return Kept(len(theirs), agreeing, len(theirs) - changed)
 

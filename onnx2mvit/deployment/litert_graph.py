@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 from onnx2mvit.base.optional import optional
-from onnx2mvit.deployment.choice import Operator
+from onnx2mvit.deployment.candidates import Operator
 
 
 def read_model(content: bytes) -> Any:
@@ -35,11 +36,25 @@ def constants(model: Any, graph: Any) -> set[int]:
     }
 
 
+def size(graph: Any, index: int) -> int:
+    """How many numbers a tensor of a graph holds."""
+    return math.prod(map(int, graph.tensors[index].shape))
+
+
+def multiplications(operator: Any, graph: Any) -> int:
+    """Those of a convolution or a linear layer, of one call of the file.
+
+    Its kernel is (filters, height, width, channels) or (filters, channels).
+    """
+    _, *window = graph.tensors[operator.inputs[1]].shape
+    return size(graph, operator.outputs[0]) * math.prod(map(int, window))
+
+
 def as_quantized(
-    kind: str, operator: Any, graph: Any, weights: int = 0, writes: int = 0
+    kind: str, operator: Any, graph: Any, weights: int = 0, saved: float = 0.0
 ) -> Operator:
     """An operator of a graph as the quantizer knows it; the numbers are as in `Operator`."""
     scopes = optional("ai_edge_quantizer.utils.tfl_flatbuffer_utils")
     scope = scopes.get_op_scope(operator, graph.tensors)
     names = [graph.tensors[index].name.decode() for index in operator.inputs if index >= 0]
-    return Operator(kind, scope, ";".join([scope, *names[1:]]), weights, writes)
+    return Operator(kind, scope, ";".join([scope, *names[1:]]), weights, saved)

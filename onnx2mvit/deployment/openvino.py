@@ -18,7 +18,8 @@ import numpy as np
 
 from onnx2mvit.base.optional import optional
 from onnx2mvit.base.quiet import loggers_at, quiet
-from onnx2mvit.deployment.choice import FEW, Choice, Operator, Progress, Wanted, by_block, chosen
+from onnx2mvit.deployment.candidates import Candidates, Operator, by_block, split
+from onnx2mvit.deployment.choice import Choice, Progress, Wanted, chosen
 from onnx2mvit.deployment.interface import Interface, in_keras_layout, turned
 from onnx2mvit.errors import InvalidModelError, UnsupportedError
 from onnx2mvit.runtimes import OpenVINORunner, Runner, import_openvino, read_openvino
@@ -109,8 +110,7 @@ def quantize(
         blocks: the names of those whose losses are told apart.
         interface: what the Keras model takes and gives.
         file: what this model does.
-        inputs: by name, as Keras takes them, on which losses are measured, and on the first FEW
-            the ranges.
+        inputs: by name, as Keras takes them, as `split` has them: on the first ranges are measured.
         progress: is told how many blocks have been tried.
         wanted: what says which blocks stay in float32.
 
@@ -126,7 +126,7 @@ def quantize(
         for block, group in groups.items()
         if any(each.weights for each in group)
     }
-    few = rows(inputs, interface.axes, slice(FEW))
+    few, others = split(interface, inputs, wanted.agreement is not None)
     given = turned(few, interface.inputs, file.inputs)
     count, step = batch_size(given, interface.axes) or 1, interface.batch or 1
     samples = [
@@ -136,26 +136,30 @@ def quantize(
 
     def quantized(members: Sequence[Operator]) -> Any:
         taken = {block for block, group in weighted.items() if set(group) & set(members)}
-        others = (group for block, group in groups.items() if block not in taken)
-        return _by_nncf(model, samples, [each.scope for group in others for each in group])
+        wide = (group for block, group in groups.items() if block not in taken)
+        return _by_nncf(model, samples, [each.scope for group in wide for each in group])
 
     def runner(members: Sequence[Operator], _: Sequence[Operator]) -> Runner:
         made = quantized(members) if members else model
         return in_keras_layout(OpenVINORunner(made), interface, file)
 
-    choice = chosen(weighted, {}, runner, interface, inputs, progress, wanted)
+    nets = Candidates(interface, weighted, runner)
+    choice = chosen(nets, few, others, progress, wanted)
     return quantized(choice.members), choice
 
 
 def _operator(node: Any) -> Operator:
-    """An operator by its name, which begins with the path of its layer, and its weights."""
+    """An operator by its name, which begins with the path of its layer, and its weights.
+
+    What it saves is told in these, as its size is open.
+    """
     name, kind = node.get_friendly_name(), node.get_type_name()
     weights = 0
     if kind in WEIGHTED:
         source = node.input(1).get_source_output()
         constant = source.get_node().get_type_name() == "Constant"
         weights = math.prod(source.get_shape()) if constant else 0
-    return Operator(kind, name, name, weights)
+    return Operator(kind, name, name, weights, saved=weights)
 
 
 def _by_nncf(model: Any, samples: Sequence[Mapping[str, Array]], ignored: Sequence[str]) -> Any:

@@ -1,4 +1,4 @@
-"""Int8 with a target: as few blocks in float32 as keep a share of the answers, many in static int8.
+"""Int8 with a target: what each block is in so that a share of the answers stays the same.
 
 LiteRT knows two forms of int8. Dynamic: weights are int8, and activations are rounded when the file
 runs, as what each image needs. Static: activations are int8 from one operator to the next, which is
@@ -7,26 +7,21 @@ faster and less exact.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from onnx2mvit.deployment.kept import Kept
-from onnx2mvit.runtimes import Inputs, Runner
+from onnx2mvit.deployment.candidates import Candidates, Images, Levels, Loss
+from onnx2mvit.deployment.kept import Kept, kept_answers
+from onnx2mvit.runtimes.runner import rows
 from onnx2mvit.runtimes.timing import interleave
 
 ROUNDS = 10  # calls of each file that are timed
 DEMANDED = 0.9  # chance that the images which prove a target keep it
 FLOAT_BYTES = 3  # more that a weight takes in float32 than in int8
-
-
-@dataclass(frozen=True)
-class Levels:
-    """Blocks in float32, and blocks in static int8; the others are in dynamic int8."""
-
-    floating: frozenset[str] = frozenset()
-    static: frozenset[str] = frozenset()
+STATIC = "static int8"
 
 
 @dataclass(frozen=True)
@@ -51,7 +46,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Search:
-    """What was found for a target on the images that blocks were chosen on.
+    """What was found for a target on the images that decided.
 
     Attributes:
         target: what was wanted.
@@ -80,29 +75,100 @@ class Search:
         return FLOAT_BYTES * sum(self.weights[block] for block in self.levels.floating)
 
 
+def aimed(
+    nets: Candidates,
+    losses: Sequence[Loss],
+    few: Images,
+    inputs: Images,
+    target: Target,
+    progress: Callable[[str, int, int], None],
+) -> Search:
+    """What each block is in so that a share of the answers stays the same, and what that takes.
+
+    Args:
+        nets: the networks that there are.
+        losses: of each block in dynamic int8 alone.
+        few: images, by name, on which those of static int8 are measured.
+        inputs: others, on which the target is decided.
+        target: the share, and what proves it.
+        progress: is told of what so much has been tried, and how much there is.
+    """
+    static = nets.losses(few, partial(progress, "what each loses in static int8"), static=True)
+    every = Levels(nets.every)
+    theirs = nets.answers(every, inputs)
+    search = searched(
+        path([*losses, *(replace(loss, precision=STATIC) for loss in static)]),
+        {loss.block: loss.weights for loss in losses},
+        lambda levels: kept_answers(nets.answers(levels, inputs), theirs),
+        target,
+        partial(progress, "what each block is in"),
+    )
+    files = {"int8": Levels(), "chosen": search.levels, "float32": every}
+    one = rows(inputs, nets.interface.axes, slice(nets.interface.batch or 1))
+    calls = {name: partial(nets.runner(each), one) for name, each in files.items()}
+    took = interleave(calls, rounds=ROUNDS, warm_up=1, timed=1)
+    times = {name: 1e3 * timing.seconds for name, timing in took.items()}
+    return replace(search, milliseconds=times)
+
+
+def path(losses: Sequence[Loss]) -> list[Levels]:
+    """Choices from float32 to the fastest, each of which goes on from the one before it.
+
+    The next step is that of a block to dynamic or to static int8, from float32 or from the former,
+    which saves most time for the noise that it adds. Noises of blocks add up in power, so that each
+    choice is the fastest, or nearly, of those that add no more noise: what is static, what dynamic
+    and what in float32 is weighed together (a knapsack of multiple choice, by its convex hull:
+    Sinha and Zoltners, Oper. Res. 27, 1979). A step that saves nothing is not taken; where none
+    saves anything, every block is in dynamic int8, for the bytes.
+
+    Args:
+        losses: of blocks in int8 alone; with `STATIC` for their precision, in static int8.
+    """
+    now = {loss.block: Loss(loss.block, 0, None) for loss in losses}
+    levels, found = Levels(frozenset(now)), list[Levels]()
+
+    def worth(step: Loss) -> float:
+        noise = step.noise - now[step.block].noise
+        return (step.saved - now[step.block].saved) / noise if noise > 0 else math.inf
+
+    while steps := [step for step in losses if step.saved > now[step.block].saved]:
+        taken = max(steps, key=worth)
+        now[taken.block] = taken
+        block = frozenset([taken.block])
+        others = levels.static - block
+        static = others | block if taken.precision == STATIC else others
+        levels = Levels(levels.floating - block, static)
+        found.append(levels)
+    return found or [Levels()]
+
+
 def searched(
+    steps: Sequence[Levels],
     weights: Mapping[str, int],
-    faster: Sequence[str],
     kept: Callable[[Levels], Kept],
     target: Target,
     progress: Callable[[int, int], None],
 ) -> Search:
-    """Finds what each block is in so that a share of the answers stays the same.
+    """The last of some choices, each less exact than the one before, that reaches a target.
 
-    It is sought how many blocks must be in float32, in their order, by halves; then each, those
-    with most weights first, is put back into dynamic int8 where the others are enough. One block at
-    least is in int8: where that is too much, what came nearest is given. Where it is enough, it is
-    sought how many of `faster` may be static, in their order, by halves, and which of those after.
+    They were put in order by other images than those that decide here. Whoever tries many choices
+    on the same images and takes the best of them takes one that was lucky there. In a fixed order
+    there is nothing to pick from: the only error is to go on past the last good choice, for which
+    one that is too fast must have passed. If each were tried from the first on until one fails, it
+    would have to be the very next, whose chance the target bounds by itself, and no number of looks
+    need be corrected for (testing in a fixed sequence: Maurer, Hothorn and Lehmacher, 1995). It is
+    sought by halves, which looks at few, and most of those are far from where it turns.
+
+    Where the first of them does not reach it, that is given.
 
     Args:
-        weights: of each block, those first that are to be in float32 first.
-        faster: blocks that may be static, those first that are to be so first.
+        steps: the choices, as of `path`.
+        weights: of each block.
         kept: the answers that stay the same with these levels.
         target: the share of them, and what proves it.
         progress: is told how much has been tried, and how much there may be.
     """
-    order, tried = list(weights), dict[Levels, Kept]()
-    most = sum(len(blocks) + len(blocks).bit_length() for blocks in (order, faster))
+    tried, most = dict[Levels, Kept](), len(steps).bit_length() + 1
 
     def at(levels: Levels) -> Kept:
         if levels not in tried:
@@ -110,40 +176,7 @@ def searched(
             tried[levels] = kept(levels)
         return tried[levels]
 
-    def enough(levels: Levels) -> bool:
-        return target.reached_by(at(levels))
-
-    def nearness(levels: Levels) -> tuple[float, float, int]:
-        return target.chance(tried[levels]), tried[levels].expected, tried[levels].agreeing
-
-    def floating(count: int) -> Levels:
-        return Levels(frozenset(order[:count]))
-
     plain = at(Levels())
-    length = bisect_left(range(len(order)), True, key=lambda count: enough(floating(count)))
-    if length == len(order):
-        levels = max(tried, key=nearness)
-        return Search(target, at(levels), plain, weights, levels)
-    levels = floating(length)
-    for block in sorted(levels.floating, key=lambda block: weights[block], reverse=True):
-        fewer = replace(levels, floating=levels.floating - {block})
-        levels = fewer if enough(fewer) else levels
-    able = [block for block in faster if block not in levels.floating]
-
-    def static(count: int) -> Levels:
-        return replace(levels, static=frozenset(able[:count]))
-
-    counts = range(1, len(able) + 1)
-    length = bisect_left(counts, True, key=lambda count: not enough(static(count)))
-    levels = static(length)
-    for block in able[length + 1 :]:
-        more = replace(levels, static=levels.static | {block})
-        levels = more if enough(more) else levels
+    length = bisect_left(steps, True, key=lambda levels: not target.reached_by(at(levels)))
+    levels = steps[max(length - 1, 0)]
     return Search(target, at(levels), plain, weights, levels)
-
-
-def milliseconds(runners: Mapping[str, Runner], inputs: Inputs) -> dict[str, float]:
-    """What a call takes, the median of `ROUNDS` in which the runners take turns."""
-    calls = {name: partial(runner, inputs) for name, runner in runners.items()}
-    timings = interleave(calls, rounds=ROUNDS, warm_up=1, timed=1)
-    return {name: 1e3 * timing.seconds for name, timing in timings.items()}

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from onnx2mvit.deployment.choice import Operator
+from onnx2mvit.deployment.candidates import Operator
 from onnx2mvit.deployment.interface import Interface
 from onnx2mvit.deployment.litert_graph import (
     as_quantized,
     constants,
+    multiplications,
     named_operators,
     read_model,
 )
@@ -50,8 +51,8 @@ def static_operators(content: bytes) -> list[Operator]:
             if kind not in (*CONVOLUTIONS, *BETWEEN) or not read <= images:
                 continue
             images.update(map(int, each.outputs))
-            writes = sum(int(np.prod(graph.tensors[index].shape)) for index in each.outputs)
-            found.append(as_quantized(kind, each, graph, writes=writes))
+            saved = multiplications(each, graph) if kind == "CONV_2D" else 0
+            found.append(as_quantized(kind, each, graph, saved=saved))
     return found
 
 

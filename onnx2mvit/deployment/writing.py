@@ -11,7 +11,8 @@ import numpy as np
 
 from onnx2mvit.base.output import temporary_folder
 from onnx2mvit.deployment import int8, litert, onnx, openvino, saved_model
-from onnx2mvit.deployment.choice import FEW, Choice, Progress, Wanted
+from onnx2mvit.deployment.candidates import FEW
+from onnx2mvit.deployment.choice import Choice, Progress, Wanted
 from onnx2mvit.deployment.head import extractors_of
 from onnx2mvit.deployment.held_out import SEED, Apart
 from onnx2mvit.deployment.interface import Interface

@@ -66,7 +66,7 @@ def int8_answers(
     for package in ("ai_edge_litert", "ai_edge_quantizer"):
         pytest.importorskip(package)
     from onnx2mvit.deployment import describe_model
-    from onnx2mvit.deployment.choice import by_block
+    from onnx2mvit.deployment.candidates import by_block
     from onnx2mvit.deployment.int8 import quantizable, quantized_file
     from onnx2mvit.deployment.litert import litert_model
     from onnx2mvit.runtimes import LiteRTRunner

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ from PIL import Image
 
 import onnx2mvit
 from onnx2mvit.deployment import describe_model
+from onnx2mvit.deployment.candidates import Levels, Loss, split
 from onnx2mvit.deployment.held_out import apart
 from onnx2mvit.deployment.kept import Kept, allowed_changes, at_least, counted
-from onnx2mvit.deployment.search import DEMANDED, Levels, Search, Target, searched
+from onnx2mvit.deployment.search import DEMANDED, STATIC, Search, Target, path, searched
 from onnx2mvit.errors import UnsupportedError, UsageError
 from tests.support.command_line import Run, exit_code
 from tests.support.graphs import model, save
@@ -68,15 +69,16 @@ def test_one_block_alone_must_stay_in_float32(
     )
     found = made.report["agreement"]
     assert made.passed and found["verdict"] == "passed"
-    assert found["float32"] == ["conv_bn_act_2"]
+    assert "conv_bn_act_2" in found["float32"]
+    if format_ == "openvino":  # LiteRT leaves small blocks in float32 for the time
+        assert found["float32"] == ["conv_bn_act_2"]
     blocks = {each["block"]: each["precision"] for each in made.report["blocks"]}
-    assert [name for name, precision in blocks.items() if precision == "float32"] == found[
-        "float32"
-    ]
-    assert found["all_in_int8"]["agreeing"] <= 8 < found["tuned"]["agreeing"] == 16
+    assert {name for name, each in blocks.items() if each == "float32"} == {*found["float32"]}
+    assert found["all_in_int8"]["agreeing"] <= 4 < found["tuned"]["agreeing"] == 8
     assert (found["held_out"]["count"], found["held_out"]["agreement"]) == (16, 1)
     assert made.comparison.images == found["held_out"]["images"] == "the others, kept aside"
-    assert found["more_bytes"] == 3 * 12
+    weights = {each["block"]: each["weights"] for each in made.report["blocks"]}
+    assert found["more_bytes"] == 3 * sum(weights[name] for name in found["float32"])
     assert found["milliseconds"].keys() == {"int8", "chosen", "float32"}
 
 
@@ -90,7 +92,7 @@ def test_a_target_that_is_missed_on_other_images_is_a_failure_with_5(
     ran = run("deploy", net, *options)
     assert ran.code == 5
     assert re.search(r"int8 keeps \d+\.\d% of 32 on which .*, where 30% are wanted", ran.err)
-    assert "on 3 images from dark: 3 of 3 agree" in " ".join(ran.out.split())
+    assert "by 3 images from dark: of those that decide, 2 of 2 agree" in " ".join(ran.out.split())
 
 
 @pytest.mark.parametrize(
@@ -148,15 +150,36 @@ def a_model(classes: int) -> Any:
     return keras.Model(image, keras.layers.Dense(classes)(keras.layers.Flatten()(image)))
 
 
+def loss(block: str, noise: float, saved: float, precision: str = "int8") -> Loss:
+    return Loss(block, 1, -10 * math.log10(noise), saved, precision)
+
+
+def test_each_step_saves_most_for_its_noise() -> None:
+    dynamic = [loss("a", 1e-4, 10), loss("b", 1e-3, 10), loss("c", 1e-6, -1)]
+    static = [loss("a", 1e-2, 15, STATIC), loss("b", 2e-3, 40, STATIC), loss("c", 1e-3, 2, STATIC)]
+    assert path([*dynamic, *static]) == [
+        Levels(frozenset("bc")),
+        Levels(frozenset("c"), frozenset("b")),  # dynamic by itself would save less for its noise
+        Levels(frozenset(), frozenset("bc")),  # dynamic it would be slower than in float32
+        Levels(frozenset(), frozenset("abc")),
+    ]
+
+
+def test_what_adds_no_noise_comes_first_and_what_saves_no_time_never() -> None:
+    fine = Loss("fine", 1, None, 1)
+    assert path([loss("a", 1e-9, 9), fine])[0] == Levels(frozenset("a"))
+    assert path([loss("a", 1e-3, -1), fine]) == [Levels(frozenset("a"))]
+    assert path([loss("a", 1e-3, -1)]) == [Levels()]
+
+
 def found(
-    weights: dict[str, int],
-    kept: Callable[[Levels], Kept],
-    target: Target | None = None,
-    faster: Sequence[str] = (),
+    kept: Callable[[Levels], Kept], target: Target | None = None, blocks: str = "abcdefgh"
 ) -> tuple[Search, list[int]]:
+    """Where blocks are put into int8 in this order."""
     told: list[int] = []
-    target = target or Target(0.9, 10)
-    return searched(weights, faster, kept, target, lambda done, total: told.append(done)), told
+    steps = [Levels(frozenset(blocks[count:])) for count in range(1, len(blocks) + 1)]
+    weights, target = dict.fromkeys(blocks, 3), target or Target(0.9, 10)
+    return searched(steps, weights, kept, target, lambda done, total: told.append(done)), told
 
 
 def needing(*blocks: str) -> Callable[[Levels], Kept]:
@@ -164,47 +187,63 @@ def needing(*blocks: str) -> Callable[[Levels], Kept]:
     return lambda levels: Kept(10, *((10, 10) if {*blocks} <= levels.floating else (5, 5)))
 
 
-def test_blocks_are_put_back_that_are_not_needed() -> None:
-    weights = dict(zip("abcdefgh", (1, 9, 2, 8, 3, 7, 4, 6), strict=True))
-    search, told = found(weights, needing("b", "e"))
-    assert search.levels == Levels(frozenset("be")) and search.reached
-    assert search.more_bytes == 3 * (9 + 3)
+def test_the_last_choice_in_order_is_taken_that_is_good_enough() -> None:
+    search, told = found(needing("f", "h"))
+    assert search.levels == Levels(frozenset("fgh")) and search.reached
+    assert search.more_bytes == 3 * 9
     assert (search.plain.agreeing, search.tuned.agreeing) == (5, 10)
-    assert len(told) <= len(weights) + 4  # not every choice was tried
-    assert not found(weights, needing())[0].levels.floating
+    assert len(told) <= 5  # by halves
+    assert found(needing())[0].levels == Levels()
 
 
-def test_a_target_out_of_reach_gives_what_came_nearest() -> None:
-    def kept(levels: Levels) -> Kept:
-        return Kept(10, *2 * [5 + len(levels.floating)])
+def test_a_lucky_choice_is_not_looked_for() -> None:
+    """Where noise lets one of many bad choices pass, an order leaves it little to pass at."""
+    rng = np.random.default_rng(0)
 
-    search, _ = found({"a": 1, "b": 1, "c": 1}, kept, faster="abc")
+    def lucky(levels: Levels) -> Kept:
+        good = len(levels.floating) > 40 or rng.random() < 0.1
+        return Kept(10, *((10, 10) if good else (5, 5)))
+
+    blocks = "".join(map(chr, range(97, 197)))
+    bad = sum(len(found(lucky, blocks=blocks)[0].levels.floating) <= 40 for _ in range(200))
+    assert bad / 200 < 0.45  # of 60 that may be, the luckiest passes nearly always
+
+
+def test_a_target_out_of_reach_gives_the_first_choice() -> None:
+    search, _ = found(lambda levels: Kept(10, *2 * [5 + len(levels.floating)]), blocks="abc")
     assert not search.reached and len(search.levels.floating) == 2  # one is in int8
-    assert not search.levels.static
 
 
-def test_blocks_are_static_where_the_target_allows_it() -> None:
-    """Those first that come first, and after the first that may not be those that still may."""
-
-    def kept(levels: Levels) -> Kept:
-        fine = "a" in levels.floating and not levels.static & {"d"}
-        return Kept(10, *((10, 10) if fine else (5, 5)))
-
-    search, told = found(dict.fromkeys("abcdef", 1), kept, faster="cadfe")
-    assert search.levels == Levels(frozenset("a"), frozenset("cfe"))
-    assert search.reached and search.more_bytes == 3
-    assert len(told) <= 6 + 5 + 6
-    assert found(dict.fromkeys("abc", 1), needing(), faster="ba")[0].levels.static == {*"ab"}
+def test_other_images_decide_than_those_that_rank_blocks() -> None:
+    interface, pixels = describe_model(a_model(8), 1, None), np.arange(40)[:, None, None, None]
+    for count, few in ((40, 16), (20, 10), (2, 1)):
+        ranked, others = (each["image"] for each in split(interface, pixels[:count], True))
+        assert [*np.ravel(ranked), *np.ravel(others)] == [*range(count)] and len(ranked) == few
+    assert all(len(each["image"]) == 1 for each in split(interface, pixels[:1], True))
+    assert len(split(interface, pixels[:16], False)[0]["image"]) == 16
 
 
 def test_noise_is_counted_against_margins() -> None:
     theirs = np.array([[0, 3.0, 1], [2, 0, 1.5], [0, 1, 5], [0, 1, 2]])
     shifts = np.array([[0, 0.6, 0], [0, 0, 0.6], [0, 0, -0.6], [0, 0, 0]])  # the last has no noise
-    changed = sum(math.erfc(margin / 0.6 / math.sqrt(2)) / 2 for margin in (2, 0.5, 4))
     kept = counted(theirs + shifts, theirs)
     assert (kept.count, kept.agreeing) == (4, 3)
-    assert kept.expected == pytest.approx(4 - changed)
+    # Those with margins 0.5 and 2 are near. One of four shifts, to either side, changes the first.
+    normal = sum(math.erfc(margin / 0.6 / math.sqrt(2)) / 2 for margin in (2, 4))
+    assert kept.expected == pytest.approx(4 - 0.5 - normal)
     assert counted(theirs, theirs) == Kept(4, 4, 4)
+
+
+def test_shifts_are_those_of_images_near_a_tie() -> None:
+    """Where the network is unsure, noise moves its first classes more than all of its scores."""
+    rng = np.random.default_rng(0)
+    margin = np.repeat([0.05, 8], 1000)
+    theirs = np.repeat([[0.0] * 2 + [-9] * 8], 2000, 0) + margin[:, None] * np.eye(10)[0]
+    noise = 0.02 * rng.normal(size=(2000, 10))
+    noise[:1000, :2] *= 3
+    kept = counted(theirs + noise, theirs)
+    assert 2000 - kept.agreeing > 50
+    assert 2000 - kept.expected == pytest.approx(2000 - kept.agreeing, rel=0.1)
 
 
 def test_an_image_with_little_noise_is_not_counted_with_that_of_others() -> None:
@@ -223,19 +262,15 @@ def test_a_choice_aims_at_images_that_it_does_not_know() -> None:
         return Kept(200, *((198, 198.0) if len(levels.floating) == 1 else (199, 199.5)))
 
     target = Target(0.99, 200)
-    search, _ = found({"a": 1, "b": 1, "c": 1}, kept, target)
+    search, _ = found(kept, target, "abc")
     assert len(search.levels.floating) == 2 and target.chance(search.tuned) > DEMANDED
     assert 0.4 < Kept(200, 198, 198).chance(0.99, 200) < 0.7
 
 
-def test_a_margin_out_of_reach_gives_what_holds_most_probably() -> None:
-    """The target is reached all the same, which the other images may prove."""
-
-    def kept(levels: Levels) -> Kept:
-        return Kept(200, 199, 198 + 0.1 * len(levels.floating))
-
+def test_a_target_may_be_reached_without_its_margin() -> None:
+    """The first choice is given, which the other images may prove."""
     target = Target(0.99, 200)
-    search, _ = found({"a": 1, "b": 1, "c": 1}, kept, target)
+    search, _ = found(lambda levels: Kept(200, 199, 198.0), target, "abc")
     assert search.reached and target.chance(search.tuned) < DEMANDED
     assert len(search.levels.floating) == 2
 

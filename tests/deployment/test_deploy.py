@@ -11,7 +11,8 @@ import pytest
 import onnx2mvit
 from onnx2mvit.base.optional import optional
 from onnx2mvit.deployment import Deployment
-from onnx2mvit.deployment.choice import GOAL, SPENT, Loss, choose
+from onnx2mvit.deployment.candidates import Loss
+from onnx2mvit.deployment.choice import GOAL, SPENT, choose
 from onnx2mvit.deployment.comparison import fidelity
 from onnx2mvit.deployment.litert import METADATA, operators
 from onnx2mvit.errors import UsageError

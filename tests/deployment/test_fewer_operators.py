@@ -14,7 +14,7 @@ from keras import layers, ops
 from tensorflow.python.eager import context  # no public module tells what was optimized
 
 from onnx2mvit.deployment import describe_model, litert_model
-from onnx2mvit.deployment.choice import by_block
+from onnx2mvit.deployment.candidates import by_block
 from onnx2mvit.deployment.fewer_operators import fewer_operators
 from onnx2mvit.deployment.int8 import quantizable
 from onnx2mvit.deployment.litert import operators

@@ -25,7 +25,7 @@ def test_a_file_answers_what_it_was_trained_to(
     classifier: Path, tmp_path: Path, float32: list[str]
 ) -> None:
     made = onnx2mvit.deploy(classifier, tmp_path, precision="int8", float32=float32)
-    assert {loss.block for loss in made.losses if loss.kept_float} == {*float32}
+    assert {loss.block for loss in made.losses if loss.precision == "float32"} == {*float32}
     pixels = np.random.default_rng(0).random((1, 32, 32, 3), dtype=np.float32)
     model = load(classifier)
     plain = np.array(model(pixels))

@@ -24,7 +24,7 @@ from onnx2mvit.base.quiet import quiet
 from onnx2mvit.builder import build
 from onnx2mvit.builder.layers import layers_by_path
 from onnx2mvit.deployment import describe_model
-from onnx2mvit.deployment.choice import by_block
+from onnx2mvit.deployment.candidates import by_block
 from onnx2mvit.deployment.int8 import quantizable, quantized_file
 from onnx2mvit.deployment.litert import litert_model
 from onnx2mvit.runtimes import LiteRTRunner
