@@ -123,9 +123,9 @@ def deploy(
         batch: so many images at a time; by default 1 for litert, and any number for the others.
         calibration: a folder of images on which int8 measures which blocks stay in float32; by
             default structured ones are made.
-        agreement: the share of first classes that int8 is to keep, above 0 and up to 1: as few
-            blocks stay in float32 as that takes on the images of `calibration`, or of `images`, and
-            for LiteRT as many are in static int8 as it allows.
+        agreement: the share of first classes that int8 is to keep, above 0 and up to 1: each block
+            is in float32, in int8 or, for LiteRT, in static int8, as is fastest for that on the
+            images of `calibration`, or of `images`.
         holdout: a folder of other images, to prove that and to compare on; by default every second
             one of `calibration` is kept aside.
         float32: the blocks that int8 leaves in float32, by name, in place of those that it would
