@@ -29,8 +29,8 @@ def deploy(
     agreement: Annotated[
         float | None,
         typer.Option(
-            help="The share of answers that int8 is to keep, as 0.99, on other images as well: each "
-            "block is in float32, in int8 or, for LiteRT, in static int8, as is fastest for that."
+            help="The share of answers that int8 is to keep, as 0.99, on other images as well: "
+            "each block is in float32, in int8 or, for LiteRT, in static int8, as is fastest so."
         ),
     ] = None,
     holdout: Annotated[
