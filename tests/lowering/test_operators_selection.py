@@ -130,6 +130,28 @@ def test_a_file_for_some_images_may_hold_a_constant_for_each(tmp_path: Path) -> 
     assert found.report["model"]["input_shape"][0] is None
 
 
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        # x[torch.arange(len(x)), places], as torch's two exporters write it.
+        "c = Reshape(i, column)  p = Concat<axis=1>(images, c)  y = GatherND(t, p)",
+        "f = Reshape(t, flat)  p = Add(i, starts)  y = Gather(f, p)",
+        "k = Reshape(i, several)  p = Concat<axis=1>(k, k)  q = Reshape(p, two) "
+        "y = GatherND<batch_dims=1>(t, q)",
+    ],
+    ids=["by images and places", "by rows", "several of each image"],
+)
+def test_a_place_that_each_image_computes(tmp_path: Path, nodes: str) -> None:
+    """The token with the largest first channel, which is another one for another image."""
+    text = f"""t = Reshape(x, tokens)  z = Gather<axis=2>(t, first)
+        i = ArgMax<axis=1, keepdims=0>(z)  {nodes}"""
+    numbers: dict[str, Any] = {"tokens": [3, 24, 5], "first": 0, "several": [3, 1]}
+    numbers |= {"images": [[0], [1], [2]], "starts": [0, 24, 48], "column": [3, 1]}
+    numbers |= {"flat": [72, 5], "two": [3, 2, 1]}
+    made = converted(text, tmp_path, image="float[3,6,4,5] x", **numbers)
+    assert made.report["model"]["input_shape"][0] is None
+
+
 def test_sizes_answer_as_onnxruntime(tmp_path: Path) -> None:
     found = converted(
         f"""

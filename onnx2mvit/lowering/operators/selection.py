@@ -150,7 +150,10 @@ def gather_elements(op: OpContext) -> KerasCode:
 
 @operator("GatherND", 11, 12, 13)
 def gather_nd(op: OpContext) -> KerasCode:
-    """Constant indices of several axes at once, which are made one."""
+    """Constant indices of several axes at once, which are made one, or some for each image."""
+    op.one_size = True
+    if op.value(1).const is None:
+        return _of_each_image(op)
     first, indices, shape = op.attrs.get("batch_dims", 0), op.const(1), op.shape()
     depth, batch = indices.shape[-1], op.layout().batch
     op.forbid_batch_reduction(range(first, first + depth))
@@ -165,13 +168,27 @@ def gather_nd(op: OpContext) -> KerasCode:
         if batch >= first:
             batch -= depth - 1
         target[batch] = -1
-    op.one_size = True
     joined = call("ops.reshape", op.data(order=plain(len(shape))), tuple(target))
     x = _at(op, joined, flat, first)
     rank = len(op.output_shape)
     if batch is not None and batch > first:
         batch += flat.ndim - 1
     return op.code(x, plain(rank), batch)
+
+
+def _of_each_image(op: OpContext) -> KerasCode:
+    """Places along the axis after the batch, computed for each image (B, 1) or (B, K, 1)."""
+    rank, indices = len(op.shape()), op.shape(1)
+    one = op.attrs.get("batch_dims", 0) == 1 and indices[-1] == 1 and len(indices) <= rank
+    require(one and len(indices) < 4, "its indices are computed, and not one along an axis")
+    if {op.layout(index).batch for index in range(2)} != {0}:
+        raise MixesBatch("its indices pick images")
+    places = op.data(1, plain(len(indices)))
+    if rank > len(indices):
+        places = call("ops.expand_dims", places, alone(range(len(indices), rank)))
+    x = call("ops.take_along_axis", op.data(order=plain(rank)), places, axis=1)
+    x = x if len(indices) == 3 else call("ops.squeeze", x, 1)
+    return op.code(x, plain(len(op.output_shape)), 0)
 
 
 @operator("ReverseSequence", 10)
