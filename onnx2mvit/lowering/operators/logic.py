@@ -80,7 +80,7 @@ def _as_type(op: OpContext, target: np.dtype) -> KerasCode:
     return op.code(call("ops.cast", x, target.name))
 
 
-@operator("OneHot", 9, 11)
+@operator("OneHot", 11)
 def one_hot(op: OpContext) -> KerasCode:
     """A number at the place of each index, another everywhere else, along a new axis."""
     depth, (off, on) = op.const(1).reshape(()), (literal(n, op.const(2).dtype) for n in op.const(2))
