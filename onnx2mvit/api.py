@@ -13,7 +13,6 @@ import onnx
 
 from onnx2mvit.base.arguments import check_arguments
 from onnx2mvit.base.json_text import json_text
-from onnx2mvit.base.memory import let_go
 from onnx2mvit.base.output import MARK, whole_folder
 from onnx2mvit.base.user_files import seen_from
 from onnx2mvit.builder import (
@@ -66,7 +65,7 @@ from onnx2mvit.version import __version__
 if TYPE_CHECKING:
     import keras
 
-ALONE = 1 << 29  # bytes of weights from which on onnxruntime answers before the model is made
+ALONE = 1 << 28  # bytes of weights from which on onnxruntime answers before the model is made
 Progress = Callable[[str], None]
 
 
@@ -293,7 +292,6 @@ def _write(
     metadata = {"source": origin.file, "sha256": origin.sha256, "weights": origin.weights}
     weights = block_weights(network.blocks)
     save_weights(weights, work / f"{name}.safetensors", metadata)
-    let_go(weights.values())  # from here on they are the model's
     fits = single_operators_fit(network, image_size)
     with stages("build"), fits, building(network.patterns):
         model = build(work, name, **own_form)

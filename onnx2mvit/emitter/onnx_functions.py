@@ -19,10 +19,10 @@ from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Node, Value, position
 from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter.naming import safe
+from onnx2mvit.reader.mapped import LARGE, reference_to
 
 DOMAIN = "onnx2mvit"
 IR_VERSION = 10  # functions are from 8 on
-LARGE = 1 << 16  # bytes of a tensor that may be kept outside of a model
 
 Array = np.ndarray[Any, Any]
 
@@ -69,20 +69,6 @@ def _tensor(array: Array, name: str, outside: dict[str, Array] | None) -> onnx.T
         return numpy_helper.from_array(array, name)
     outside[name] = array
     return reference_to(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
-
-
-def reference_to(name: str, kind: int, shape: Sequence[int]) -> onnx.TensorProto:
-    """A tensor of a model whose data a session gets beside the model.
-
-    Args:
-        name: of the tensor.
-        kind: its dtype, as ONNX numbers them.
-        shape: its lengths, in the file's order of axes.
-    """
-    place = onnx.TensorProto.EXTERNAL
-    made = onnx.TensorProto(name=name, data_type=kind, dims=shape, data_location=place)
-    made.external_data.add(key="location", value=name)
-    return made
 
 
 def _info(value: Value, name: str) -> onnx.ValueInfoProto:

@@ -18,6 +18,7 @@ from onnx2mvit.reader.counted import may_drop_batch
 from onnx2mvit.reader.cut import cut
 from onnx2mvit.reader.formats import by_content, by_name
 from onnx2mvit.reader.limits import refuse_many
+from onnx2mvit.reader.mapped import load_mapped
 from onnx2mvit.reader.preprocessing import of_metadata
 from onnx2mvit.reader.shapes import is_dynamic, open_axes
 from onnx2mvit.reader.validation import BROKEN_DATA, check_places
@@ -94,10 +95,13 @@ def load(path: Path, outputs: Sequence[str] = ()) -> ir.Model:
         UsageError: it has no tensor of one of these names.
     """
     try:
-        proto = _proto(path, outputs, load_external_data=False)
+        proto, weights = load_mapped(path)
+        _cut(proto, outputs)
         refuse_many(len(proto.graph.node), path.name)
         model = ir.from_proto(proto)
         ir.external_data.set_base_dir(model.graph, path.parent)
+        for name in weights.keys() & model.graph.initializers.keys():
+            model.graph.initializers[name].const_value = ir.Tensor(weights[name], name=name)
         return _with_open_lengths(model)
     except (google.protobuf.message.DecodeError, ir.serde.SerdeError, *BROKEN_DATA) as error:
         check_places(path)
@@ -114,7 +118,9 @@ def upgraded(path: Path, model: ir.Model, outputs: Sequence[str] = ()) -> ir.Mod
     if opset >= LEAST_OPSET:
         return model
     try:
-        proto = version_converter.convert_version(_proto(path, outputs), LEAST_OPSET)
+        proto = onnx.load(path)
+        _cut(proto, outputs)
+        proto = version_converter.convert_version(proto, LEAST_OPSET)
         _resize_as_before(proto)
         return _with_open_lengths(ir.from_proto(proto))
     except (*NO_UPGRADE, *BROKEN_DATA) as error:
@@ -124,11 +130,9 @@ def upgraded(path: Path, model: ir.Model, outputs: Sequence[str] = ()) -> ir.Mod
         ) from error
 
 
-def _proto(path: Path, outputs: Sequence[str], load_external_data: bool = True) -> onnx.ModelProto:
-    proto = onnx.load(path, load_external_data=load_external_data)
+def _cut(proto: onnx.ModelProto, outputs: Sequence[str]) -> None:
     if outputs:
         cut(proto, outputs)
-    return proto
 
 
 def _resize_as_before(proto: onnx.ModelProto) -> None:

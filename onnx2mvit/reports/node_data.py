@@ -13,6 +13,8 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common as passes
 
+from onnx2mvit.reader.mapped import load_mapped
+
 if TYPE_CHECKING:
     from onnx2mvit.verifier import Verification
 
@@ -30,7 +32,7 @@ def node_data(path: Path, proof: Verification) -> dict[str, Any]:
     that was compared, else of the layer that it became a part of. Errors are relative to the
     largest value of the tensor. Nodes that do not depend on the input have none.
     """
-    model = onnx.load(path, load_external_data=False)
+    model, _ = load_mapped(path)
     graph = model.graph
     places = {name: place for place, node in enumerate(graph.node) for name in node.output}
     makers = {

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
 
+from onnx2mvit.base.memory import let_go
 from onnx2mvit.base.output import temporary_folder
 from onnx2mvit.base.quiet import one_line
-from onnx2mvit.emitter.onnx_functions import LARGE, reference_to
 from onnx2mvit.errors import InvalidModelError
 from onnx2mvit.reader.cut import cut
+from onnx2mvit.reader.mapped import load_mapped
 from onnx2mvit.runtimes.exact_means import exact_means
 from onnx2mvit.runtimes.runner import Array, Inputs, Outputs, by_name
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     import onnxruntime
 
 NONE: Mapping[str, Array] = MappingProxyType({})
-PLAIN = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16)
 COPIES = ("ConstantFolding",)  # which copies all weights to look for what is made of them alone
 FLOATS = {"tensor(float16)": np.float16, "tensor(double)": np.float64}  # beside float32
 
@@ -62,7 +61,8 @@ class OnnxRuntimeRunner:
                 does not have are left out.
             any_size: runs a file for images of one size as if it took any.
             optimized: False for the nodes one by one, as they stand in the file.
-            arena: keeps memory between calls, which is faster, and holds every inner tensor twice.
+            arena: keeps memory between calls, and weights in the order in which they are read,
+                which is faster, and holds every weight and inner tensor twice.
             threads: for each node; 0 leaves it to onnxruntime.
             weights: those that the content of a file refers to as external, by name.
 
@@ -72,16 +72,18 @@ class OnnxRuntimeRunner:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.enable_cpu_mem_arena = arena
+        options.enable_cpu_mem_arena = options.enable_mem_pattern = arena
+        if not arena:  # which would copy all weights
+            options.add_session_config_entry("session.disable_prepacking", "1")
         options.intra_op_num_threads = threads
         if not optimized:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         source: str | bytes = model if isinstance(model, bytes) else str(model)
         self.inner = list(inner)
-        if inner or outputs or any_size:
+        if inner or outputs or any_size or (isinstance(model, Path) and not optimized):
             assert isinstance(model, Path)
+            proto, weights = load_mapped(model)
             # The weights of a large model stay in their own file, beside the original.
-            proto = onnx.load(model, load_external_data=False)
             folder = "session.model_external_initializers_file_folder_path"
             options.add_session_config_entry(folder, str(model.parent))
             if outputs:
@@ -94,12 +96,12 @@ class OnnxRuntimeRunner:
                 exact_means(proto)
             if any_size:
                 _forget_sizes(proto)
-            weights = _taken_out(proto)
+            held = {tensor.name for tensor in proto.graph.initializer}
+            weights = {name: array for name, array in weights.items() if name in held}
             source = proto.SerializeToString()
-            del proto
-        options.add_external_initializers(
-            list(weights), [onnxruntime.OrtValue.ortvalue_from_numpy(w) for w in weights.values()]
-        )
+        # onnxruntime reads them where they lie, and holds neither them nor what stands for them.
+        self.weights = {name: np.ascontiguousarray(array) for name, array in weights.items()}
+        self._shared = _share(self.weights, options)
         named = "the model" if isinstance(model, bytes) else model
         self.session = _session(source, options, named, COPIES if inner else ())
         self.inputs = [each.name for each in self.session.get_inputs()]
@@ -107,6 +109,7 @@ class OnnxRuntimeRunner:
         self.floats = {each.name: FLOATS.get(each.type) for each in self.session.get_inputs()}
         batch = next(iter(self.session.get_inputs()[0].shape), None)
         self.batch: int | None = batch if isinstance(batch, int) else None
+        let_go(self.weights.values())
 
     def __call__(self, inputs: Inputs) -> Outputs:
         """All outputs by name, inner ones included.
@@ -128,18 +131,25 @@ class OnnxRuntimeRunner:
         }
         with _failures_said("fails on the file"):
             answers = self.session.run(list(names), feed)
+        if self.inner:  # which are asked for once or twice, and are large themselves
+            let_go(self.weights.values())
         return dict(zip(names, map(_as_float32, answers), strict=True))
 
 
-def _taken_out(proto: onnx.ModelProto) -> dict[str, Array]:
-    """Takes the large weights that lie in a model out of it: it and onnxruntime would copy them."""
-    taken = {}
-    for number, tensor in enumerate(proto.graph.initializer):
-        if tensor.data_type in PLAIN and len(tensor.raw_data) >= LARGE:
-            taken[tensor.name] = numpy_helper.to_array(tensor)
-            tensor = reference_to(tensor.name, tensor.data_type, tensor.dims)
-            proto.graph.initializer[number].CopyFrom(tensor)
-    return taken
+def _share(
+    weights: Mapping[str, Array], options: onnxruntime.SessionOptions
+) -> list[onnxruntime.OrtValue]:
+    """Lets a session have weights that its model only refers to, without a copy.
+
+    They and what is returned must stay as long as the session.
+    """
+    import onnxruntime
+
+    values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
+    options.add_external_initializers([*weights], values)  # by which it loads the model
+    for name, value in zip(weights, values, strict=True):
+        options.add_initializer(name, value)  # by which it copies none
+    return values
 
 
 def _forget_sizes(proto: onnx.ModelProto) -> None:
