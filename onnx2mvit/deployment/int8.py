@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from onnx2mvit.base.optional import optional
 from onnx2mvit.base.quiet import quiet
@@ -25,6 +26,7 @@ from onnx2mvit.deployment.litert_graph import (
     read_model,
     size,
 )
+from onnx2mvit.deployment.rounding import Kernel, rounded_kernels, with_kernels
 from onnx2mvit.deployment.static_int8 import Ranges, activation_ranges, static_operators
 from onnx2mvit.runtimes import Inputs, LiteRTRunner, Runner
 
@@ -57,18 +59,23 @@ def quantize(
     """
     groups, static = by_block(quantizable(content), blocks), dict[str, list[Operator]]()
     few, others = split(interface, inputs, wanted.agreement is not None)
-    ranges: Ranges = {}
+    ranges, kernels = dict[str, Any](), dict[str, Kernel]()
     if wanted.agreement is not None:
         able = by_block(static_operators(content), blocks)
         static = {block: able[block] for block in groups if block in able}
         ranges = activation_ranges(content, interface, few)
+        kernels = rounded_kernels(content, interface, few)
+
+    def file(members: Sequence[Operator], fixed: Sequence[Operator]) -> bytes:
+        rounded = with_kernels(content, kernels, {each.scope for each in (*members, *fixed)})
+        return quantized_file(rounded, members, fixed, ranges)
 
     def quantized(members: Sequence[Operator], fixed: Sequence[Operator]) -> Runner:
-        return LiteRTRunner(quantized_file(content, members, fixed, ranges))
+        return LiteRTRunner(file(members, fixed))
 
     nets = Candidates(interface, groups, quantized, static)
     choice = chosen(nets, few, others, progress, wanted)
-    return quantized_file(content, choice.members, choice.static, ranges), choice
+    return file(choice.members, choice.static), choice
 
 
 def quantizable(content: bytes) -> list[Operator]:
