@@ -3,7 +3,8 @@
 Convolutions and linear layers get int8 weights, one scale for each output channel; their inputs
 are quantized when the file runs, with a scale for each image. SiLU, layer normalization, softmax
 and depthwise convolutions stay in float32, as XNNPACK has no kernel for them that would pay between
-activations in float32. Where a target allows it, blocks are static (`static_int8`). What else was
+activations in float32. Where a target allows it, blocks are static (`static_int8`),
+and with one kernels are rounded by what they read (`rounding`). What else was
 tried is in docs/deploy.md.
 """
 
@@ -11,7 +12,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from onnx2mvit.base.optional import optional
 from onnx2mvit.base.quiet import quiet
@@ -59,7 +59,7 @@ def quantize(
     """
     groups, static = by_block(quantizable(content), blocks), dict[str, list[Operator]]()
     few, others = split(interface, inputs, wanted.agreement is not None)
-    ranges, kernels = dict[str, Any](), dict[str, Kernel]()
+    ranges, kernels = Ranges(), dict[str, Kernel]()
     if wanted.agreement is not None:
         able = by_block(static_operators(content), blocks)
         static = {block: able[block] for block in groups if block in able}

@@ -108,11 +108,11 @@ def _copied(model: Any, graph: Any, index: int) -> int:
 
 
 def _windows(kind: str, operator: Any, graph: Any, read: Array, few: int) -> Array:
-    """Some of what a kernel is laid over, (1 or channels, few, length), of an image or of tokens."""
+    """Some of what a kernel is laid over, (1 or channels, few, length)."""
     rng = np.random.default_rng(0)
     if kind == "FULLY_CONNECTED":
-        rows = read.reshape(-1, read.shape[-1])
-        return rng.permutation(rows)[None, :few].astype(np.float64)
+        rows: Array = rng.permutation(read.reshape(-1, read.shape[-1]))[None, :few]
+        return rows.astype(np.float64)
     how, (_, height, width, _) = operator.builtinOptions, graph.tensors[operator.inputs[1]].shape
     padding, picked = [(0, 0)], []
     for axis, (length, stride, dilation) in enumerate(
@@ -126,10 +126,12 @@ def _windows(kind: str, operator: Any, graph: Any, read: Array, few: int) -> Arr
         picked.append(first[:, None] + np.arange(length) * dilation)
     image = rng.integers(0, len(read), few)[:, None, None]
     padded = np.pad(read, [*padding, (0, 0)])
-    found = padded[image, picked[0][:, :, None], picked[1][:, None, :]].astype(np.float64)
+    found: Array = padded[image, picked[0][:, :, None], picked[1][:, None, :]].astype(np.float64)
     if kind == "CONV_2D":
-        return found.reshape(1, few, -1)
-    return found.reshape(few, height * width, -1).transpose(2, 0, 1)
+        found = found.reshape(1, few, -1)
+    else:
+        found = found.reshape(few, height * width, -1).transpose(2, 0, 1)
+    return found
 
 
 def _rounded_kernel(model: Any, kind: str, operator: Any, graph: Any, windows: Array) -> Kernel:
@@ -142,9 +144,10 @@ def _rounded_kernel(model: Any, kind: str, operator: Any, graph: Any, windows: A
 
     weights, depthwise = values(operator.inputs[1]), kind == "DEPTHWISE_CONV_2D"
     shape = weights.shape
-    rows = (
-        weights.reshape(-1, shape[-1]).T[:, None] if depthwise else weights.reshape(1, shape[0], -1)
-    )
+    if depthwise:
+        rows = weights.reshape(-1, shape[-1]).T[:, None]
+    else:
+        rows = weights.reshape(1, shape[0], -1)
     biased = len(operator.inputs) > 2 and operator.inputs[2] >= 0
     mean = windows.mean(1, keepdims=True) * biased  # which nothing makes up for without a bias
     found = rounded(rows, windows - mean)

@@ -8,7 +8,6 @@ time of the first blocks, on large images, and costs accuracy: `search` says whe
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ from onnx2mvit.deployment.litert_graph import (
 from onnx2mvit.runtimes import Inputs, LiteRTRunner, Outputs
 
 Array = np.ndarray[Any, Any]
-Ranges = Mapping[str, Mapping[str, Array]]
+Ranges = dict[str, dict[str, Array]]
 CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 BETWEEN = ("ADD", "CONCATENATION", "HARD_SWISH", "LOGISTIC", "MUL", "PAD")
 SAMPLED = 4096  # numbers of each tensor and image
