@@ -111,25 +111,19 @@ def _operands(expr: Op, levels: int) -> Form | None:
     parts = [(place, _operand(part, levels)) for place, part in enumerate(expr.parts)]
     known = [(place, part) for place, part in parts if part is not None]
 
-    def in_order(node: Node, producers: Producers) -> bool:
+    commutative = expr.op in COMMUTATIVE
+
+    def holds(node: Node, producers: Producers) -> bool:
         inputs = node.inputs
-        for place, part in known:
-            if not part(inputs[place] if place < len(inputs) else None, producers):
-                return False
-        return True
+        for operands in (inputs, inputs[::-1]) if commutative else (inputs,):
+            for place, part in known:
+                if not part(operands[place] if place < len(operands) else None, producers):
+                    break
+            else:
+                return True
+        return False
 
-    def in_any_order(node: Node, producers: Producers) -> bool:
-        if in_order(node, producers):
-            return True
-        turned = node.inputs[::-1]
-        for place, part in known:
-            if not part(turned[place] if place < len(turned) else None, producers):
-                return False
-        return True
-
-    if not known:
-        return None
-    return in_any_order if expr.op in COMMUTATIVE else in_order
+    return holds if known else None
 
 
 def _rearranged(expr: Rearrange, levels: int) -> Form:

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from onnx2mvit.reader.lookups import replace_by
+
 Array = np.ndarray[Any, Any]
 
 
@@ -23,11 +25,7 @@ def dequantize(model: ir.Model) -> int:
         arrays = [tensor.numpy() for tensor in tensors if tensor is not None]
         axis = node.attributes.get_int("axis", 1)
         array = dequantized(*arrays, axis=axis, block=node.attributes.get_int("block_size", 0))
-        old = node.outputs[0]
-        new = ir.Value(name=old.name, const_value=ir.tensor(array), shape=ir.Shape(array.shape))
-        new.dtype = ir.DataType.from_numpy(array.dtype)
-        model.graph.register_initializer(new)
-        ir.convenience.replace_nodes_and_values(model.graph, node, [node], [], [old], [new])
+        replace_by(model, node, array)
         count += 1
     return count
 

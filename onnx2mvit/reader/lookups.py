@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx_ir as ir
 
@@ -26,10 +28,15 @@ def look_up(model: ir.Model, budget: Budget) -> int:
         if not inside.all() or not budget.allows(node):
             continue
         array = table[tuple(np.moveaxis(places, -1, 0))]
-        old = node.outputs[0]
-        new = ir.Value(name=old.name, const_value=ir.tensor(array), shape=ir.Shape(array.shape))
-        new.dtype = ir.DataType.from_numpy(array.dtype)
-        model.graph.register_initializer(new)
-        ir.convenience.replace_nodes_and_values(model.graph, node, [node], [], [old], [new])
+        replace_by(model, node, array)
         count += 1
     return count
+
+
+def replace_by(model: ir.Model, node: ir.Node, array: np.ndarray[Any, Any]) -> None:
+    """Puts what a node computes, its only output, into the model as a constant, in its place."""
+    old = node.outputs[0]
+    new = ir.Value(name=old.name, const_value=ir.tensor(array), shape=ir.Shape(array.shape))
+    new.dtype = ir.DataType.from_numpy(array.dtype)
+    model.graph.register_initializer(new)
+    ir.convenience.replace_nodes_and_values(model.graph, node, [node], [], [old], [new])
