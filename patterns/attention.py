@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from onnx2mvit.base.numbers import ratio
 from onnx2mvit.ir.graph import Value
 from onnx2mvit.ir.layout import plain
 from onnx2mvit.matcher import (
@@ -19,6 +18,7 @@ from onnx2mvit.matcher import (
     Var,
     any_of,
     constant,
+    multiple,
     p,
     require,
     scalar,
@@ -245,9 +245,8 @@ class TransformerLayer(Pattern):
 
     def params(self, m: Match) -> dict[str, Any]:
         dim = m.x.shape[-1]
-        mlp_ratio = ratio(m.mlp_in.units, dim)
         require(m.mlp_out.units == dim, f"mlp_out makes {m.mlp_out.units} channels of {dim}")
-        require(mlp_ratio is not None, f"{m.mlp_in.units} is no multiple of {dim} channels")
+        mlp_ratio = multiple(m.mlp_in.units, dim)
         scaled = m.scale_attention is not None
         require(scaled == (m.scale_mlp is not None), "one of its branches alone is scaled")
         return {

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from onnx2mvit.base.numbers import ratio
-from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, p, require, scalar
+from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, multiple, p, require, scalar
 
 from .attention import layer_scaled
 from .biased_attention import BIAS
@@ -78,8 +77,7 @@ class PreNormMBConv(Pattern):
     def params(self, m: Match) -> dict[str, Any]:
         _, channels, _, _ = m.shape("x", 4)
         strides = m._strides * (1 if m.down is None else 2)
-        expansion = ratio(m.expand.filters, channels)
-        require(expansion is not None, f"{m.expand.filters} is no multiple of {channels} channels")
+        expansion = multiple(m.expand.filters, channels)
         check_shortcut(m, strides, m.filters)
         return {
             "expansion": expansion,
@@ -260,8 +258,7 @@ class RelativeTransformer(Pattern):
 
     def params(self, m: Match) -> dict[str, Any]:
         strides = 1 if m.down is None else 2
-        mlp_ratio = ratio(m.mlp_in.filters, m.dim)
-        require(mlp_ratio is not None, f"{m.mlp_in.filters} is no multiple of {m.dim} channels")
+        mlp_ratio = multiple(m.mlp_in.filters, m.dim)
         check_shortcut(m, strides, m.dim)
         scaled = m.scale1 is not None
         require(scaled == (m.scale2 is not None), "one of its branches alone is scaled")

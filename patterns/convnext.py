@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from onnx2mvit.base.numbers import ratio, shortest
+from onnx2mvit.base.numbers import shortest
 from onnx2mvit.ir.graph import Value
 from onnx2mvit.ir.layout import plain
 from onnx2mvit.matcher import (
@@ -20,6 +20,7 @@ from onnx2mvit.matcher import (
     Var,
     any_of,
     constant,
+    multiple,
     p,
     require,
     scalar,
@@ -176,9 +177,8 @@ class ConvNeXtBlock(Pattern):
 
     def params(self, m: Match) -> dict[str, Any]:
         _, dim, _, _ = m.shape("x", 4)
-        mlp_ratio = ratio(m._hidden, dim)
         require(m._dim == dim, f"mlp_out makes {m._dim} channels of {dim}")
-        require(mlp_ratio is not None, f"{m._hidden} is no multiple of {dim} channels")
+        mlp_ratio = multiple(m._hidden, dim)
         return {
             "mlp_ratio": mlp_ratio,
             **which_norm(m),

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from onnx2mvit.base.numbers import ratio
-from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, constant, p, require, scalar
+from onnx2mvit.matcher import (
+    Expr,
+    Match,
+    Ops,
+    Pattern,
+    Var,
+    any_of,
+    constant,
+    multiple,
+    p,
+    require,
+    scalar,
+)
 
 from .attention import layer_scaled
 from .conv import STYLE, DepthwiseConv, GroupConv, conv_bn_act
@@ -110,9 +121,8 @@ class SDTAEncoder(Pattern):
         parts = [m.bound[f"part{i}"].attrs for i in range(scales)]
         found = [(part["start"], part["end"]) for part in parts]
         require(found == bounds, f"its parts are {found}, not {bounds}")
-        mlp_ratio = ratio(m._hidden, dim)
         require(m._dim == dim, f"mlp_out makes {m._dim} channels of {dim}")
-        require(mlp_ratio is not None, f"{m._hidden} is no multiple of {dim} channels")
+        mlp_ratio = multiple(m._hidden, dim)
         require((m._height, m._width) == (height, width), "its tokens are another image's")
         scaled = m.scale is not None
         require(scaled == (m.scale_xca is not None), "one of its branches alone is scaled")
@@ -187,10 +197,9 @@ class EdgeNeXtDownsampling(Pattern):
         return op.Add(y, any_of(op.ImageLayerScale(z, role="scale"), z))
 
     def params(self, m: Match) -> dict[str, Any]:
-        mlp_ratio = ratio(m._hidden, m.filters)
         require(m.strides > 1, "its convolution has no strides")
         require(m.groups == m.shape("x", 4)[1], "its groups have several channels each")
-        require(mlp_ratio is not None, f"{m._hidden} is no multiple of {m.filters} channels")
+        mlp_ratio = multiple(m._hidden, m.filters)
         return {"mlp_ratio": mlp_ratio, "layer_scale": m.scale is not None}
 
 

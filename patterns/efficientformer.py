@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from onnx2mvit.base.numbers import ratio
-from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, p, require
+from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, multiple, p, require
 
 from .attention import layer_scaled
 from .biased_attention import biased_self_attention
@@ -34,8 +33,7 @@ class MetaBlock4D(Pattern):
 
     def params(self, m: Match) -> dict[str, Any]:
         _, channels, _, _ = m.shape("x", 4)
-        mlp_ratio = ratio(m.fc1.filters, channels)
-        require(mlp_ratio is not None, f"{m.fc1.filters} is no multiple of {channels} channels")
+        mlp_ratio = multiple(m.fc1.filters, channels)
         require(m.pool.output.shape == m.x.shape, "what is pooled has another size")
         require(m.fc2.filters == channels, f"it makes {m.fc2.filters} channels of {channels}")
         scaled = m.scale_pool is not None

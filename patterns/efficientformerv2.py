@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from onnx2mvit.base.numbers import ratio
-from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, maybe, p, require
+from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, maybe, multiple, p, require
 
 from .attention import layer_scaled
 from .biased_attention import biased_attention
@@ -104,8 +103,7 @@ class EfficientFormerV2Block(Pattern):
 
     def params(self, m: Match) -> dict[str, Any]:
         _, channels, _, _ = m.shape("x", 4)
-        mlp_ratio = ratio(m.fc1.filters, channels)
-        require(mlp_ratio is not None, f"{m.fc1.filters} is no multiple of {channels} channels")
+        mlp_ratio = multiple(m.fc1.filters, channels)
         require(m.fc2.filters == channels, f"it makes {m.fc2.filters} channels of {channels}")
         return {"mlp_ratio": mlp_ratio}
 

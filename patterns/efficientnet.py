@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from onnx2mvit.base.numbers import ratio
-from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, maybe, p, require
+from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, maybe, multiple, p, require
 
 from .conv import STYLE, GroupConv, PointwiseConv, conv_bn_act
 from .masks import is_mask
@@ -44,10 +43,10 @@ class FusedMBConv(Pattern):
         _, channels, _, _ = m.shape("x", 4)
         expanded = m.expand.filters
         filters = expanded if m.project is None else m.project.filters
-        expansion = ratio(expanded, channels)
+        expansion = None
         if m.project is not None:
             require(expanded > max(channels, filters), f"it expands {channels} to {expanded}")
-            require(expansion is not None, f"{expanded} is no multiple of {channels} channels")
+            expansion = multiple(expanded, channels)
         readers = m.graph.consumers(m.root.output)
         require(not any(is_mask(m.graph, node) for node in readers), "it gives logits of pixels")
         residual = m.strides == 1 and filters == channels
@@ -55,7 +54,7 @@ class FusedMBConv(Pattern):
         require(added == residual, "the input is not added where it could be")
         return {
             "filters": filters,
-            "expansion": expansion if m.project is not None else None,
+            "expansion": expansion,
             "groups": m._groups if m._groups > 1 else None,
         }
 

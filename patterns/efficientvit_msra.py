@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from onnx2mvit.base.numbers import ratio
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Value
 from onnx2mvit.ir.layout import plain
-from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, p, require, scalar
+from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, multiple, p, require, scalar
 
 from .biased_attention import biased_attention
 from .conv import STYLE, DepthwiseConv, PointwiseConv, conv_bn_act
@@ -49,10 +48,9 @@ class SandwichLayer(Pattern):
 
     def params(self, m: Match) -> dict[str, Any]:
         _, channels, _, _ = m.shape("x", 4)
-        expansion = ratio(m.hidden.filters, channels)
         require(m.activation is not None, "it has no activation")
         require(m.out.filters == channels, f"it makes {m.out.filters} channels of {channels}")
-        require(expansion is not None, f"{m.hidden.filters} is no multiple of {channels} channels")
+        expansion = multiple(m.hidden.filters, channels)
         return {"expansion": expansion}
 
 

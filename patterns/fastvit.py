@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from onnx2mvit.base.numbers import ratio
-from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, p, require
+from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, multiple, p, require
 
 from .attention import layer_scaled
 from .conv import STYLE, DepthwiseConv, FoldedNorm, PointwiseConv, conv_bn_act
@@ -107,8 +106,7 @@ class ConvFFN(Pattern):
 
     def params(self, m: Match) -> dict[str, Any]:
         _, channels, _, _ = m.shape("x", 4)
-        mlp_ratio = ratio(m.fc1.filters, channels)
-        require(mlp_ratio is not None, f"{m.fc1.filters} is no multiple of {channels} channels")
+        mlp_ratio = multiple(m.fc1.filters, channels)
         require(m.fc2.filters == channels, f"it makes {m.fc2.filters} channels of {channels}")
         return {"mlp_ratio": mlp_ratio}
 

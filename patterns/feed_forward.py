@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from onnx2mvit.base.numbers import ratio
 from onnx2mvit.ir.layout import plain
-from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, p, require
+from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, multiple, p, require
 
 from .attention import layer_scaled
 from .layers import approximate_gelu
@@ -38,9 +37,8 @@ class FeedForward(Pattern):
 
     def params(self, m: Match) -> dict[str, Any]:
         dim = m.x.shape[-1]
-        mlp_ratio = ratio(m.hidden.units, dim)
         require(m.out.units == dim, f"it makes {m.out.units} channels of {dim}")
-        require(mlp_ratio is not None, f"{m.hidden.units} is no multiple of {dim} channels")
+        mlp_ratio = multiple(m.hidden.units, dim)
         return {"mlp_ratio": mlp_ratio, **({"layer_scale": True} if m.scale is not None else {})}
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from onnx2mvit.base.numbers import ratio
 from onnx2mvit.ir.graph import Value
 from onnx2mvit.ir.layout import plain
-from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, constant, p, require, scalar
+from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, constant, multiple, p, require, scalar
 
 from .biased_attention import biased_attention
 
@@ -113,8 +112,7 @@ class LeViTFeedForward(Pattern):
 
     def params(self, m: Match) -> dict[str, Any]:
         *_, channels = m.shape("x", 3)
-        mlp_ratio = ratio(m.hidden.units, channels)
-        require(mlp_ratio is not None, f"{m.hidden.units} is no multiple of {channels} channels")
+        mlp_ratio = multiple(m.hidden.units, channels)
         return {"mlp_ratio": mlp_ratio}
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from onnx2mvit.base.numbers import ratio
 from onnx2mvit.ir.graph import Value
-from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, p, require
+from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, multiple, p, require
 
 from .biased_attention import biased_attention
 from .conv import STYLE, PointwiseConv, conv_bn_act
@@ -80,8 +79,7 @@ def feed_forward(op: Ops, x: Expr) -> Expr:
 def mlp_ratio_of(m: Match) -> float:
     """How many times the channels of an image its MLP has inside."""
     dim = m.out.filters
-    mlp_ratio = ratio(m.hidden.filters, dim)
-    require(mlp_ratio is not None, f"{m.hidden.filters} is no multiple of {dim} channels")
+    mlp_ratio = multiple(m.hidden.filters, dim)
     return float(mlp_ratio or 0)
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from onnx2mvit.base.numbers import ratio
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.layout import plain
-from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, p, require
+from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, multiple, p, require
 
 from .attention import layer_scaled
 from .biased_attention import biased_self_attention
@@ -204,8 +203,7 @@ class ShortcutConvNeXtBlock(Pattern):
 
     def params(self, m: Match) -> dict[str, Any]:
         _, channels, _, _ = m.shape("x", 4)
-        mlp_ratio = ratio(m.mlp_in.filters, m.filters)
-        require(mlp_ratio is not None, f"{m.mlp_in.filters} is no multiple of {m.filters}")
+        mlp_ratio = multiple(m.mlp_in.filters, m.filters)
         require(m.strides > 1 or m.filters != channels, "it is ConvNeXt's own")
         require(m._groups in (None, 1, channels), "it is of groups of channels")
         require(m.conv.depthwise or m._groups == channels, "its convolution sees all channels")

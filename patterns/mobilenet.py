@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from onnx2mvit.base.numbers import ratio
-from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, maybe, p, require
+from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, maybe, multiple, p, require
 
 from .conv import STYLE, DepthwiseConv, PointwiseConv, conv_bn_act
 from .squeeze_excite import SQUEEZE, SQUEEZED, squeeze_excite
@@ -96,8 +95,7 @@ class InvertedResidual(Pattern):
     def params(self, m: Match) -> dict[str, Any]:
         _, channels, _, _ = m.shape("x", 4)
         expanded = m.depthwise.filters
-        expansion = ratio(expanded, channels)
-        require(expansion is not None, f"{expanded} is no multiple of {channels} channels")
+        expansion = multiple(expanded, channels)
         require(m.expand is not None or expansion == 1, "it expands without a convolution")
         residual = m.depthwise.strides == 1 and m.project.filters == channels
         require((m.add is not None) == residual, "the input is not added where it could be")

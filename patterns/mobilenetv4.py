@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from onnx2mvit.base.numbers import ratio
-from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, p, require, scalar
+from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, multiple, p, require, scalar
 
 from .attention import layer_scaled
 from .conv import STYLE, Conv1x1, DepthwiseConv, PointwiseConv, conv_bn_act
@@ -59,8 +58,7 @@ class UniversalInvertedBottleneck(Pattern):
 def read_bottleneck(m: Match, strides: int) -> dict[str, Any]:
     """Requires that the input is added where, and only where, the shape allows it."""
     _, channels, _, _ = m.shape("x", 4)
-    expansion = ratio(m.expand.filters, channels)
-    require(expansion is not None, f"{m.expand.filters} is no multiple of {channels} channels")
+    expansion = multiple(m.expand.filters, channels)
     fits = strides == 1 and m.filters == channels
     require((m.add is not None) == fits, "the input is not added where it could be")
     return {"expansion": expansion, "layer_scale": m.scale is not None}

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from onnx2mvit.base.numbers import ratio
 from onnx2mvit.ir.graph import Graph
-from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, maybe, one_or_more, p, require
+from onnx2mvit.matcher import (
+    Expr,
+    Match,
+    Ops,
+    Pattern,
+    Var,
+    maybe,
+    multiple,
+    one_or_more,
+    p,
+    require,
+)
 
 from .conv import STYLE, DepthwiseConv, PointwiseConv, conv_bn_act
 from .mobilevitv2_patches import fill_patches, fold_patches, unfold_patches
@@ -93,9 +103,8 @@ class SeparableTransformerLayer(Pattern):
 
     def params(self, m: Match) -> dict[str, Any]:
         _, dim, _, _ = m.shape("x", 4)
-        mlp_ratio = ratio(m.mlp_in.filters, dim)
         require(m.mlp_out.filters == dim, f"mlp_out makes {m.mlp_out.filters} channels of {dim}")
-        require(mlp_ratio is not None, f"{m.mlp_in.filters} is no multiple of {dim} channels")
+        mlp_ratio = multiple(m.mlp_in.filters, dim)
         return {"mlp_ratio": mlp_ratio}
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnx2mvit.base.numbers import ratio
 from onnx2mvit.ir.kernels import conv_kernel
 from onnx2mvit.ir.window import window_of
 from onnx2mvit.matcher import (
@@ -21,6 +20,7 @@ from onnx2mvit.matcher import (
     Var,
     any_of,
     constant,
+    multiple,
     optional,
     p,
     require,
@@ -147,9 +147,8 @@ class PoolFormerBlock(Pattern):
 
     def params(self, m: Match) -> dict[str, Any]:
         _, dim, _, _ = m.shape("x", 4)
-        mlp_ratio = ratio(m._hidden, dim)
         require(m._dim == dim, f"mlp_out makes {m._dim} channels of {dim}")
-        require(mlp_ratio is not None, f"{m._hidden} is no multiple of {dim} channels")
+        mlp_ratio = multiple(m._hidden, dim)
         pairs = (m.scale1, m.scale2), (m.residual1, m.residual2)
         alike = all((first is None) == (second is None) for first, second in pairs)
         require(alike, "one of its branches alone is scaled")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from onnx2mvit.base.numbers import ratio
-from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, p, require
+from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, multiple, p, require
 
 from .conv import STYLE, DepthwiseConv, PointwiseConv, conv_bn_act
 from .squeeze_excite import SQUEEZE, SQUEEZED, squeeze_excite
@@ -77,8 +76,7 @@ def mixed_channels(op: Ops, x: Expr) -> Expr:
 
 def expansion_of(m: Match, channels: int) -> dict[str, Any]:
     """How many times the channels there are between the two 1×1 convolutions."""
-    expansion = ratio(m.conv1.filters, channels)
-    require(expansion is not None, f"{m.conv1.filters} is no multiple of {channels} channels")
+    expansion = multiple(m.conv1.filters, channels)
     require(m.conv2.filters == channels, f"it makes {m.conv2.filters} channels of {channels}")
     return {"expansion": expansion}
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from onnx2mvit.base.numbers import ratio
-from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, p, require
+from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, multiple, p, require
 
 from .conv import STYLE, DepthwiseConv, PointwiseConv, conv_bn_act
 from .pooling import global_mean
@@ -90,8 +89,7 @@ class ReXNetBlock(Pattern):
 
     def params(self, m: Match) -> dict[str, Any]:
         _, channels, _, _ = m.shape("x", 4)
-        expansion = ratio(m.expand.filters, channels)
-        require(expansion is not None, f"{m.expand.filters} is no multiple of {channels} channels")
+        expansion = multiple(m.expand.filters, channels)
         require(m.depthwise_activation is not None, "nothing is active after its convolution")
         alike = m.se is None and m.depthwise_activation == m.activation
         require(not alike, "it is an inverted residual")

@@ -8,9 +8,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from onnx2mvit.base.numbers import ratio
 from onnx2mvit.ir.graph import Value
-from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, each, one_or_more, p, require
+from onnx2mvit.matcher import (
+    Expr,
+    Match,
+    Ops,
+    Pattern,
+    Var,
+    any_of,
+    each,
+    multiple,
+    one_or_more,
+    p,
+    require,
+)
 
 from .conv import STYLE, Conv, DepthwiseConv, PointwiseConv, conv_bn_act
 from .layers import approximate_gelu
@@ -72,9 +83,8 @@ class MixTransformerLayer(Pattern):
 
     def params(self, m: Match) -> dict[str, Any]:
         _, _, dim = m.shape("x", 3)
-        mlp_ratio = ratio(m.mlp_in.units, dim)
         require(m._dim == dim, f"it makes {m._dim} channels of {dim}")
-        require(mlp_ratio is not None, f"{m.mlp_in.units} is no multiple of {dim} channels")
+        mlp_ratio = multiple(m.mlp_in.units, dim)
         other = m._reduction_epsilon
         return {
             "mlp_ratio": mlp_ratio,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from onnx2mvit.base.numbers import ratio
-from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, p, require
+from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, multiple, p, require
 
 from .conv import STYLE, DepthwiseConv, PointwiseConv, conv_bn_act
 
@@ -39,8 +38,7 @@ class StarBlock(Pattern):
 
     def params(self, m: Match) -> dict[str, Any]:
         _, channels, _, _ = m.shape("x", 4)
-        mlp_ratio = ratio(m.f1.filters, channels)
-        require(mlp_ratio is not None, f"{m.f1.filters} is no multiple of {channels} channels")
+        mlp_ratio = multiple(m.f1.filters, channels)
         require(m.g.filters == channels, f"it makes {m.g.filters} channels of {channels}")
         require(m.x.shape == m.root.output.shape, "it adds unequal shapes")
         return {"mlp_ratio": mlp_ratio}

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from onnx2mvit.base.numbers import ratio
 from onnx2mvit.ir.box_format import BoxFormat
 from onnx2mvit.ir.graph import Value
-from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, p, require
+from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, multiple, p, require
 
 from .tokens import position_embedding
 
@@ -43,9 +42,8 @@ def fed_forward(op: Ops, x: Expr) -> Expr:
 def read_mlp(m: Match) -> dict[str, Any]:
     """By how much the hidden layer is wider."""
     *_, dim = m.shape("x", 3)
-    wider = ratio(m.mlp_in.units, dim)
     require(m.mlp_out.units == dim, f"mlp_out makes {m.mlp_out.units} channels of {dim}")
-    require(wider is not None, f"{m.mlp_in.units} is no multiple of {dim} channels")
+    wider = multiple(m.mlp_in.units, dim)
     return {"mlp_ratio": wider}
 
 

@@ -25,7 +25,7 @@ from onnx2mvit.matcher.language import (
 )
 from onnx2mvit.matcher.match import Match
 from onnx2mvit.matcher.pattern import Pattern
-from onnx2mvit.matcher.rooted import Array, Mismatch, alike, require
+from onnx2mvit.matcher.rooted import Array, Mismatch, alike, multiple, require
 from onnx2mvit.matcher.rule import Builder, Rule
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
     "find",
     "kind_of",
     "maybe",
+    "multiple",
     "one_or_more",
     "optional",
     "p",

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from onnx2mvit.base.numbers import ratio
 from onnx2mvit.matcher.bindings import Step
 from onnx2mvit.matcher.expression import Expr, ForEach, Param, Var
 from onnx2mvit.matcher.language import Ops
@@ -36,6 +37,22 @@ def require(condition: bool, reason: str) -> None:
     """
     if not condition:
         raise Mismatch(reason)
+
+
+def multiple(wide: int, channels: int) -> float:
+    """How many times the channels there are; it may be a short decimal, as an expansion of 1.5 is.
+
+    Args:
+        wide: as many as a block has within.
+        channels: as many as it takes.
+
+    Raises:
+        Mismatch: no whole number and no short decimal, rounded, gives so many.
+    """
+    factor = ratio(wide, channels)
+    if factor is None:
+        raise Mismatch(f"{wide} is no multiple of {channels} channels")
+    return factor
 
 
 def alike(array: Array, axis: int = 0) -> bool:
