@@ -10,9 +10,10 @@ from onnx2mvit.matcher import Expr, Match, Ops, Pattern, Var, any_of, multiple, 
 
 from .attention import layer_scaled
 from .biased_attention import biased_self_attention
-from .coatnet import ALONE, check_shortcut, shortcut, shortened
+from .coatnet import check_shortcut, shortcut, shortened
 from .conv import DepthwiseConv, GroupConv, PointwiseConv, conv_bn_act
 from .feed_forward import MLP, feed_forward
+from .relative_attention import ALONE
 from .windows import (
     grid_partition,
     grid_reverse,
