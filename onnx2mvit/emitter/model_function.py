@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import builtins
-import itertools
 import keyword
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from onnx2mvit.emitter.functions import FORWARDED, Function, model_functions
 from onnx2mvit.emitter.loops import Statement, loops
 from onnx2mvit.emitter.signature import LAYERS, Signature, pixel_layers
+from onnx2mvit.emitter.variables import Variables
 from onnx2mvit.errors import UnsupportedError
 from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.code import KerasCode
@@ -64,7 +63,6 @@ class ModelFunction:
         )
         depends = any(function.depends_on_size for function in functions.values())
         self.needs_size = image_size != "any" and depends
-        self.variables: dict[Value, str] = {}
         self.taken_in: dict[Value, str] = {}  # the variables of the inputs
         self.input_names = interface_names(network, "input")
         self.output_names = interface_names(network, "output")
@@ -75,9 +73,8 @@ class ModelFunction:
             for name in block.code.expr.find(Name)
         }
         # No names for variables.
-        self.taken = {*TAKEN, *self.signature.names, *functions, *called}
-        self.readers = Counter(value for block in network.blocks for value in block.inputs)
-        self.readers.update(self.graph.outputs)
+        taken = {*TAKEN, *self.signature.names, *functions, *called}
+        self.variables = Variables(network.blocks, self.graph.outputs, taken)
 
     def text(self) -> str:
         """The source of the function."""
@@ -130,17 +127,14 @@ class ModelFunction:
         statements: list[Statement] = []
         for block in blocks:
             made = self._call(block)
-            self.readers.subtract(block.inputs)
-            for value in block.inputs:
-                if value is not None and not self.readers[value]:
-                    self.variables.pop(value, None)
+            self.variables.read_by(block)
             if block.code is not None and block.code.results:
                 statements += self._several(block, block.code, made)
                 continue
             if isinstance(made, Name):  # another order of the same tensor
                 self.variables[block.output] = made.text
                 continue
-            variable = self._variable(block)
+            variable = self.variables.next_after(_stem(block))
             self.variables[block.output] = variable
             statements.append(Statement(variable, made, layer_name(block, block.name)))
         return loops(statements)
@@ -150,13 +144,13 @@ class ModelFunction:
         layer, stem = layer_name(block, block.name), _stem(block)
         read = {operand for result in code.results for operand in result.expr.find(Operand)}
         parts = [
-            self._free(f"{stem}_{part}") if Operand(index) in read else "_"
+            self.variables.free(f"{stem}_{part}") if Operand(index) in read else "_"
             for index, part in enumerate(code.parts)
         ]
         yield Statement(", ".join(parts), made, layer)
         for result in code.results:
             variable, expr = (
-                self._free(f"{stem}_{result.name}"),
+                self.variables.free(f"{stem}_{result.name}"),
                 result.expr.bind([*map(Name, parts)]),
             )
             self.variables[result.value] = variable
@@ -188,9 +182,9 @@ class ModelFunction:
         for name, value in zip(self.input_names, self.graph.inputs, strict=True):
             variable = "inputs"
             if len(self.graph.inputs) > 1:
-                variable = self._free(name.lower())
+                variable = self.variables.free(name.lower())
             self.variables[value] = variable
-            self.readers[value] += 1  # no other takes its name
+            self.variables.keep(value)
             order, shape = self.network.order(value), value.shape or ()
             if value is self.network.image:
                 shown = "input_shape" if batch is None else f"input_shape, batch_size={batch}"
@@ -208,24 +202,6 @@ class ModelFunction:
                 yield f"pixels = {variable}"
                 yield f"if {LAYERS}:"
                 yield from (f"    {line}" for line in made)
-
-    def _variable(self, block: Block) -> str:
-        return "x" if "x" not in self._held() else self._free(_stem(block))
-
-    def _held(self) -> set[str]:
-        """The variables that are still to be read."""
-        return {name for value, name in self.variables.items() if self.readers[value] > 0}
-
-    def _free(self, stem: str) -> str:
-        """A name like this for a variable."""
-        name, held = stem, self._held()
-        if name[0].isdigit() or name in self.taken:
-            name = stem = f"x_{name}"
-        for number in itertools.count(2):
-            if name not in held:
-                break
-            name = f"{stem}_{number}"
-        return name
 
     def _in_order(self, value: Value, order: Order) -> KerasExpr:
         """The variable that holds a tensor, transposed if its axes have another order."""
