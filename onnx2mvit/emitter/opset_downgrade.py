@@ -67,6 +67,17 @@ class OpsetDowngrade:
             for key, value in node.attrs.items()
             if value is not None and key not in STATEMENTS
         }
+        if attrs.pop("joined", None):
+            self._recurrent(node, inputs, outputs, attrs)
+        elif node.op == "Roll":
+            self._roll(node, inputs[0])
+        else:
+            self._alone(node, inputs, outputs, attrs)
+
+    def _alone(
+        self, node: Node, inputs: list[str], outputs: list[str], attrs: dict[str, Any]
+    ) -> None:
+        """What is one node in the file as well, whose attributes may be inputs there."""
         op, shape = node.op, node.output.shape or ()
         if op == "Reshape" and len(inputs) == 1:
             inputs.append(self._integers("shape", shape))
@@ -83,12 +94,6 @@ class OpsetDowngrade:
             inputs = [inputs[0], *self._no_scales(), *sizes]
             if attrs["mode"] == "align_corners":
                 attrs = {"mode": "linear", "coordinate_transformation_mode": "align_corners"}
-        elif attrs.pop("joined", None):
-            self._recurrent(node, inputs, outputs, attrs)
-            return
-        elif op == "Roll":
-            self._roll(node, inputs[0])
-            return
         domain, _, op = op.rpartition("::")
         attrs = {key: _attribute(value) for key, value in attrs.items()}
         self.protos.append(helper.make_node(op, inputs, outputs, domain=domain, **attrs))

@@ -140,37 +140,36 @@ def same_axes(node: Node, value: Value) -> Iterator[tuple[int, int]]:
     rank = len(before)
     if isinstance(node, Block) and rank == len(after):
         yield from zip(node.pattern.order(rank), node.pattern.gives(rank), strict=True)
-    elif node.op == "Transpose":
-        perm = node.attrs.get("perm") or tuple(reversed(range(rank)))
-        yield from ((old, new) for new, old in enumerate(perm))
-    elif node.op == "Reshape":
-        for old, new in reshaped_groups(before, after) or ():
-            if len(old) == len(new) == 1:
-                yield old[0], new[0]
-    elif node.op == "Einsum":
-        yield from _by_letter(node, value)
-    elif node.op == "Gather":
-        yield from _gathered(node, value, len(after))
-    elif node.op == "MatMul" and value is not node.inputs[0]:
-        yield from ((axis, axis) for axis in range(rank) if axis != rank - 2)
-    elif node.op == "OneHot":
-        made = node.attrs.get("axis", -1) % len(after)
-        yield from (
-            (axis, axis + (axis >= made)) for axis in range(rank if rank < len(after) else 0)
-        )
-    elif node.op == "AffineGrid":
-        yield 0, 0
-    elif node.op == "Select":
-        yield from _axes_left([node.attrs["axis"] % rank], rank)
-    elif node.op.startswith(REDUCING) and len(after) < rank:
-        yield from _axes_left(reduced_axes(node, rank), rank)
-    elif rank <= len(after):  # element by element, or the same axes with other lengths
-        ahead = len(after) - rank
-        yield from (
-            (axis, axis + ahead)
-            for axis in range(rank)
-            if not ahead or before[axis] == after[axis + ahead]
-        )
+        return
+    match node.op:
+        case "Transpose":
+            perm = node.attrs.get("perm") or tuple(reversed(range(rank)))
+            yield from ((old, new) for new, old in enumerate(perm))
+        case "Reshape":
+            for old, new in reshaped_groups(before, after) or ():
+                if len(old) == len(new) == 1:
+                    yield old[0], new[0]
+        case "Einsum":
+            yield from _by_letter(node, value)
+        case "Gather":
+            yield from _gathered(node, value, len(after))
+        case "MatMul" if value is not node.inputs[0]:
+            yield from ((axis, axis) for axis in range(rank) if axis != rank - 2)
+        case "OneHot":  # of the indices; depth and values have none of them
+            made = node.attrs.get("axis", -1) % len(after)
+            if value is node.inputs[0]:
+                yield from ((axis, axis + (axis >= made)) for axis in range(rank))
+        case "AffineGrid":
+            yield 0, 0
+        case "Select":
+            yield from _axes_left([node.attrs["axis"] % rank], rank)
+        case op if op.startswith(REDUCING) and len(after) < rank:
+            yield from _axes_left(reduced_axes(node, rank), rank)
+        case _ if rank <= len(after):  # element by element, or the same axes of other lengths
+            ahead = len(after) - rank
+            for axis, length in enumerate(before):
+                if not ahead or length == after[axis + ahead]:
+                    yield axis, axis + ahead
 
 
 def _by_letter(node: Node, value: Value) -> Iterator[tuple[int, int]]:

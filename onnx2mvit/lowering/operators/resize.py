@@ -100,8 +100,8 @@ def _line(op: OpContext, axis: int) -> Line | None:
         return None
     i = np.arange(after, dtype=F)
     half, zero = Literal(0.5 / float(scale) - 0.5), Literal(0.0)
-    exact = scale == F(after / before)
-    ratio = Arithmetic(f"{before} / {after}") if exact else Literal(1 / float(scale))
+    of_sizes = scale == F(after / before)
+    ratio = Arithmetic(f"{before} / {after}") if of_sizes else Literal(1 / float(scale))
     match how:
         case "half_pixel":
             return Line(before, after, scale, (i + F(0.5)) / scale - F(0.5), half, ratio)
