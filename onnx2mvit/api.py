@@ -13,6 +13,7 @@ import onnx
 
 from onnx2mvit.base.arguments import check_arguments
 from onnx2mvit.base.json_text import json_text
+from onnx2mvit.base.memory import let_go
 from onnx2mvit.base.output import MARK, whole_folder
 from onnx2mvit.base.user_files import seen_from
 from onnx2mvit.builder import (
@@ -180,6 +181,8 @@ def convert(
     with stages("rewrite"):
         graph = merged(graph) if merge_branches else graph
         network = at_sizes(path, lower(lift(graph, own)), own, image_size)
+        operands = (value for node in graph for value in node.inputs if value is not None)
+        let_go(value.const for value in operands if value.const is not None)
     if not len(graph):
         raise UnsupportedError(f"{path} computes nothing: its output is its input or a constant")
     with stages("emit"):

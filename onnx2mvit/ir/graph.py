@@ -216,8 +216,10 @@ class Graph:
             if self._producers.get(value) is node:
                 del self._producers[value]
         for source in node.inputs:
-            if source is not None:
-                self._readers[source].pop(node, None)  # it may read a value twice
+            if source is not None and node in (readers := self._readers.get(source, {})):
+                del readers[node]  # it may read a value twice
+                if not readers:  # a weight that nobody reads is not held
+                    del self._readers[source]
 
     def consumers(self, value: Value) -> list[Node]:
         """The nodes that read a value."""

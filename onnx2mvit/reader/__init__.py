@@ -37,7 +37,7 @@ from onnx2mvit.reader.validation import check_data, check_operators, check_text
 
 __all__ = ["graph_of", "read"]
 
-LARGE = 1 << 26  # bytes of a file, which are looked after when it is read
+LARGE = 1 << 26  # bytes of weights, which are looked after when they are read
 
 
 @collector_paused()
@@ -85,9 +85,11 @@ def read(
         make_concrete(again, path, size, TRACE_BATCH + 1)
         refuse_counted(graph, graph_of(again, source, rules, batch))
     graph.channel_axes = {v: channels[v.name] for v in graph.inputs if v.name in channels}
+    tensors = (value.const_value for value in model.graph.initializers.values())
+    held = sum(tensor.nbytes for tensor in tensors if tensor is not None)
     del model
-    if path.stat().st_size > LARGE:
-        gc.collect()  # it is one large cycle, with all that the file holds
+    if held > LARGE:
+        gc.collect()  # it is one large cycle, with all that was read and computed of the weights
     wanted = given_preprocessing(preprocessing, source.preprocessing)
     graph.source = replace(graph.source, preprocessing=without_leading(graph, wanted))
     return graph

@@ -1,5 +1,6 @@
 """The graph: whatever is done to it, it knows who makes and who reads what."""
 
+import weakref
 from collections import defaultdict
 
 import networkx
@@ -257,3 +258,16 @@ def test_after_a_sweep_every_node_leads_to_an_output(seed: int) -> None:
     graph.sweep()
     assert set(graph) == useful
     assert_consistent(graph)
+
+
+def test_a_weight_that_nobody_reads_is_not_held() -> None:
+    graph, (first, last) = row("Relu", "Add")
+    array = np.ones(1)
+    held, weight = weakref.ref(array), Value("w", const=array)
+    last.inputs = (first.output, weight, weight)
+    graph = graph.with_nodes([first, last])
+    graph.collapse([last], Node("Relu", (first.output,), last.outputs, position=(1,)))
+    last.inputs = ()
+    del array, weight
+    assert held() is None
+    assert [each.op for each in graph.consumers(first.output)] == ["Relu"]
