@@ -26,6 +26,7 @@ from onnx2mvit.ir.layout import Order, axes_between, plain
 from onnx2mvit.ir.network import Network
 from onnx2mvit.lifter.activation import with_hard_swish
 from onnx2mvit.lifter.merge import inference_form
+from onnx2mvit.lifter.parts import parts_apart
 from onnx2mvit.reader.file import NO_UPGRADE
 
 LARGEST = 2_000_000_000  # bytes of weights; a message has no 2 GiB
@@ -78,7 +79,7 @@ def inference_model(
     flat = _flat(network, outputs)
     if hard_activations:
         flat = with_hard_swish(flat)
-    graph = inference_form(_with_constants(flat, constants))
+    graph = parts_apart(inference_form(_with_constants(flat, constants)))
     if network.batch is None:
         graph = free_batch(graph, batch_axes(flat, network.patterns))
     source = graph.source.operators

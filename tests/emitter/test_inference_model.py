@@ -138,6 +138,37 @@ def test_normalization_is_folded_and_a_function_is_one_node(tmp_path: Path) -> N
     assert found["Gelu"] == found["Conv"] == 1
 
 
+PARTS = "q = Slice(c, zero, one, axis)  k = Slice(c, one, four, axis)"
+
+
+@pytest.mark.parametrize(
+    ("nodes", "convolutions"),
+    [
+        ("y = Mul(q, k)", 2),
+        ("m = Mul(q, k)  y = Concat<axis=1>(m, c)", 1),
+        ("h = Slice(c, zero, one, height)  p = Slice(h, zero, one, axis)  y = Mul(k, p)", 1),
+    ],
+    ids=["cut up", "read whole", "cut along its height"],
+)
+def test_parts_of_channels_are_convolutions_where_nothing_reads_the_whole(
+    tmp_path: Path, nodes: str, convolutions: int
+) -> None:
+    """OpenVINO is slow to cut channels, as MobileViTv2 does query, key and value."""
+    body = f"g (float[N,3,8,8] x) => (float y) {{ c = Conv(x, w, b)  {PARTS}  {nodes} }}"
+    numbers: dict[str, Any] = {"zero": [0], "one": [1], "four": [4], "axis": [1], "height": [2]}
+    made = answers_alike(save(model(body, w=(4, 3, 1, 1), b=(4,), **numbers), tmp_path))
+    found = ops(made)
+    assert found["Conv"] == convolutions
+    assert bool(found["Slice"]) == (convolutions == 1)
+
+
+def test_windows_larger_than_a_pixel_stay_whole(tmp_path: Path) -> None:
+    body = f"g (float[N,3,8,8] x) => (float y) {{ c = Conv(x, w)  {PARTS}  y = Mul(q, k) }}"
+    numbers: dict[str, Any] = {"zero": [0], "one": [1], "four": [4], "axis": [1]}
+    made = answers_alike(save(model(body, w=(4, 3, 3, 3), **numbers), tmp_path))
+    assert ops(made)["Conv"] == 1 and ops(made)["Slice"] == 2
+
+
 def test_nodes_are_named_after_their_blocks(tmp_path: Path) -> None:
     text = mobilevit()
     body = f"g (float[2,8,8,8] x) => (float y) {{ {text.nodes} }}"
