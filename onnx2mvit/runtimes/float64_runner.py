@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -100,7 +100,7 @@ class Float64Runner:
         rng = np.random.default_rng(0)
 
         def rounded(array: Array) -> Array:
-            if not rounding or array.dtype.kind != "f":
+            if not rounding or isinstance(array, list) or array.dtype.kind != "f":
                 return array
             changed: Array = array * (1 + rng.choice([-rounding, rounding], array.shape))
             return changed
@@ -183,12 +183,7 @@ class Evaluation:
         graph = helper.make_graph(
             [wider],
             "node",
-            [
-                helper.make_tensor_value_info(
-                    name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape
-                )
-                for name, array in feed.items()
-            ],
+            [_declared(name, array) for name, array in feed.items()],
             [onnx.ValueInfoProto(name=name) for name in node.output if name],
         )
         model = helper.make_model(graph, opset_imports=self.imports, functions=self.functions)
@@ -197,12 +192,24 @@ class Evaluation:
         return widened(dict(zip(names, made, strict=True)))
 
 
+def _declared(name: str, array: Array | list[Array]) -> onnx.ValueInfoProto:
+    """What ONNX declares of a tensor, or of a sequence of them."""
+    if isinstance(array, list):
+        kind = helper.np_dtype_to_tensor_dtype(array[0].dtype)
+        return helper.make_tensor_sequence_value_info(name, kind, None)
+    kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+    return helper.make_tensor_value_info(name, kind, array.shape)
+
+
 def widened(arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Arrays of floats in float64, others as they are."""
-    return {
-        name: array.astype(np.float64) if array.dtype.kind in "fV" else np.asarray(array)
-        for name, array in arrays.items()
-    }
+    """Arrays of floats in float64, others as they are; a sequence of them is a list."""
+    return {name: _wide(array) for name, array in arrays.items()}
+
+
+def _wide(array: Any) -> Any:
+    if isinstance(array, list):
+        return [_wide(each) for each in array]
+    return array.astype(np.float64) if array.dtype.kind in "fV" else np.asarray(array)
 
 
 def needed(

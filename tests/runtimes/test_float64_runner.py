@@ -55,6 +55,21 @@ def test_large_operators_answer_as_the_reference_in_float64(
     np.testing.assert_allclose(found, OnnxRuntimeRunner(file)(IMAGE)["y"], rtol=1e-5, atol=1e-5)
 
 
+def test_a_sequence_has_its_tensors_in_float64(tmp_path: Path) -> None:
+    """As torch's dynamo exporter cuts a tensor up (timm's CoAtNet)."""
+    body = """g (float[2,4,7,9] x) => (float[2,2,7,9] y) {
+        s = SplitToSequence<axis=1>(x, two)  a = SequenceAt(s, zero)  b = SequenceAt(s, one)
+        y = Mul(a, b) }"""
+    file = save(model(body, two=2, zero=0, one=1), tmp_path)
+    runner = Float64Runner(file)
+    for found in (runner(IMAGE)["y"], runner.near({"x": IMAGE}, "y")):
+        assert found.dtype == np.float64
+        wide = IMAGE.astype(np.float64)
+        np.testing.assert_allclose(found, wide[:, :2] * wide[:, 2:], rtol=1e-12)
+    rounded = runner.near({"x": IMAGE}, "y", rounding=1e-3)
+    assert 1e-4 < np.abs(rounded / runner.near({"x": IMAGE}, "y") - 1).max() < 1e-2
+
+
 @pytest.mark.parametrize("pool", ["AveragePool<count_include_pad=1, ", "AveragePool<", "MaxPool<"])
 def test_a_window_far_larger_than_the_image_takes_no_more_memory(tmp_path: Path, pool: str) -> None:
     """Hugging Face's EfficientNet ends so: the reference makes an image as large as the window."""
