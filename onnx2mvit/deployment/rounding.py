@@ -108,12 +108,15 @@ def _copied(model: Any, graph: Any, index: int) -> int:
 
 
 def _windows(kind: str, operator: Any, graph: Any, read: Array, few: int) -> Array:
-    """Some of what a kernel is laid over, (1 or channels, few, length)."""
+    """Some of what a kernel is laid over, (groups, few, length); a depthwise one has one each."""
     rng = np.random.default_rng(0)
     if kind == "FULLY_CONNECTED":
         rows: Array = rng.permutation(read.reshape(-1, read.shape[-1]))[None, :few]
         return rows.astype(np.float64)
-    how, (_, height, width, _) = operator.builtinOptions, graph.tensors[operator.inputs[1]].shape
+    how, (_, height, width, depth) = (
+        operator.builtinOptions,
+        graph.tensors[operator.inputs[1]].shape,
+    )
     padding, picked = [(0, 0)], []
     for axis, (length, stride, dilation) in enumerate(
         ((height, how.strideH, how.dilationHFactor), (width, how.strideW, how.dilationWFactor)), 1
@@ -127,15 +130,13 @@ def _windows(kind: str, operator: Any, graph: Any, read: Array, few: int) -> Arr
     image = rng.integers(0, len(read), few)[:, None, None]
     padded = np.pad(read, [*padding, (0, 0)])
     found: Array = padded[image, picked[0][:, :, None], picked[1][:, None, :]].astype(np.float64)
-    if kind == "CONV_2D":
-        found = found.reshape(1, few, -1)
-    else:
-        found = found.reshape(few, height * width, -1).transpose(2, 0, 1)
-    return found
+    groups = read.shape[-1] // (depth if kind == "CONV_2D" else 1)
+    found = found.reshape(few, height * width, groups, -1).transpose(2, 0, 1, 3)
+    return found.reshape(groups, few, -1)
 
 
 def _rounded_kernel(model: Any, kind: str, operator: Any, graph: Any, windows: Array) -> Kernel:
-    """`windows` are (1 or channels, any number, length), as `_windows` gives them."""
+    """`windows` are (groups, any number, length), as `_windows` gives them."""
 
     def values(index: int) -> Array:
         tensor = graph.tensors[index]
@@ -147,7 +148,7 @@ def _rounded_kernel(model: Any, kind: str, operator: Any, graph: Any, windows: A
     if depthwise:
         rows = weights.reshape(-1, shape[-1]).T[:, None]
     else:
-        rows = weights.reshape(1, shape[0], -1)
+        rows = weights.reshape(len(windows), -1, windows.shape[-1])
     biased = len(operator.inputs) > 2 and operator.inputs[2] >= 0
     mean = windows.mean(1, keepdims=True) * biased  # which nothing makes up for without a bias
     found = rounded(rows, windows - mean)

@@ -30,6 +30,7 @@ def net() -> Net:
     image = keras.Input((16, 16, 3), name="image")
     x = layers.Conv2D(16, 5, 2, padding="same", activation="relu", name="stem")(image)
     x = layers.DepthwiseConv2D(3, activation="relu", name="depthwise")(x)
+    x = layers.Conv2D(16, 2, groups=4, activation="relu", name="grouped")(x)
     x = layers.Conv2D(12, 3, dilation_rate=2, activation="relu", name="wide")(x)
     shared = layers.Dense(12, name="shared")
     x = keras.ops.relu(shared(keras.ops.relu(shared(layers.Flatten()(x)[:, :12]))))
@@ -83,7 +84,7 @@ def test_a_file_of_rounded_kernels_is_nearer_to_float32(net: Net, form: str, les
 def test_operators_that_are_not_named_keep_their_kernels(net: Net) -> None:
     content, interface, pixels = net
     kernels = rounded_kernels(content, interface, {"image": pixels[:4]})
-    assert len(kernels) == 6 and sum(each.bias is None for each in kernels.values()) == 3
+    assert len(kernels) == 7 and sum(each.bias is None for each in kernels.values()) == 3
     same = LiteRTRunner(with_kernels(content, kernels, ()))(pixels[:1])
     for name, answer in LiteRTRunner(content)(pixels[:1]).items():
         np.testing.assert_array_equal(same[name], answer)
