@@ -108,15 +108,16 @@ def _copied(model: Any, graph: Any, index: int) -> int:
 
 
 def _windows(kind: str, operator: Any, graph: Any, read: Array, few: int) -> Array:
-    """Some of what a kernel is laid over, (groups, few, length); a depthwise one has one each."""
+    """Some of what a kernel is laid over, (groups, few, length).
+
+    Of a depthwise kernel each of its channels is a group.
+    """
     rng = np.random.default_rng(0)
     if kind == "FULLY_CONNECTED":
         rows: Array = rng.permutation(read.reshape(-1, read.shape[-1]))[None, :few]
         return rows.astype(np.float64)
-    how, (_, height, width, depth) = (
-        operator.builtinOptions,
-        graph.tensors[operator.inputs[1]].shape,
-    )
+    how = operator.builtinOptions
+    _, height, width, depth = map(int, graph.tensors[operator.inputs[1]].shape)
     padding, picked = [(0, 0)], []
     for axis, (length, stride, dilation) in enumerate(
         ((height, how.strideH, how.dilationHFactor), (width, how.strideW, how.dilationWFactor)), 1
@@ -130,9 +131,11 @@ def _windows(kind: str, operator: Any, graph: Any, read: Array, few: int) -> Arr
     image = rng.integers(0, len(read), few)[:, None, None]
     padded = np.pad(read, [*padding, (0, 0)])
     found: Array = padded[image, picked[0][:, :, None], picked[1][:, None, :]].astype(np.float64)
-    groups = read.shape[-1] // (depth if kind == "CONV_2D" else 1)
+    channels = found.shape[-1]
+    groups = channels // depth if kind == "CONV_2D" else channels
     found = found.reshape(few, height * width, groups, -1).transpose(2, 0, 1, 3)
-    return found.reshape(groups, few, -1)
+    found = found.reshape(groups, few, -1)
+    return found if kind == "CONV_2D" else found.repeat(depth // channels, axis=0)
 
 
 def _rounded_kernel(model: Any, kind: str, operator: Any, graph: Any, windows: Array) -> Kernel:

@@ -29,7 +29,7 @@ def net() -> Net:
     keras.utils.set_random_seed(0)
     image = keras.Input((16, 16, 3), name="image")
     x = layers.Conv2D(16, 5, 2, padding="same", activation="relu", name="stem")(image)
-    x = layers.DepthwiseConv2D(3, activation="relu", name="depthwise")(x)
+    x = layers.DepthwiseConv2D(3, depth_multiplier=2, activation="relu", name="depthwise")(x)
     x = layers.Conv2D(16, 2, groups=4, activation="relu", name="grouped")(x)
     x = layers.Conv2D(12, 3, dilation_rate=2, activation="relu", name="wide")(x)
     shared = layers.Dense(12, name="shared")
