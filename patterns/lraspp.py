@@ -68,7 +68,7 @@ def lraspp_head(
     y = conv_bn_act(inputs, filters, 1, activation=activation, name="conv", **conv)
     scale = conv_bn_act(global_mean(inputs), filters, 1, name="scale", **gate)
     y = layers.Multiply(name="scaled")([y, scale])
-    y = resize_like(y, finer, name="resize")
+    y = resize_like(y, finer, name="resized")
     y = pixel_classifier(y, num_classes, dropout, name="high_classifier")
     z = pixel_classifier(finer, num_classes, dropout, name="low_classifier")
     y = layers.Add(name="add")([z, y])

@@ -30,6 +30,16 @@ gc.set_threshold(20_000, 20, 20)
 _frozen: set[str] = set()
 
 
+def pytest_runtest_setup() -> None:
+    """Lets each test make models as a process of its own does.
+
+    Keras counts what has no name of its own: the first resize is called "resize", as a layer may
+    be, and the second one "resize_1".
+    """
+    if (keras := sys.modules.get("keras")) is not None:
+        keras.utils.clear_session(free_memory=False)
+
+
 def pytest_runtest_teardown() -> None:
     """Leaves them out for good once they are there: Keras collects for each layer it quantizes."""
     loaded = {"tensorflow", "torch"} & sys.modules.keys()

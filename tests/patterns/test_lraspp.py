@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from onnx2mvit import convert
+from tests.support.graphs import model, save
 from tests.support.texts import Text, conv, kinds, only
 
 COARSE = conv("x", "k_c", 6, 8, 3, attrs="strides=[2,2]") + Text("k = Relu(k_c)\n")
@@ -22,6 +24,12 @@ def test_logits_of_two_maps(tmp_path: Path) -> None:
     assert (block.params["filters"], block.params["num_classes"]) == (10, 5)
     assert block.params["activation"] == "relu"
     assert [value.shape for value in block.operands] == [(2, 6, 4, 4), (2, 8, 8, 8)]
+
+
+def test_the_head_answers_as_the_file(tmp_path: Path) -> None:
+    """In a process that has made no other model, whose first resize Keras calls "resize"."""
+    body = f"g (float[2,8,8,8] x) => (float y) {{ {WHOLE.nodes} }}"
+    assert convert(save(model(body, **WHOLE.weights), tmp_path), tmp_path, inputs=2).passed
 
 
 @pytest.mark.parametrize(
