@@ -7,12 +7,12 @@ where `.weights.h5`, which goes by class and order, does not.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import safetensors.numpy
 
 from onnx2mvit.base.memory import let_go
 from onnx2mvit.errors import InvalidModelError
@@ -35,24 +35,10 @@ def block_weights(blocks: Iterable[Block]) -> Arrays:
 
 
 def save_weights(weights: Arrays, path: Path, metadata: dict[str, str]) -> None:
-    """Writes a safetensors file of `weights` by path, with `metadata` as its texts.
-
-    They are written one after the other, as https://huggingface.co/docs/safetensors has it: the
-    library takes copies of all of them at once.
-    """
-    header: dict[str, Any] = {"__metadata__": metadata}
-    end = 0
-    for name in sorted(weights):
-        begin, end = end, end + weights[name].nbytes
-        shape, offsets = list(weights[name].shape), [begin, end]
-        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": offsets}
-    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    with path.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for name in sorted(weights):
-            weights[name].astype("<f4", copy=False).tofile(file)
-            let_go([weights[name]])
+    """Writes a safetensors file of `weights` by path, with `metadata` as its texts."""
+    whole = {name: np.ascontiguousarray(array) for name, array in weights.items()}
+    safetensors.numpy.save_file(whole, path, metadata=metadata)
+    let_go(whole.values())
 
 
 def variables_by_path(model: keras.Model, inside: str = "") -> Iterator[tuple[str, Any]]:
