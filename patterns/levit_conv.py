@@ -78,9 +78,7 @@ def feed_forward(op: Ops, x: Expr) -> Expr:
 
 def mlp_ratio_of(m: Match) -> float:
     """How many times the channels of an image its MLP has inside."""
-    dim = m.out.filters
-    mlp_ratio = multiple(m.hidden.filters, dim)
-    return float(mlp_ratio or 0)
+    return float(multiple(m.hidden.filters, m.out.filters))
 
 
 class ConvLeViTBlock(Pattern):

@@ -48,7 +48,7 @@ def openvino_model(onnx: Path, interface: Interface) -> Any:
         model = read_openvino(onnx)
     except InvalidModelError as error:
         raise UnsupportedError(
-            f"the network cannot be a file of OpenVINO; `--format onnx` writes what it was to be "
+            "the network cannot be a file of OpenVINO; `--format onnx` writes what it was to be "
             f"made of: {error}"
         ) from error
     for kind, tensors in (("inputs", interface.inputs), ("outputs", interface.outputs)):

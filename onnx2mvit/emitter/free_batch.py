@@ -18,7 +18,7 @@ from onnx2mvit.ir.graph import Graph, Node, Value, position
 from onnx2mvit.lifter import lift
 from onnx2mvit.lowering import lower
 from onnx2mvit.matcher.pattern import Pattern
-from onnx2mvit.matcher.rooted import alike, repeated_for
+from onnx2mvit.matcher.rooted import Array, Mismatch, one_image_of
 from onnx2mvit.matcher.rule import Builder
 
 # Their operands are brought to one shape, so that what is alike for all images may be there once.
@@ -139,8 +139,7 @@ class _Freed:
             value is not None
             and value.const is not None
             and (at := before + value.const.ndim) >= 0
-            and not alike(value.const, at)
-            and repeated_for(value.const, at, self.images) is not None
+            and self.of_one_image(value, at).shape[at] > 1
             for value in node.inputs
         )
 
@@ -150,39 +149,47 @@ class _Freed:
         rows = whole[batch] // self.images
         inputs: list[Value | None] = []
         for value in node.inputs:
-            shape = value.shape or () if value is not None else ()
-            at = batch - len(whole) + len(shape)
+            at = batch - len(whole) + len(value.shape or ()) if value is not None else -1
             if value is None or at < 0:
                 inputs.append(value)
-                continue
-            apart = (1, 1) if shape[at] == 1 else (self.images, rows)
-            array = value.const
-            if array is None:
-                apart = (apart[0] if shape[at] == 1 else -1, apart[1])
-                lengths = np.array((*shape[:at], *apart, *shape[at + 1 :]), np.int64)
-                inputs.append(new.Reshape(value, new.constant(lengths, "apart"), shape=()))
-            else:
-                array = array.reshape(*shape[:at], *apart, *shape[at + 1 :]).take([0], at)
+            elif value.const is not None:
+                array = np.expand_dims(self.of_one_image(value, at), at)
                 inputs.append(Value(value.name, array.shape, array.dtype, array))
+            else:
+                apart = (1, 1) if (value.shape or ())[at] == 1 else (-1, rows)
+                inputs.append(self.with_lengths(value, at, apart, new))
         shape = (*whole[:batch], self.images, rows, *whole[batch + 1 :])
         made: Value = getattr(new, node.op)(*inputs, shape=shape, **node.attrs)
-        lengths = np.array((*whole[:batch], -1, *whole[batch + 1 :]), np.int64)
-        inputs = [made, new.constant(lengths, "shape")]
-        place = (*node.position, len(new.nodes))
-        return [
-            *new.nodes,
-            replace(node, op="Reshape", inputs=tuple(inputs), attrs={}, position=place),
-        ]
+        self.with_lengths(made, batch, (-1,), new, gone=2)
+        *before, joined = new.nodes
+        return [*before, replace(joined, outputs=node.outputs)]
+
+    @staticmethod
+    def with_lengths(
+        value: Value, at: int, lengths: tuple[int, ...], new: Builder, gone: int = 1
+    ) -> Value:
+        """A tensor with these lengths in the place of one of its axes, or of more that go."""
+        shape = value.shape or ()
+        target = np.array((*shape[:at], *lengths, *shape[at + gone :]), np.int64)
+        made: Value = new.Reshape(value, new.constant(target, "lengths"), shape=())
+        return made
 
     def row(self, value: Value, batch: int) -> Value:
         """A constant as it is for one image."""
-        array = value.const
-        if array is None or batch < 0 or array.shape[batch] == 1:
+        if value.const is None or batch < 0 or value.const.shape[batch] == 1:
             return value
-        if not alike(array, batch):
-            raise UnsupportedError(f"{value.name} differs from image to image")
-        row = array.take([0], batch)
+        row = self.of_one_image(value, batch)
+        if row.shape[batch] > 1:
+            raise UnsupportedError(f"{value.name} differs in the rows of an image")
         return Value(value.name, row.shape, row.dtype, row)
+
+    def of_one_image(self, value: Value, batch: int) -> Array:
+        """A constant as it is for one image, with as many rows as that has."""
+        assert value.const is not None
+        try:
+            return one_image_of(value.const, batch, self.images)
+        except Mismatch as error:
+            raise UnsupportedError(f"{value.name} differs from image to image") from error
 
     def shape(self, value: Value, new: Builder, batch: int) -> Value:
         """The shape of a tensor, whose batch is that of the input."""

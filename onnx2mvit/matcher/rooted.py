@@ -18,6 +18,7 @@ from onnx2mvit.matcher.search import compiled
 Array = np.ndarray[Any, Any]
 
 ROUNDING = 16  # of the last place, in what was added up in another order
+DIFFERS = "a constant differs from image to image"
 TRAINING = "it is in training mode: export the model after model.eval()"
 
 
@@ -76,22 +77,32 @@ def alike(array: Array, axis: int = 0) -> bool:
     return bool((apart <= near * np.maximum(size, np.median(size))).all())
 
 
-def repeated_for(array: Array, axis: int, images: int) -> Array | None:
-    """The part of a constant, of any dtype, that is there once for each of so many images.
+def one_image_of(array: Array, axis: int, images: int) -> Array:
+    """What a constant, of any dtype, has for one image, if it is alike for all of them.
 
     Args:
         array: of any shape.
-        axis: along which those of an image follow those of the one before.
+        axis: of the batch, along which the rows of an image follow those of the one before.
         images: how many there are.
 
     Returns:
-        As many places of that axis as an image has, None where they differ from image to image.
+        It with one row along that axis where all are alike, else with as many as an image has.
+
+    Raises:
+        Mismatch: it differs from image to image.
     """
+    if array.shape[axis] == 1:
+        return array
+    part: Array
+    if alike(array, axis):
+        part = array.take([0], axis)
+        return part
     rows, left = divmod(array.shape[axis], images)
-    if left:
-        return None
+    require(not left, DIFFERS)
     apart = array.reshape(*array.shape[:axis], images, rows, *array.shape[axis + 1 :])
-    return apart.take(0, axis) if alike(apart, axis) else None
+    require(alike(apart, axis), DIFFERS)
+    part = apart.take(0, axis)
+    return part
 
 
 class Rooted:

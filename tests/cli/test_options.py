@@ -93,6 +93,6 @@ def test_what_is_no_number_is_none_for_any_option(run: Run, arguments: str, says
 
 
 def test_every_option_that_takes_a_number_is_known_to(tmp_path: Path) -> None:
-    commands = typer.main.get_command(app).commands.values()  # type: ignore[attr-defined]
+    commands = typer.main.get_command(app).commands.values()  # type: ignore[attr-defined]  # a group has them
     known = {option for command in commands for option in command._numbers()}
     assert {"--inputs", "--seed", "--crop", "--threads", "--agreement", "--opset"} <= known

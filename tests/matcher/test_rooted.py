@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from onnx2mvit.matcher import alike
+from onnx2mvit.matcher import Mismatch, alike
+from onnx2mvit.matcher.rooted import one_image_of
 
 ROW = np.random.default_rng(0).normal(size=(1, 5, 8)).astype(np.float32)
 MASK = np.where(ROW > 0, np.float32(0), np.finfo(np.float32).min)
@@ -46,3 +47,13 @@ def test_what_differs_by_more_is_not(row: np.ndarray, other: np.ndarray) -> None
 def test_whole_numbers_and_truth_values_are_alike_only_if_equal() -> None:
     large = np.array([[1 << 30], [(1 << 30) + 1]])
     assert not alike(large) and not alike(np.array([[True], [False]]))
+
+
+def test_a_constant_for_one_image_has_one_row_or_those_of_an_image() -> None:
+    rows = np.arange(12.0).reshape(4, 3)
+    assert one_image_of(np.tile(rows[:1], (6, 1)), 0, 3).shape == (1, 3)
+    assert np.array_equal(one_image_of(np.tile(rows, (2, 1)), 0, 2), rows)
+    assert np.array_equal(one_image_of(np.tile(rows.T, (1, 2)), 1, 2), rows.T)
+    for images in (3, 4):  # four rows are none of three images, and each of four has another
+        with pytest.raises(Mismatch, match="differs from image to image"):
+            one_image_of(rows, 0, images)

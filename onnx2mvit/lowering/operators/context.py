@@ -6,12 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from onnx2mvit.ir.code import KerasCode, Result
 from onnx2mvit.ir.expr import KerasExpr, LayerName, call
-from onnx2mvit.ir.graph import Graph, Node, Value
 from onnx2mvit.ir.layout import BATCH, Layout, Order, Shape, axes_between, plain
 from onnx2mvit.lowering.operators.operands import MixesBatch
 from onnx2mvit.lowering.operators.sources import Sources
-from onnx2mvit.lowering.varying import Varying
-from onnx2mvit.matcher.rooted import Array, Mismatch, alike, repeated_for, require
+from onnx2mvit.matcher.rooted import DIFFERS, Array, one_image_of, require
 
 Output = tuple[str, KerasExpr, Order, int | None]  # see `several`
 ELEMENTWISE = -1  # the batch is where the operands have it
@@ -21,18 +19,9 @@ MARGIN = 8  # one part in so many
 class OpContext(Sources):
     """What a converter is given: it reads the operands, and answers `op.code(…)`."""
 
-    def __init__(
-        self,
-        node: Node,
-        graph: Graph,
-        layouts: Mapping[Value, Layout],
-        varying: Varying,
-        trace_batch: int | None,
-    ) -> None:
-        super().__init__(node, graph, layouts, varying, trace_batch)
-        self.counted: list[int] = []
-        self.places: int | None = None
-        self.result_batch: int | None = ELEMENTWISE
+    counted: tuple[int, ...] = ()
+    places: int | None = None
+    result_batch: int | None = ELEMENTWISE
 
     def broadcast(self, index: int, order: Order) -> KerasExpr:
         """The same for an operand of less rank, which gets axes of length 1 before."""
@@ -78,19 +67,14 @@ class OpContext(Sources):
             Mismatch: it differs from image to image.
         """
         batch = self.batch_of_operands(len(order))
-        if batch is None or array.shape[batch] == 1:
+        if batch is None:
             return array
-        if alike(array, batch):
-            return array.take([0], axis=batch)
-        computed = (each for each in self.node.inputs if each is not None and each.const is None)
-        rows = {
-            (each.shape or ())[at]
-            for each in computed
-            if (at := self.layouts[each].batch) is not None
-        }
-        found = repeated_for(array, batch, self.trace_batch or 1)
-        if found is None or rows != {array.shape[batch]}:
-            raise Mismatch("a constant differs from image to image")
+        found = one_image_of(array, batch, self.trace_batch or 1)
+        if found.shape[batch] > 1:  # no operand is broadcast to its rows
+            computed = (each for each in self.node.inputs if each and each.const is None)
+            batches = ((each, self.layouts[each].batch) for each in computed)
+            rows = {(each.shape or ())[at] for each, at in batches if at is not None}
+            require(rows == {array.shape[batch]}, DIFFERS)
         return found
 
     def one_row(self, array: Array, order: Order) -> Array:
@@ -160,7 +144,7 @@ class OpContext(Sources):
         """
         is_open = self.graph.source.dynamic_size
         if abs(position) > 1 and self.varies([axis]) and not is_open:
-            self.counted.append(position)
+            self.counted += (position,)
         return position
 
     def code(
@@ -180,8 +164,9 @@ class OpContext(Sources):
         named = sum(1 for _ in expr.find(LayerName))
         require(named < 2, "it would be several layers of one name")
         layout, taken = self.layout_of(order, batch), tuple(self.taken)
-        counted = tuple(self.counted)
-        return KerasCode(expr, taken, layout, self.weights, counted=counted, places=self.places)
+        return KerasCode(
+            expr, taken, layout, self.weights, counted=self.counted, places=self.places
+        )
 
     def layout_of(self, order: Order, batch: int | None) -> Layout:
         """The layout of a result."""

@@ -13,7 +13,7 @@ from onnx2mvit.lowering.operators.arithmetic import added
 from onnx2mvit.lowering.operators.context import OpContext
 from onnx2mvit.lowering.operators.operands import MixesBatch
 from onnx2mvit.lowering.operators.registry import operator
-from onnx2mvit.matcher.rooted import alike, require
+from onnx2mvit.matcher.rooted import DIFFERS, alike, require
 
 
 def product_batch(op: OpContext) -> int | None:
@@ -154,7 +154,7 @@ def einsum(op: OpContext) -> KerasCode:
         else:
             if batch & set(term):
                 at = term.index(next(iter(batch)))
-                require(alike(array, at), "a constant differs from image to image")
+                require(alike(array, at), DIFFERS)
                 array, term = array.take(0, axis=at), term[:at] + term[at + 1 :]
             op.one_size |= any(map(op.is_length, array.shape))
             operands.append(op.constant(array))

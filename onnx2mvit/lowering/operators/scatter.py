@@ -14,7 +14,7 @@ from onnx2mvit.lowering.operators.context import OpContext
 from onnx2mvit.lowering.operators.operands import MixesBatch
 from onnx2mvit.lowering.operators.registry import operator
 from onnx2mvit.lowering.operators.sources import literal
-from onnx2mvit.matcher.rooted import Array, alike, require
+from onnx2mvit.matcher.rooted import DIFFERS, Array, alike, require
 
 REDUCTIONS = {"add": "add", "mul": "multiply", "max": "maximum", "min": "minimum"}
 NO_LISTS = "its indices are not a list of places for each axis"
@@ -156,7 +156,7 @@ def _constant_data(op: OpContext, batch: int | None, updates: KerasExpr) -> Kera
 
 
 def _one_row(array: Array, batch: int) -> Array:
-    require(alike(array, batch), "a constant differs from image to image")
+    require(alike(array, batch), DIFFERS)
     return array.take([0], batch)
 
 
