@@ -27,7 +27,12 @@ from onnx2mvit.deployment.litert_graph import (
     size,
 )
 from onnx2mvit.deployment.rounding import Kernel, rounded_kernels, with_kernels
-from onnx2mvit.deployment.static_int8 import Ranges, activation_ranges, static_operators
+from onnx2mvit.deployment.static_int8 import (
+    Ranges,
+    activation_ranges,
+    static_operators,
+    with_room_for_biases,
+)
 from onnx2mvit.runtimes import Inputs, LiteRTRunner, Runner
 
 TAKEN = ("CONV_2D", "FULLY_CONNECTED")
@@ -112,6 +117,8 @@ def quantized_file(
         return content
     quantizer = optional("ai_edge_quantizer.quantizer")
     kinds = optional("ai_edge_quantizer.qtyping").TFLOperationName
+    if static:
+        content = with_room_for_biases(content, static, ranges or {})
     with quiet():
         work = quantizer.Quantizer(bytearray(content))
         for member in members:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from onnx2mvit.base.optional import optional
 from onnx2mvit.deployment.candidates import Operator
 
@@ -34,6 +36,18 @@ def constants(model: Any, graph: Any) -> set[int]:
         for index, tensor in enumerate(graph.tensors)
         if model.buffers[tensor.buffer].data is not None
     }
+
+
+def values(model: Any, graph: Any, index: int) -> np.ndarray[Any, Any]:
+    """A float32 constant of a graph, in its shape, as float64."""
+    tensor = graph.tensors[index]
+    data = np.frombuffer(bytes(model.buffers[tensor.buffer].data), np.float32)
+    return data.reshape(tensor.shape).astype(np.float64)
+
+
+def has_bias(operator: Any) -> bool:
+    """Whether a convolution or a linear layer has one."""
+    return len(operator.inputs) > 2 and operator.inputs[2] >= 0
 
 
 def size(graph: Any, index: int) -> int:

@@ -20,7 +20,14 @@ import numpy as np
 from onnx2mvit.base.optional import optional
 from onnx2mvit.deployment.candidates import Images
 from onnx2mvit.deployment.interface import Interface
-from onnx2mvit.deployment.litert_graph import as_quantized, constants, named_operators, read_model
+from onnx2mvit.deployment.litert_graph import (
+    as_quantized,
+    constants,
+    has_bias,
+    named_operators,
+    read_model,
+    values,
+)
 from onnx2mvit.runtimes import Inputs, LiteRTRunner, Outputs
 from onnx2mvit.runtimes.runner import batch_size
 
@@ -87,13 +94,13 @@ def with_kernels(content: bytes, kernels: Mapping[str, Kernel], scopes: Collecti
             if scope not in scopes or scope not in kernels:
                 continue
             each.inputs = np.array(each.inputs, np.int32)
-            for place, values in ((1, kernels[scope].weights), (2, kernels[scope].bias)):
-                if values is None:
+            for place, numbers in ((1, kernels[scope].weights), (2, kernels[scope].bias)):
+                if numbers is None:
                     continue
                 index = each.inputs[place]
                 if readers[index] > 1 or buffers[graph.tensors[index].buffer] > 1:
                     index = each.inputs[place] = _copied(model, graph, index)
-                data = np.frombuffer(values.astype(np.float32).tobytes(), np.uint8)
+                data = np.frombuffer(numbers.astype(np.float32).tobytes(), np.uint8)
                 model.buffers[graph.tensors[index].buffer].data = data
     return bytes(tools.convert_object_to_bytearray(model))
 
@@ -140,22 +147,18 @@ def _windows(kind: str, operator: Any, graph: Any, read: Array, few: int) -> Arr
 
 def _rounded_kernel(model: Any, kind: str, operator: Any, graph: Any, windows: Array) -> Kernel:
     """`windows` are (groups, any number, length), as `_windows` gives them."""
-
-    def values(index: int) -> Array:
-        tensor = graph.tensors[index]
-        data = np.frombuffer(bytes(model.buffers[tensor.buffer].data), np.float32)
-        return data.reshape(tensor.shape).astype(np.float64)
-
-    weights, depthwise = values(operator.inputs[1]), kind == "DEPTHWISE_CONV_2D"
+    weights, depthwise = values(model, graph, operator.inputs[1]), kind == "DEPTHWISE_CONV_2D"
     shape = weights.shape
     if depthwise:
         rows = weights.reshape(-1, shape[-1]).T[:, None]
     else:
         rows = weights.reshape(len(windows), -1, windows.shape[-1])
-    biased = len(operator.inputs) > 2 and operator.inputs[2] >= 0
+    biased = has_bias(operator)
     mean = windows.mean(1, keepdims=True) * biased  # which nothing makes up for without a bias
     found = rounded(rows, windows - mean)
-    bias = values(operator.inputs[2]) + ((rows - found) * mean).sum(-1).ravel() if biased else None
+    bias = None
+    if biased:
+        bias = values(model, graph, operator.inputs[2]) + ((rows - found) * mean).sum(-1).ravel()
     return Kernel((found[:, 0].T if depthwise else found).reshape(shape), bias)
 
 

@@ -8,6 +8,7 @@ time of the first blocks, on large images, and costs accuracy: `search` says whe
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,13 @@ from onnx2mvit.deployment.interface import Interface
 from onnx2mvit.deployment.litert_graph import (
     as_quantized,
     constants,
+    has_bias,
     multiplications,
     named_operators,
     read_model,
+    values,
 )
+from onnx2mvit.deployment.rounding import STEPS, Kernel, with_kernels
 from onnx2mvit.runtimes import Inputs, LiteRTRunner, Outputs
 
 Array = np.ndarray[Any, Any]
@@ -28,6 +32,7 @@ Ranges = dict[str, dict[str, Array]]
 CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 BETWEEN = ("ADD", "CONCATENATION", "HARD_SWISH", "LOGISTIC", "MUL", "PAD")
 SAMPLED = 4096  # numbers of each tensor and image
+BIAS = 2**29  # steps that a bias may have, of 2**31 that it can
 SHRUNK = np.linspace(1, 0.2, 9)  # ranges that are tried, as shares of the extremes
 
 
@@ -86,6 +91,39 @@ def activation_ranges(content: bytes, interface: Interface, inputs: Inputs) -> R
         name: {"min": np.array([low], np.float32), "max": np.array([high], np.float32)}
         for name, (low, high) in ranges.items()
     }
+
+
+def with_room_for_biases(content: bytes, static: Sequence[Operator], ranges: Ranges) -> bytes:
+    """A float32 LiteRT file in which the biases of static operators are within 32 bits.
+
+    The step of a bias is that of the numbers read times that of its filter's weights. A filter that
+    died in training has weights next to nothing, so that its bias, which is all that it gives, has
+    more steps than 32 bits count, and the quantizer turns it over to the other sign. One weight of
+    such a filter is raised, by what gives less than a ten-thousandth of the bias.
+
+    Args:
+        content: the file.
+        static: its static operators.
+        ranges: of its activations.
+    """
+    model, scopes = read_model(content), {each.scope for each in static}
+    kernels = dict[str, Kernel]()
+    for graph in model.subgraphs:
+        for kind, each in named_operators(model, graph):
+            read = ranges.get(graph.tensors[each.inputs[0]].name.decode())
+            scope = as_quantized(kind, each, graph).scope
+            if kind not in CONVOLUTIONS or scope not in scopes or not has_bias(each) or not read:
+                continue
+            bias = values(model, graph, each.inputs[2])
+            axis = 0 if kind == "CONV_2D" else -1
+            filters = np.moveaxis(values(model, graph, each.inputs[1]), axis, 0)
+            step = float(read["max"][0] - read["min"][0]) / 255 or math.inf
+            least = np.abs(bias) * STEPS / (BIAS * step)
+            dead = np.abs(filters).max((1, 2, 3)) < least
+            if dead.any():
+                filters[dead, 0, 0, 0] = least[dead]
+                kernels[scope] = Kernel(np.moveaxis(filters, 0, axis), None)
+    return with_kernels(content, kernels, kernels) if kernels else content
 
 
 def _least_square(values: Array) -> tuple[float, float]:

@@ -103,6 +103,28 @@ def test_weights_have_a_scale_for_each_channel(hybrid: Hybrid) -> None:
     assert len(kernel.quantization.scale) == 8
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_a_filter_that_is_its_bias_alone_keeps_it() -> None:
+    """Its weights make steps so small that 32 bits do not count the bias in them."""
+    import keras
+    from keras import layers
+
+    image = keras.Input((8, 8, 3), name="image")
+    x = layers.Conv2D(4, 1, name="conv")(image)
+    model = keras.Model(image, layers.DepthwiseConv2D(3, name="depthwise")(x))
+    for name, axis in (("conv", -1), ("depthwise", -2)):
+        kernel, bias = model.get_layer(name).get_weights()
+        np.moveaxis(kernel, axis, 0)[:2] *= [[[[0]]], [[[1e-12]]]]
+        model.get_layer(name).set_weights([kernel, bias + 0.7])
+    interface = describe_model(model, 1, None)
+    content = litert_model(model, interface)
+    pixels = np.random.default_rng(0).random((4, 8, 8, 3), dtype=np.float32)
+    ranges = activation_ranges(content, interface, {"image": pixels})
+    made = quantized_file(content, [], static_operators(content), ranges)
+    (answer,) = LiteRTRunner(made)(pixels[:1]).values()
+    np.testing.assert_allclose(answer[..., :2], 0.7, atol=0.02)
+
+
 def test_a_range_has_the_least_square_error() -> None:
     rng = np.random.default_rng(0)
     for values in (rng.normal(size=4000) ** 3, rng.random(4000), -rng.random(9), np.zeros(3)):
