@@ -21,9 +21,9 @@ Written by `make peers` from [peers.json](peers.json), measured on {date} on {pr
 measures a part of it.
 
 Each network has seeded random weights. All are given what torch's exporter wrote, with batch
-normalization folded (onnx2tf and pnnx with the batch fixed, as they take no free one), but
-litert-torch, nobuco and keras-hub, which read torch, the module or its weights. Every conversion
-and every runtime has a process of its own.
+normalization folded, but litert-torch, nobuco and keras-hub, which read torch, the module or its
+weights. The batch is fixed for onnx2tf and pnnx, which take no free one, and in the files of LiteRT
+and OpenVINO, which are faster so. Every conversion and every runtime has a process of its own.
 
 * **CPU s**, **peak MB**: processor time and memory of the whole process of a conversion, ours with
   its proof at the border of every block.

@@ -117,7 +117,8 @@ class Contender:
         peer: the package.
         form: LiteRT, SavedModel, Keras, ONNX, OpenVINO or torch.
         runtime: what runs it, a name of `runtimes.RUNNERS`.
-        file: what is to be run; where the driver makes it, within the folder of its results.
+        file: what is to be run, `{batch}` in it the number of images; where the driver makes it,
+            within the folder of its results.
         environment: where the driver runs; None is ours.
         driver: the program, in `drivers`; None for what needs no conversion.
         keras: the file that Keras is to load, where there is one.
@@ -147,7 +148,7 @@ class Contender:
     def artifact(self, network: str, batch: int) -> Path:
         """The file that is to be run on so many images."""
         if self.driver is None:
-            return NETWORKS / network / self.file
+            return NETWORKS / network / self.file.format(batch=batch)
         made = f"batch{batch}" if self.fixed_batch else "batch1"
         return self.folder(network) / made / self.file
 
@@ -166,8 +167,8 @@ OURS, REFERENCE = "onnx2mvit", "onnxruntime"
 CONTENDERS = (
     Contender(REFERENCE, "ONNX", "onnxruntime", "network.onnx"),
     Contender(OURS, "ONNX", "onnxruntime", "model.onnx", driver="ours"),
-    Contender(OURS, "OpenVINO", "openvino", "model.xml", driver="ours"),
-    Contender("openvino", "OpenVINO", "openvino", "network.onnx"),
+    Contender(OURS, "OpenVINO", "openvino", "model.xml", driver="ours", fixed_batch=True),
+    Contender("openvino", "OpenVINO", "openvino", "network{batch}.onnx", fixed_batch=True),
     Contender(OURS, "LiteRT", "litert", "model.tflite", driver="ours", fixed_batch=True),
     Contender("onnx2tf", "LiteRT", "litert", "model.tflite", ONNX2TF, "with_onnx2tf",
               fixed_batch=True),

@@ -33,7 +33,7 @@ def convert(form: str, network: Path, folder: Path, batch: int) -> None:
         shutil.copy(model / "model.keras", folder)
         return
     options: dict[str, Any] = {"onnx": network / "network.onnx"}
-    if form == "LiteRT":
+    if form in ("LiteRT", "OpenVINO"):
         options["batch"] = batch
     file = onnx2mvit.deploy(model, folder / "deployed", format=FORMATS[form], **options).file
     if file.is_dir():
