@@ -6,7 +6,7 @@ import ast
 import inspect
 import sys
 import textwrap
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from types import FunctionType, MappingProxyType
 from typing import Any
@@ -39,8 +39,12 @@ def functions_of(
         UsageError: two functions of one name are needed.
     """
     everything = [block for top in blocks for block in top.walk()]
-    patterns = {_keras_of(b.pattern): b.pattern for b in everything if b.pattern.keras is not None}
-    written = [node for each in patterns for node in ast.walk(ast.parse(_source_of(each)))]
+    made_by: defaultdict[Python, list[Block]] = defaultdict(list)
+    for block in everything:
+        if block.pattern.keras is not None:
+            made_by[_keras_of(block.pattern)].append(block)
+    tops = {*blocks}
+    written = [node for each in made_by for node in ast.walk(ast.parse(_source_of(each)))]
     taken: dict[str, Python] = {}
     found: dict[str, Function] = {}
 
@@ -52,18 +56,17 @@ def functions_of(
             files = " and ".join(each.__code__.co_filename for each in (there, python))
             raise UsageError(f"there is a function {name!r} in {files}: rename one of them")
         taken[name] = python
-        pattern = patterns.get(python)
         layers, whole = any_size_source(python)
         depends_on_size = bool(whole)
         if not any_size or not whole:
             layers, whole = "", _source_of(python)
-        siblings = [block for block in everything if block.pattern is pattern]
+        siblings = made_by.get(python, [])
         text = whole
         if siblings:
             text = prune(whole, siblings, forwarded(written, name), FORWARDED)
         # The defaults are for the calls that the reader sees, those of the whole model.
-        siblings = [block for block in blocks if block.pattern is pattern] or siblings
-        made = _function(text, python, pattern, siblings, roles)
+        siblings = [block for block in siblings if block in tops] or siblings
+        made = _function(text, python, siblings, roles)
         made.layers, made.depends_on_size = layers, depends_on_size
         made.left_out = frozenset(arguments_of(parsed(whole))) - {*arguments_of(parsed(text))}
         for callee in made.calls:
@@ -110,17 +113,16 @@ def _source_of(function: Python) -> str:
 def _function(
     text: str,
     python: Python,
-    pattern: BlockType | None = None,
     blocks: Sequence[Block] = (),
     roles: Mapping[tuple[str, str], str] = MappingProxyType({}),
 ) -> Function:
     function = parsed(text)
-    kind, style = ("", ()) if pattern is None else (pattern.kind, pattern.style)
+    style = {name for block in blocks for name in block.pattern.style}
     defaults = {
         name: _commonest(blocks, name, written) if name in style else written
         for name, written in defaults_of(function).items()
     }
-    names = {role: name for (owner, role), name in roles.items() if owner == kind}
+    names = {role: name for (owner, role), name in roles.items() if owner == python.__name__}
     tree = ast.parse(text)
     every = arguments_of(function)
     stored = (node for node in ast.walk(tree) if isinstance(node, ast.Name))

@@ -105,19 +105,8 @@ def _weights(pattern: Pattern, match: Match, arrays: Mapping[Value, Array]) -> d
 
 
 def _with_roles(match: Match) -> tuple[Node, ...]:
-    """The matched nodes, and the blocks among them with the role that they have in the match.
-
-    What is several times in it has a number after its role.
-    """
-    roles: dict[Node, str] = {}
-    for role, bound in match.bound.items():
-        if isinstance(bound, Node):
-            roles[bound] = role
-        elif isinstance(bound, tuple):
-            for index, one in enumerate(bound):
-                # A chain has nodes, `each` has matches.
-                named = one.bound if isinstance(one, Match) else {role: one}
-                roles |= {n: f"{r}.{index}" for r, n in named.items() if isinstance(n, Node)}
+    """The matched nodes, and the blocks among them with the role that they have in the match."""
+    roles = {node: role for role, node in match.named()}
     return tuple(
         replace(node, role=roles.get(node, node.op.lower())) if isinstance(node, Block) else node
         for node in match.nodes

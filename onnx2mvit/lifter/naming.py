@@ -1,8 +1,8 @@
 """Names for blocks: torch's module paths, and from them the names of Keras's layers.
 
 A block is called after the smallest module that holds all its weights. In the emitted functions
-a child is called after its place below its parent in torch ("expand_1x1") where all blocks of
-the kind agree on it, and after its role in the pattern otherwise ("expand").
+a child is called after its place below its parent in torch ("expand_1x1") where all blocks that
+the function makes agree on it, and after its role in the pattern otherwise ("expand").
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from onnx2mvit.ir.expr import Name
 from onnx2mvit.ir.network import Network
 from onnx2mvit.reader.scopes import common_prefix
 
-# (kind, role) → the name that the emitted function uses; "layer.{i}" for a chain.
+# (function, role) → the name that the emitted function uses; "layer.{i}" for a chain.
 Roles = dict[tuple[str, str], str]
 
 ARITHMETIC = frozenset(("add", "subtract", "multiply", "divide", "negative", "power", "get_item"))
@@ -174,7 +174,7 @@ def _name_children(block: Block, names: dict[Block, str]) -> None:
 
 
 def relative_names(blocks: Sequence[Block]) -> Roles:
-    """What each role of each kind is called in the emitted functions."""
+    """What each role is called in the emitted functions, of which patterns may share one."""
     return _relative_names(blocks, {block: block.name for top in blocks for block in top.walk()})
 
 
@@ -183,13 +183,17 @@ def _relative_names(blocks: Sequence[Block], names: Mapping[Block, str]) -> Role
     for top in blocks:
         for parent in top.walk():
             for child in parent.children:
-                key = parent.kind, role_template(child.role)
+                key = _function(parent), role_template(child.role)
                 name = _relative(child, names[parent], names[child])
                 # A place in a sequence says less than the role.
                 votes[key] |= {name} if name and not name.isdecimal() else set()
     roles = {key: names.pop() if len(names) == 1 else key[1] for key, names in votes.items()}
-    taken = Counter((kind, name) for (kind, _), name in roles.items())
+    taken = Counter((function, name) for (function, _), name in roles.items())
     return {key: name if taken[key[0], name] == 1 else key[1] for key, name in roles.items()}
+
+
+def _function(block: Block) -> str:
+    return block.pattern.keras or block.kind
 
 
 def _relative(child: Block, around: str, name: str) -> str:
@@ -209,7 +213,7 @@ def _set_paths(paths: dict[Block, str], block: Block, inside: str, name: str, ro
     """`inside` is the path of the model around it, with a slash, `name` that of its layer."""
     paths[block] = inside + name
     for child in block.children:
-        relative = roles[block.kind, role_template(child.role)]
+        relative = roles[_function(block), role_template(child.role)]
         relative = relative.replace("{i}", child.role.rpartition(".")[2])
         if block.pattern.nested:
             _set_paths(paths, child, paths[block] + "/", relative, roles)

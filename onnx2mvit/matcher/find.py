@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from onnx2mvit.ir.block import Block
 from onnx2mvit.ir.graph import Graph, Node, position
 from onnx2mvit.matcher.bindings import Trace
 from onnx2mvit.matcher.match import Match, matches
@@ -28,6 +29,8 @@ def find(
     """
     for match in matches(pattern, graph, root, trace):
         complaint = escapes(match) or shapeless(match)
+        if complaint is None and not pattern.is_leaf:
+            complaint = doubled(match)
         if complaint is None:
             try:
                 return match, pattern.in_order(match.params | pattern.params(match))
@@ -90,4 +93,19 @@ def shapeless(match: Match) -> str | None:
         for value in (*node.inputs, node.output):
             if value is not None and value.shape is None:
                 return f"the shape of {value.name!r} is not known"
+    return None
+
+
+def doubled(match: Match) -> str | None:
+    """Says which block with weights has two roles; None if each has one.
+
+    Exporters write once what two layers make with equal weights: the function of a pattern has a
+    layer for each. (A leaf takes the weights of its blocks as its own, twice if need be.)
+    """
+    roles: dict[Block, str] = {}
+    blocks = ((role, node) for role, node in match.named() if isinstance(node, Block))
+    for role, block in blocks:
+        again = roles.setdefault(block, role) != role
+        if again and any(each.weights for each in block.walk()):
+            return f"{roles[block]} and {role} are one block"
     return None

@@ -48,6 +48,19 @@ class Match:
                 return variables[name]
             raise AttributeError(f"the pattern has no {name!r}") from None
 
+    def named(self) -> Iterator[tuple[str, Node]]:
+        """The nodes that have a role, with a number after it where they are several."""
+        for role, bound in self.bound.items():
+            if isinstance(bound, Node):
+                yield role, bound
+            elif isinstance(bound, tuple):
+                for index, one in enumerate(bound):
+                    # A chain has nodes, `each` has matches.
+                    several = one.bound if isinstance(one, Match) else {role: one}
+                    for each, node in several.items():
+                        if isinstance(node, Node):
+                            yield f"{each}.{index}", node
+
     def with_constants(self, arrays: Mapping[Value, Array]) -> Self:
         """The same place, with other arrays in some constants, and in the weights of blocks.
 

@@ -34,7 +34,6 @@ def simplify(model: ir.Model, file: str) -> None:
     try:
         if model.functions:
             passes.InlinePass()(model)
-        passes.IdentityEliminationPass()(model)
         _fold(model, budget)
         if dequantize(model) + look_up(model, budget):
             _fold(model, budget)

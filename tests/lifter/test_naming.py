@@ -21,6 +21,7 @@ from onnx2mvit.lifter.naming import flat_name
 from onnx2mvit.reader.scopes import NAME_SCOPES, RULE_NAME
 from tests.support import skeletons
 from tests.support.graphs import model, save
+from tests.support.texts import Text, conv, layer_norm
 
 Fill = Callable[[str], Path]
 SKELETONS = sorted(
@@ -263,6 +264,25 @@ def test_names_that_one_form_does_not_tell_apart_are_kept_apart(
     assert len({flat_name(path).lower() for path in paths}) == len(paths) == 2 * len(names)
     for top in tops:  # what a scope of TensorFlow and a file may be called
         assert re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z_.]*", top.path)
+
+
+def test_patterns_that_share_a_function_call_its_parts_alike(tmp_path: Path) -> None:
+    """Two convolutions with a normalization, of which one moves the channels back (GCViT)."""
+    smaller = "strides=[2,2], pads=[0,0,0,0]"
+    pixels, image = "Transpose<perm=[0,2,3,1]>", "Transpose<perm=[0,3,1,2]>"
+    text = conv("x", "a", 8, 8, 2, smaller) + Text(f"b = {pixels}(a)\n") + layer_norm("b", "c")
+    text += Text(f"i = {image}(c)  d = Relu(i)\n") + conv("d", "e", 8, 8, 2, smaller)
+    text += Text(f"f = {pixels}(e)\n") + layer_norm("f", "y")
+    made = model(f"g (float[2,8,8,8] x) => (float[2,2,2,8] y) {{ {text.nodes} }}", **text.weights)
+    parts = iter(["stem.conv", "stem.norm", "down.reduction", "down.norm2"])
+    for node in made.graph.node:
+        if node.op_type in ("Conv", "LayerNormalization"):
+            node.name = f"/{next(parts).replace('.', '/')}/{node.op_type}"
+    result = onnx2mvit.convert(save(made, tmp_path), tmp_path, inputs=2)
+    tops = [(block.kind, block.path) for block in result.blocks]
+    stem, down = ("PatchifyStem", "stem"), ("NormalizedPatchEmbedding", "down")
+    assert [tops[0], tops[-1]] == [stem, down]
+    assert result.passed
 
 
 def test_a_name_goes_to_its_own_weights_in_every_form(tmp_path: Path) -> None:

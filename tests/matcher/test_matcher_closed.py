@@ -11,11 +11,11 @@ from onnx2mvit.matcher.bindings import Trace
 from onnx2mvit.matcher.diagnosis import Explainer
 from onnx2mvit.matcher.find import find
 from onnx2mvit.matcher.match import Match
-from onnx2mvit.matcher.registry import in_order
+from onnx2mvit.matcher.registry import builtin_patterns, in_order
 from onnx2mvit.matcher.rooted import Mismatch
 from onnx2mvit.reader import read
 from tests.support import graphs
-from tests.support.sought import Sought, failure, held, last, small
+from tests.support.sought import Form, Sought, failure, held, last, small
 
 
 def two_sines(op: Ops, x: Var) -> Expr:
@@ -82,6 +82,25 @@ def test_a_value_used_by_many_inside_is_closed(tmp_path: Path) -> None:
         lambda op, x: op.Mul((s := op.Sin(x)), op.Sin(s)),
     )
     assert match and len(match.nodes) == 3
+
+
+def test_a_block_with_weights_has_one_role(tmp_path: Path) -> None:
+    """An exporter wrote once what two layers with equal weights make of the same image."""
+    convolution = [each for each in builtin_patterns() if each.kind == "Conv2D"]
+    read_ = small(tmp_path, "c = Conv(x, w) y = Mul(c, c)", w=(4, 4, 1, 1))
+    graph = lift(read_, convolution).graph
+
+    class Nested(Sought):
+        is_leaf = False
+
+    def found(form: Form) -> str | None:
+        trace = Trace("Sought")
+        match = find(Nested(form), graph, last(graph), trace)
+        return None if match or trace.furthest is None else trace.furthest.reason
+
+    twice = found(lambda op, x: op.Mul(*(op.Conv2D(x, role=role) for role in ("one", "other"))))
+    assert twice == "one and other are one block"
+    assert found(lambda op, x: op.Mul((c := op.Conv2D(x, role="one")), c)) is None
 
 
 def test_the_longer_alternative_is_taken_where_it_is_closed(tmp_path: Path) -> None:

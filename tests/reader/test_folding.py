@@ -93,3 +93,17 @@ def test_a_rule_is_not_tried_again_where_nothing_has_changed(
     monkeypatch.setitem(unify.__globals__, "apply_once", counted)
     unify(read, [Named(name) for name in ("first", "second", "third")])
     assert tried == ["first", "second", "third", "first", "second"]
+
+
+def test_a_branch_may_give_a_constant_from_outside_of_it(tmp_path: Path) -> None:
+    """As torch writes it where a position embedding is resized only if it must be (SAM 2)."""
+    body = """g (float[2,4,6,6] x) => (float[2,4,36] y) {
+        s = Shape(x)  front = Slice(s, zero, two)
+        start = If(outside) <
+            then_branch = t () => (int64[2] p) { p = Identity(front) },
+            else_branch = e () => (int64[2] q) { q = Mul(front, two) }>
+        shape = Concat<axis=0>(start, rest)  y = Reshape(x, shape)
+    }"""
+    outside: dict[str, Any] = {"outside": np.array(True), "zero": [0], "two": [2], "rest": [36]}
+    (node,) = graph(tmp_path, body, **outside)
+    assert node.op == "Reshape" and node.output.shape == (2, 4, 36)
