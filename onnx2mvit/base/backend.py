@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Lock
 from types import ModuleType
 
+from onnx2mvit.base.libraries import let_go_of_libraries
 from onnx2mvit.base.quiet import quiet
 from onnx2mvit.errors import MissingDependencyError, UsageError
 
@@ -48,6 +49,7 @@ def import_keras() -> ModuleType:
             # TensorFlow greets on stderr.
             with _backend(name), quiet(), _missing(set(_left_out) - {name}):
                 importlib.import_module("keras").ops.zeros(1)  # as it does on its first operation
+            let_go_of_libraries()
         keras = importlib.import_module("keras")
     for setting, needed in SETTINGS.items():
         found = getattr(keras.config, setting)()
