@@ -68,7 +68,7 @@ def _tensor(array: Array, name: str, outside: dict[str, Array] | None) -> onnx.T
     if outside is None or array.nbytes < LARGE:
         return numpy_helper.from_array(array, name)
     outside[name] = array
-    return reference_to(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+    return reference_to(name, array)
 
 
 def _info(value: Value, name: str) -> onnx.ValueInfoProto:

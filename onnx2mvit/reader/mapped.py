@@ -9,7 +9,7 @@ is all the rest.
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ from typing import Any
 import google.protobuf.message
 import numpy as np
 import onnx
-from onnx import serialization
+from onnx import helper, serialization
+
+from onnx2mvit.base.memory import mapped, place_of
 
 Array = np.ndarray[Any, Any]
 LARGE = 1 << 16  # bytes of a tensor that may be kept outside of a model
@@ -54,26 +56,29 @@ def load_mapped(path: Path) -> tuple[onnx.ModelProto, dict[str, Array]]:
     registry = serialization.registry
     if registry.get_format_from_file_extension(path.suffix) in (None, "protobuf"):
         try:
-            with path.open("rb") as file:
-                data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             weights: dict[str, Array] = {}
-            return onnx.ModelProto.FromString(_without_weights(data, weights)), weights
+            parts = _without_weights(mapped(path), weights)
+            return onnx.ModelProto.FromString(parts), weights
         except (ValueError, IndexError, google.protobuf.message.DecodeError):
             pass  # it is empty, cut off, or no model: protobuf has words for that
     return onnx.load(path, load_external_data=False), {}
 
 
-def reference_to(name: str, kind: int, shape: Sequence[int]) -> onnx.TensorProto:
+def reference_to(name: str, array: Array) -> onnx.TensorProto:
     """A tensor of a model whose data is kept beside the model.
 
     Args:
         name: of the tensor.
-        kind: its dtype, as ONNX numbers them.
-        shape: its lengths, in the file's order of axes.
+        array: the data, in the file's order of axes. Where it lies in a file as it is, that is
+            what the tensor refers to.
     """
-    place = onnx.TensorProto.EXTERNAL
-    made = onnx.TensorProto(name=name, data_type=kind, dims=shape, data_location=place)
-    made.external_data.add(key="location", value=name)
+    kind, place = helper.np_dtype_to_tensor_dtype(array.dtype), place_of(array)
+    outside = onnx.TensorProto.EXTERNAL
+    made = onnx.TensorProto(name=name, data_type=kind, dims=array.shape, data_location=outside)
+    made.external_data.add(key="location", value=name if place is None else place[0].name)
+    if place is not None:
+        made.external_data.add(key="offset", value=str(place[1]))
+        made.external_data.add(key="length", value=str(array.nbytes))
     return made
 
 
@@ -120,7 +125,7 @@ def _taken_out(
         return None
     flat = np.frombuffer(data, dtype, size // dtype.itemsize, raw[0])
     weights[tensor.name] = flat.reshape(tensor.dims)
-    return reference_to(tensor.name, tensor.data_type, tensor.dims)
+    return reference_to(tensor.name, weights[tensor.name])
 
 
 def _fields(data: mmap.mmap, start: int, end: int) -> Iterator[Field]:

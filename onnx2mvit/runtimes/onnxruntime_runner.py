@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 
-from onnx2mvit.base.memory import let_go
+from onnx2mvit.base.memory import let_go, place_of
 from onnx2mvit.base.output import temporary_folder
 from onnx2mvit.base.quiet import one_line
 from onnx2mvit.errors import InvalidModelError
@@ -73,19 +73,18 @@ class OnnxRuntimeRunner:
 
         options = onnxruntime.SessionOptions()
         options.enable_cpu_mem_arena = options.enable_mem_pattern = arena
-        if not arena:  # which would copy all weights
+        if not arena:  # threads that wait would keep others from the processors
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+            # Copies of all weights.
             options.add_session_config_entry("session.disable_prepacking", "1")
         options.intra_op_num_threads = threads
         if not optimized:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         source: str | bytes = model if isinstance(model, bytes) else str(model)
-        self.inner = list(inner)
+        self.inner, folder = list(inner), None
         if inner or outputs or any_size or (isinstance(model, Path) and not optimized):
             assert isinstance(model, Path)
             proto, weights = load_mapped(model)
-            # The weights of a large model stay in their own file, beside the original.
-            folder = "session.model_external_initializers_file_folder_path"
-            options.add_session_config_entry(folder, str(model.parent))
             if outputs:
                 cut(proto, outputs)
             known = {name for node in proto.graph.node for name in node.output}
@@ -96,12 +95,15 @@ class OnnxRuntimeRunner:
                 exact_means(proto)
             if any_size:
                 _forget_sizes(proto)
-            held = {tensor.name for tensor in proto.graph.initializer}
+            held = {tensor.name: tensor.data_location for tensor in proto.graph.initializer}
+            elsewhere = (held[name] for name in held.keys() - weights.keys())
+            if onnx.TensorProto.EXTERNAL in elsewhere:
+                folder = model.parent.resolve()
             weights = {name: array for name, array in weights.items() if name in held}
             source = proto.SerializeToString()
         # onnxruntime reads them where they lie, and holds neither them nor what stands for them.
         self.weights = {name: np.ascontiguousarray(array) for name, array in weights.items()}
-        self._shared = _share(self.weights, options)
+        self._shared = _share(self.weights, options, folder)
         named = "the model" if isinstance(model, bytes) else model
         self.session = _session(source, options, named, COPIES if inner else ())
         self.inputs = [each.name for each in self.session.get_inputs()]
@@ -137,19 +139,33 @@ class OnnxRuntimeRunner:
 
 
 def _share(
-    weights: Mapping[str, Array], options: onnxruntime.SessionOptions
+    weights: Mapping[str, Array], options: onnxruntime.SessionOptions, folder: Path | None
 ) -> list[onnxruntime.OrtValue]:
     """Lets a session have weights that its model only refers to, without a copy.
 
-    They and what is returned must stay as long as the session.
+    It wants to find them in files of one folder nevertheless, where it does not read them. Those
+    that lie in none are copied while it loads.
+
+    Args:
+        weights: by name. They and what is returned must stay as long as the session.
+        options: of the session.
+        folder: in which other weights of the model lie.
     """
     import onnxruntime
 
-    values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
-    options.add_external_initializers([*weights], values)  # by which it loads the model
-    for name, value in zip(weights, values, strict=True):
-        options.add_initializer(name, value)  # by which it copies none
-    return values
+    values = {name: onnxruntime.OrtValue.ortvalue_from_numpy(a) for name, a in weights.items()}
+    for name, value in values.items():
+        options.add_initializer(name, value)
+    places = {name: place_of(array) for name, array in weights.items()}
+    folders = {name: place[0].parent for name, place in places.items() if place is not None}
+    folder = folder or next(iter(folders.values()), None)
+    if folder is not None:
+        entry = "session.model_external_initializers_file_folder_path"
+        options.add_session_config_entry(entry, str(folder))
+    found = {name for name, each in folders.items() if each == folder}
+    others = {name: value for name, value in values.items() if name not in found}
+    options.add_external_initializers([*others], [*others.values()])
+    return [*values.values()]
 
 
 def _forget_sizes(proto: onnx.ModelProto) -> None:

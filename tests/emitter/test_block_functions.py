@@ -58,6 +58,13 @@ def text_network(folder: Path, nodes: str, opset: int = 20, **weights: Any) -> t
     return file, inspect(file)
 
 
+def test_weights_may_lie_in_a_file_of_their_own(tmp_path: Path) -> None:
+    body = "g (float[2,256] x) => (float[2,256] y) { y = MatMul(x, w) }"
+    made = model(body, w=np.random.default_rng(0).normal(size=(256, 256)).astype(np.float32))
+    onnx.save(made, tmp_path / "net.onnx", save_as_external_data=True, location="data")
+    assert proof(tmp_path / "net.onnx", inspect(tmp_path / "net.onnx"))["max_rel_error"] <= 2e-6
+
+
 OPERATORS = [
     (20, "y = Gelu(x)"),
     (20, 'y = Gelu<approximate="tanh">(x)'),

@@ -172,3 +172,22 @@ def test_weights_stay_as_long_as_their_session(tmp_path: Path, optimized: bool) 
     x = np.eye(512, dtype=np.float32)
     for _ in range(3):
         assert np.array_equal(runner({"x": x})["y"], square)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_file_may_be_a_link(tmp_path: Path, apart: bool) -> None:
+    """With weights in it, in a file beside the link, or both; onnxruntime itself refuses some."""
+    square, data = np.eye(512, dtype=np.float32), tmp_path / "links" / "data"
+    body = "g (float[N,512] x) => (float[N,512] y) { a = MatMul(x, one) y = MatMul(a, two) }"
+    made = model(body, one=2 * square, two=3 * square)
+    (tmp_path / "links").mkdir()
+    if apart:
+        (one,) = (tensor for tensor in made.graph.initializer if tensor.name == "one")
+        data.write_bytes(one.raw_data)
+        one.ClearField("raw_data")
+        one.data_location = onnx.TensorProto.EXTERNAL
+        one.external_data.add(key="location", value="data")
+    path = tmp_path / "links" / "link.onnx"
+    path.symlink_to(save(made, tmp_path))
+    for runner in (OnnxRuntimeRunner(path, optimized=False), OnnxRuntimeRunner(path, inner=["a"])):
+        assert np.array_equal(runner({"x": square})["y"], 6 * square)

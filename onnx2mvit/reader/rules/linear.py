@@ -193,4 +193,7 @@ class PartOfChannels(Rule):
 def columns_of(m: Match, new: Builder, columns: Array) -> Value:
     """The linear layer of a match with some of its columns alone."""
     bias = None if m.bias is None else m.bias.const[columns]
-    return new_linear(new, m.x, m.kernel.const[:, columns], bias, f"{columns[0]}_")
+    first, last = columns[0], columns[-1]
+    in_a_row = np.array_equal(columns, np.arange(first, last + 1))
+    taken = slice(first, last + 1) if in_a_row else columns  # without a copy, if it can be
+    return new_linear(new, m.x, m.kernel.const[:, taken], bias, f"{first}_")
