@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,9 @@ from onnx2mvit.verifier.judgement import Doubt, Judgement
 from onnx2mvit.verifier.reference_outputs import (
     ReferenceOutputs,
     ReferenceTensors,
+    borders,
     bytes_of_image,
+    inner_session,
 )
 from onnx2mvit.verifier.sub_model import SubModel, first_divergence, sub_model_before
 from onnx2mvit.verifier.verification import Verification, proves_little
@@ -38,10 +41,8 @@ from onnx2mvit.verifier.verification import Verification, proves_little
 if TYPE_CHECKING:
     import keras
 
-LOOKED_INTO = 2  # so many of the images are looked at inside of the network
 BATCH = 4  # so many are answered at once in the end, since they must not see each other
-# Bytes of tensors inside of the network that onnxruntime and Keras may hold for images at once.
-HELD, HELD_BY_KERAS = 128 * 2**20, 256 * 2**20
+HELD_BY_KERAS = 256 * 2**20  # bytes of tensors inside of the network that Keras may hold for them
 
 SHOWN = 3  # of the weights that are others
 
@@ -66,34 +67,26 @@ def verify_model(
     """
     if tolerance is None:
         tolerance = OF_PRECISION[network.graph.source.precision]
-    proof = _Proof(network, reference, tolerance)
-    count = reference.count
-    session = OnnxRuntimeRunner(
-        path, outputs=network.graph.source.outputs, inner=[value.name for value in proof.blocks]
-    )
+    proof = _Proof(path, network, reference, tolerance)
+    count, step = reference.count, reference.step
     orders = {value: network.order(value) for value in network.graph.inputs}
     checked = CheckedModel(model, network.blocks, orders, network.graph.outputs)
-    starts = range(0, min(LOOKED_INTO, count), reference.step)
 
-    def look(start: int, images: int) -> bool:
+    def look(start: int, tensors: ReferenceTensors) -> bool:
         progress(start, count)
-        inputs, answers = reference.part(start, images)
-        return proof.inside(checked, ReferenceTensors(session, network, inputs), start, answers)
+        return proof.inside(checked, tensors, start, reference.part(start, tensors.count)[1])
 
-    # One by one they are looked at where something is too far off, to say in which of them, where
-    # images that are answered at once see each other, and where their tensors are large.
-    alone = network.batch is not None or LOOKED_INTO * proof.size > HELD
     trim()
-    one_by_one = starts if alone or not look(0, starts[-1] + reference.step) else range(0)
-    for start in one_by_one:
-        look(start, reference.step)
-    # At last all of them: what TensorFlow takes for its tensors it keeps, and the file's own, which
-    # are as large, are gone by now.
+    for first, tensors in reference.inside.items():
+        if not look(first, tensors) and tensors.count > step:  # in which of them it is too far off
+            for start in range(first, first + tensors.count, step):
+                look(start, proof.tensors(start))
+    # At last all of them: what TensorFlow takes for its tensors it keeps.
     proof.end_to_end(model)
-    for start in sorted(proof.missed.keys() - {*one_by_one}):
-        look(start, reference.step)
+    for start in sorted(proof.missed.keys() - proof.alone):
+        look(start, proof.tensors(start))
     progress(count, count)
-    doubts = proof.doubts(session)
+    doubts = proof.doubts()
     found = proof.result(judge(path, network, model, doubts) if doubts else None)
     weights = block_weights(network.blocks)
     changed = other_weights(model, weights)
@@ -118,9 +111,12 @@ def _changed(changed: Mapping[str, float], total: int) -> str:
 class _Proof:
     """Adds up what every image shows."""
 
-    def __init__(self, network: Network, reference: ReferenceOutputs, tolerance: float) -> None:
-        self.network, self.reference, self.tolerance = network, reference, tolerance
-        self.blocks = _borders(network)
+    def __init__(
+        self, path: Path, network: Network, reference: ReferenceOutputs, tolerance: float
+    ) -> None:
+        self.path, self.network, self.reference = path, network, reference
+        self.tolerance = tolerance
+        self.blocks = borders(network)
         self.borders = {value: Comparison() for value in self.blocks}
         self.size = sum(map(bytes_of_image, self.blocks))  # of all of them
         masks = mask_outputs(network)
@@ -130,6 +126,7 @@ class _Proof:
         }
         # By the first of the images: where they were too far off, and what Keras answers.
         self.missed: dict[int, list[Checkpoint]] = {}
+        self.alone: set[int] = set()  # looked into by themselves
         self.answers: dict[int, Outputs] = {}
         self.noise = 0.0
         self.divergence: SubModel | None = None
@@ -165,7 +162,9 @@ class _Proof:
         ]
         model.run(inputs, tensors, look)
         missed = [place for place, error in errors.items() if not error.within(self.tolerance)]
-        if missed and tensors.count == self.reference.step:
+        alone = tensors.count == self.reference.step
+        self.alone |= {start} if alone else set()
+        if missed and alone:
             self.missed[start] = missed
             if self.divergence is None:
                 self.divergence = first_divergence(
@@ -198,7 +197,19 @@ class _Proof:
                 for name, output in self.outputs.items():
                     output.add(ours[name], theirs[name])
 
-    def doubts(self, session: OnnxRuntimeRunner) -> list[Doubt]:
+    @cached_property
+    def session(self) -> OnnxRuntimeRunner:
+        """For the tensors of images that are looked at only where something is too far off."""
+        return inner_session(self.path, self.network)
+
+    def tensors(self, start: int) -> ReferenceTensors:
+        """Those of the images from `start` on, as many as the file takes."""
+        kept, step = self.reference.inside.get(start), self.reference.step
+        if kept is not None and kept.count == step:
+            return kept
+        return ReferenceTensors(self.session, self.network, self.reference.part(start, step)[0])
+
+    def doubts(self) -> list[Doubt]:
         """The images on which something is too far off; the first ones if only the rewrite is."""
         if not self._rewrite_is_right():
             self.missed.setdefault(0, [])
@@ -206,8 +217,7 @@ class _Proof:
         for start, checkpoints in sorted(self.missed.items()):
             inputs, theirs = self.reference.part(start, step)
             beside, _ = self.reference.part((start + step) % self.reference.count, step)
-            tensors = ReferenceTensors(session, self.network, inputs)
-            ours = self.answers[start]
+            ours, tensors = self.answers[start], self.tensors(start)
             found.append(Doubt(start, inputs, beside, theirs, ours, tensors, checkpoints))
         return found
 
@@ -297,12 +307,3 @@ def _row(value: Value, block: Block, border: Comparison) -> dict[str, Any]:
         "max_abs_error": border.max_abs_error,
         "max_rel_error": border.max_rel_error,
     }
-
-
-def _borders(network: Network) -> dict[Value, Block]:
-    """What each block hands to the next; of blocks that end together the outermost counts."""
-    borders: dict[Value, Block] = {}
-    for top in network.blocks:
-        for block in top.walk():
-            borders.setdefault(block.output, block)
-    return borders

@@ -3,6 +3,7 @@
 import mmap
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
-from onnx2mvit.base.memory import let_go, peak
+from onnx2mvit.base.memory import kept_in_file, let_go, peak
 from tests.support.graphs import model
 
 MIB = 1 << 20
@@ -18,7 +19,7 @@ MIB = 1 << 20
 TOUCHED = """
 import mmap, re, sys
 import numpy as np
-from onnx2mvit.base.memory import let_go, peak
+from onnx2mvit.base.memory import kept_in_file, let_go, peak
 with open(sys.argv[1], "rb") as file:
     mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 array = np.frombuffer(mapped, np.float32)[1:].reshape(1, -1)
@@ -49,6 +50,21 @@ print(full - before, resident() - before)
 """
 
 
+LIBRARIES = """
+import re, onnxruntime
+from onnx2mvit.base.libraries import let_go_of_libraries
+def resident():
+    return int(re.search(r"RssFile:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
+before = resident()
+let_go_of_libraries()
+after = resident()
+import zlib, numpy, onnx
+onnxruntime.SessionOptions(), onnx.helper.make_graph([], "g", [], []), zlib.crc32(b"x")
+assert numpy.linalg.inv(numpy.eye(3)).trace() == 3
+print(before, after)
+"""
+
+
 def measured(code: str, *arguments: Path) -> tuple[int, int]:
     """What a process of its own prints: KiB that it takes, and that are left of them."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
@@ -63,6 +79,42 @@ def test_pages_of_a_file_go_back(tmp_path: Path) -> None:
     taken, left = measured(TOUCHED, tmp_path / "weights")
     assert taken > 60 * 1024
     assert left < 4 * 1024
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what is resident is read from /proc")
+def test_what_was_read_to_load_libraries_goes_back_and_they_run_on() -> None:
+    before, after = measured(LIBRARIES)
+    assert after < before / 2
+
+
+def test_arrays_are_kept_in_a_file_that_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    given: dict[str, np.ndarray[Any, Any]] = {
+        "turned": np.arange(6, dtype=np.float32).reshape(2, 3).T,
+        "empty": np.zeros((0, 3)),
+        "number": np.array(7),
+        "mask": np.array([True, False]),
+    }
+    kept = kept_in_file(given)
+    assert kept.keys() == given.keys()
+    for name, array in given.items():
+        assert not kept[name].flags.writeable
+        assert kept[name].dtype == array.dtype and np.array_equal(kept[name], array)
+    let_go(kept.values())
+    assert np.array_equal(kept["turned"], given["turned"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_arrays_stay_in_memory_where_no_file_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    given = {"one": np.ones(3)}
+    assert kept_in_file(given)["one"] is given["one"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="what is resident is read from /proc")
