@@ -21,6 +21,7 @@ from onnx2mvit.builder import (
     block_weights,
     build,
     check_weights,
+    save,
     save_weights,
     single_operators_fit,
 )
@@ -218,7 +219,7 @@ def convert(
         if head != "keep":
             model = build(work, name)
         with stages("save"):
-            model.save(work / f"{name}.keras")
+            save(model, work / f"{name}.keras")
         with stages("report"):
             seconds = dict(stages.seconds)
             report = conversion_report(network, model, head, swap, verification, others, seconds)

@@ -11,6 +11,7 @@ from onnx2mvit.builder.build import (
     in_float64,
     load,
     loading,
+    save,
 )
 from onnx2mvit.builder.detector import detector
 from onnx2mvit.builder.distill import distill
@@ -48,6 +49,7 @@ __all__ = [
     "loading",
     "other_weights",
     "quantization_aware",
+    "save",
     "save_weights",
     "single_operators_fit",
     "weights_by_path",

@@ -8,7 +8,9 @@ from __future__ import annotations
 import importlib.machinery
 import importlib.util
 import inspect
+import shutil
 import traceback
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -103,6 +105,20 @@ def _functional(model: object, what: str) -> keras.Model:
     if not isinstance(model, import_keras().Model) or not hasattr(model, "output_names"):
         raise InvalidModelError(f"{what} is no functional model of Keras, as `convert` writes them")
     return model
+
+
+def save(model: keras.Model, path: Path) -> None:
+    """Writes a model to a .keras file, by way of a folder beside it.
+
+    Keras by itself holds all weights once more until its archive is written.
+    """
+    folder = path.with_suffix(".parts")
+    model.save(folder, zipped=False)
+    with zipfile.ZipFile(path, "w") as archive:
+        for part in sorted(folder.rglob("*")):
+            if part.is_file():
+                archive.write(part, part.relative_to(folder))
+    shutil.rmtree(folder)
 
 
 @contextmanager

@@ -4,12 +4,13 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from zipfile import ZipFile
 
 import keras
 import pytest
 
 import onnx2mvit
-from onnx2mvit.builder import build, load
+from onnx2mvit.builder import build, load, save
 from onnx2mvit.errors import InvalidModelError, UsageError
 
 pytestmark = pytest.mark.xdist_group("load")
@@ -41,6 +42,20 @@ def test_the_module_beside_a_keras_file_runs_only_if_it_is_trusted(tmp_path: Pat
     assert load(file, trust_module=True)(keras.ops.ones((1, 4)))[0, 0] == 2
     assert ran.exists()
     del keras.saving.get_custom_objects()["own>Twice"]  # others may be registered too
+
+
+def test_a_file_is_written_as_keras_writes_it(tmp_path: Path) -> None:
+    image = keras.Input((4,))
+    model = keras.Model(image, keras.layers.Dense(3)(image))
+    save(model, tmp_path / "ours.keras")
+    model.save(tmp_path / "theirs.keras")
+    assert {path.name for path in tmp_path.iterdir()} == {"ours.keras", "theirs.keras"}
+    with ZipFile(tmp_path / "ours.keras") as ours, ZipFile(tmp_path / "theirs.keras") as theirs:
+        assert {*ours.namelist()} == {*theirs.namelist()}
+        assert ours.read("config.json") == theirs.read("config.json")
+    again = load(tmp_path / "ours.keras")
+    for found, weight in zip(again.get_weights(), model.get_weights(), strict=True):
+        assert (found == weight).all()
 
 
 def test_a_module_that_a_model_does_not_need_is_not_run(tmp_path: Path) -> None:
