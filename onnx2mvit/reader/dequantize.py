@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from onnx2mvit.reader.lookups import replace_by
+from onnx2mvit.reader.numpy_folding import replace_by
 
 Array = np.ndarray[Any, Any]
 

@@ -14,7 +14,7 @@ from onnx2mvit.reader.defaults import add_defaults
 from onnx2mvit.reader.dequantize import dequantize
 from onnx2mvit.reader.folding import fold
 from onnx2mvit.reader.limits import Budget, refuse_expansion
-from onnx2mvit.reader.lookups import look_up
+from onnx2mvit.reader.numpy_folding import COMPUTED, fold_by_numpy
 
 STAND_INS = {
     "GroupNormalization": "InstanceNormalization",
@@ -35,7 +35,7 @@ def simplify(model: ir.Model, file: str) -> None:
         if model.functions:
             passes.InlinePass()(model)
         _fold(model, budget)
-        if dequantize(model) + look_up(model, budget):
+        while dequantize(model) + fold_by_numpy(model, budget):
             _fold(model, budget)
         outputs = (output for node in model.graph for output in node.outputs)
         if any(value.shape is None or not value.shape.is_static() for value in outputs):
@@ -70,7 +70,7 @@ def _known_shapes(model: ir.Model) -> Iterator[None]:
 
 
 def _may_fold(node: ir.Node, budget: Budget) -> bool | None:
-    if node.op_type in (*STAND_INS.values(), "GatherND") or not budget.allows(node):
+    if node.op_type in STAND_INS.values() or node.op_type in COMPUTED or not budget.allows(node):
         return False
     # onnxscript leaves it alone by default; legacy computes the sizes of a Pad with it.
     return True if node.op_type == "ConstantOfShape" else None

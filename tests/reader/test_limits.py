@@ -85,10 +85,10 @@ def test_constants_are_computed_within_bounds_in_all(tmp_path: Path, nodes: str)
         tmp_path,
         nodes,
         m=np.full((1300, 1300), 1e-3),
-        image=(1, 32, 64, 64),
+        image=(1, 32, 256, 256),
         wide=np.ones((1, 32, 256, 256)),
         kernel=np.ones((256, 32, 5, 5)),
-        deep=np.ones((1,) * 38 + (800, 800), np.float32),
+        deep=np.ones((1,) * 38 + (1500, 1500), np.float32),
     )
     assert message.startswith("the constants of the file are too large to be computed, at node")
 
@@ -151,6 +151,21 @@ def test_many_places_are_looked_up_at_once(tmp_path: Path) -> None:
     body = f"{GOOD} {{ a = GatherND(table, places)  m = ReduceMax<keepdims=0>(a)  y = Add(x, m) }}"
     (node,) = graph(tmp_path, body, table=table, places=places)
     assert [v.const for v in node.inputs if v is not None and v.const is not None] == [3]
+
+
+def test_many_places_are_written_at_once(tmp_path: Path) -> None:
+    """ConViT writes offsets of 38,416 pairs of pixels in ten layers, some by ScatterElements."""
+    rows = np.arange(1 << 20)[:, None]
+    body = f"""{GOOD} {{ a = ScatterND(table, rows, ones)
+        b = ScatterElements<axis=1>(a, zeros, twos)  m = ReduceMean<keepdims=0>(b)
+        y = Add(x, m) }}"""
+    shape = rows.shape[0], 2
+    (node,) = graph(
+        tmp_path, body, table=np.zeros(shape, np.float32), rows=rows,
+        ones=np.ones(shape, np.float32), zeros=np.zeros((len(rows), 1), np.int64),
+        twos=np.full((len(rows), 1), 2, np.float32),
+    )  # fmt: skip
+    assert [v.const for v in node.inputs if v is not None and v.const is not None] == [1.5]
 
 
 def test_what_is_not_there_is_not_looked_up(tmp_path: Path) -> None:
