@@ -24,7 +24,10 @@ def deploy(
     ] = "channels_last",
     calibration: Annotated[
         Path | None,
-        typer.Option(help="A folder of images on which int8 measures what each block loses."),
+        typer.Option(
+            help="A folder of images on which int8 measures what each block loses, and by which a "
+            "LiteRT file's weights are rounded."
+        ),
     ] = None,
     agreement: Annotated[
         float | None,

@@ -26,12 +26,14 @@ class Wanted:
 
     `agreement` is the share of answers, classes of the first output, which `proven_on` other images
     are to prove; `float32` names the blocks themselves. Without either, those stay that lose much
-    for few weights.
+    for few weights. `rounded` is whether weights may be rounded by what they read: not where the
+    images are none that the network will see, nor where it was trained with its own rounding.
     """
 
     agreement: float | None = None
     float32: Sequence[str] | None = None
     proven_on: int = 0
+    rounded: bool = False
 
 
 @dataclass(frozen=True)

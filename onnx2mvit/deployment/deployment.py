@@ -121,8 +121,9 @@ def deploy(
             photographs.
         image_size: (height, width) in pixels; by default the model's own.
         batch: so many images at a time; by default 1 for litert, and any number for the others.
-        calibration: a folder of images on which int8 measures which blocks stay in float32; by
-            default structured ones are made.
+        calibration: a folder of images on which int8 measures which blocks stay in float32, and by
+            which a LiteRT file's weights are rounded together; by default structured ones are made,
+            and weights are rounded one by one.
         agreement: the share of first classes that int8 is to keep, above 0 and up to 1: each block
             is in float32, in int8 or, for LiteRT, in static int8, as is fastest for that on the
             images of `calibration`, or of `images`.
@@ -153,6 +154,7 @@ def deploy(
     check(format, precision, data_format, image_size)
     check_agreement(agreement, precision, holdout, calibration, images)
     float32 = [] if aware and float32 is None else float32
+    own_images = calibration is not None or agreement is not None
     check_float32(float32, precision, agreement)
     check_aware(aware, format)
     for images_in in (images, calibration, holdout):
@@ -183,7 +185,7 @@ def deploy(
         calibration=calibration,
         progress=progress,
         network=original.network,
-        wanted=Wanted(agreement, float32),
+        wanted=Wanted(agreement, float32, rounded=own_images and not aware),
         notes=list(original.notes),
     )
     with whole_folder(folder, MARK) as work:

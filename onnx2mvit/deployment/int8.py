@@ -3,8 +3,8 @@
 Convolutions and linear layers get int8 weights, one scale for each output channel; their inputs
 are quantized when the file runs, with a scale for each image. SiLU, layer normalization, softmax
 and depthwise convolutions stay in float32, as XNNPACK has no kernel for them that would pay between
-activations in float32. Where a target allows it, blocks are static (`static_int8`),
-and with one kernels are rounded by what they read (`rounding`). What else was
+activations in float32. Where a target allows it, blocks are static (`static_int8`);
+with images of the user's own kernels are rounded by what they read (`rounding`). What else was
 tried is in docs/deploy.md.
 """
 
@@ -53,7 +53,8 @@ def quantize(
         content: the file.
         blocks: the names of layers whose losses are told apart.
         interface: what the file takes and gives.
-        inputs: by name, on which losses are measured.
+        inputs: by name, on which losses are measured; without a target weights are rounded by those
+            beyond the first FEW, if there are more.
         progress: is told how many blocks have been tried.
         wanted: what says which blocks stay in float32.
 
@@ -69,7 +70,9 @@ def quantize(
         able = by_block(static_operators(content), blocks)
         static = {block: able[block] for block in groups if block in able}
         ranges = activation_ranges(content, interface, few)
-        kernels = rounded_kernels(content, interface, few)
+    if wanted.rounded:
+        fitted = others if wanted.agreement is None else few  # the others decide what is promised
+        kernels = rounded_kernels(content, interface, fitted)
 
     def file(members: Sequence[Operator], fixed: Sequence[Operator]) -> bytes:
         rounded = with_kernels(content, kernels, {each.scope for each in (*members, *fixed)})

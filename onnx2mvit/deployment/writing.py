@@ -142,7 +142,8 @@ def _calibration(job: Job) -> Mapping[str, Array]:
     """The inputs on which int8 is measured."""
     if job.apart is not None:
         return job.apart.tuned
-    inputs, described = job.images(job.calibration, FEW, SEED, FEW)
+    count = 2 * FEW if job.wanted.rounded else FEW  # losses are told by others than weights fit
+    inputs, described = job.images(job.calibration, count, SEED, count)
     if job.calibration is None and job.wanted.float32 is None:
         job.notes.append(f"what stays in float32 was chosen on {described}, not on real images")
     return inputs

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from onnx2mvit.deployment import describe_model
-from onnx2mvit.deployment.int8 import quantizable, quantized_file
+from onnx2mvit.deployment.candidates import FEW
+from onnx2mvit.deployment.choice import Wanted
+from onnx2mvit.deployment.int8 import quantizable, quantize, quantized_file
 from onnx2mvit.deployment.interface import Interface
 from onnx2mvit.deployment.litert import litert_model
 from onnx2mvit.deployment.rounding import rounded, rounded_kernels, with_kernels
@@ -93,3 +95,19 @@ def test_operators_that_are_not_named_keep_their_kernels(net: Net) -> None:
     assert len(both) - len(content) < 4 * 3 * 12 * 12  # no weights that nobody reads
     for name, answer in LiteRTRunner(alone)(pixels[:1]).items():
         assert not np.array_equal(answer, LiteRTRunner(both)(pixels[:1])[name])
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_without_a_target_weights_are_rounded_by_images_that_do_not_tell_losses(
+    net: Net, together: bool
+) -> None:
+    content, interface, pixels = net
+    wanted = Wanted(float32=[], rounded=together)
+    made, _ = quantize(content, [], interface, pixels, lambda *_: None, wanted)
+    if together:
+        kernels = rounded_kernels(content, interface, {"image": pixels[FEW:]})
+        scopes = [each.scope for each in quantizable(content)]
+        content = with_kernels(content, kernels, scopes)
+    right = LiteRTRunner(quantized_file(content, quantizable(content)))(pixels[:1])
+    for name, answer in LiteRTRunner(made)(pixels[:1]).items():
+        np.testing.assert_array_equal(answer, right[name])
