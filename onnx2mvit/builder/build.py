@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.machinery
 import importlib.util
 import inspect
+import os
 import shutil
 import traceback
 import zipfile
@@ -111,9 +112,20 @@ def save(model: keras.Model, path: Path) -> None:
     """Writes a model to a .keras file, by way of a folder beside it.
 
     Keras by itself holds all weights once more until its archive is written.
+
+    Raises:
+        OSError: it cannot be written.
     """
     folder = path.with_suffix(".parts")
-    model.save(folder, zipped=False)
+    try:
+        model.save(folder, zipped=False)
+    except Exception as error:
+        first: BaseException = error  # what fails while Keras and HDF5 close hides why they do
+        while first.__context__ is not None:
+            first = first.__context__
+        if isinstance(first, OSError) and first.errno:
+            raise OSError(first.errno, os.strerror(first.errno)) from error
+        raise
     with zipfile.ZipFile(path, "w") as archive:
         for part in sorted(folder.rglob("*")):
             if part.is_file():
