@@ -29,7 +29,7 @@ def fold_by_numpy(model: ir.Model, budget: Budget) -> int:
         How many there were.
     """
     count = 0
-    for node in [node for node in model.graph if node.op_type in COMPUTED]:
+    for node in [node for node in model.graph if not node.domain and node.op_type in COMPUTED]:
         tensors = [value.const_value for value in node.inputs if value is not None]
         others = node.outputs[1:]
         if None in tensors or any(other.uses() or other.is_graph_output() for other in others):
@@ -64,7 +64,7 @@ def _scatter_nd(node: ir.Node, table: Array, places: Array, written: Array) -> A
 
 
 def _scatter_elements(node: ir.Node, table: Array, places: Array, written: Array) -> Array | None:
-    axis = node.attributes.get_int("axis", 0) % table.ndim
+    axis = node.attributes.get_int("axis", 0)
     length = table.shape[axis]
     if not ((places >= -length) & (places < length)).all():
         return None
