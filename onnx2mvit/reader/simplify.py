@@ -34,6 +34,7 @@ def simplify(model: ir.Model, file: str) -> None:
     try:
         if model.functions:
             passes.InlinePass()(model)
+        _RemoveIdentities()(model)
         _fold(model, budget)
         while dequantize(model) + fold_by_numpy(model, budget):
             _fold(model, budget)
@@ -43,11 +44,26 @@ def simplify(model: ir.Model, file: str) -> None:
             passes.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=False)(model)
             _fold(model, budget)
         passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-        passes.IdentityEliminationPass()(model)
+        _RemoveIdentities()(model)
         passes.RemoveUnusedNodesPass()(model)
         add_defaults(model)
     except (RuntimeError, ir.passes.PassError, *MALFORMED) as error:
         raise InvalidModelError(f"{file} cannot be simplified: {one_line(error)}") from error
+
+
+class _RemoveIdentities(passes.IdentityEliminationPass):
+    """Leaves those by which a branch gives what lies outside of it: it must make its outputs.
+
+    The method is onnx-ir's own (1.1.0). Where a later one has none of that name, this one is not
+    called.
+    """
+
+    def _try_eliminate_identity_node(self, node: ir.Node) -> bool:
+        made_by = node.inputs[0].producer() if node.inputs and node.inputs[0] is not None else None
+        outside = made_by is not None and made_by.graph is not node.graph
+        if outside and any(output.is_graph_output() for output in node.outputs):
+            return False
+        return super()._try_eliminate_identity_node(node)
 
 
 def _fold(model: ir.Model, budget: Budget) -> None:
