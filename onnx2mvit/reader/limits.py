@@ -41,8 +41,8 @@ GROWING = frozenset(
 LOOPS = {"GridSample": 500_000, "Col2Im": 8_000, "ConvTranspose": 600, "Conv": 6}
 LOOPS |= dict.fromkeys(("DeformConv", "RoiAlign", "LSTM", "GRU", "RNN"), 50_000)
 LOOPS |= dict.fromkeys(("MaxPool", "AveragePool", "LpPool", "MaxUnpool"), 4_000)
-LOOPS |= dict.fromkeys(("NonMaxSuppression",), 4_000)
-LOOPS |= dict.fromkeys(("TfIdfVectorizer", "StringNormalizer", "StringSplit"), 4_000)
+LOOPS |= dict.fromkeys(("NonMaxSuppression", "TfIdfVectorizer"), 4_000)
+LOOPS |= dict.fromkeys(("StringNormalizer", "StringSplit"), 4_000)
 LOOPS |= dict.fromkeys(("Resize", "Erf", "Cast", "CastLike", "Unique", "Pow"), 100)
 
 
@@ -182,7 +182,7 @@ class Budget:
         size = max((value.dtype or ir.DataType.INT64).itemsize for value in node.outputs)
         self.made -= 0 if node.op_type in VIEWS else math.ceil(elements * size)
         self.work -= operations
-        self.loops -= (_rows(node) or operations) * LOOPS.get(node.op_type, 0)
+        self.loops -= operations * LOOPS.get(node.op_type, 0)
         if min(self.made, self.work, self.loops) < 0:
             name = node.name or node.outputs[0].name
             raise UnsupportedError(
@@ -207,14 +207,6 @@ def _unsqueezed(node: ir.Node) -> int:
     if len(node.inputs) > 1 and node.inputs[1] is not None:
         return _elements(node.inputs[1]) or 0
     return len(node.attributes.get_ints("axes", ()))
-
-
-def _rows(node: ir.Node) -> int | None:
-    """How many places a node goes through, whatever lies at each; None where that is another's."""
-    indices = node.inputs[1] if node.op_type in ("GatherND", "ScatterND") else None
-    if indices is None or indices.shape is None or not indices.shape.is_static():
-        return None
-    return math.prod(indices.shape.numpy()[:-1])
 
 
 def _operations(node: ir.Node, made: int) -> int:

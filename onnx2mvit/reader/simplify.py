@@ -59,8 +59,8 @@ class _RemoveIdentities(passes.IdentityEliminationPass):
     """
 
     def _try_eliminate_identity_node(self, node: ir.Node) -> bool:
-        made_by = node.inputs[0].producer() if node.inputs and node.inputs[0] is not None else None
-        outside = made_by is not None and made_by.graph is not node.graph
+        makers = [value.producer() for value in node.inputs if value is not None]
+        outside = any(maker is not None and maker.graph is not node.graph for maker in makers)
         if outside and any(output.is_graph_output() for output in node.outputs):
             return False
         return super()._try_eliminate_identity_node(node)

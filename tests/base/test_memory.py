@@ -19,7 +19,7 @@ MIB = 1 << 20
 TOUCHED = """
 import mmap, re, sys
 import numpy as np
-from onnx2mvit.base.memory import kept_in_file, let_go, peak
+from onnx2mvit.base.memory import let_go, peak
 with open(sys.argv[1], "rb") as file:
     mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 array = np.frombuffer(mapped, np.float32)[1:].reshape(1, -1)
