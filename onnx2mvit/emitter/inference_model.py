@@ -16,6 +16,7 @@ import onnx
 from onnx import helper, numpy_helper, version_converter
 
 from onnx2mvit.base.quiet import one_line
+from onnx2mvit.emitter.channels_last import with_channels_last
 from onnx2mvit.emitter.free_batch import batch_axes, free_batch
 from onnx2mvit.emitter.onnx_functions import IR_VERSION, Body, Library
 from onnx2mvit.emitter.opset_downgrade import LATER
@@ -76,7 +77,7 @@ def inference_model(
         UnsupportedError: it cannot be for any number of images, though no image sees another, or
             it is too large.
     """
-    flat = _flat(network, outputs)
+    flat = with_channels_last(_flat(network, outputs))
     if hard_activations:
         flat = with_hard_swish(flat)
     graph = parts_apart(inference_form(_with_constants(flat, constants)))

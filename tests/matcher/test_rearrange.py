@@ -1,57 +1,17 @@
 """`Rearrange`: chains of Reshape and Transpose by what they do, in einops's notation."""
 
-import itertools
 import random
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from onnx2mvit.ir.graph import Node, Value
 from onnx2mvit.matcher import Expr, Ops, Var, p
 from onnx2mvit.matcher.rearrange import Notation, digits_of
+from tests.support.moves import Move, applied, chain, random_moves, shapes
 from tests.support.sought import failure, held, small
 
-Move = tuple[int, ...] | list[int]  # a tuple permutes, a list is a shape
 UNFOLD = "b d (r p) (c q) -> (b p q) (r c) d"
-
-
-def applied(array: np.ndarray, moves: list[Move]) -> np.ndarray:
-    for move in moves:
-        array = array.reshape(move) if isinstance(move, list) else array.transpose(move)
-    return array
-
-
-def chain(shape: tuple[int, ...], moves: list[Move]) -> list[Node]:
-    """The nodes of these moves."""
-    value, nodes = Value("x", shape), []
-    for number, move in enumerate(moves):
-        made = applied(np.empty(value.shape or ()), [move])
-        output = Value(f"v{number}", made.shape)
-        attrs = {"perm": move} if isinstance(move, tuple) else {}
-        op = "Transpose" if attrs else "Reshape"
-        nodes.append(Node(op, (value,), (output,), attrs))
-        value = output
-    return nodes
-
-
-def shapes(size: int, rank: int) -> list[list[int]]:
-    """All shapes of so many axes and elements."""
-    divisors = [number for number in range(1, size + 1) if size % number == 0]
-    found = itertools.product(divisors, repeat=rank - 1)
-    return [[*some, size // int(np.prod(some))] for some in found if size % int(np.prod(some)) == 0]
-
-
-def random_moves(chance: random.Random, shape: tuple[int, ...]) -> list[Move]:
-    moves: list[Move] = []
-    size, rank = int(np.prod(shape)), len(shape)
-    for _ in range(chance.randint(1, 5)):
-        if chance.random() < 0.5:
-            rank = chance.randint(1, 4)
-            moves.append(chance.choice(shapes(size, rank)))
-        else:
-            moves.append(tuple(chance.sample(range(rank), rank)))
-    return moves
 
 
 def test_digits_are_equal_exactly_where_elements_move_alike() -> None:
