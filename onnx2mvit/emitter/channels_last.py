@@ -91,7 +91,7 @@ def _rewritten(chain: Sequence[Node], one_image: bool) -> list[Node]:
     images = _is_image(start), _is_image(end)
     for before, after in ((True, True), (True, False), (False, True)):
         if before <= images[0] and after <= images[1]:
-            digits = _digits(chain, start, end, before, after)
+            digits = _digits(chain, before, after)
             if digits and one_image:  # the batch has an axis of its own all the same
                 digits.insert(0, (1, math.prod(start.shape or ())))
             if digits and not (before and after and len(digits) <= TRANSPOSED):
@@ -99,18 +99,17 @@ def _rewritten(chain: Sequence[Node], one_image: bool) -> list[Node]:
     return []
 
 
-def _digits(
-    chain: Sequence[Node], start: Value, end: Value, before: bool, after: bool
-) -> Digits | None:
+def _digits(chain: Sequence[Node], before: bool, after: bool) -> Digits | None:
     """What moves do where images have channels last; None where those do not stay at the end."""
-    ends = [value for value, is_image in ((start, before), (end, after)) if is_image]
-    last = [Value(value.name, _last(value)) for value in ends]
-    back = Node("Transpose", (last[0],), (start,), {"perm": TO_FIRST})
-    there = Node("Transpose", (end,), (last[-1],), {"perm": TO_LAST})
-    digits = digits_of([*[back][:before], *chain, *[there][:after]])
-    if not digits or digits[-1][1] != 1:
-        return None
-    if any(digits[-1][0] % _channels(image) for image in ends):
+    moves, images = list(chain), []
+    if before and (image := chain[0].inputs[0]):
+        images.append(image)
+        moves.insert(0, Node("Transpose", (_last(image),), (image,), {"perm": TO_FIRST}))
+    if after:
+        images.append(image := chain[-1].output)
+        moves.append(Node("Transpose", (image,), (_last(image),), {"perm": TO_LAST}))
+    digits = digits_of(moves)
+    if not digits or digits[-1][1] != 1 or any(digits[-1][0] % _channels(x) for x in images):
         return None
     return digits
 
@@ -125,7 +124,7 @@ def _by_pixels(chain: Sequence[Node], digits: Digits, before: bool, after: bool)
         lengths = np.array([length for length, _ in order])
         value = new.Reshape(value, new.constant(lengths, "lengths"), shape=tuple(lengths))
         value = new.Transpose(value, perm=tuple(map(order.index, digits)))
-    shape = _last(end) if after else end.shape
+    shape = (_last(end) if after else end).shape
     if value.shape != shape:
         value = new.Reshape(value, new.constant(np.array(shape), "shape"), shape=shape)
     if after:
@@ -147,6 +146,6 @@ def _channels(image: Value) -> int:
     return (image.shape or ())[1]
 
 
-def _last(image: Value) -> tuple[int, ...]:
-    """Its shape with channels last."""
-    return tuple((image.shape or ())[axis] for axis in TO_LAST)
+def _last(image: Value) -> Value:
+    """The same with channels last."""
+    return Value(image.name, tuple((image.shape or ())[axis] for axis in TO_LAST))

@@ -1,8 +1,9 @@
 """The network as an ONNX file for servers: what a runtime should be given of what is known of it.
 
 Its nodes are those of the lifted graph, so LayerNormalization, GELU and hard swish are one node
-each, whatever the exporter wrote; normalizations and branches are in their convolutions, and any
-number of images may come. Nodes are named after their blocks.
+each, whatever the exporter wrote; normalizations and branches are in their convolutions, images are
+cut into patches with channels last, and any number of them may come. Nodes are named after their
+blocks.
 """
 
 from __future__ import annotations
