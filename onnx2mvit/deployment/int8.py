@@ -5,7 +5,7 @@ are quantized when the file runs, with a scale for each image. SiLU, layer norma
 and depthwise convolutions stay in float32, as XNNPACK has no kernel for them that would pay between
 activations in float32. Where a target allows it, blocks are static (`static_int8`);
 with images of the user's own kernels are rounded by what they read (`rounding`). What else was
-tried is in docs/deploy.md.
+tried is in docs/int8.md.
 """
 
 from __future__ import annotations
