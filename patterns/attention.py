@@ -222,7 +222,7 @@ class TransformerLayer(Pattern):
 
     keras = "transformer_layer"
     nested = True
-    style = ("activation", "attention_bias", "causal", "epsilon")
+    style = ("activation", "attention_bias", "epsilon")
 
     def onnx(self, op: Ops, x: Var) -> Expr:
         y: Expr = op.LayerNorm(x, role="norm_before", epsilon=p.epsilon)

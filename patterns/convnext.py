@@ -103,7 +103,6 @@ class GlobalResponseNorm2d(Pattern):
     """
 
     keras = "global_response_norm"
-    style = ("epsilon",)
     space: ClassVar[tuple[int, int]] = (2, 3)
     channels: ClassVar[int] = 1
 

@@ -225,4 +225,5 @@ def mobile_mqa(
 
 def linear(x: KerasTensor, filters: int, *, name: str) -> KerasTensor:
     """A 1×1 convolution and nothing else."""
-    return conv_bn_act(x, filters, 1, activation=None, batch_norm=False, name=name)
+    plain: dict[str, Any] = {"activation": None, "batch_norm": False, "use_bias": False}
+    return conv_bn_act(x, filters, 1, name=name, **plain)

@@ -11,7 +11,7 @@ from tests.support.graphs import model
 from tests.support.run_graph import assert_same_answers, plain
 
 # Read by tests.support.rules_table.
-COVERS = {"LayerOfParameter", "ConstantScores", "TokensAround"}
+COVERS = {"LayerOfParameter", "ConstantScores", "JoinedConstants", "TokensAround"}
 
 RANDOM = np.random.default_rng(0)
 ROWS = RANDOM.normal(size=(1, 4, 6)).astype(np.float32)
@@ -91,3 +91,17 @@ def test_what_is_joined_otherwise_stays(nodes: str) -> None:
     graph = plain(model(f"g (float[3,4,6] x) => (float y) {{ {nodes} }}", **weights))
     unify(graph)
     assert ops(graph).count("Concat") == 1
+
+
+@pytest.mark.parametrize(
+    ("parts", "lengths"),
+    [("a, b, x", [3, 4]), ("x, a, b", [4, 3]), ("a, b, x, c, a, x", [3, 4, 3, 4])],
+)
+def test_constants_side_by_side_are_joined_once(parts: str, lengths: list[int]) -> None:
+    body = f"g (float[2,6,4] x) => (float y) {{ y = Concat<axis=-1>({parts}) }}"
+    made = model(body, a=(2, 6, 1), b=(2, 6, 2), c=(2, 6, 2))
+    graph = plain(made)
+    unify(graph)
+    joined = only(graph, "Concat")
+    assert [value.shape[-1] for value in joined.inputs if value and value.shape] == lengths
+    assert_same_answers(made, graph)

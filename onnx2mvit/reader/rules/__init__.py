@@ -95,6 +95,7 @@ RULES: tuple[Rule, ...] = (
     # Images first, once query, key and value are apart.
     learned.LayerOfParameter(),
     learned.ConstantScores(),
+    learned.JoinedConstants(),
     sequence.FlatLinear(),
     sequence.TokensOfHeads(),
     sequence.TurnAfterTokens(),

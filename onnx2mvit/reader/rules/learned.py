@@ -1,11 +1,13 @@
-"""A rule for what is learned and has no node, as DETR's queries."""
+"""Rules for what is learned and has no node, as DETR's queries."""
 
 from __future__ import annotations
+
+from itertools import groupby
 
 import numpy as np
 
 from onnx2mvit.ir.graph import Value
-from onnx2mvit.matcher import Builder, Expr, Match, Ops, Rule, Var, any_of, constant, optional
+from onnx2mvit.matcher import Builder, Expr, Match, Ops, Rule, Var, any_of, constant, each, optional
 from onnx2mvit.matcher.rooted import Array, alike, require
 from onnx2mvit.matcher.rule import elements
 from onnx2mvit.reader.rules.sequence import TURN
@@ -71,6 +73,34 @@ class ConstantScores(Rule):
             return new.constant(a / a.sum(axis=-1, keepdims=True), "constant")
         function = next(f for name, f in ARITHMETIC.items() if m.bound[name] is not None)
         return new.constant(function(a, b), "constant")
+
+
+class JoinedConstants(Rule):
+    """Constants that are joined side by side are one.
+
+    Concat(a, b, x), a and b constant → Concat(ab, x)
+    """
+
+    needed_by = "DeiT with its token for distillation by dynamo, deployed, whose batch is open"
+
+    def onnx(self, op: Ops, x: Var) -> Expr:
+        return op.Concat(each(Var("part"), role="parts"))
+
+    def rewrite(self, m: Match, new: Builder) -> Value:
+        axis, inputs = m.root.attrs["axis"], list[Value | None]()
+        for are_constant, run in groupby(m.root.inputs, is_constant):
+            parts = [*run]
+            arrays = [part.const for part in parts if part is not None and part.const is not None]
+            if are_constant and len(arrays) > 1:
+                parts = [new.constant(np.concatenate(arrays, axis), f"{len(inputs)}")]
+            inputs += parts
+        require(len(inputs) < len(m.root.inputs), "no constants stand side by side")
+        return new.like_root(*inputs, axis=axis)
+
+
+def is_constant(value: Value | None) -> bool:
+    """True if its numbers are known."""
+    return value is not None and value.const is not None
 
 
 MOST_WORK = 1 << 24
