@@ -88,6 +88,8 @@ def _rewritten(chain: Sequence[Node], one_image: bool) -> list[Node]:
     assert start is not None
     if len(chain) == 1 or len(digits_of(chain) or ()) < 2:  # one Transpose, or nothing moves
         return []
+    if one_image and any(node.attrs.get("perm", (0,))[0] for node in chain):
+        return []  # where the batch goes, of which there is one, is not to be seen any more
     images = _is_image(start), _is_image(end)
     for before, after in ((True, True), (True, False), (False, True)):
         if before <= images[0] and after <= images[1]:

@@ -121,6 +121,13 @@ def test_what_moves_no_whole_pixels_stays(tmp_path: Path, name: str) -> None:
     assert list(with_channels_last(before)) == list(before)
 
 
+@pytest.mark.parametrize("images", [1, 2])
+def test_tokens_of_all_images_may_come_first(tmp_path: Path, images: int) -> None:
+    """(B, C, H, W) → (H·W, B, C), as torch.nn.Transformer wants them by default."""
+    moves: list[Move] = [[images, 8, 24], (2, 0, 1)]
+    answers_alike(save(model(text([images, 8, 6, 4], moves)), tmp_path))
+
+
 def test_what_is_needed_on_the_way_stays(tmp_path: Path) -> None:
     before, unfold, _ = forms(2)["unfold"]
     body = text(before, unfold, "s = Softmax(m1)  t = Reshape(s, s4)  y = Add(r, t)")
