@@ -29,7 +29,7 @@ from onnx2mvit.runtimes.tolerances import SPEED
 if TYPE_CHECKING:
     import keras
 
-TRIED = 2  # images, another number than a file is read for
+TRIED = 2  # images; one more if the file is for that many
 NO_FILE = "no ONNX file that it was converted from was given or found (--onnx FILE)"
 
 
@@ -91,7 +91,8 @@ def _from_network(
         hard_activations=is_swapped(model, network),
     )
     exact_means(made)
-    inputs, _ = interface.some_inputs(None, interface.batch or TRIED, seed=0, most=TRIED)
+    images = interface.batch or TRIED + (network.graph.batch_size == TRIED)
+    inputs, _ = interface.some_inputs(None, images, seed=0, most=images)
     try:
         ours = in_keras_layout(OnnxRuntimeRunner(made.SerializeToString()), interface, file)(inputs)
     except InvalidModelError as error:

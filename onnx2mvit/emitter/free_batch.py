@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from onnx2mvit.emitter.free_scatter import written_to_each
 from onnx2mvit.errors import UnsupportedError
 from onnx2mvit.ir.block import BlockType
 from onnx2mvit.ir.graph import Graph, Node, Value, position
@@ -22,7 +23,9 @@ from onnx2mvit.matcher.rooted import Array, Mismatch, one_image_of
 from onnx2mvit.matcher.rule import Builder
 
 # Their operands are brought to one shape, so that what is alike for all images may be there once.
-ARITHMETIC = ("Add", "Div", "MatMul", "Max", "Min", "Mod", "Mul", "PRelu", "Pow", "Sub", "Sum")
+ARITHMETIC = (
+    *("Add", "Div", "MatMul", "Max", "Mean", "Min", "Mod", "Mul", "PRelu", "Pow", "Sub", "Sum"),
+)
 LOGIC = ("And", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Or", "Where", "Xor")
 BROADCAST = frozenset((*ARITHMETIC, *LOGIC))
 ELEMENTWISE = BROADCAST - {"MatMul"}
@@ -77,17 +80,24 @@ class _Freed:
 
     def add(self, node: Node) -> None:
         """Adds a node as it is for any number of images, with what it needs for that."""
-        new, batch = Builder(node), self.axes.get(node.output)
+        new = Builder(node)
+        known = (self.axes.get(value) for value in node.outputs)
+        batch = next((axis for axis in known if axis is not None), None)
         if batch is not None and node.op in ELEMENTWISE and self.tells_rows_apart(node, batch):
             self.nodes += self.image_by_image(node, new, batch)
             return
-        change: Callable[[Node, Builder, int], tuple[Value | None, ...]] | None = {
+        if batch is not None and node.op == "ScatterND":
+            self.nodes += written_to_each(node, new, batch, self.for_each)
+            return
+        change: Callable[[Node, Builder, int], tuple[Value | None, ...]] = {
             "Reshape": self.reshaped,
             "Expand": self.expanded,
             "Resize": self.resized,
             "Concat": self.joined,
-        }.get(node.op, self.broadcast if node.op in BROADCAST else None)
-        inputs = node.inputs if batch is None or change is None else change(node, new, batch)
+            "AffineGrid": self.sized,
+            **dict.fromkeys(BROADCAST, self.broadcast),
+        }.get(node.op, self.of_each)
+        inputs = node.inputs if batch is None else change(node, new, batch)
         made = replace(node, inputs=inputs, position=(*node.position, len(new.nodes)))
         self.nodes += [*new.nodes, made]
 
@@ -112,13 +122,35 @@ class _Freed:
 
     def joined(self, node: Node, new: Builder, batch: int) -> tuple[Value | None, ...]:
         """What is alike for all images once for each of them."""
-        inputs: list[Value | None] = []
-        for value in node.inputs:
-            if value is not None and value.const is not None:
-                row = self.row(value, batch)
-                value = new.Expand(row, self.shape(value, new, batch), shape=value.shape)
-            inputs.append(value)
+        return tuple(self.for_each(value, batch, new) for value in node.inputs)
+
+    def of_each(self, node: Node, new: Builder, batch: int) -> tuple[Value | None, ...]:
+        """The same, for the operands that have rows for each image."""
+        inputs = list(node.inputs)
+        for index, axis in _rows_of_images(node, batch).items():
+            value = inputs[index] if index < len(inputs) else None
+            rank = len(value.shape or ()) if value is not None else 0
+            if -rank <= axis < rank:
+                inputs[index] = self.for_each(value, axis % rank, new)
         return tuple(inputs)
+
+    def sized(self, node: Node, new: Builder, batch: int) -> tuple[Value | None, ...]:
+        """For images of a size that stands with their number in one constant."""
+        theta, size = node.inputs
+        if size is None or size.const is None:
+            return node.inputs
+        return theta, self.shape(Value(size.name, tuple(size.const.tolist())), new, batch)
+
+    def for_each(self, value: Value | None, batch: int, new: Builder) -> Value | None:
+        """A constant as often as there are images, if it is alike for all of them."""
+        if value is None or value.const is None or 1 == value.const.shape[batch] < self.images:
+            return value
+        row = self.of_one_image(value, batch)
+        before, rows, after = row.shape[:batch], row.shape[batch], row.shape[batch + 1 :]
+        apart = new.constant(row.reshape(*before, 1, rows, *after), "row")
+        whole = Value("whole", (*before, self.images, rows, *after))
+        made = new.Expand(apart, self.shape(whole, new, batch), shape=whole.shape)
+        return self.with_lengths(made, batch, (-1,), new, gone=2)
 
     def broadcast(self, node: Node, new: Builder, batch: int) -> tuple[Value | None, ...]:
         """What is alike for all images once."""
@@ -169,9 +201,10 @@ class _Freed:
         value: Value, at: int, lengths: tuple[int, ...], new: Builder, gone: int = 1
     ) -> Value:
         """A tensor with these lengths in the place of one of its axes, or of more that go."""
-        shape = value.shape or ()
-        target = np.array((*shape[:at], *lengths, *shape[at + gone :]), np.int64)
-        made: Value = new.Reshape(value, new.constant(target, "lengths"), shape=())
+        before, there, after = np.split(np.array(value.shape, np.int64), (at, at + gone))
+        target = np.concatenate((before, lengths, after))
+        shape = np.where(target < 0, there.prod() // -np.prod(lengths), target)
+        made: Value = new.Reshape(value, new.constant(target, "lengths"), shape=tuple(shape))
         return made
 
     def row(self, value: Value, batch: int) -> Value:
@@ -216,3 +249,34 @@ class _Freed:
             index = new.constant(np.array([axes[given]]), "axis")
             self.count = new.Gather(whole, index, axis=0, shape=(1,))
         return self.count
+
+
+def _rows_of_images(node: Node, batch: int) -> dict[int, int]:
+    """Which operands of an operator have rows for each image, by their index, and on which axis.
+
+    An axis that is counted from the end may not be there.
+    """
+    attrs = node.attrs
+    match node.op:
+        case "Attention":
+            return {3: -4}
+        case "Einsum" if "." not in attrs["equation"]:
+            terms, _, result = attrs["equation"].replace(" ", "").partition("->")
+            found = (term.find(result[batch]) for term in terms.split(","))
+            return {index: axis for index, axis in enumerate(found) if axis >= 0}
+        case "GatherElements":
+            return {1: batch}
+        case "GatherND" if attrs.get("batch_dims"):
+            return {1: 0}
+        case "Gemm":
+            return {2: -2}
+        case "GridSample":
+            return {1: 0}
+        case "GRU" | "LSTM" | "RNN":
+            states = 0 if attrs.get("layout") else 1
+            return {4: 0, 5: states, 6: states}
+        case "ReverseSequence" if attrs.get("batch_axis", 1) == batch:
+            return {1: 0}
+        case "ScatterElements":
+            return {0: batch, 1: batch, 2: batch}
+    return {}

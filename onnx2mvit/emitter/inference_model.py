@@ -8,7 +8,8 @@ blocks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -183,6 +184,12 @@ def _give(body: Body, port: Port, given: set[str]) -> None:
     body.names = {value: port.name if n == name else n for value, n in body.names.items()}
 
 
+def _names(node: onnx.NodeProto) -> Iterator[str]:
+    """What a node may be called, the best first."""
+    yield node.output[0]
+    yield from (f"{node.output[0]}/{node.op_type}_{number}" for number in itertools.count(2))
+
+
 def _brought_to(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     """The model at a newer opset, with the operators that are `LATER` as operators of ONNX."""
     if model.opset_import[0].version < opset:
@@ -190,9 +197,12 @@ def _brought_to(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
             model = version_converter.convert_version(model, opset)
         except NO_UPGRADE as error:
             raise UnsupportedError(f"onnx cannot bring it to {opset}: {one_line(error)}") from error
+    taken = {node.name for node in model.graph.node}
     for node in model.graph.node:
         node.domain = "" if node.domain == LATER else node.domain
-        node.name = node.name or node.output[0]
+        if not node.name:  # one that the version converter made of another
+            node.name = next(name for name in _names(node) if name not in taken)
+            taken.add(node.name)
     del model.opset_import[:]
     model.opset_import.append(helper.make_opsetid("", opset))
     return model

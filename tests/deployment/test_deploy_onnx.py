@@ -103,6 +103,21 @@ def test_images_have_their_channels_first_if_that_is_asked_for(
     assert exit_code("deploy", grouped, *arguments) == 2  # as litert
 
 
+def test_what_holds_for_the_images_of_the_file_alone_is_not_written(tmp_path: Path) -> None:
+    """Tried on as many as the file is for, a constant for each of them would go unnoticed."""
+    import onnxruntime
+
+    text = """g (float[2,4,8,8] pixels) => (float[2,4,8,8] y) {
+        c = Conv(pixels, w)  y = Einsum<equation="...hw,...hw->...hw">(c, k) }"""
+    made = model(text, w=(4, 4, 1, 1), k=np.stack([np.arange(256.0).reshape(4, 8, 8)] * 2))
+    folder = onnx2mvit.convert(save(made, tmp_path, "net.onnx"), tmp_path, verify=False).folder
+    found = deployed(folder, tmp_path)
+    assert found.passed and said(found, BY_TF2ONNX)
+    five = np.ones((5, 8, 8, 4), np.float32)
+    (y,) = onnxruntime.InferenceSession(found.file).run(None, {"pixels": five})
+    assert len(y) == 5
+
+
 @pytest.mark.parametrize("by", ["graph", "tf2onnx"])
 def test_tokens_of_any_number_of_images(tmp_path: Path, by: str) -> None:
     """The error function of an exact GELU, and constants that are added: a ViT has both."""

@@ -61,6 +61,96 @@ def test_a_file_for_two_images_becomes_one_for_any_number(
     assert found.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 0
 
 
+STATES = {"wx": (1, 48, 64), "wh": (1, 48, 12), "zeros": np.zeros((1, 2, 12))}
+SEQUENCES = "r = Reshape(x, s)  t = Transpose<perm=[1, 0, 2]>(r)"
+PLACES = np.stack(np.meshgrid(range(2), [1, 3, 6], indexing="ij"), axis=-1)
+EACH: dict[str, tuple[str, dict[str, Any]]] = {
+    "states": (
+        f"{SEQUENCES}  o, h, y = LSTM<hidden_size=12>(t, wx, wh, , , zeros, zeros)",
+        {"s": np.array([2, 8, 64]), **STATES},
+    ),
+    "lengths of sequences": (
+        f"{SEQUENCES}  n = Cast<to=6>(steps)  o, y = GRU<hidden_size=16>(t, wx, wg, , n)",
+        {"s": np.array([2, 8, 64]), **STATES, "wg": (1, 48, 16), "steps": np.array([8, 8])},
+    ),
+    "grid": (
+        'y = GridSample<mode="linear">(x, g)',
+        {"g": np.stack([np.linspace(-0.9, 0.9, 50).reshape(5, 5, 2)] * 2)},
+    ),
+    "rows picked": (
+        "y = GatherElements<axis=2>(x, i)",
+        {"i": np.tile(np.array([[0, 3, 5, 1, 7, 2, 6, 4]] * 2), (2, 8, 1, 1))},
+    ),
+    "places picked": (
+        "y = GatherND<batch_dims=1>(x, i)",
+        {"i": np.array([[[0, 1], [7, -1], [2, 2]]] * 2)},
+    ),
+    "sequences turned": (
+        "r = Reshape(x, s)  y = ReverseSequence<batch_axis=0, time_axis=1>(r, n)",
+        {"s": np.array([2, 8, 64]), "n": np.array([5, 5])},
+    ),
+    "written into": (
+        "c = Slice(x, zero, three, one)  y = ScatterND(x, i, c)",
+        {"i": PLACES, "zero": [0], "three": [3], "one": [1]},
+    ),
+    "written into a constant": (
+        'c = Slice(x, zero, three, one)  y = ScatterND<reduction="add">(k, i, c)',
+        {"i": PLACES, "k": np.stack([np.ones((8, 8, 8))] * 2), "zero": [0], "three": [3]}
+        | {"one": [1]},
+    ),
+    "a constant written": (
+        "y = ScatterND(x, i, k)",
+        {"i": PLACES, "k": np.stack([np.arange(192.0).reshape(3, 8, 8)] * 2)},
+    ),
+    "channels written into": (
+        "c = Slice(x, zero, three, one)  y = ScatterElements<axis=1>(k, i, c)",
+        {
+            "i": np.tile(np.array([1, 3, 6]).reshape(1, 3, 1, 1), (2, 1, 8, 8)),
+            "k": np.stack([np.ones((8, 8, 8))] * 2),
+            "zero": [0],
+            "three": [3],
+            "one": [1],
+        },
+    ),
+    "products": (
+        'y = Einsum<equation="bchw,bc->bchw">(x, k)',
+        {"k": np.array([np.arange(8.0)] * 2)},
+    ),
+    "biases": (
+        "f = Flatten<axis=1>(x)  y = Gemm(f, u, k)",
+        {"u": (512, 6), "k": np.array([np.arange(6.0)] * 2)},
+    ),
+    "size of a grid": (
+        """m = ReduceMean<keepdims=0>(x, axes)  t = Gemm(m, u)  theta = Reshape(t, six)
+        g = AffineGrid(theta, size)  y = GridSample<mode="linear">(x, g)""",
+        {"axes": [2, 3], "u": np.eye(8, 6), "six": [0, 2, 3], "size": [2, 8, 5, 6]},
+    ),
+    "masks of windows": (
+        "r = Reshape(x, s)  y = Attention<q_num_heads=2, kv_num_heads=2>(r, r, r, mask)",
+        {
+            "s": np.array([8, 16, 8]),
+            "mask": np.tile(np.arange(2048.0).reshape(4, 2, 16, 16), (2, 1, 1, 1)),
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EACH)
+def test_what_a_file_holds_for_each_image_is_there_for_any_number(
+    tmp_path: Path, name: str
+) -> None:
+    nodes, weights = EACH[name]
+    text = f"g (float{SHAPE} x) => (float y) {{ {nodes} }}"
+    answers_alike(save(model(text, opset=23, **weights), tmp_path))
+
+
+def test_every_node_has_a_name_of_its_own(tmp_path: Path) -> None:
+    """Brought to a newer opset one operator may become several, as Softmax over several axes."""
+    text = "g (float[N,8,8,8] x) => (float y) { s = Softmax<axis=1>(x)  y = Relu(s) }"
+    names = [node.name for node in answers_alike(save(model(text, opset=11), tmp_path)).graph.node]
+    assert len(set(names)) == len(names)
+
+
 def test_what_differs_from_image_to_image_is_refused(tmp_path: Path) -> None:
     text = f"g (float{SHAPE} x) => (float{SHAPE} y) {{ c = Relu(x)  y = Mul(c, w) }}"
     network = inspect(save(model(text, w=(2, 8, 8, 8)), tmp_path))

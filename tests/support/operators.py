@@ -17,6 +17,7 @@ from onnx2mvit.lifter import lift
 from onnx2mvit.lowering import lower
 from onnx2mvit.reader import read
 from tests.support.graphs import model, save
+from tests.support.written import answers_alike
 
 CONV: dict[str, Any] = {"w": (8, 8, 3, 3)}
 IMAGE = "float[N,8,12,10] x"
@@ -65,9 +66,13 @@ def converted(
     opset: int = 20,
     **weights: Any,
 ) -> Converted:
-    """Converts the graph and compares it with onnxruntime; every named tensor is an output."""
-    made = _model(nodes, image, opset, weights, outputs)
-    result = convert(save(made, folder), folder / "out", inputs=2)
+    """Converts the graph and compares it with onnxruntime; every named tensor is an output.
+
+    So it is with the ONNX file that `deploy` writes of it, on another number of images.
+    """
+    file = save(_model(nodes, image, opset, weights, outputs), folder)
+    answers_alike(file)
+    result = convert(file, folder / "out", inputs=2)
     assert result.report["verification"]["verdict"] == "passed"
     source = result.source.read_text(encoding="utf-8")
     functions = [each for each in ast.parse(source).body if isinstance(each, ast.FunctionDef)]
