@@ -112,13 +112,11 @@ class _Freed:
         return node.inputs[0], self.shape(node.output, new, batch)
 
     def resized(self, node: Node, new: Builder, batch: int) -> tuple[Value | None, ...]:
-        """The same, where it goes by sizes; scales would be rounded."""
+        """The same, where it goes by sizes, of the images too; scales would be rounded."""
         by_scales = any(value is not None for value in node.inputs[1:3])
-        return (
-            node.inputs
-            if by_scales
-            else (node.inputs[0], None, None, self.shape(node.output, new, batch))
-        )
+        if by_scales or batch not in node.attrs.get("axes", [batch]):
+            return node.inputs
+        return node.inputs[0], None, None, self.shape(node.output, new, batch)
 
     def joined(self, node: Node, new: Builder, batch: int) -> tuple[Value | None, ...]:
         """What is alike for all images once for each of them."""
@@ -269,7 +267,7 @@ def _rows_of_images(node: Node, batch: int) -> dict[int, int]:
         case "GatherND" if attrs.get("batch_dims"):
             return {1: 0}
         case "Gemm":
-            return {2: -2}
+            return {2: batch - 2}
         case "GridSample":
             return {1: 0}
         case "GRU" | "LSTM" | "RNN":

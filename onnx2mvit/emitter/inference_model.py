@@ -83,6 +83,7 @@ def inference_model(
     if hard_activations:
         flat = with_hard_swish(flat)
     graph = parts_apart(inference_form(_with_constants(flat, constants)))
+    graph = graph.with_nodes(map(_of_all_axes, graph))
     if network.batch is None:
         graph = free_batch(graph, batch_axes(flat, network.patterns))
     source = graph.source.operators
@@ -133,6 +134,28 @@ def _with_constants(graph: Graph, arrays: Mapping[Value, Array]) -> Graph:
         return node if inputs == node.inputs else replace(node, inputs=inputs)
 
     return graph.with_nodes(map(changed, graph))
+
+
+def _of_all_axes(node: Node) -> Node:
+    """A Resize (operator version 18) that names its axes as one of all of them.
+
+    onnxruntime 1.31 forgets which they are where it moves a Transpose across.
+    """
+    attrs, shape = dict(node.attrs), node.output.shape or ()
+    x, roi, scales, sizes = (*node.inputs, None, None, None)[:4]
+    axes = attrs.pop("axes", None) if node.op == "Resize" and shape and roi is None else None
+    if axes is None or attrs.get("keep_aspect_ratio_policy", "stretch") != "stretch":
+        return node
+    if scales is None:
+        array = np.array(shape)
+        sizes = Value("sizes", array.shape, array.dtype, array)
+    elif scales.const is None:
+        return node
+    else:
+        array = np.ones(len(shape), np.float32)
+        array[list(axes)] = scales.const
+        scales = Value("scales", array.shape, array.dtype, array)
+    return replace(node, inputs=(x, None, scales, sizes), attrs=attrs)
 
 
 def _paths(network: Network) -> dict[tuple[int, ...], str]:

@@ -120,6 +120,14 @@ EACH: dict[str, tuple[str, dict[str, Any]]] = {
         "f = Flatten<axis=1>(x)  y = Gemm(f, u, k)",
         {"u": (512, 6), "k": np.array([np.arange(6.0)] * 2)},
     ),
+    "sizes along some axes": (
+        'y = Resize<mode="nearest", axes=[2, 3]>(x, , , s)',
+        {"s": np.array([16, 12])},
+    ),
+    "factors along some axes": (
+        'y = Resize<mode="nearest", axes=[3, 2]>(x, , s)',
+        {"s": np.array([2.0, 3.0])},
+    ),
     "size of a grid": (
         """m = ReduceMean<keepdims=0>(x, axes)  t = Gemm(m, u)  theta = Reshape(t, six)
         g = AffineGrid(theta, size)  y = GridSample<mode="linear">(x, g)""",
