@@ -28,7 +28,7 @@ NARROW = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
 class Float64Runner:
-    """An ONNX file in float64, in the file's layout; floats of its inputs are widened.
+    """An ONNX file or model in float64, in its layout; floats of its inputs are widened.
 
     `outputs` are tensors of it that are given in the place of the file's own, if it was cut;
     `inner` are tensors between the nodes that may be asked for; the others are dropped as soon as
@@ -37,8 +37,13 @@ class Float64Runner:
 
     batch = None
 
-    def __init__(self, path: Path, inner: Sequence[str] = (), outputs: Sequence[str] = ()) -> None:
-        model = onnx.load(path)
+    def __init__(
+        self,
+        source: Path | onnx.ModelProto,
+        inner: Sequence[str] = (),
+        outputs: Sequence[str] = (),
+    ) -> None:
+        model = source if isinstance(source, onnx.ModelProto) else onnx.load(source)
         graph = model.graph
         self.constants = widened(
             {each.name: numpy_helper.to_array(each) for each in graph.initializer}

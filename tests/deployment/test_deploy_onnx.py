@@ -34,6 +34,11 @@ ODD = """g (float[2,3,6,6] pixels) => (float[2,6,5,5] y) {
     y = Concat<axis=1>(p, r)
 }"""
 
+# What stands out of a million is taken off: float32 has three digits of what is left.
+ILL_CONDITIONED = """g (float[N,3,12,12] x) => (float[N,4,12,12] y) {
+    c = Conv<pads=[1,1,1,1]>(x, w, b)  m = ReduceMean<axes=[2,3]>(c)
+    d = Sub(c, m)  y = Conv<pads=[1,1,1,1]>(d, v) }"""
+
 
 @pytest.fixture(scope="module")
 def grouped(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -81,6 +86,14 @@ def test_what_was_changed_otherwise_is_written_by_tf2onnx(tmp_path: Path) -> Non
     squared.save(tmp_path / "squared.keras")
     found = deployed(tmp_path / "squared.keras", tmp_path, onnx=tmp_path / "net.onnx")
     assert said(found, f"{BY_TF2ONNX} from the Keras model: it is not what net.onnx computes")
+
+
+def test_rounding_alone_is_no_reason_for_tf2onnx(tmp_path: Path) -> None:
+    made = model(ILL_CONDITIONED, opset=17, w=(4, 3, 3, 3), b=np.full(4, 1e6), v=(4, 4, 3, 3))
+    folder = onnx2mvit.convert(save(made, tmp_path, "net.onnx"), tmp_path, verify=False).folder
+    found = deployed(folder, tmp_path)
+    assert found.passed and not said(found, BY_TF2ONNX)
+    assert found.comparison.max_rel_error > 1e-3
 
 
 def test_images_have_their_channels_first_if_that_is_asked_for(
