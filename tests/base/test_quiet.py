@@ -4,10 +4,11 @@ import logging
 import os
 import threading
 
+import keras
 import pytest
 
 from onnx2mvit.base.optional import optional
-from onnx2mvit.base.quiet import as_command_line, loggers_at, quiet
+from onnx2mvit.base.quiet import as_command_line, loggers_at, one_line, quiet
 
 SECONDS = 0.5  # to be in the way of another
 
@@ -72,3 +73,9 @@ def test_the_levels_of_loggers_are_as_before() -> None:
     with loggers_at(logging.ERROR, "a library"):
         assert not logger.isEnabledFor(logging.WARNING)
     assert logger.level == logging.NOTSET
+
+
+def test_what_a_layer_of_keras_cannot_do_is_said_and_not_only_in_which() -> None:
+    with pytest.raises(ValueError, match="Exception encountered when calling Reshape") as caught:
+        keras.layers.Reshape((12, 16, 192))(keras.Input((221, 192)))
+    assert "must be unchanged. Received: input_shape=(221, 192)" in one_line(caught.value)
