@@ -30,7 +30,6 @@ from onnx2mvit.runtimes import (
     OnnxRuntimeRunner,
     Outputs,
     compare,
-    exact_means,
 )
 from onnx2mvit.runtimes.float64_runner import widened
 from onnx2mvit.runtimes.tolerances import SPEED
@@ -99,7 +98,6 @@ def _from_network(
         other_constants(network.blocks, weights_by_path(model)),
         hard_activations=is_swapped(model, network),
     )
-    exact_means(made)
     images = interface.batch or TRIED + (network.graph.batch_size == TRIED)
     inputs, _ = interface.some_inputs(None, images, seed=0, most=images)
     try:

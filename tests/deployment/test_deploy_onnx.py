@@ -35,7 +35,7 @@ ODD = """g (float[2,3,6,6] pixels) => (float[2,6,5,5] y) {
 }"""
 
 # What stands out of a million is taken off: float32 has three digits of what is left.
-ILL_CONDITIONED = """g (float[N,3,12,12] x) => (float[N,4,12,12] y) {
+ILL_CONDITIONED = """g (float[N,3,20,20] x) => (float[N,4,20,20] y) {
     c = Conv<pads=[1,1,1,1]>(x, w, b)  m = ReduceMean<axes=[2,3]>(c)
     d = Sub(c, m)  y = Conv<pads=[1,1,1,1]>(d, v) }"""
 
