@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -60,7 +59,7 @@ def _moves(node: Node) -> list[Node]:
     new = Builder(node)
     apart = new.Reshape(x, shape=(batch, channels, *patch, *counts))
     new.Reshape(new.Transpose(apart, perm=(0, 1, 4, 2, 5, 3)), shape=node.output.shape)
-    return _making(node.output, new)
+    return new.making(node.output)
 
 
 def _goes_on(graph: Graph, value: Value) -> bool:
@@ -131,13 +130,7 @@ def _by_pixels(chain: Sequence[Node], digits: Digits, before: bool, after: bool)
         value = new.Reshape(value, new.constant(np.array(shape), "shape"), shape=shape)
     if after:
         new.Transpose(value, perm=TO_FIRST)
-    return _making(end, new)
-
-
-def _making(value: Value, new: Builder) -> list[Node]:
-    """The nodes that were made, the last of which makes this."""
-    *nodes, last = new.nodes
-    return [*nodes, replace(last, outputs=(value,))]
+    return new.making(end)
 
 
 def _is_image(value: Value) -> bool:

@@ -8,7 +8,6 @@ every operator is lowered by itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -98,8 +97,7 @@ class _Freed:
             **dict.fromkeys(BROADCAST, self.broadcast),
         }.get(node.op, self.of_each)
         inputs = node.inputs if batch is None else change(node, new, batch)
-        made = replace(node, inputs=inputs, position=(*node.position, len(new.nodes)))
-        self.nodes += [*new.nodes, made]
+        self.nodes += new.then(node, *inputs)
 
     def reshaped(self, node: Node, new: Builder, batch: int) -> tuple[Value | None, ...]:
         """With -1 for the batch."""
@@ -191,8 +189,7 @@ class _Freed:
         shape = (*whole[:batch], self.images, rows, *whole[batch + 1 :])
         made: Value = getattr(new, node.op)(*inputs, shape=shape, **node.attrs)
         self.with_lengths(made, batch, (-1,), new, gone=2)
-        *before, joined = new.nodes
-        return [*before, replace(joined, outputs=node.outputs)]
+        return new.making(*node.outputs)
 
     @staticmethod
     def with_lengths(

@@ -6,7 +6,6 @@ The indices of ScatterND say which image as well, for as many as the file was re
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
@@ -39,7 +38,7 @@ def written_to_each(node: Node, new: Builder, batch: int, for_each: ForEach) -> 
     depth, count = indices.shape[-1], indices.ndim - 1
     if batch >= depth:
         given = for_each(updates, count + batch - depth, new)
-        return [*new.nodes, replace(node, inputs=(for_each(data, batch, new), places, given))]
+        return new.then(node, for_each(data, batch, new), places, given)
     along = _axis_of_images(indices, batch, (data.shape or ())[batch])
     order = (*(at for at in range(depth) if at != batch), batch, *range(depth, rank))
     behind = (
@@ -54,8 +53,7 @@ def written_to_each(node: Node, new: Builder, batch: int, for_each: ForEach) -> 
         moved, new.constant(kept, "places"), given, shape=moved.shape, **node.attrs
     )
     new.Transpose(made, perm=axes_between(order, plain(rank)))
-    *nodes, last = new.nodes
-    return [*nodes, replace(last, outputs=node.outputs)]
+    return new.making(*node.outputs)
 
 
 def _axis_of_images(indices: np.ndarray, batch: int, images: int) -> int:

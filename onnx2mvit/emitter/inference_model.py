@@ -140,7 +140,10 @@ def _with_constants(graph: Graph, arrays: Mapping[Value, Array]) -> Graph:
 
 
 def _in_two_steps(node: Node) -> list[Node]:
-    """A mean of many numbers as one of the means of rows, which onnxruntime takes more exactly."""
+    """A mean of many numbers as one of the means of rows, which onnxruntime takes more exactly.
+
+    `runtimes.exact_means` does that in files, whose shapes are not known, to every mean.
+    """
     x, axes = node.inputs[0] if node.inputs else None, node.attrs.get("axes") or ()
     if node.op != "ReduceMean" or len(axes) < 2 or x is None or x.shape is None:
         return [node]
@@ -149,7 +152,7 @@ def _in_two_steps(node: Node) -> list[Node]:
         return [node]
     last, new = max(axes), Builder(node)
     rows = new.ReduceMean(x, shape=(*shape[:last], 1, *shape[last + 1 :]), axes=(last,), keepdims=1)
-    return [*new.nodes, replace(node, inputs=(rows,), position=(*node.position, 1))]
+    return new.then(node, rows)
 
 
 def _of_all_axes(node: Node) -> Node:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -121,6 +122,16 @@ class Builder:
         ]
         self.nodes[-1].outputs = (first, *further[1:])
         return self.nodes[-1].outputs
+
+    def then(self, node: Node, *inputs: Value | None) -> list[Node]:
+        """The nodes that were made, and behind them this one, which reads `inputs` instead."""
+        place = (*node.position, len(self.nodes))
+        return [*self.nodes, replace(node, inputs=inputs, position=place)]
+
+    def making(self, *outputs: Value) -> list[Node]:
+        """The nodes that were made, the last of which has these outputs."""
+        *nodes, last = self.nodes
+        return [*nodes, replace(last, outputs=outputs)]
 
     def constant(self, array: np.ndarray[Any, Any], name: str) -> Value:
         """A constant, whose shape and dtype are the `array`'s."""

@@ -99,6 +99,13 @@ EACH: dict[str, tuple[str, dict[str, Any]]] = {
         {"i": PLACES, "k": np.stack([np.ones((8, 8, 8))] * 2), "zero": [0], "three": [3]}
         | {"one": [1]},
     ),
+    "a constant written before the images": (
+        "t = Transpose<perm=[1, 0, 2, 3]>(x)  y = ScatterND(t, i, k)",
+        {
+            "i": np.array([[1], [3]]),
+            "k": np.tile(np.arange(128.0).reshape(2, 1, 8, 8), (1, 2, 1, 1)),
+        },
+    ),
     "a constant written": (
         "y = ScatterND(x, i, k)",
         {"i": PLACES, "k": np.stack([np.arange(192.0).reshape(3, 8, 8)] * 2)},
